@@ -1,0 +1,12 @@
+#pragma once
+
+#include <string>
+
+#include <spdlog/spdlog.h>
+
+namespace concertina {
+
+// Sends the process's log to stderr with `name` on every line ("front", "rank 3"). Called once, by cli.
+void init_log(const std::string& name, spdlog::level::level_enum level);
+
+}  // namespace concertina

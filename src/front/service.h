@@ -1,0 +1,103 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "cluster/types.h"
+#include "scheduler/types.h"
+
+namespace concertina::front {
+
+enum class FrontError {
+  kNotReady,           // no epoch is active yet: 503
+  kShuttingDown,       // 503
+  kQueueFull,          // --max-num-queued-reqs: 503
+  kPromptTooLong,      // 400
+  kInvalidSize,        // 400
+  kInvalidRetire,      // 400
+  kOperationRunning,   // 409
+  kTimeout,            // 408
+  kOperationFailed,    // 500
+  kGroupLost,          // 500
+};
+
+// What the server knows of the model it serves; fixed for the life of the process.
+struct ModelInfo {
+  std::string served_name;
+  std::string path;
+  std::size_t max_model_len = 0;
+  std::size_t vocab_size = 0;
+  std::vector<TokenId> eos_token_ids;
+  scheduler::SamplingParams default_sampling;   // of generation_config.json; temperature 0 if do_sample is false
+  std::int64_t created_unix_s = 0;
+};
+
+struct GenerationRequest {
+  std::vector<TokenId> prompt_ids;  // 1 or more
+  scheduler::SamplingParams sampling;  // seed is set already
+  scheduler::StopParams stop;
+};
+
+// Hears of one request, on the front's thread, never from within submit() or cancel().
+class GenerationListener {
+ public:
+  virtual ~GenerationListener() = default;
+  virtual void on_tokens(RequestId request, std::span<const TokenId> tokens) = 0;
+  virtual void on_finished(RequestId request, scheduler::FinishReason reason) = 0;  // nothing comes after
+  virtual void on_failed(RequestId request, const Error& error) = 0;                // nothing comes after
+};
+
+struct ScaleRequest {
+  std::string operation_id;  // empty: the front makes one
+  std::size_t new_size = 0;
+  std::vector<RankId> retire;
+  std::uint32_t drain_timeout_s = 120;
+};
+
+struct RankStatus {
+  RankId rank;
+  std::uint32_t pid = 0;
+  std::string host, device;
+  cluster::RankState state = cluster::RankState::kJoining;
+  std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
+};
+
+struct ClusterStatus {
+  Epoch epoch;
+  std::size_t size = 0, max_size = 0;
+  std::vector<RankStatus> ranks;
+  std::optional<cluster::Operation> operation;  // the running one
+};
+
+// What the server asks of the rest of the process. Everything on the one front thread (the io_context's); nothing blocks.
+class Service {
+ public:
+  virtual ~Service() = default;
+  virtual const ModelInfo& model() const = 0;
+  virtual Status admits() const = 0;  // ok, or kNotReady / kShuttingDown
+  virtual bool ready() const = 0;     // an epoch is active and no shutdown has begun
+
+  // The listener must outlive the request: until on_finished, on_failed or cancel().
+  virtual Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) = 0;
+  virtual void cancel(RequestId request) = 0;  // no call to the listener after this; unknown ids are ignored
+
+  // `done` comes once, when the operation ended (or at once where nothing is to do), with its final record; or an error
+  // (kInvalidSize, kInvalidRetire, kOperationRunning, kNotReady, kShuttingDown). The returned value is the record right
+  // after the request, for "wait": false.
+  virtual Result<cluster::Operation> scale(const ScaleRequest& request,
+                                           std::function<void(const cluster::Operation&)> done) = 0;
+  virtual std::optional<cluster::Operation> operation(const std::string& id) const = 0;
+  virtual bool scaling() const = 0;
+  virtual ClusterStatus cluster() const = 0;
+  virtual std::size_t n_queued() const = 0, n_running() const = 0;
+  virtual std::uint64_t n_operations(cluster::Phase final_phase) const = 0;
+  virtual double last_pause_ms() const = 0;
+};
+
+}  // namespace concertina::front

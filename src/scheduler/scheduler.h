@@ -1,0 +1,90 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+
+#include "base/result.h"
+#include "scheduler/types.h"
+
+namespace concertina::scheduler {
+
+enum class SchedulerError { kUnknownRequest, kDuplicateRequest, kTooLong };
+
+// One sequence's share of a step: tokens [start_position, start_position + n_tokens) of the sequence.
+struct PlanEntry {
+  RequestId request;
+  std::size_t start_position = 0;
+  std::size_t n_tokens = 0;
+  enum class Sample : std::uint8_t { kNo, kYes } sample = Sample::kNo;  // the last token's logits give the next token
+  std::span<const TokenId> tokens;         // [n_tokens]; valid until the next change to the scheduler
+  std::span<const BlockId> block_table;    // covers positions [0, start_position + n_tokens); same validity
+  const SamplingParams* sampling = nullptr;  // same validity
+};
+
+// What one step computes. Made by plan() without changing anything that was committed; void by not being committed.
+struct StepPlan {
+  std::vector<PlanEntry> entries;
+  std::size_t n_tokens = 0;
+  bool empty() const { return entries.empty(); }
+};
+
+// A token that a committed step produced.
+struct Output {
+  RequestId request;
+  Attempt attempt;
+  std::size_t position;  // index among the generated tokens of the request, 0-based: the journal's length before it
+  TokenId token;
+  FinishReason finish_reason = FinishReason::kNone;
+};
+
+// A replay that now has the KV of every token it was told of but the last.
+struct CaughtUp {
+  RequestId request;
+  Attempt attempt;
+  std::size_t n_generated;  // tokens known of the request when it caught up
+};
+
+struct CommitResult {
+  std::vector<Output> outputs;
+  std::vector<CaughtUp> caught_up;
+};
+
+struct Counts {
+  std::size_t running = 0, waiting = 0, replaying = 0;
+  std::size_t kv_blocks_used = 0, kv_blocks_total = 0;
+  std::uint64_t n_preemptions = 0;
+};
+
+// Decides, step by step, what a rank computes: continuous batching, chunked prefill under a token budget, paged KV,
+// preemption by recompute of the youngest when blocks run out, replays last and in small chunks. Pure: no clock, thread
+// or memory but ids; the same calls give the same plans. A request finishes by itself (eos, stop token, max_tokens,
+// max_model_len) and frees its blocks at that commit.
+class Scheduler {
+ public:
+  explicit Scheduler(const Limits& limits);
+  ~Scheduler();
+
+  Status add(Request request);                                     // kDuplicateRequest, kTooLong
+  bool drop(RequestId request);                                    // frees its blocks; false if unknown
+  bool feed(RequestId request, std::span<const TokenId> tokens);   // more tokens for a replay; false if unknown or live
+  // A replay becomes live: `attempt` replaces its own, and its generated tokens become exactly `generated` (which
+  // extends or equals what it was fed). False if unknown. What is still missing of its KV is computed first.
+  bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
+
+  // The next step's batch; empty if there is nothing to do. Uncommitted plans leave no trace: calling plan() again
+  // (say, after the step became void) gives the same plan if nothing else changed. The result is valid until any
+  // other non-const call.
+  const StepPlan& plan();
+
+  // The planned step was computed: KV positions advance, `sampled` (one token per entry with sample == kYes, in entry
+  // order) is appended, finished sequences leave. Valid until the next commit.
+  const CommitResult& commit(std::span<const TokenId> sampled);
+
+  Counts counts() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace concertina::scheduler

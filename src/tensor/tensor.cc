@@ -1,0 +1,39 @@
+#include "tensor/tensor.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace concertina::tensor {
+
+std::size_t element_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+
+const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return "F32";
+    case DType::kBF16: return "BF16";
+    case DType::kF16: return "F16";
+  }
+  return "?";
+}
+
+std::int64_t count_of(const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : shape) count *= extent;
+  return count;
+}
+
+std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+FloatBuffer::FloatBuffer(std::size_t n_floats) : size_(n_floats) {
+  const std::size_t bytes = (n_floats * sizeof(float) + 63) / 64 * 64;
+  auto* pointer = static_cast<float*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes));
+  CHECK(pointer != nullptr, "out of memory: {} bytes", bytes);
+  std::memset(pointer, 0, bytes);
+  data_.reset(pointer);
+}
+
+void FloatBuffer::Free::operator()(float* pointer) const { std::free(pointer); }
+
+}  // namespace concertina::tensor
