@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "base/result.h"
@@ -34,7 +35,7 @@ class ControlChannel {
                  std::size_t max_outgoing_bytes = kMaxOutgoingBytes);
   ~ControlChannel();
   ControlChannel(ControlChannel&&) noexcept = default;
-  ControlChannel& operator=(ControlChannel&&) noexcept = default;
+  ControlChannel& operator=(ControlChannel&& other) noexcept;
 
   void start(OnFrame on_frame, OnClosed on_closed);  // once; may be after the first send()
   void send(const Frame& frame);  // dropped when the channel is closed; over the bound the channel closes
