@@ -182,8 +182,9 @@ void ShmExchange::State::combine(const Exchange& exchange) {
   }
   counters.bytes_read += (n_entries - scratch.n_sent[view->self()]) * layout.row_bytes();
   if (n_entries == 0) return;
-  kernels::combine_rows(scratch.result_rows.first(n_entries), exchange.tokens.weights.first(n_entries), config.top_k,
-                        config.hidden_size, exchange.out);
+  kernels::combine_rows(scratch.result_rows.first(n_entries), exchange.tokens.weights.first(n_entries),
+                        exchange.tokens.n_tokens, config.top_k, config.hidden_size,
+                        exchange.out.first(exchange.tokens.n_tokens * config.hidden_size));
 }
 
 }  // namespace concertina::exchange
