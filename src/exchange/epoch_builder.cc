@@ -1,0 +1,150 @@
+#include "exchange/epoch_builder.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace concertina::exchange {
+namespace {
+
+tl::unexpected<Error> misfit(Epoch epoch, const std::string& what) {
+  return fail(ExchangeError::kBadEpoch, fmt::format("epoch {}: {}", epoch, what));
+}
+
+Status check_shape(const tensor::Weight& weight, const tensor::Shape& expected, const std::string& name) {
+  if (weight && weight.shape == expected) return {};
+  return fail(ExchangeError::kBadEpoch,
+              fmt::format("{} is {}, expected {}", name, weight ? tensor::to_string(weight.shape) : "missing",
+                          tensor::to_string(expected)));
+}
+
+std::string numbers_of(const std::set<ExpertId>& experts) {
+  std::vector<std::uint32_t> numbers;
+  for (const ExpertId expert : experts) numbers.push_back(expert.value());
+  return fmt::format("{}", numbers);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const EpochView>> EpochBuilder::build(const cluster::EpochPlan& plan,
+                                                             std::span<const MemberAddress> addresses,
+                                                             LocalExperts experts) {
+  std::shared_ptr<EpochView> view(new EpochView);
+  view->epoch_ = plan.epoch;
+  view->n_experts_ = shape_.n_experts;
+  if (plan.epoch == Epoch{}) return misfit(plan.epoch, "0 is not the number of an epoch");
+  if (plan.placement.layers.size() != shape_.n_moe_layers)
+    return misfit(plan.epoch, fmt::format("the placement has {} layers, the model has {} MoE layers",
+                                          plan.placement.layers.size(), shape_.n_moe_layers));
+  RETURN_IF_ERROR(add_members(plan, addresses, *view));
+  RETURN_IF_ERROR(add_owners(plan, *view));
+  RETURN_IF_ERROR(add_experts(plan, std::move(experts), *view));
+  return view;
+}
+
+Status EpochBuilder::add_members(const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
+                                 EpochView& view) {
+  bool has_self = false;
+  for (const cluster::Member& member : plan.members) {
+    if (member.rank.value() >= layout_.max_ranks)
+      return misfit(plan.epoch, fmt::format("rank {} is out of range: max_ranks is {}", member.rank, layout_.max_ranks));
+    if (!view.members_.empty() && view.members_.back().rank >= member.rank)
+      return misfit(plan.epoch, fmt::format("members are not ascending at rank {}", member.rank));
+    PeerPointer region;
+    if (member == self_) {
+      has_self = true;
+      view.self_ = view.members_.size();
+    } else {
+      ASSIGN_OR_RETURN(region, map_peer(member, addresses));
+    }
+    view.members_.push_back({member.rank, member.incarnation, std::move(region)});
+  }
+  if (has_self) return {};
+  return misfit(plan.epoch, fmt::format("rank {} (incarnation {}) is not a member", self_.rank, self_.incarnation));
+}
+
+Result<EpochBuilder::PeerPointer> EpochBuilder::map_peer(const cluster::Member& member,
+                                                         std::span<const MemberAddress> addresses) {
+  const auto address = std::find_if(addresses.begin(), addresses.end(), [&](const MemberAddress& a) {
+    return a.rank == member.rank && a.incarnation == member.incarnation;
+  });
+  if (address == addresses.end())
+    return fail(ExchangeError::kBadEpoch, fmt::format("no address of rank {} (incarnation {}) was given", member.rank,
+                                                      member.incarnation));
+  std::lock_guard lock(mutex_);
+  std::erase_if(mapped_, [](const auto& entry) { return entry.second.expired(); });
+  if (PeerPointer known = mapped_[member].lock()) return known;
+  const transport::RegionIdentity identity{member.rank, member.incarnation, layout_.numbers()};
+  ASSIGN_OR_RETURN(transport::PeerRegion opened, transport::PeerRegion::open(address->pid, address->region_fd, identity,
+                                                                             layout_.body_bytes()));
+  const auto region = std::make_shared<const transport::PeerRegion>(std::move(opened));
+  for_hot_parts(layout_, prefault_tokens_, [&](std::size_t offset, std::size_t n) { region->prefault(offset, n); });
+  mapped_[member] = region;
+  return region;
+}
+
+// A replica on this rank comes first; else ranks spread over the replicas by their own number.
+Status EpochBuilder::add_owners(const cluster::EpochPlan& plan, EpochView& view) const {
+  for (std::size_t layer = 0; layer < shape_.n_moe_layers; ++layer) {
+    std::vector<std::vector<std::uint32_t>> replicas(shape_.n_experts);  // members that hold the expert
+    for (const auto& [rank, experts] : plan.placement.layers[layer]) {
+      const auto member = std::find_if(view.members_.begin(), view.members_.end(),
+                                       [rank = rank](const EpochView::Peer& peer) { return peer.rank == rank; });
+      if (member == view.members_.end())
+        return misfit(plan.epoch, fmt::format("MoE layer {} places experts on rank {}, no member", layer, rank));
+      for (const ExpertId expert : experts) {
+        if (expert.value() >= shape_.n_experts)
+          return misfit(plan.epoch, fmt::format("MoE layer {} places expert {} on rank {}; the model has {} experts",
+                                                layer, expert, rank, shape_.n_experts));
+        replicas[expert.value()].push_back(static_cast<std::uint32_t>(member - view.members_.begin()));
+      }
+    }
+    for (std::size_t expert = 0; expert < shape_.n_experts; ++expert) {
+      const std::vector<std::uint32_t>& holders = replicas[expert];
+      if (holders.empty())
+        return misfit(plan.epoch, fmt::format("expert {} of MoE layer {} is on no rank", expert, layer));
+      const bool is_here = std::find(holders.begin(), holders.end(), view.self_) != holders.end();
+      view.owner_.push_back(is_here ? static_cast<std::uint32_t>(view.self_)
+                                    : holders[self_.rank.value() % holders.size()]);
+    }
+  }
+  return {};
+}
+
+Status EpochBuilder::add_experts(const cluster::EpochPlan& plan, LocalExperts experts, EpochView& view) const {
+  if (experts.size() != shape_.n_moe_layers)
+    return misfit(plan.epoch, fmt::format("weights of {} MoE layers were given, the model has {}", experts.size(),
+                                          shape_.n_moe_layers));
+  view.slot_.assign(shape_.n_moe_layers * shape_.n_experts, EpochView::kNoSlot);
+  for (std::size_t layer = 0; layer < experts.size(); ++layer) {
+    RETURN_IF_ERROR(check_slots(plan, layer, experts[layer]));
+    for (std::size_t slot = 0; slot < experts[layer].size(); ++slot)
+      view.slot_[layer * shape_.n_experts + experts[layer][slot].expert.value()] = static_cast<std::uint32_t>(slot);
+  }
+  view.experts_ = std::move(experts);
+  return {};
+}
+
+Status EpochBuilder::check_slots(const cluster::EpochPlan& plan, std::size_t layer,
+                                 const std::vector<LocalExpert>& slots) const {
+  const auto& ranks = plan.placement.layers[layer];
+  std::set<ExpertId> planned, given;
+  if (const auto own = ranks.find(self_.rank); own != ranks.end()) planned.insert(own->second.begin(), own->second.end());
+  for (const LocalExpert& slot : slots) given.insert(slot.expert);
+  if (given != planned || given.size() != slots.size())
+    return misfit(plan.epoch, fmt::format("MoE layer {}: {} slots with weights of experts {} were given, the plan has {}",
+                                          layer, slots.size(), numbers_of(given), numbers_of(planned)));
+  const auto hidden = static_cast<std::int64_t>(shape_.hidden_size);
+  const auto intermediate = static_cast<std::int64_t>(shape_.intermediate_size);
+  for (const auto& [expert, weights] : slots) {
+    const std::string name = fmt::format("of expert {} of MoE layer {}", expert, layer);
+    RETURN_IF_ERROR(check_shape(weights.gate, {intermediate, hidden}, "gate " + name));
+    RETURN_IF_ERROR(check_shape(weights.up, {intermediate, hidden}, "up " + name));
+    RETURN_IF_ERROR(check_shape(weights.down, {hidden, intermediate}, "down " + name));
+  }
+  return {};
+}
+
+}  // namespace concertina::exchange

@@ -1,0 +1,42 @@
+#include "exchange/header_slot.h"
+
+#include <thread>
+
+#include <gtest/gtest.h>
+
+namespace concertina::exchange {
+namespace {
+
+Header numbered(std::uint64_t n) {
+  return {.incarnation = Incarnation(n),
+          .position = {.epoch = Epoch(n), .step = StepId(n), .exchange = static_cast<std::uint32_t>(n), .index = n},
+          .flip_to = Epoch(n), .begin = n, .count = n, .n_rows = n};
+}
+
+TEST(HeaderSlot, IsEmptyUntilWritten) {
+  HeaderSlot slot{};
+  EXPECT_EQ(slot.load(), std::nullopt);
+  slot.store(numbered(7));
+  EXPECT_EQ(slot.load(), numbered(7));
+}
+
+TEST(HeaderSlot, AReaderNeverSeesHalfAHeader) {
+  constexpr std::uint64_t kHeaders = 100'000;
+  HeaderSlot slot{};
+  std::thread writer([&] {
+    for (std::uint64_t n = 1; n <= kHeaders; ++n) slot.store(numbered(n));
+  });
+  std::uint64_t last = 0, n_torn = 0, n_backward = 0;
+  while (last < kHeaders)
+    if (const std::optional<Header> found = slot.load()) {
+      n_torn += *found != numbered(found->begin);
+      n_backward += found->begin < last;
+      last = found->begin;
+    }
+  writer.join();
+  EXPECT_EQ(n_torn, 0u);
+  EXPECT_EQ(n_backward, 0u);
+}
+
+}  // namespace
+}  // namespace concertina::exchange

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "base/time.h"
+#include "exchange/epoch_view.h"
+#include "model/expert_exchange.h"
+
+namespace concertina::exchange {
+
+// A peer that did not answer within peer_timeout. Only a report: others decide.
+struct Suspicion {
+  RankId rank;
+  Epoch epoch;
+  StepId step;
+  std::uint32_t exchange = 0;  // in its step
+  std::string what;            // "expected dispatch header of ..., seen ..."
+};
+
+struct ExchangeConfig {
+  RankId rank;
+  Incarnation incarnation;
+  std::size_t max_ranks = 0;    // rank numbers stay below
+  std::size_t max_tokens = 0;   // own tokens of one step: max_num_batched_tokens
+  std::size_t top_k = 1;        // 1 for a dense model
+  std::size_t hidden_size = 0;
+  std::size_t intermediate_size = 0;  // of one expert
+  std::size_t n_moe_layers = 0;       // 0: a dense model
+  std::size_t n_experts = 0;
+  Duration peer_timeout = std::chrono::seconds(10);
+  std::size_t prefault_tokens = 16;   // tokens a rank for which memory is touched beforehand, in every bank
+  ThreadPool* pool = nullptr;         // for the experts; outlives the exchange
+  std::function<void(const Suspicion&)> on_suspect;  // on the step thread, once per peer and peer_timeout
+};
+
+struct PeerCounters {
+  RankId rank;
+  Duration waited{};  // for this peer's headers
+};
+struct ExchangeCounters {
+  std::uint64_t n_steps = 0;      // begun
+  std::uint64_t n_exchanges = 0;  // completed
+  std::uint64_t bytes_read = 0;   // activations and results read in peers' memory
+  std::uint64_t n_older_headers = 0;  // headers of an older epoch found where one was awaited, and dropped
+  std::uint64_t n_suspicions = 0;
+  std::vector<PeerCounters> peers;    // members of the epoch in force; since it was entered
+};
+
+enum class Work { kPeerStarted, kOwnWork, kDeadline, kAborted };
+
+// Dispatch and combine over shared memory, for one rank. One object per worker process (or per thread in tests).
+//
+// Step thread:
+//   enter_epoch(view)
+//   loop: wait_for_work(...)
+//         begin_step(step, flag)
+//         the forward pass: run_layer() once per MoE layer, in order (run_empty() once in a dense model);
+//           or serve_step() if this rank has no token
+//         flip_decided()? then, the step committed: old = enter_epoch(next view), destroyed elsewhere
+// Any thread: build_epoch(), ring_self(), abort(), fd().
+//
+// Takes all its memory at creation; an exchange allocates nothing, and with one member makes no system call.
+class ShmExchange final : public model::ExpertExchange {
+ public:
+  static Result<std::unique_ptr<ShmExchange>> create(const ExchangeConfig& config);
+  ~ShmExchange() override;
+
+  // ---- Any thread.
+  int region_fd() const;  // with the process id: where peers find this rank's memory
+
+  // Maps peers not mapped yet and checks that everything fits: this rank is a member, every expert has an owner,
+  // `experts` is what the plan gives this rank, in its order or another. kBadEpoch or a TransportError else.
+  // `addresses` has every member of the plan (this rank's own entry is not used); others are ignored.
+  Result<std::shared_ptr<const EpochView>> build_epoch(const cluster::EpochPlan& plan,
+                                                       std::span<const MemberAddress> addresses,
+                                                       LocalExperts experts);
+  void ring_self() const;  // the step thread looks again at has_own_work; after the cause was made visible
+  void abort();            // the step under way fails with kAborted; any wait ends; until reset_abort()
+  bool is_aborted() const;
+
+  // ---- Step thread only.
+  void reset_abort();
+
+  // Starts an epoch at step 0, exchange 0; its number must be higher than any entered before. Returns the view that was
+  // in force (null if none): destroy it on another thread, once no peer of it may still be read.
+  std::shared_ptr<const EpochView> enter_epoch(std::shared_ptr<const EpochView> view);
+  std::shared_ptr<const EpochView> leave_epoch();  // this rank is no member any more
+  const EpochView* epoch_view() const;             // null: none
+  StepId next_step() const;                        // of the epoch in force
+
+  // Sleeps until a member of the epoch in force (if any) has started the next step, has_own_work() is true, the
+  // deadline comes (none: never) or abort(). Own work wins. has_own_work runs on this thread: it may call peer_started().
+  Work wait_for_work(std::optional<Time> deadline, const std::function<bool()>& has_own_work);
+
+  // A member of `view` has written its first header of that epoch: that epoch has begun. For joiners.
+  bool peer_started(const EpochView& view) const;
+
+  // Fixes the step's number, which must be next_step(), and the flag it carries: the epoch that the commit held by this
+  // rank leads to, Epoch{} for none.
+  void begin_step(StepId step, Epoch flip_to);
+
+  // The exchanges of a step without tokens of its own, all of them.
+  Status serve_step();
+
+  // After the first exchange of the step: the epoch to enter after this step, if every member had that flag.
+  std::optional<Epoch> flip_decided() const;
+
+  Status run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;
+  Status run_empty() override;
+
+  const ExchangeCounters& counters() const;
+
+ private:
+  struct State;
+  explicit ShmExchange(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace concertina::exchange

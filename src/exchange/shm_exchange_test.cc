@@ -1,0 +1,334 @@
+#include "exchange/shm_exchange.h"
+
+#include <fstream>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "exchange/test_group.h"
+
+namespace concertina::exchange {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<std::uint32_t> ranks_below(std::uint32_t n) {
+  std::vector<std::uint32_t> ranks(n);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
+}
+
+// One step of a rank, every output compared with the oracle. 0 tokens: it serves, in one of the two ways.
+bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epoch flag) {
+  exchange.begin_step(exchange.next_step(), flag);
+  const std::size_t n_tokens = random.below(3) == 0 ? 0 : random.below(model.shape.max_tokens + 1);
+  if (n_tokens == 0 && random.below(2) == 0) {
+    const Status status = exchange.serve_step();
+    EXPECT_TRUE(status) << status.error().message();
+    return status.has_value();
+  }
+  for (std::uint32_t layer = 0; layer < model.shape.n_moe_layers; ++layer) {
+    const TestTokens tokens(model.shape, n_tokens, random);
+    std::vector<float> out(n_tokens * model.shape.hidden_size, -1.0f);
+    const Status status = exchange.run_layer(LayerId(layer), tokens.routed(), out);
+    EXPECT_TRUE(status) << status.error().message();
+    if (!status) return false;
+    EXPECT_EQ(out, expected_output(model, layer, tokens)) << "layer " << layer << ", " << n_tokens << " tokens";
+  }
+  return true;
+}
+
+class AnyNumberOfRanks : public testing::TestWithParam<std::uint32_t> {};
+
+TEST_P(AnyNumberOfRanks, GivesEveryTokenTheBitsItHasAlone) {
+  const TestModel model({.n_experts = 4, .top_k = 3}, 1);  // with 5 ranks there are more ranks than experts
+  TestGroup group(model, GetParam());
+  Random random(GetParam());
+  group.enter_all(random_plan(Epoch(1), ranks_below(GetParam()), model.shape, random));
+  std::vector<std::thread> threads;
+  for (std::uint32_t rank = 0; rank < GetParam(); ++rank)
+    threads.emplace_back([&, rank] {
+      Random own(1000 + rank);
+      for (int step = 0; step < 40; ++step)
+        if (!run_step(model, group.rank(rank), own, Epoch{})) return;
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (std::uint32_t rank = 0; rank < GetParam(); ++rank) {
+    EXPECT_EQ(group.rank(rank).counters().n_steps, 40u);
+    EXPECT_EQ(group.rank(rank).counters().n_exchanges, 80u);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Ranks, AnyNumberOfRanks, testing::Values(1, 2, 3, 4, 5));
+
+// Members come, go and come back, while tokens flow. Each rank holds the commit from a step of its own on; all must flip
+// after the same one.
+class Membership : public testing::Test {
+ protected:
+  struct Era {
+    cluster::EpochPlan plan;
+    std::map<std::uint32_t, std::shared_ptr<const EpochView>> views;
+    std::atomic<std::size_t> n_flipped{0};  // members that have left this epoch behind
+    std::mutex mutex;
+    std::vector<std::uint64_t> last_steps;
+  };
+
+  void add(std::uint64_t epoch, const std::vector<std::uint32_t>& ranks) {
+    auto era = std::make_unique<Era>();
+    era->plan = random_plan(Epoch(epoch), ranks, model_.shape, random_);
+    for (const std::uint32_t rank : ranks) era->views[rank] = group_.view(rank, era->plan);
+    eras_.push_back(std::move(era));
+  }
+
+  void live(std::uint32_t rank) {
+    Random random(500 + rank);
+    bool was_member = false;
+    for (std::size_t i = 0; i < eras_.size(); ++i) {
+      const auto view = eras_[i]->views.find(rank);
+      if (view == eras_[i]->views.end()) {
+        if (std::exchange(was_member, false)) group_.rank(rank).leave_epoch();
+        continue;
+      }
+      if (!was_member && i > 0) join(rank, *view->second);
+      group_.rank(rank).enter_epoch(view->second);
+      was_member = true;
+      if (!live_through(rank, i, random)) return;
+    }
+  }
+
+  // A joiner starts nothing: the first header of its epoch wakes it.
+  void join(std::uint32_t rank, const EpochView& view) {
+    ShmExchange& exchange = group_.rank(rank);
+    EXPECT_EQ(exchange.wait_for_work(std::nullopt, [&] { return exchange.peer_started(view); }), Work::kOwnWork);
+  }
+
+  bool live_through(std::uint32_t rank, std::size_t i, Random& random) {
+    ShmExchange& exchange = group_.rank(rank);
+    const bool is_last = i + 1 == eras_.size();
+    const Epoch next = is_last ? Epoch{} : eras_[i + 1]->plan.epoch;
+    const std::uint64_t commit_at = 2 + random.below(8);
+    for (std::uint64_t step = 0; !is_last || step < 10; ++step) {
+      const bool all_flipped = i == 0 || eras_[i - 1]->n_flipped == eras_[i - 1]->plan.members.size();
+      if (!run_step(model_, exchange, random, step >= commit_at && all_flipped ? next : Epoch{})) return false;
+      if (exchange.flip_decided()) {
+        EXPECT_EQ(*exchange.flip_decided(), next);
+        std::lock_guard lock(eras_[i]->mutex);
+        eras_[i]->last_steps.push_back(step);
+        ++eras_[i]->n_flipped;
+        return true;
+      }
+    }
+    return true;
+  }
+
+  void run(std::uint32_t n_ranks) {
+    std::vector<std::thread> threads;
+    for (std::uint32_t rank = 0; rank < n_ranks; ++rank) threads.emplace_back([this, rank] { live(rank); });
+    for (std::thread& thread : threads) thread.join();
+    for (std::size_t i = 0; i + 1 < eras_.size(); ++i) {
+      ASSERT_EQ(eras_[i]->last_steps.size(), eras_[i]->plan.members.size());
+      EXPECT_THAT(eras_[i]->last_steps, testing::Each(eras_[i]->last_steps[0])) << "epoch " << eras_[i]->plan.epoch.value();
+    }
+  }
+
+  const TestModel model_{{}, 2};
+  Random random_{3};
+  TestGroup group_{model_, 5};
+  std::vector<std::unique_ptr<Era>> eras_;
+};
+
+TEST_F(Membership, GrowsAndShrinksAtStepBoundariesAndNoTokenDiffers) {
+  add(1, {0});
+  add(2, {0, 1});
+  add(5, {0, 1, 2, 3, 4});  // 3 and 4 were used up by operations that were rolled back
+  add(6, {1, 3, 4});        // the lowest leaves, too
+  add(7, {3});
+  add(8, {0, 3});           // a rank that comes back
+  add(9, {0, 1, 2, 3, 4});
+  add(10, {2, 4});
+  run(5);
+}
+
+TEST_F(Membership, ManyFlipsBetweenTheSameTwoSizes) {
+  for (std::uint64_t epoch = 1; epoch <= 40; ++epoch)
+    add(epoch, epoch % 2 == 0 ? std::vector<std::uint32_t>{0, 1, 2} : std::vector<std::uint32_t>{0, 2});
+  run(3);
+}
+
+TEST(ShmExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
+  const TestModel model({.n_moe_layers = 0, .n_experts = 0, .top_k = 1}, 1);
+  TestGroup group(model, 2);
+  Random random(1);
+  group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
+  const auto run = [&](std::uint32_t rank) {
+    ShmExchange& exchange = group.rank(rank);
+    for (std::uint64_t step = 0; step < 3; ++step) {
+      exchange.begin_step(StepId(step), step >= rank + 1 ? Epoch(2) : Epoch{});
+      EXPECT_TRUE(rank == 0 ? exchange.run_empty() : exchange.serve_step());
+      EXPECT_EQ(exchange.flip_decided(), step == 2 ? std::optional(Epoch(2)) : std::nullopt);
+    }
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
+}
+
+TEST(ShmExchange, AnIdleRankIsWokenByAPeersStepAndServesIt) {
+  const TestModel model({}, 4);
+  TestGroup group(model, 2);
+  Random random(5);
+  group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
+  std::thread idle([&] {
+    for (int step = 0; step < 50; ++step) {
+      EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
+      group.rank(1).begin_step(StepId(step), Epoch{});
+      EXPECT_TRUE(group.rank(1).serve_step());
+    }
+  });
+  for (int step = 0; step < 50; ++step) EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch{}));
+  idle.join();
+}
+
+TEST(ShmExchange, ItsOwnControlThreadWakesARankThroughTheSameBell) {
+  const TestModel model({}, 4);
+  TestGroup group(model, 1);
+  std::atomic<bool> has_work{false};
+  std::thread control([&] {
+    has_work = true;
+    group.rank(0).ring_self();
+  });
+  EXPECT_EQ(group.rank(0).wait_for_work(std::nullopt, [&] { return has_work.load(); }), Work::kOwnWork);
+  control.join();
+  EXPECT_EQ(group.rank(0).wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
+  group.rank(0).abort();
+  EXPECT_EQ(group.rank(0).wait_for_work(std::nullopt, [] { return false; }), Work::kAborted);
+}
+
+TEST(ShmExchange, AHeaderOfALaterEpochIsLeftUnreadUntilItIsEntered) {
+  const TestModel model({}, 6);
+  TestGroup group(model, 2);
+  Random random(7);
+  const auto first = random_plan(Epoch(1), {0, 1}, model.shape, random);
+  const auto second = random_plan(Epoch(2), {0, 1}, model.shape, random);
+  group.enter_all(first);
+  const auto view = group.view(1, second);
+  std::thread early([&] {
+    Random own(8);
+    group.rank(0).enter_epoch(group.view(0, second));
+    EXPECT_TRUE(run_step(model, group.rank(0), own, Epoch{}));
+  });
+  // Rank 1 is in epoch 1 still: the header wakes it, but starts no step of epoch 1.
+  EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [&] { return group.rank(1).peer_started(*view); }), Work::kOwnWork);
+  EXPECT_EQ(group.rank(1).wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
+  group.rank(1).enter_epoch(view);
+  EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
+  EXPECT_TRUE(run_step(model, group.rank(1), random, Epoch{}));
+  early.join();
+}
+
+TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
+  const TestModel model({}, 9);
+  TestGroup group(model, 3, std::chrono::milliseconds(20));  // the first suspicion aborts all
+  Random random(10);
+  group.enter_all(random_plan(Epoch(4), {0, 1, 2}, model.shape, random));
+  const auto run = [&](std::uint32_t rank) {
+    group.rank(rank).begin_step(StepId(0), Epoch{});
+    const Status status = group.rank(rank).serve_step();
+    ASSERT_FALSE(status);
+    EXPECT_TRUE(status.error().is(ExchangeError::kAborted));
+    EXPECT_FALSE(group.rank(rank).serve_step()) << "a void step is over";
+    EXPECT_EQ(group.rank(rank).flip_decided(), std::nullopt);
+  };
+  std::thread other(run, 2);
+  run(0);
+  other.join();
+  const std::vector<Suspicion> suspicions = group.suspicions();
+  const auto about_rank_1 = std::find_if(suspicions.begin(), suspicions.end(),
+                                         [](const Suspicion& suspicion) { return suspicion.rank == RankId(1); });
+  ASSERT_NE(about_rank_1, suspicions.end());
+  EXPECT_EQ(about_rank_1->epoch, Epoch(4));
+  EXPECT_THAT(about_rank_1->what, HasSubstr("expected the dispatch header of rank 1, epoch 4, step 0, exchange 0, "
+                                            "incarnation 101; seen nothing"));
+  // A new epoch without the silent one goes on.
+  const auto recovered = random_plan(Epoch(5), {0, 2}, model.shape, random);
+  group.rank(0).reset_abort(), group.rank(2).reset_abort();
+  group.enter_all(recovered);
+  std::thread again([&] {
+    Random own(11);
+    EXPECT_TRUE(run_step(model, group.rank(2), own, Epoch{}));
+  });
+  EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch{}));
+  again.join();
+}
+
+TEST(ShmExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
+  const TestModel model({}, 12);
+  TestGroup group(model, 2, std::chrono::milliseconds(20));
+  Random random(13);
+  group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
+  std::thread other([&] {
+    Random own(14);
+    EXPECT_TRUE(run_step(model, group.rank(1), own, Epoch{}));
+  });
+  EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch{}));
+  other.join();
+  ASSERT_EQ(group.rank(0).counters().n_older_headers, 0u);
+  group.rank(0).enter_epoch(group.view(0, random_plan(Epoch(3), {0, 1}, model.shape, random)));  // the same banks
+  group.rank(0).begin_step(StepId(0), Epoch{});
+  EXPECT_FALSE(group.rank(0).serve_step());
+  EXPECT_EQ(group.rank(0).counters().n_older_headers, 1u);
+  EXPECT_THAT(group.suspicions().at(0).what, HasSubstr("seen epoch 1, step 0, exchange 0"));
+}
+
+TEST(ShmExchange, OneRankAloneComputesEverythingAndWaitsForNobody) {
+  const TestModel model({.top_k = 6}, 15);  // every expert for every token
+  TestGroup group(model, 1);
+  Random random(16);
+  group.enter_all(random_plan(Epoch(1), {0}, model.shape, random));
+  for (int step = 0; step < 20; ++step) EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch(2)));
+  EXPECT_EQ(group.rank(0).flip_decided(), Epoch(2));
+  EXPECT_EQ(group.rank(0).counters().bytes_read, 0u);
+}
+
+TEST(ShmExchange, ViewsKeepPeersMappedOnceAndForgetThemWhenDestroyed) {
+  const TestModel model({}, 17);
+  TestGroup group(model, 3);
+  Random random(18);
+  const auto n_maps = [] {
+    std::ifstream maps("/proc/self/maps");
+    int n = 0;
+    for (std::string line; std::getline(maps, line);) n += line.find("memfd:concertina") != std::string::npos;
+    return n;
+  };
+  const int before = n_maps();
+  auto first = group.view(0, random_plan(Epoch(1), {0, 1, 2}, model.shape, random));
+  EXPECT_EQ(n_maps(), before + 4);  // memory and doorbell of two peers
+  auto second = group.view(0, random_plan(Epoch(2), {0, 1}, model.shape, random));
+  EXPECT_EQ(n_maps(), before + 4);
+  first.reset();
+  EXPECT_EQ(n_maps(), before + 2);
+  second.reset();
+  EXPECT_EQ(n_maps(), before);
+}
+
+TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
+  const TestModel model({}, 19);
+  const TestGroup group(model, 1);
+  ThreadPool pool(1);
+  const auto refused = [&](auto change, const char* text) {
+    ExchangeConfig config = group.config_of(RankId(0), std::chrono::seconds(1));
+    config.pool = &pool;
+    change(config);
+    const auto exchange = ShmExchange::create(config);
+    ASSERT_FALSE(exchange);
+    EXPECT_TRUE(exchange.error().is(ExchangeError::kBadConfig));
+    EXPECT_THAT(exchange.error().message(), HasSubstr(text));
+  };
+  refused([](ExchangeConfig& c) { c.rank = RankId(6); }, "rank 6 is out of range: max_ranks is 6");
+  refused([](ExchangeConfig& c) { c.max_tokens = 0; }, "max_tokens is 0");
+  refused([](ExchangeConfig& c) { c.pool = nullptr; }, "thread pool");
+  refused([](ExchangeConfig& c) { c.n_experts = 0; }, "2 MoE layers with 0 experts");
+}
+
+}  // namespace
+}  // namespace concertina::exchange
