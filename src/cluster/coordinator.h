@@ -27,7 +27,7 @@ struct ScaleRequested {
 };
 struct RankPrepared { Member member; Epoch epoch; std::uint64_t moved_bytes = 0; };
 struct RankPrepareFailed { Member member; Epoch epoch; std::string error; };
-struct RankFlipped { Member member; Epoch epoch; double pause_ms = 0; };
+struct RankFlipped { Member member; Epoch epoch; double pause_ms = 0; };  // joiners too, when they enter
 struct RankExited { Member member; std::string how; };   // process reaped: at any time, expected or not
 struct RankHello { Member member; };                       // its control channel and exchange memory are up
 struct LeaversDrained { std::uint64_t moved_requests = 0; };  // no request is assigned to a leaver any more
@@ -37,7 +37,7 @@ using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, Rank
 
 // ---- Actions: what the shell must do, in this order.
 struct StartRank { Member member; };                        // fork + exec a worker
-struct SendPrepare { Member to; EpochPlan plan; };          // to every member of the target epoch, and its leavers
+struct SendPrepare { Member to; EpochPlan plan; };          // to every member of the target epoch, and its leavers (not in it)
 struct SendCancelPrepare { Member to; Epoch epoch; };
 struct SendCommit { Member to; Epoch from, to_epoch; };
 struct SendEnter { Member to; Epoch epoch; };               // joiner: the epoch is in force (after the first FLIPPED)

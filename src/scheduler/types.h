@@ -17,6 +17,7 @@ struct Limits {
   std::size_t block_size = 16;               // tokens of one KV block
   std::size_t n_blocks = 0;                  // KV blocks of this rank
   std::size_t replay_chunk_tokens = 64;      // most tokens a step spends on replays while live sequences run
+  std::size_t max_num_replays = 8;           // replays in one step, beside max_num_seqs
 };
 
 // How a token is drawn; greedy when temperature is 0.

@@ -1,0 +1,301 @@
+#include "scheduler/scheduler.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/check.h"
+#include "kvcache/block_pool.h"
+
+namespace concertina::scheduler {
+
+namespace {
+
+struct Sequence {
+  Request request;
+  std::vector<BlockId> blocks;
+  std::size_t n_computed = 0;       // committed: KV of tokens [0, n_computed) is there
+  std::uint64_t age = 0;            // order of arrival: the lower the older
+  std::uint64_t last_step = 0;      // the committed step that it last had a share of
+  bool reported_caught_up = false;
+
+  std::size_t n_known() const { return request.tokens.size(); }
+  std::size_t n_generated() const { return n_known() - request.n_prompt_tokens; }
+  // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have something to
+  // report.
+  std::size_t n_wanted() const {
+    return request.mode == Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
+  }
+  std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
+};
+
+bool older(const Sequence* a, const Sequence* b) { return a->age < b->age; }
+
+// Sequences of one kind, oldest first.
+struct Queue {
+  std::vector<Sequence*> items;
+  void insert(Sequence* sequence) {
+    items.insert(std::upper_bound(items.begin(), items.end(), sequence, older), sequence);
+  }
+  bool remove(Sequence* sequence) { return std::erase(items, sequence) > 0; }
+};
+
+}  // namespace
+
+struct Scheduler::State {
+  explicit State(const Limits& limits) : limits(limits), pool(limits.n_blocks) {}
+
+  Limits limits;
+  kvcache::BlockPool pool;
+  std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences;
+  Queue running, waiting, replaying, waiting_replays;
+  StepPlan plan;
+  std::vector<Sequence*> planned;  // of plan.entries
+  std::vector<Sequence*> turn;     // scratch
+  CommitResult result;
+  std::uint64_t next_age = 1, n_preemptions = 0, step = 0;
+  enum class Plan : std::uint8_t { kNone, kMade } made = Plan::kNone;
+
+  Sequence* find(RequestId request) {
+    const auto found = sequences.find(request);
+    return found == sequences.end() ? nullptr : found->second.get();
+  }
+
+  void forget_plan() {
+    made = Plan::kNone;
+    plan.entries.clear();
+    plan.n_tokens = 0;
+    planned.clear();
+  }
+
+  void remove(Sequence* sequence) {
+    for (Queue* queue : {&running, &waiting, &replaying, &waiting_replays}) queue->remove(sequence);
+    pool.give_back(sequence->blocks);
+    sequences.erase(sequence->request.id);
+  }
+
+  // ---- planning
+
+  bool has_blocks_for(Sequence& sequence, std::size_t n_positions) {
+    const std::size_t needed = kvcache::blocks_for(n_positions, limits.block_size);
+    return needed <= sequence.blocks.size() || pool.take(needed - sequence.blocks.size(), sequence.blocks);
+  }
+
+  void preempt(Sequence* victim) {
+    if (const auto at = std::find(planned.begin(), planned.end(), victim); at != planned.end()) {
+      const auto index = at - planned.begin();
+      plan.n_tokens -= plan.entries[static_cast<std::size_t>(index)].n_tokens;
+      plan.entries.erase(plan.entries.begin() + index);
+      planned.erase(at);
+    }
+    pool.give_back(victim->blocks);
+    victim->n_computed = 0;
+    victim->reported_caught_up = false;
+    if (running.remove(victim)) waiting.insert(victim);
+    if (replaying.remove(victim)) waiting_replays.insert(victim);
+    ++n_preemptions;
+  }
+
+  // Blocks for a running live sequence: replays give way first, then the youngest. False: it gave way itself.
+  bool make_room(Sequence* sequence, std::size_t n_positions) {
+    while (!has_blocks_for(*sequence, n_positions)) {
+      Sequence* const victim = replaying.items.empty() ? running.items.back() : replaying.items.back();
+      preempt(victim);
+      if (victim == sequence) return false;
+    }
+    return true;
+  }
+
+  void add_entry(Sequence* sequence, std::size_t n_tokens) {
+    const bool completes = sequence->n_computed + n_tokens == sequence->n_known();
+    plan.entries.push_back({.request = sequence->request.id,
+                            .start_position = sequence->n_computed,
+                            .n_tokens = n_tokens,
+                            .sample = completes && sequence->request.mode == Mode::kLive ? PlanEntry::Sample::kYes
+                                                                                         : PlanEntry::Sample::kNo});
+    planned.push_back(sequence);
+    plan.n_tokens += n_tokens;
+  }
+
+  std::size_t budget_left() const { return limits.max_num_batched_tokens - plan.n_tokens; }
+
+  // Decodes first, then prefills, each oldest first. More than max_num_seqs run only after take-overs: they take turns.
+  void plan_running() {
+    turn = running.items;
+    if (turn.size() > limits.max_num_seqs) {
+      std::stable_sort(turn.begin(), turn.end(), [](const Sequence* a, const Sequence* b) { return a->last_step < b->last_step; });
+    }
+    for (const bool decodes : {true, false}) {
+      for (Sequence* sequence : turn) {
+        if (planned.size() >= limits.max_num_seqs || budget_left() == 0) return;
+        if ((sequence->n_missing() == 1) != decodes) continue;
+        if (std::find(running.items.begin(), running.items.end(), sequence) == running.items.end()) continue;  // preempted
+        const std::size_t n_tokens = std::min(sequence->n_missing(), budget_left());
+        if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
+      }
+    }
+  }
+
+  // First come, first served: the head waits for blocks for all its tokens, and nobody overtakes it.
+  void admit(Queue& from, Queue& to, std::size_t max_entries, std::size_t max_tokens) {
+    const std::size_t n_before = plan.n_tokens;
+    while (!from.items.empty() && planned.size() < max_entries && plan.n_tokens - n_before < max_tokens) {
+      Sequence* const head = from.items.front();
+      if (!has_blocks_for(*head, head->n_known())) return;
+      from.items.erase(from.items.begin());
+      to.insert(head);
+      add_entry(head, std::min(head->n_missing(), max_tokens - (plan.n_tokens - n_before)));
+    }
+  }
+
+  void plan_replays() {
+    const std::size_t max_tokens = planned.empty() ? budget_left() : std::min(limits.replay_chunk_tokens, budget_left());
+    const std::size_t max_entries = planned.size() + limits.max_num_replays, n_before = plan.n_tokens;
+    for (Sequence* sequence : replaying.items) {
+      const std::size_t left = max_tokens - (plan.n_tokens - n_before);
+      if (planned.size() >= max_entries || left == 0) return;
+      const std::size_t n_tokens = std::min(sequence->n_missing(), left);
+      // Short of blocks it waits for its turn; live sequences never give way to it.
+      if (n_tokens > 0 && has_blocks_for(*sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
+    }
+    admit(waiting_replays, replaying, max_entries, max_tokens - (plan.n_tokens - n_before));
+  }
+
+  void make_plan() {
+    plan_running();
+    const std::size_t room = limits.max_num_seqs > running.items.size() ? limits.max_num_seqs - running.items.size() : 0;
+    admit(waiting, running, planned.size() + room, budget_left());
+    plan_replays();
+    for (std::size_t i = 0; i < planned.size(); ++i) {
+      PlanEntry& entry = plan.entries[i];
+      entry.tokens = std::span<const TokenId>(planned[i]->request.tokens).subspan(entry.start_position, entry.n_tokens);
+      entry.block_table = planned[i]->blocks;
+      entry.sampling = &planned[i]->request.sampling;
+    }
+    made = Plan::kMade;
+  }
+
+  // ---- committing
+
+  std::size_t max_length() const { return std::min(limits.max_model_len, limits.n_blocks * limits.block_size); }
+
+  FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
+    const StopParams& stop = sequence.request.stop;
+    const auto has = [token](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), token) != ids.end(); };
+    if ((!stop.ignore_eos && has(stop.eos_token_ids)) || has(stop.stop_token_ids)) return FinishReason::kStop;
+    const bool is_full = sequence.n_generated() >= stop.max_tokens || sequence.n_known() >= max_length();
+    return is_full ? FinishReason::kLength : FinishReason::kNone;
+  }
+
+  void commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled) {
+    sequence->n_computed += entry.n_tokens;
+    sequence->last_step = step;
+    const Request& request = sequence->request;
+    if (request.mode == Mode::kReplay) {
+      if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
+      sequence->reported_caught_up = true;
+      result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
+    } else if (sampled != nullptr) {
+      const std::size_t position = sequence->n_generated();
+      sequence->request.tokens.push_back(*sampled);
+      const FinishReason reason = finish_reason(*sequence, *sampled);
+      result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
+      if (reason != FinishReason::kNone) remove(sequence);
+    }
+  }
+};
+
+Scheduler::Scheduler(const Limits& limits) : state_(std::make_unique<State>(limits)) {
+  CHECK(limits.max_num_seqs >= 1 && limits.max_num_batched_tokens >= 1 && limits.block_size >= 1 && limits.n_blocks >= 1);
+}
+Scheduler::~Scheduler() = default;
+
+std::size_t Scheduler::max_length() const { return state_->max_length(); }
+
+Status Scheduler::add(Request request) {
+  State& state = *state_;
+  state.forget_plan();
+  if (state.find(request.id) != nullptr) {
+    return fail(SchedulerError::kDuplicateRequest, fmt::format("request {} is here already", request.id));
+  }
+  if (request.tokens.empty() || request.tokens.size() >= state.max_length()) {
+    return fail(SchedulerError::kTooLong, fmt::format("request {} has {} tokens; a sequence has 1 to {}, one to come included",
+                                                      request.id, request.tokens.size(), state.max_length()));
+  }
+  auto sequence = std::make_unique<Sequence>();
+  sequence->request = std::move(request);
+  sequence->age = state.next_age++;
+  sequence->request.tokens.reserve(state.max_length());
+  sequence->blocks.reserve(kvcache::blocks_for(state.max_length(), state.limits.block_size));
+  (sequence->request.mode == Mode::kLive ? state.waiting : state.waiting_replays).insert(sequence.get());
+  state.sequences.emplace(sequence->request.id, std::move(sequence));
+  return {};
+}
+
+bool Scheduler::drop(RequestId request) {
+  state_->forget_plan();
+  Sequence* const sequence = state_->find(request);
+  if (sequence == nullptr) return false;
+  state_->remove(sequence);
+  return true;
+}
+
+bool Scheduler::feed(RequestId request, std::span<const TokenId> tokens) {
+  state_->forget_plan();
+  Sequence* const sequence = state_->find(request);
+  if (sequence == nullptr || sequence->request.mode != Mode::kReplay) return false;
+  sequence->request.tokens.insert(sequence->request.tokens.end(), tokens.begin(), tokens.end());
+  return true;
+}
+
+bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated) {
+  State& state = *state_;
+  state.forget_plan();
+  Sequence* const sequence = state.find(request);
+  if (sequence == nullptr || sequence->request.mode != Mode::kReplay) return false;
+  std::vector<TokenId>& tokens = sequence->request.tokens;
+  const auto old = std::span<const TokenId>(tokens).subspan(sequence->request.n_prompt_tokens);
+  const auto differs = std::mismatch(old.begin(), old.end(), generated.begin(), generated.end()).first;
+  const std::size_t n_same = sequence->request.n_prompt_tokens + static_cast<std::size_t>(differs - old.begin());
+  tokens.resize(n_same);
+  tokens.insert(tokens.end(), generated.begin() + (static_cast<std::ptrdiff_t>(n_same - sequence->request.n_prompt_tokens)),
+                generated.end());
+  sequence->n_computed = std::min({sequence->n_computed, n_same, tokens.size() - 1});
+  sequence->request.attempt = attempt;
+  sequence->request.mode = Mode::kLive;
+  if (state.replaying.remove(sequence)) state.running.insert(sequence);
+  if (state.waiting_replays.remove(sequence)) state.waiting.insert(sequence);
+  return true;
+}
+
+const StepPlan& Scheduler::plan() {
+  if (state_->made == State::Plan::kNone) state_->make_plan();
+  return state_->plan;
+}
+
+const CommitResult& Scheduler::commit(std::span<const TokenId> sampled) {
+  State& state = *state_;
+  CHECK(state.made == State::Plan::kMade, "commit() must follow plan()");
+  state.result.outputs.clear();
+  state.result.caught_up.clear();
+  ++state.step;
+  std::size_t n_used = 0;
+  for (std::size_t i = 0; i < state.planned.size(); ++i) {
+    const bool samples = state.plan.entries[i].sample == PlanEntry::Sample::kYes;
+    CHECK(!samples || n_used < sampled.size(), "{} tokens sampled, more expected", sampled.size());
+    state.commit_entry(state.plan.entries[i], state.planned[i], samples ? &sampled[n_used++] : nullptr);
+  }
+  CHECK(n_used == sampled.size(), "{} tokens sampled, {} expected", sampled.size(), n_used);
+  state.forget_plan();
+  return state.result;
+}
+
+Counts Scheduler::counts() const {
+  return {.running = state_->running.items.size(),
+          .waiting = state_->waiting.items.size(),
+          .replaying = state_->replaying.items.size() + state_->waiting_replays.items.size(),
+          .kv_blocks_used = state_->pool.n_used(),
+          .kv_blocks_total = state_->pool.n_total(),
+          .n_preemptions = state_->n_preemptions};
+}
+
+}  // namespace concertina::scheduler

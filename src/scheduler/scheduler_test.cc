@@ -1,0 +1,329 @@
+#include "scheduler/scheduler.h"
+
+#include <deque>
+#include <map>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+
+namespace concertina::scheduler {
+namespace {
+
+// A toy model: the next token is a hash of the whole history, so any lost, doubled or misplaced token changes the rest.
+TokenId next_token(std::span<const TokenId> history) {
+  std::uint64_t hash = 1469598103934665603ull;
+  for (const TokenId token : history) hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 1099511628211ull;
+  return static_cast<TokenId>(hash >> 40) & 0xffff;
+}
+
+// The KV of a rank as content: which token of which history stands at each (block, offset). Reading it back proves that
+// the plan's blocks hold exactly the sequence's past.
+class ToyRank {
+ public:
+  explicit ToyRank(const Limits& limits) : limits_(limits), scheduler(limits), kv_(limits.n_blocks * limits.block_size, -1) {}
+
+  // Computes the plan's entries and samples; commits unless the step is void.
+  enum class Outcome { kCommitted, kVoid };
+  CommitResult step(Outcome outcome = Outcome::kCommitted) {
+    const StepPlan& plan = scheduler.plan();
+    check(plan);
+    std::vector<TokenId> sampled;
+    for (const PlanEntry& entry : plan.entries) {
+      std::vector<TokenId> history;
+      for (std::size_t i = 0; i < entry.n_tokens; ++i) at(entry, entry.start_position + i) = entry.tokens[i];
+      for (std::size_t i = 0; i < entry.start_position + entry.n_tokens; ++i) history.push_back(at(entry, i));
+      if (entry.sample == PlanEntry::Sample::kYes) sampled.push_back(next_token(history));
+    }
+    if (outcome == Outcome::kVoid) return {};
+    return scheduler.commit(sampled);
+  }
+
+  Limits limits_;
+  Scheduler scheduler;
+
+ private:
+  TokenId& at(const PlanEntry& entry, std::size_t position) {
+    return kv_[entry.block_table[position / limits_.block_size].value() * limits_.block_size + position % limits_.block_size];
+  }
+  void check(const StepPlan& plan) {
+    std::set<BlockId> used;
+    std::set<RequestId> seen;
+    std::size_t n_tokens = 0, n_sampling = 0;
+    for (const PlanEntry& entry : plan.entries) {
+      EXPECT_GT(entry.n_tokens, 0u);
+      EXPECT_TRUE(seen.insert(entry.request).second) << "one share a step";
+      EXPECT_GE(entry.block_table.size() * limits_.block_size, entry.start_position + entry.n_tokens);
+      for (const BlockId block : entry.block_table) EXPECT_TRUE(used.insert(block).second) << "a block of two sequences";
+      n_tokens += entry.n_tokens;
+      n_sampling += entry.sample == PlanEntry::Sample::kYes ? 1 : 0;
+    }
+    EXPECT_EQ(n_tokens, plan.n_tokens);
+    EXPECT_LE(n_tokens, limits_.max_num_batched_tokens);
+    EXPECT_LE(n_sampling, limits_.max_num_seqs);
+    EXPECT_LE(plan.entries.size(), limits_.max_num_seqs + limits_.max_num_replays);
+  }
+  std::vector<TokenId> kv_;
+};
+
+Request request(std::uint64_t id, std::size_t n_prompt, std::size_t max_tokens, Mode mode = Mode::kLive) {
+  Request made;
+  made.id = RequestId(id);
+  made.attempt = Attempt(1);
+  for (std::size_t i = 0; i < n_prompt; ++i) made.tokens.push_back(static_cast<TokenId>(id * 31 + i * 7) & 0xffff);
+  made.n_prompt_tokens = n_prompt;
+  made.stop.max_tokens = max_tokens;
+  made.mode = mode;
+  return made;
+}
+
+std::vector<TokenId> undisturbed(const Request& request) {
+  std::vector<TokenId> tokens = request.tokens, generated;
+  for (std::size_t i = request.tokens.size() - request.n_prompt_tokens; i < request.stop.max_tokens; ++i) {
+    tokens.push_back(next_token(tokens));
+  }
+  return {tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens), tokens.end()};
+}
+
+Limits limits(std::size_t n_blocks, std::size_t batched = 16, std::size_t seqs = 4) {
+  return {.max_num_seqs = seqs, .max_num_batched_tokens = batched, .max_model_len = 100, .block_size = 4,
+          .n_blocks = n_blocks, .replay_chunk_tokens = 6};
+}
+
+TEST(Scheduler, ALongPromptIsPrefilledInChunksWhileOthersDecode) {
+  ToyRank rank(limits(100));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 3, 50)));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(2, 40, 5)));
+  std::size_t n_decoded = 0, n_steps = 0;
+  while (rank.scheduler.counts().running < 2 || n_steps < 4) {
+    const CommitResult result = rank.step();
+    ++n_steps;
+    for (const Output& output : result.outputs) n_decoded += output.request == RequestId(1) ? 1 : 0;
+    EXPECT_EQ(n_decoded, n_steps) << "the decode has a share of every step";
+  }
+}
+
+TEST(Scheduler, FinishesAtEosStopTokenMaxTokensAndFullLength) {
+  ToyRank rank(limits(100));
+  Request by_eos = request(1, 4, 50), by_stop = request(2, 4, 50), ignores = request(3, 4, 3);
+  by_eos.stop.eos_token_ids = {undisturbed(by_eos)[2]};
+  by_stop.stop.stop_token_ids = {undisturbed(by_stop)[1]};
+  ignores.stop.eos_token_ids = {undisturbed(ignores)[0]};
+  ignores.stop.ignore_eos = true;
+  const Request full = request(4, 95, 50);
+  std::map<RequestId, std::pair<std::size_t, FinishReason>> ends;
+  for (const Request& one : {by_eos, by_stop, ignores, full}) ASSERT_TRUE(rank.scheduler.add(one));
+  while (!rank.scheduler.plan().empty()) {
+    const CommitResult result = rank.step();
+    for (const Output& output : result.outputs) {
+      if (output.finish_reason != FinishReason::kNone) ends[output.request] = {output.position + 1, output.finish_reason};
+    }
+  }
+  EXPECT_EQ(ends[RequestId(1)], std::pair(std::size_t{3}, FinishReason::kStop));
+  EXPECT_EQ(ends[RequestId(2)], std::pair(std::size_t{2}, FinishReason::kStop));
+  EXPECT_EQ(ends[RequestId(3)], std::pair(std::size_t{3}, FinishReason::kLength));
+  EXPECT_EQ(ends[RequestId(4)], std::pair(std::size_t{5}, FinishReason::kLength)) << "max_model_len";
+  EXPECT_EQ(rank.scheduler.counts().kv_blocks_used, 0u);
+}
+
+TEST(Scheduler, RefusesWhatCanNeverFit) {
+  Scheduler scheduler(limits(5));  // 20 positions
+  EXPECT_TRUE(scheduler.add(request(1, 20, 1)).error().is(SchedulerError::kTooLong));
+  EXPECT_TRUE(scheduler.add(request(2, 0, 1)).error().is(SchedulerError::kTooLong));
+  EXPECT_TRUE(scheduler.add(request(3, 19, 5)).has_value());
+  EXPECT_TRUE(scheduler.add(request(3, 1, 1)).error().is(SchedulerError::kDuplicateRequest));
+}
+
+TEST(Scheduler, WhenBlocksRunOutTheYoungestIsRecomputedAndNothingIsLost) {
+  ToyRank rank(limits(8, 16, 4));  // 32 positions for 3 sequences that want 20 each
+  std::map<RequestId, std::vector<TokenId>> streams;
+  for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 5, 15)));
+  while (!rank.scheduler.plan().empty()) {
+    for (const Output& output : rank.step().outputs) streams[output.request].push_back(output.token);
+  }
+  EXPECT_GT(rank.scheduler.counts().n_preemptions, 0u);
+  for (std::uint64_t id = 1; id <= 3; ++id) EXPECT_EQ(streams[RequestId(id)], undisturbed(request(id, 5, 15)));
+}
+
+TEST(Scheduler, AReplayComputesInSmallChunksSamplesNothingAndIsTakenOver) {
+  ToyRank rank(limits(100));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));
+  rank.step();
+  const Request moving = request(2, 20, 30);
+  Request replay = moving;
+  replay.mode = Mode::kReplay;
+  ASSERT_TRUE(rank.scheduler.add(replay));
+  const std::vector<TokenId> expected = undisturbed(moving);
+  std::size_t n_fed = 0, n_steps = 0;
+  for (bool caught_up = false; !caught_up; ++n_steps) {
+    const CommitResult result = rank.step();
+    for (const Output& output : result.outputs) EXPECT_EQ(output.request, RequestId(1));
+    caught_up = !result.caught_up.empty();
+    if (n_fed < 3) rank.scheduler.feed(RequestId(2), std::span(&expected[n_fed++], 1));  // the leaver decodes meanwhile
+  }
+  EXPECT_GE(n_steps, 4u) << "22 tokens at 6 a step";
+  ASSERT_TRUE(rank.scheduler.take_over(RequestId(2), Attempt(3), std::span(expected).first(5)));
+  std::vector<TokenId> stream(expected.begin(), expected.begin() + 5);
+  while (stream.size() < expected.size()) {
+    for (const Output& output : rank.step().outputs) {
+      if (output.request != RequestId(2)) continue;
+      EXPECT_EQ(output.attempt, Attempt(3));
+      EXPECT_EQ(output.position, stream.size());
+      stream.push_back(output.token);
+    }
+  }
+  EXPECT_EQ(stream, expected);
+}
+
+TEST(Scheduler, AReplayOfOneTokenCatchesUpToo) {
+  ToyRank rank(limits(10));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 1, 4, Mode::kReplay)));
+  EXPECT_EQ(rank.step().caught_up.size(), 1u);
+  EXPECT_TRUE(rank.scheduler.plan().empty()) << "nothing more to do until it is fed or taken over";
+  ASSERT_TRUE(rank.scheduler.take_over(RequestId(1), Attempt(2), {}));
+  EXPECT_EQ(rank.step().outputs.at(0).token, undisturbed(request(1, 1, 4))[0]);
+}
+
+TEST(Scheduler, TheJournalWinsOverWhatAReplayWasFed) {
+  ToyRank rank(limits(20));
+  const Request moving = request(1, 6, 10);
+  const std::vector<TokenId> expected = undisturbed(moving);
+  Request replay = moving;
+  replay.mode = Mode::kReplay;
+  ASSERT_TRUE(rank.scheduler.add(replay));
+  const std::vector<TokenId> fed{expected[0], expected[1], 12345, 777};
+  rank.scheduler.feed(RequestId(1), fed);
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.take_over(RequestId(1), Attempt(2), std::span(expected).first(3)));
+  EXPECT_EQ(rank.step().outputs.at(0).token, expected[3]);
+}
+
+TEST(Scheduler, AVoidStepIsPlannedAgainTheSame) {
+  ToyRank rank(limits(30));
+  for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 4 + id, 6)));
+  const auto describe = [&] {
+    std::string text;
+    for (const PlanEntry& e : rank.scheduler.plan().entries) text += fmt::format("{}:{}+{} ", e.request, e.start_position, e.n_tokens);
+    return text;
+  };
+  for (int i = 0; i < 5; ++i) {
+    const std::string before = describe();
+    rank.step(ToyRank::Outcome::kVoid);
+    EXPECT_EQ(describe(), before);
+    rank.step();
+  }
+}
+
+// Two ranks, a journal between them, random requests, cancellations, voids and moves: every stream is the undisturbed one.
+class Swarm {
+ public:
+  explicit Swarm(std::uint64_t seed) : random_(seed) {
+    for (int i = 0; i < 2; ++i) ranks_.emplace_back(limits(10 + random_.below(20), 8 + random_.below(24), 1 + random_.below(5)));
+  }
+  void run() {
+    for (int i = 0; i < 400; ++i) one_event(true);
+    for (int i = 0; i < 20000 && !live_.empty(); ++i) one_event(false);
+    EXPECT_TRUE(live_.empty()) << live_.size() << " requests never finished";
+    for (ToyRank& rank : ranks_) EXPECT_EQ(rank.scheduler.counts().kv_blocks_used, 0u);
+  }
+
+ private:
+  struct Live {
+    Request request;
+    std::vector<TokenId> journal;
+    std::size_t rank;
+    std::optional<std::size_t> replay;  // on which rank
+    Attempt last;
+    std::vector<TokenId> not_fed;
+  };
+
+  void one_event(bool disturbed) {
+    const std::uint64_t kind = random_.below(20);
+    if (disturbed && kind < 3) return submit();
+    if (disturbed && kind == 3) return cancel();
+    if (disturbed && kind == 4) return begin_move();
+    if (kind < 8) return feed();
+    ToyRank& rank = ranks_[kind % 2];
+    if (disturbed && kind == 19) return void(rank.step(ToyRank::Outcome::kVoid));
+    if (rank.scheduler.plan().empty()) return;
+    apply(kind % 2, rank.step());
+  }
+  void submit() {
+    const std::size_t rank = random_.below(2), longest = ranks_[0].scheduler.max_length() < ranks_[1].scheduler.max_length()
+                                                            ? ranks_[0].scheduler.max_length() : ranks_[1].scheduler.max_length();
+    const std::size_t n_prompt = 1 + random_.below(longest / 2);
+    Request made = request(next_id_++, n_prompt, 1 + random_.below(longest - n_prompt));
+    ASSERT_TRUE(ranks_[rank].scheduler.add(made));
+    live_[made.id] = {made, {}, rank, {}, made.attempt, {}};
+  }
+  Live* any() {
+    if (live_.empty()) return nullptr;
+    auto it = live_.begin();
+    std::advance(it, static_cast<std::ptrdiff_t>(random_.below(live_.size())));
+    return &it->second;
+  }
+  void cancel() {
+    Live* one = any();
+    if (one == nullptr) return;
+    EXPECT_TRUE(ranks_[one->rank].scheduler.drop(one->request.id));
+    if (one->replay) ranks_[*one->replay].scheduler.drop(one->request.id);
+    live_.erase(one->request.id);
+  }
+  void begin_move() {
+    Live* one = any();
+    if (one == nullptr || one->replay) return;
+    one->replay = 1 - one->rank;
+    Request replay = one->request;
+    replay.tokens.insert(replay.tokens.end(), one->journal.begin(), one->journal.end());
+    replay.mode = Mode::kReplay;
+    replay.attempt = one->last = one->last.next();
+    ASSERT_TRUE(ranks_[*one->replay].scheduler.add(replay));
+  }
+  void feed() {
+    Live* one = any();
+    if (one == nullptr || !one->replay) return;
+    ranks_[*one->replay].scheduler.feed(one->request.id, one->not_fed);
+    one->not_fed.clear();
+  }
+  void apply(std::size_t from, const CommitResult& result) {
+    for (const Output& output : result.outputs) {
+      Live& one = live_.at(output.request);
+      ASSERT_EQ(one.rank, from);
+      ASSERT_EQ(output.position, one.journal.size());
+      one.journal.push_back(output.token);
+      if (one.replay) one.not_fed.push_back(output.token);
+      if (output.finish_reason == FinishReason::kNone) continue;
+      EXPECT_EQ(one.journal, undisturbed(one.request));
+      if (one.replay) ranks_[*one.replay].scheduler.drop(one.request.id);
+      live_.erase(output.request);
+    }
+    for (const CaughtUp& caught_up : result.caught_up) {
+      Live& one = live_.at(caught_up.request);
+      ASSERT_EQ(one.replay, from);
+      ranks_[one.rank].scheduler.drop(caught_up.request);
+      one.rank = from;
+      one.replay.reset();
+      one.not_fed.clear();
+      one.last = one.last.next();
+      ASSERT_TRUE(ranks_[from].scheduler.take_over(caught_up.request, one.last, one.journal));
+    }
+  }
+
+  Random random_;
+  std::deque<ToyRank> ranks_;
+  std::map<RequestId, Live> live_;
+  std::uint64_t next_id_ = 1;
+};
+
+TEST(SchedulerSwarm, EveryStreamIsTheUndisturbedOne) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Swarm(seed).run();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace concertina::scheduler
