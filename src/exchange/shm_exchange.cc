@@ -104,6 +104,7 @@ bool ShmExchange::peer_started(const EpochView& view) const {
 
 void ShmExchange::begin_step(StepId step, Epoch flip_to) {
   CHECK(state_->view != nullptr, "step {} begun outside an epoch", step);
+  if (state_->is_void) return;  // its exchanges fail
   state_->progress.begin_step(step);
   state_->flip_to = flip_to;
   state_->flip.reset();

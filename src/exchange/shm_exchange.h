@@ -105,7 +105,8 @@ class ShmExchange final : public model::ExpertExchange {
   bool peer_started(const EpochView& view) const;
 
   // Fixes the step's number, which must be next_step(), and the flag it carries: the epoch that the commit held by this
-  // rank leads to, Epoch{} for none.
+  // rank leads to, Epoch{} for none. After a void step the epoch is over for this rank: all further exchanges fail with
+  // kAborted until one is entered.
   void begin_step(StepId step, Epoch flip_to);
 
   // The exchanges of a step without tokens of its own, all of them.

@@ -1,4 +1,4 @@
-#include "transport/control/frame_decoder.h"
+#include "transport/frame_decoder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "transport/control/frame_decoder.h"
+#include "transport/frame_decoder.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "transport/control.pb.h"
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 namespace concertina::transport {
 namespace {

@@ -1,4 +1,4 @@
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 #include <array>
 #include <optional>
@@ -14,7 +14,7 @@
 
 #include "base/check.h"
 #include "transport/control.pb.h"
-#include "transport/control/frame_decoder.h"
+#include "transport/frame_decoder.h"
 
 namespace concertina::transport {
 
@@ -121,7 +121,7 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
     OnClosed on_closed = std::move(on_closed_);
     close();
     on_closed_ = std::move(on_closed);
-    failure_ = Error(code, fmt::format("control channel of {}: {}", name_, what));
+    failure_ = Error(code, name_ + ": " + what);
     if (on_closed_) report_later();
   }
 
@@ -147,9 +147,10 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
   std::string waiting_;  // goes next, in one write
 };
 
-ControlChannel::ControlChannel(boost::asio::io_context& context, FileDescriptor socket, std::string name,
+ControlChannel::ControlChannel(boost::asio::io_context& context, int native_socket, std::string name,
                                std::size_t max_outgoing_bytes)
-    : connection_(std::make_shared<Connection>(context, std::move(socket), std::move(name), max_outgoing_bytes)) {}
+    : connection_(std::make_shared<Connection>(context, FileDescriptor(native_socket), std::move(name),
+                                               max_outgoing_bytes)) {}
 ControlChannel::~ControlChannel() {
   if (connection_) connection_->close();
 }

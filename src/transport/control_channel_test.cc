@@ -1,4 +1,4 @@
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 #include <optional>
 #include <string>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "transport/control.pb.h"
-#include "transport/control/frame_decoder.h"
+#include "transport/frame_decoder.h"
 
 namespace concertina::transport {
 namespace {
@@ -30,7 +30,7 @@ class ControlChannelTest : public testing::Test {
   ControlChannelTest() {
     auto pair = make_socket_pair();
     EXPECT_TRUE(pair);
-    channel_.emplace(context_, std::move(pair->first), "rank 3", std::size_t{1} << 20);
+    channel_.emplace(context_, pair->first.release(), "control channel of rank 3", std::size_t{1} << 20);
     peer_ = std::move(pair->second);
   }
 
@@ -59,7 +59,7 @@ class ControlChannelTest : public testing::Test {
 TEST_F(ControlChannelTest, ManyFramesOfAllSizesArriveInOrderBothWays) {
   constexpr std::uint64_t kFrames = 2000;
   std::vector<std::uint64_t> echoed;
-  ControlChannel other(context_, std::move(peer_), "front");
+  ControlChannel other(context_, peer_.release(), "front");
   other.start([&](const Frame& frame) { other.send(frame); }, [](const Error&) {});
   channel_->start(
       [&](const Frame& frame) {
@@ -136,7 +136,7 @@ TEST_F(ControlChannelTest, APeerThatDoesNotReadIsGivenUp) {
 TEST_F(ControlChannelTest, CloseWhenSentSendsEverythingFirst) {
   std::vector<std::uint64_t> received;
   std::optional<Error> closed;
-  ControlChannel other(context_, std::move(peer_), "front");
+  ControlChannel other(context_, peer_.release(), "front");
   other.start([&](const Frame& frame) { received.push_back(frame.prepare_failed().epoch()); },
               [&](const Error& why) { closed = why; });
   start();

@@ -30,8 +30,9 @@ class ControlChannel {
   // Once, never from inside send(): kPeerClosed (the other end went away), kBadFrame, kOutgoingFull or kSystem.
   using OnClosed = std::function<void(const Error& why)>;
 
-  // Takes the socket over. `name` ("rank 3") begins every error. max_outgoing_bytes bounds what waits to be sent.
-  ControlChannel(boost::asio::io_context& context, FileDescriptor socket, std::string name,
+  // Takes over a connected stream socket, and closes it. `name` begins every error ("control channel of rank 3").
+  // max_outgoing_bytes bounds what waits to be sent.
+  ControlChannel(boost::asio::io_context& context, int native_socket, std::string name = "control channel",
                  std::size_t max_outgoing_bytes = kMaxOutgoingBytes);
   ~ControlChannel();
   ControlChannel(ControlChannel&&) noexcept = default;
