@@ -5,6 +5,7 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(GTest REQUIRED)
 find_package(Protobuf REQUIRED)
+find_package(Boost 1.74 REQUIRED)
 find_package(PkgConfig REQUIRED)
 
 add_library(concertina_options INTERFACE)

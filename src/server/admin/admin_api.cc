@@ -1,0 +1,159 @@
+#include "server/admin/admin_api.h"
+
+#include <chrono>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+namespace concertina::server::admin {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+struct ScaleBody {
+  front::ScaleRequest request;
+  enum class Wait : std::uint8_t { kNo, kYes } wait = Wait::kYes;
+};
+
+ApiResult<ScaleBody> parse_scale(const std::string& text) {
+  const auto body = Fields::parse(text);
+  if (!body) return tl::unexpected<ApiError>(body.error());
+  Fields fields(*body);
+  ScaleBody out;
+  const auto size = fields.integer("new_data_parallel_size", 1, 1 << 20);
+  if (!size && !fields.error()) {
+    fields.fail({400, "new_data_parallel_size is missing: it must be an integer, 1 or above", "new_data_parallel_size", std::nullopt});
+  }
+  out.request.new_size = static_cast<std::size_t>(size.value_or(0));
+  out.request.drain_timeout_s = static_cast<std::uint32_t>(fields.integer("drain_timeout", 1, 1 << 30).value_or(120));
+  out.request.operation_id = fields.text("operation_id").value_or("");
+  if (out.request.operation_id.size() > 200) fields.wrong("operation_id", "a string of at most 200 characters", "...");
+  out.wait = fields.boolean("wait").value_or(true) ? ScaleBody::Wait::kYes : ScaleBody::Wait::kNo;
+  if (const nlohmann::json* retire = fields.find("retire")) {
+    if (!retire->is_array()) fields.wrong("retire", "a list of ranks", *retire);
+    for (const nlohmann::json& rank : retire->is_array() ? *retire : nlohmann::json::array()) {
+      if (!rank.is_number_unsigned() || rank.get<std::uint64_t>() > 1 << 20) {
+        fields.wrong("retire", "a list of ranks, which are integers, 0 or above", rank);
+        break;
+      }
+      out.request.retire.emplace_back(rank.get<std::uint32_t>());
+    }
+  }
+  if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
+  return out;
+}
+
+std::string wall_clock(Time at) {
+  const auto ago = std::chrono::steady_clock::now() - at;
+  const auto wall = std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(wall.time_since_epoch()).count();
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)), ms % 1000);
+}
+
+ordered_json to_json(const cluster::Operation& operation) {
+  ordered_json phases = ordered_json::object();
+  for (const auto& [phase, time] : operation.phase_times) phases[cluster::name_of(phase)] = to_ms(time);
+  return {{"operation_id", operation.id},
+          {"kind", cluster::name_of(operation.kind)},
+          {"from_size", operation.from_size},
+          {"to_size", operation.to_size},
+          {"phase", cluster::name_of(operation.phase)},
+          {"started", wall_clock(operation.started)},
+          {"phases_ms", std::move(phases)},
+          {"moved_requests", operation.moved_requests},
+          {"moved_bytes", operation.moved_bytes},
+          {"max_pause_ms", operation.max_pause_ms},
+          {"error", operation.error ? ordered_json(*operation.error) : ordered_json()}};
+}
+
+http::Response outcome(const cluster::Operation& operation) {
+  if (operation.phase == cluster::Phase::kDone) {
+    const ordered_json body{{"message", fmt::format("Scaled to {} data parallel engines", operation.to_size)},
+                            {"operation_id", operation.id}};
+    return {.body = body.dump()};
+  }
+  const int status = operation.failure == cluster::Operation::Failure::kTimeout ? 408 : 500;
+  return error_response({status, fmt::format("operation {} {}: {}", operation.id,
+                                             operation.phase == cluster::Phase::kRolledBack ? "was rolled back" : "failed",
+                                             operation.error.value_or("unknown")),
+                         std::nullopt, operation.id});
+}
+
+}  // namespace
+
+void AdminApi::scale(const http::Request& request, const std::shared_ptr<http::Responder>& responder) {
+  auto body = parse_scale(request.body);
+  if (!body) return responder->send(error_response(body.error()));
+  const bool waits = body->wait == ScaleBody::Wait::kYes;
+  std::function<void(const cluster::Operation&)> done;
+  if (waits) done = [responder](const cluster::Operation& operation) { responder->send(outcome(operation)); };
+  const auto operation = service_.scale(body->request, std::move(done));
+  if (!operation) {
+    ApiError error = from_front(operation.error());
+    if (error.status == 409) {
+      const auto running = service_.cluster().operation;
+      if (running) error.code = running->id;
+    }
+    return responder->send(error_response(error));
+  }
+  if (waits) return;
+  if (operation->phase == cluster::Phase::kDone) return responder->send(outcome(*operation));
+  const ordered_json accepted{{"message", fmt::format("Scaling to {} data parallel engines", operation->to_size)},
+                              {"operation_id", operation->id}};
+  responder->send({.status = 202, .body = accepted.dump()});
+}
+
+void AdminApi::is_scaling(const std::shared_ptr<http::Responder>& responder) const {
+  responder->send({.body = ordered_json{{"is_scaling_elastic_ep", service_.scaling()}}.dump()});
+}
+
+void AdminApi::show_operation(const std::string& id, const std::shared_ptr<http::Responder>& responder) const {
+  const auto operation = service_.operation(id);
+  if (!operation) {
+    return responder->send(error_response({404, fmt::format("operation \"{}\" is not known", id), "operation_id", std::nullopt}));
+  }
+  responder->send({.body = to_json(*operation).dump()});
+}
+
+void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const {
+  const front::ClusterStatus status = service_.cluster();
+  ordered_json ranks = ordered_json::array();
+  for (const front::RankStatus& rank : status.ranks) {
+    ranks.push_back({{"rank", rank.rank.value()},
+                     {"pid", rank.pid},
+                     {"host", rank.host},
+                     {"device", rank.device},
+                     {"state", cluster::name_of(rank.state)},
+                     {"running", rank.n_running},
+                     {"waiting", rank.n_waiting},
+                     {"kv_blocks_used", rank.kv_blocks_used},
+                     {"kv_blocks_total", rank.kv_blocks_total},
+                     {"experts", rank.n_experts}});
+  }
+  const ordered_json body{{"epoch", status.epoch.value()},
+                          {"size", status.size},
+                          {"max_size", status.max_size},
+                          {"ranks", std::move(ranks)},
+                          {"operation", status.operation ? to_json(*status.operation) : ordered_json()}};
+  responder->send({.body = body.dump()});
+}
+
+void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const { responder->send({.body = "{}"}); }
+
+void AdminApi::ready(const std::shared_ptr<http::Responder>& responder) const {
+  if (const Status admitted = service_.admits(); !admitted) {
+    return responder->send(error_response(from_front(admitted.error())));
+  }
+  responder->send({.body = ordered_json{{"ready", true}}.dump()});
+}
+
+void AdminApi::version(const std::shared_ptr<http::Responder>& responder) const {
+  responder->send({.body = ordered_json{{"version", CONCERTINA_VERSION}}.dump()});
+}
+
+void AdminApi::metrics(const std::shared_ptr<http::Responder>& responder) const {
+  responder->send({.body = metrics_.text(service_), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+}
+
+}  // namespace concertina::server::admin

@@ -1,0 +1,61 @@
+#include "server/api_error.h"
+
+#include <nlohmann/json.hpp>
+
+#include "front/service.h"
+
+namespace concertina::server {
+
+namespace {
+const char* type_of(int status) {
+  switch (status) {
+    case 404: return "not_found_error";
+    case 408: return "timeout_error";
+    case 409: return "conflict_error";
+    case 503: return "service_unavailable_error";
+    default: return status >= 500 ? "server_error" : "invalid_request_error";
+  }
+}
+}  // namespace
+
+std::string error_body(const ApiError& error) {
+  const auto or_null = [](const std::optional<std::string>& text) { return text ? nlohmann::json(*text) : nlohmann::json(); };
+  const nlohmann::ordered_json body{{"error", {{"message", error.message}, {"type", type_of(error.status)},
+                                               {"param", or_null(error.param)}, {"code", or_null(error.code)}}}};
+  return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+http::Response error_response(const ApiError& error) {
+  http::Response response{.status = error.status, .body = error_body(error)};
+  if (error.status == 503) response.headers.emplace_back("Retry-After", "1");
+  return response;
+}
+
+ApiError from_front(const Error& error) {
+  using front::FrontError;
+  const struct {
+    FrontError code;
+    int status;
+    const char* param;
+    const char* name;
+  } table[] = {
+      {FrontError::kNotReady, 503, nullptr, "not_ready"},
+      {FrontError::kShuttingDown, 503, nullptr, "shutting_down"},
+      {FrontError::kQueueFull, 503, nullptr, "queue_full"},
+      {FrontError::kPromptTooLong, 400, "prompt", "context_length_exceeded"},
+      {FrontError::kInvalidSize, 400, "new_data_parallel_size", nullptr},
+      {FrontError::kInvalidRetire, 400, "retire", nullptr},
+      {FrontError::kOperationRunning, 409, nullptr, "operation_running"},
+      {FrontError::kTimeout, 408, nullptr, "drain_timeout"},
+  };
+  for (const auto& row : table) {
+    if (!error.is(row.code)) continue;
+    ApiError out{row.status, error.message(), std::nullopt, std::nullopt};
+    if (row.param != nullptr) out.param = row.param;
+    if (row.name != nullptr) out.code = row.name;
+    return out;
+  }
+  return {500, error.message(), std::nullopt, std::nullopt};
+}
+
+}  // namespace concertina::server

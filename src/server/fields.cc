@@ -1,0 +1,100 @@
+#include "server/fields.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace concertina::server {
+
+using nlohmann::json;
+
+ApiResult<json> Fields::parse(const std::string& body) {
+  try {
+    json parsed = json::parse(body);
+    if (parsed.is_object()) return parsed;
+    return tl::unexpected<ApiError>(ApiError{400, "the body must be a JSON object", {}, {}});
+  } catch (const json::exception& error) {
+    return tl::unexpected<ApiError>(ApiError{400, fmt::format("the body is not JSON: {}", error.what()), {}, {}});
+  }
+}
+
+const json* Fields::find(const char* name) {
+  known_.insert(name);
+  const auto found = body_.find(name);
+  return found == body_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void Fields::wrong(const std::string& name, const std::string& must_be, const json& found) {
+  std::string text = found.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (text.size() > 100) text = text.substr(0, 100) + "...";
+  fail({400, fmt::format("{} must be {}, found {}", name, must_be, text), name, std::nullopt});
+}
+
+void Fields::fail(ApiError error) {
+  if (!error_) error_ = std::move(error);
+}
+
+std::optional<std::int64_t> Fields::integer(const char* name, std::int64_t lowest, std::int64_t highest) {
+  const json* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  const bool fits = value->is_number_integer() && !(value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX);
+  if (!fits || value->get<std::int64_t>() < lowest || value->get<std::int64_t>() > highest) {
+    const bool open = highest == INT64_MAX;
+    wrong(name, open ? fmt::format("an integer, {} or above", lowest) : fmt::format("an integer in {}..{}", lowest, highest), *value);
+    return std::nullopt;
+  }
+  return value->get<std::int64_t>();
+}
+
+std::optional<double> Fields::number(const char* name, double lowest, double highest) {
+  const json* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number() || !(value->get<double>() >= lowest) || !(value->get<double>() <= highest)) {
+    wrong(name, fmt::format("a number in {}..{}", lowest, highest), *value);
+    return std::nullopt;
+  }
+  return value->get<double>();
+}
+
+std::optional<bool> Fields::boolean(const char* name) {
+  const json* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) return wrong(name, "true or false", *value), std::nullopt;
+  return value->get<bool>();
+}
+
+std::optional<std::string> Fields::text(const char* name) {
+  const json* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) return wrong(name, "a string", *value), std::nullopt;
+  return value->get<std::string>();
+}
+
+std::vector<TokenId> Fields::token_ids(const char* name, std::size_t vocab_size) {
+  std::vector<TokenId> ids;
+  const json* value = find(name);
+  if (value == nullptr) return ids;
+  const std::string must_be = fmt::format("a list of token ids in 0..{}", vocab_size - 1);
+  if (!value->is_array()) return wrong(name, must_be, *value), ids;
+  for (const json& id : *value) {
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocab_size) return wrong(name, must_be, id), ids;
+    ids.push_back(id.get<TokenId>());
+  }
+  return ids;
+}
+
+void Fields::unsupported(const char* name, std::initializer_list<json> neutral) {
+  const json* value = find(name);
+  if (value == nullptr || std::find(neutral.begin(), neutral.end(), *value) != neutral.end()) return;
+  fail({400, fmt::format("{} is not supported yet", name), name, "unsupported_parameter"});
+}
+
+std::vector<std::string> Fields::unknown() const {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : body_.items()) {
+    if (!known_.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace concertina::server

@@ -1,0 +1,255 @@
+#include "server/openai/parameters.h"
+
+#include <algorithm>
+#include <ctime>
+#include <limits>
+#include <random>
+
+#include <fmt/format.h>
+
+namespace concertina::server::openai {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::int64_t kMaxChoices = 128;
+constexpr std::size_t kMaxStopStrings = 16, kMaxPrompts = 2048;
+
+std::uint64_t draw_seed() {
+  std::random_device device;
+  return static_cast<std::uint64_t>(device()) << 32 | device();
+}
+
+void read_sampling(Fields& fields, const front::ModelInfo& model, Parameters& out) {
+  out.sampling = model.default_sampling;
+  if (const auto v = fields.number("temperature", 0, 1e4)) out.sampling.temperature = static_cast<float>(*v);
+  if (const auto v = fields.number("top_p", 0, 1)) {
+    if (*v == 0) fields.wrong("top_p", "a number above 0, at most 1", *v);
+    out.sampling.top_p = static_cast<float>(*v);
+  }
+  if (const auto v = fields.number("min_p", 0, 1)) out.sampling.min_p = static_cast<float>(*v);
+  if (const auto v = fields.integer("top_k", -1, std::numeric_limits<std::int32_t>::max())) {
+    out.sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(0, *v));
+  }
+  const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX);
+  out.sampling.seed = seed ? static_cast<std::uint64_t>(*seed) : draw_seed();
+}
+
+void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
+  const json* stop = fields.find("stop");
+  if (stop == nullptr) return;
+  const std::string must_be = fmt::format("a string, or a list of at most {} strings, none empty", kMaxStopStrings);
+  for (const json& one : stop->is_array() ? *stop : json::array({*stop})) {
+    if (!one.is_string() || one.get<std::string>().empty()) return fields.wrong("stop", must_be, *stop);
+    out.stop_strings.push_back(one.get<std::string>());
+  }
+  if (out.stop_strings.size() > kMaxStopStrings) return fields.wrong("stop", must_be, *stop);
+  if (!out.stop_strings.empty() && tokenizer == nullptr) {
+    fields.fail({400, "stop needs a tokenizer, which this model has not; use stop_token_ids", "stop", std::nullopt});
+  }
+}
+
+void read_stop(Fields& fields, const ParseContext& context, Parameters& out) {
+  out.stop.eos_token_ids = context.model.eos_token_ids;
+  out.stop.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  out.stop.stop_token_ids = fields.token_ids("stop_token_ids", context.model.vocab_size);
+  read_stop_strings(fields, context.tokenizer, out);
+  auto max_tokens = fields.integer("max_tokens", 1, INT64_MAX);
+  if (out.endpoint == Endpoint::kChat) {
+    if (const auto newer = fields.integer("max_completion_tokens", 1, INT64_MAX)) max_tokens = newer;
+  }
+  // OpenAI's defaults: 16 for a completion, as many as fit for a chat.
+  const std::int64_t absent = out.endpoint == Endpoint::kChat ? INT64_MAX : 16;
+  out.stop.max_tokens = static_cast<std::size_t>(max_tokens.value_or(absent));
+}
+
+void refuse_unsupported(Fields& fields, Endpoint endpoint) {
+  for (const char* name : {"frequency_penalty", "presence_penalty"}) fields.unsupported(name, {0, 0.0});
+  fields.unsupported("repetition_penalty", {1, 1.0});
+  fields.unsupported("logit_bias", {json::object()});
+  for (const char* name : {"prompt_logprobs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
+                           "bad_words", "allowed_token_ids", "logits_processors", "truncate_prompt_tokens"}) {
+    fields.unsupported(name, {});
+  }
+  fields.unsupported("use_beam_search", {false});
+  fields.unsupported("include_stop_str_in_output", {false});
+  fields.unsupported("skip_special_tokens", {true});
+  fields.unsupported("min_tokens", {0});
+  if (endpoint == Endpoint::kCompletions) {
+    fields.unsupported("logprobs", {});
+    fields.unsupported("echo", {false});
+    fields.unsupported("suffix", {""});
+    fields.unsupported("best_of", {1});
+    return;
+  }
+  fields.unsupported("logprobs", {false});
+  fields.unsupported("top_logprobs", {0});
+  fields.unsupported("tools", {json::array()});
+  fields.unsupported("functions", {json::array()});
+  fields.unsupported("tool_choice", {"none", "auto"});
+  fields.unsupported("function_call", {"none", "auto"});
+  fields.unsupported("parallel_tool_calls", {true, false});
+  fields.unsupported("response_format", {json{{"type", "text"}}});
+  fields.unsupported("modalities", {json::array({"text"})});
+  fields.unsupported("audio", {});
+  fields.unsupported("prediction", {});
+  fields.unsupported("web_search_options", {});
+  fields.unsupported("continue_final_message", {false});
+  fields.unsupported("documents", {});
+}
+
+// ---- a completion's prompt
+
+bool is_id_list(const json& value) {
+  return value.is_array() && !value.empty() &&
+         std::all_of(value.begin(), value.end(), [](const json& id) { return id.is_number(); });
+}
+
+void add_text_prompt(Fields& fields, const std::string& text, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
+  if (tokenizer == nullptr) {
+    return fields.fail({400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
+  }
+  out.prompts.push_back(tokenizer->encode(text, tokenizer::AddSpecialTokens::kYes));
+}
+
+void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Parameters& out) {
+  std::vector<TokenId> prompt;
+  for (const json& id : ids) {
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocab_size) {
+      return fields.wrong("prompt", fmt::format("made of token ids in 0..{}", vocab_size - 1), id);
+    }
+    prompt.push_back(id.get<TokenId>());
+  }
+  out.prompts.push_back(std::move(prompt));
+}
+
+void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
+  constexpr const char* kMustBe = "a string, a list of strings, a list of token ids or a list of such lists, none empty";
+  const json* prompt = fields.find("prompt");
+  if (prompt == nullptr) return fields.fail({400, fmt::format("prompt is missing: it must be {}", kMustBe), "prompt", std::nullopt});
+  if (prompt->is_string()) return add_text_prompt(fields, prompt->get<std::string>(), context.tokenizer, out);
+  if (is_id_list(*prompt)) return add_id_prompt(fields, *prompt, context.model.vocab_size, out);
+  if (!prompt->is_array() || prompt->empty() || prompt->size() > kMaxPrompts) return fields.wrong("prompt", kMustBe, *prompt);
+  for (const json& one : *prompt) {
+    if (one.is_string()) {
+      add_text_prompt(fields, one.get<std::string>(), context.tokenizer, out);
+    } else if (is_id_list(one)) {
+      add_id_prompt(fields, one, context.model.vocab_size, out);
+    } else {
+      return fields.wrong("prompt", kMustBe, one);
+    }
+  }
+}
+
+// ---- a chat's messages
+
+// Content as a template wants it: a text. A list of text parts is joined; other parts are refused.
+bool flatten_content(Fields& fields, std::size_t index, json& message) {
+  const std::string field = fmt::format("messages[{}].content", index);
+  json& content = message["content"];
+  if (content.is_string()) return true;
+  if (content.is_null()) {
+    if (message["role"] == "assistant") return content = "", true;
+    fields.wrong(field, "a string or a list of text parts", content);
+    return false;
+  }
+  if (!content.is_array()) return fields.wrong(field, "a string or a list of text parts", content), false;
+  std::string joined;
+  for (const json& part : content) {
+    if (!part.is_object() || part.value("type", json()) != "text" || !part.contains("text") || !part["text"].is_string()) {
+      return fields.wrong(field, "a string or a list of parts {\"type\": \"text\", \"text\": ...}", part), false;
+    }
+    joined += (joined.empty() ? "" : "\n") + part["text"].get<std::string>();
+  }
+  content = joined;
+  return true;
+}
+
+void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
+  const json* messages = fields.find("messages");
+  const bool add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
+  const json* kwargs = fields.find("chat_template_kwargs");
+  if (messages == nullptr || !messages->is_array() || messages->empty()) {
+    return fields.wrong("messages", "a list of messages, not empty", messages == nullptr ? json() : *messages);
+  }
+  if (kwargs != nullptr && !kwargs->is_object()) return fields.wrong("chat_template_kwargs", "an object", *kwargs);
+  json cleaned = json::array();
+  for (std::size_t i = 0; i < messages->size(); ++i) {
+    json message = (*messages)[i];
+    if (!message.is_object()) return fields.wrong(fmt::format("messages[{}]", i), "an object", message);
+    if (!message.contains("role") || !message["role"].is_string()) {
+      return fields.wrong(fmt::format("messages[{}].role", i), "a string", message.value("role", json()));
+    }
+    if (message["role"] == "developer") message["role"] = "system";
+    if (!flatten_content(fields, i, message)) return;
+    cleaned.push_back(std::move(message));
+  }
+  if (context.tokenizer == nullptr || context.chat_template == nullptr) {
+    return fields.fail({400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
+  }
+  nlohmann::ordered_json variables = kwargs != nullptr ? nlohmann::ordered_json(*kwargs) : nlohmann::ordered_json::object();
+  variables["messages"] = nlohmann::ordered_json(cleaned);
+  variables["add_generation_prompt"] = add_generation_prompt;
+  variables["bos_token"] = context.tokenizer->bos_token();
+  variables["eos_token"] = context.tokenizer->eos_token();
+  const auto text = context.chat_template->render(variables, std::time(nullptr));
+  if (!text) return fields.fail({400, text.error().message(), "messages", std::nullopt});
+  out.prompts.push_back(context.tokenizer->encode(*text, tokenizer::AddSpecialTokens::kNo));
+}
+
+void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& out) {
+  const char* name = out.endpoint == Endpoint::kChat ? "messages" : "prompt";
+  for (const auto& prompt : out.prompts) {
+    if (prompt.empty()) return fields.fail({400, fmt::format("{} must have one token at least", name), name, std::nullopt});
+    if (prompt.size() >= model.max_model_len) {
+      return fields.fail({400, fmt::format("{} has {} tokens, but the model's length is {} tokens, answer included", name,
+                                           prompt.size(), model.max_model_len), name, "context_length_exceeded"});
+    }
+    out.stop.max_tokens = std::min(out.stop.max_tokens, model.max_model_len);
+  }
+}
+
+}  // namespace
+
+ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, const ParseContext& context,
+                                       std::vector<std::string>& unknown) {
+  Fields fields(body);
+  Parameters out;
+  out.endpoint = endpoint;
+  if (const auto model = fields.text("model"); model && *model != context.model.served_name) {
+    fields.fail({404, fmt::format("the model \"{}\" does not exist; this server has \"{}\"", *model, context.model.served_name),
+                 "model", "model_not_found"});
+  }
+  out.n = static_cast<std::size_t>(fields.integer("n", 1, kMaxChoices).value_or(1));
+  if (fields.boolean("stream").value_or(false)) out.stream = Stream::kYes;
+  if (fields.boolean("return_token_ids").value_or(false)) out.return_token_ids = ReturnTokenIds::kYes;
+  if (const json* options = fields.find("stream_options")) {
+    if (!options->is_object()) fields.wrong("stream_options", "an object", *options);
+    if (out.stream == Stream::kNo) {
+      fields.fail({400, "stream_options is only allowed when stream is true", "stream_options", std::nullopt});
+    }
+    if (!fields.error()) {
+      const json include = options->value("include_usage", json(false));
+      if (!include.is_boolean()) fields.wrong("stream_options.include_usage", "true or false", include);
+      if (include == json(true)) out.include_usage = IncludeUsage::kYes;
+    }
+  }
+  read_sampling(fields, context.model, out);
+  read_stop(fields, context, out);
+  refuse_unsupported(fields, endpoint);
+  for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id", "priority"}) fields.find(ignored);
+  if (!fields.error()) {
+    if (endpoint == Endpoint::kChat) {
+      read_messages(fields, context, out);
+    } else {
+      read_prompt(fields, context, out);
+    }
+  }
+  if (!fields.error()) check_lengths(fields, context.model, out);
+  if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
+  unknown = fields.unknown();
+  return out;
+}
+
+}  // namespace concertina::server::openai

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "front/service.h"
+#include "server/fields.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+
+namespace concertina::server::openai {
+
+enum class Endpoint : std::uint8_t { kCompletions, kChat };
+enum class Stream : std::uint8_t { kNo, kYes };
+enum class IncludeUsage : std::uint8_t { kNo, kYes };
+enum class ReturnTokenIds : std::uint8_t { kNo, kYes };
+
+// A request for generation, checked and with all defaults filled in.
+struct Parameters {
+  Endpoint endpoint = Endpoint::kCompletions;
+  std::vector<std::vector<TokenId>> prompts;  // 1 or more, none empty
+  std::size_t n = 1;                          // choices of each prompt
+  Stream stream = Stream::kNo;
+  IncludeUsage include_usage = IncludeUsage::kNo;
+  ReturnTokenIds return_token_ids = ReturnTokenIds::kNo;
+  scheduler::SamplingParams sampling;  // choice_index is set for each choice later
+  scheduler::StopParams stop;
+  std::vector<std::string> stop_strings;
+};
+
+struct ParseContext {
+  const front::ModelInfo& model;
+  const tokenizer::Tokenizer* tokenizer;         // null: token ids only
+  const tokenizer::ChatTemplate* chat_template;  // null: no chat
+};
+
+// Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to `unknown`.
+ApiResult<Parameters> parse_parameters(Endpoint endpoint, const nlohmann::json& body, const ParseContext& context,
+                                       std::vector<std::string>& unknown);
+
+}  // namespace concertina::server::openai

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "front/service.h"
+#include "server/http/http_server.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+
+namespace concertina::server {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8000;
+  http::Limits limits;
+};
+
+// The HTTP face of the process: routes, the OpenAI and admin APIs, metrics. One thread, that of `context`.
+class Server {
+ public:
+  // Null tokenizer: token-id prompts only. Null template: no chat. All outlive the server.
+  Server(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
+         const tokenizer::ChatTemplate* chat_template, ServerOptions options);
+  ~Server();
+
+  Result<std::uint16_t> start();       // listens; the port
+  void stop();                         // closes the port and every connection
+  std::size_t n_connections() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace concertina::server
