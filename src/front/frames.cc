@@ -20,6 +20,7 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_threads_per_rank(options.threads_per_rank);
   configure.set_replay_chunk_tokens(options.replay_chunk_tokens);
   configure.set_instruction_set(options.instruction_set);
+  configure.set_log_level(options.log_level);
   return frame;
 }
 

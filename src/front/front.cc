@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "base/log.h"
-#include "transport/control_channel.h"
+#include "front/frames.h"
+#include "transport/control/control_channel.h"
 
 namespace concertina::front {
 

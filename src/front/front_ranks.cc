@@ -1,7 +1,8 @@
 #include "base/log.h"
 #include "front/frames.h"
+#include "base/check.h"
 #include "front/front.h"
-#include "transport/control_channel.h"
+#include "transport/control/control_channel.h"
 
 namespace concertina::front {
 
@@ -121,7 +122,8 @@ void Front::start_rank(const Member& member) {
   Rank& rank = ranks_[member.rank];
   rank = Rank{};
   rank.member = member;
-  rank.channel = std::make_unique<transport::ControlChannel>(loop_.context(), (*process)->take_control_fd());
+  rank.channel = std::make_unique<transport::ControlChannel>(
+      loop_.context(), transport::FileDescriptor((*process)->take_control_fd()), fmt::format("rank {}", member.rank));
   rank.process = std::move(*process);
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) {

@@ -26,6 +26,7 @@ struct FrontOptions {
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
   std::string instruction_set;  // empty: what the processor has
+  std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
 };
 

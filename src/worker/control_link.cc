@@ -1,27 +1,46 @@
 #include "worker/control_link.h"
 
 #include "transport/control.pb.h"
-#include "transport/control_channel.h"
+#include "transport/control/control_channel.h"
 
 namespace concertina::worker {
 
+namespace {
+constexpr Duration kFlushTimeout = std::chrono::seconds(2), kFlushInterval = std::chrono::milliseconds(1);
+}
+
 ControlLink::ControlLink(int control_fd, std::function<void(const transport::Frame&)> on_frame,
                          std::function<void(const Error&)> on_closed)
-    : channel_(std::make_unique<transport::ControlChannel>(loop_.context(), control_fd)),
+    : channel_(std::make_unique<transport::ControlChannel>(loop_.context(), transport::FileDescriptor(control_fd), "the front")),
       on_frame_(std::move(on_frame)),
-      on_closed_(std::move(on_closed)) {}
+      on_closed_(std::move(on_closed)),
+      deadline_(loop_),
+      flush_(loop_) {}
 
 ControlLink::~ControlLink() { stop(); }
 
 void ControlLink::start() {
-  channel_->start(on_frame_, on_closed_);
+  channel_->start(on_frame_, [this](const Error& why) {
+    if (on_closed_) on_closed_(why);
+  });
   thread_ = std::thread([this] { loop_.run(); });
 }
 
 void ControlLink::stop() {
   if (!thread_.joinable()) return;
-  loop_.post([this] { loop_.stop(); });
+  // The channel calls back when the kernel has everything; the deadline is for a front that does not read any more.
+  loop_.post([this] {
+    on_closed_ = nullptr;
+    channel_->close_when_sent();
+    deadline_.set(loop_.now() + kFlushTimeout, [this] { loop_.stop(); });
+    check_flushed();
+  });
   thread_.join();
+}
+
+void ControlLink::check_flushed() {
+  if (channel_->outgoing_bytes() == 0) return loop_.stop();
+  flush_.set(loop_.now() + kFlushInterval, [this] { check_flushed(); });
 }
 
 void ControlLink::send(transport::Frame&& frame) {

@@ -31,6 +31,9 @@ class ControlLink {
   std::unique_ptr<transport::ControlChannel> channel_;
   std::function<void(const transport::Frame&)> on_frame_;
   std::function<void(const Error&)> on_closed_;
+  void check_flushed();
+
+  transport::Timer deadline_, flush_;
   std::thread thread_;
 };
 

@@ -202,7 +202,7 @@ class Deployment {
       for (const Member& member : members) {
         addresses.push_back({member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
       }
-      auto built = prepare_epoch(rank.parts(), prepare.to.rank, prepare.plan, addresses, nullptr);
+      auto built = prepare_epoch(rank.parts(), prepare.to.rank, prepare.plan, addresses, nullptr, {});
       CHECK(built.has_value(), "{}", built.error().message());
       prepared.view = built->view;
     }

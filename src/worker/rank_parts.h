@@ -12,6 +12,8 @@
 
 namespace concertina::worker {
 
+enum class WorkerError { kNoKvMemory, kBadConfiguration };
+
 // What a rank is told at its start: transport::Configure in the rank's own types.
 struct RankOptions {
   RankId rank;
@@ -47,11 +49,12 @@ struct PreparedEpoch {
   std::shared_ptr<const exchange::EpochView> view;
   std::uint64_t moved_bytes = 0;  // experts this rank did not hold in `held`
 };
+using OnLoadProgress = std::function<void(std::uint64_t loaded_bytes, std::uint64_t total_bytes)>;
 
-// The loader's work for one epoch: this rank's experts (those in `held` are not read again) and its peers' memory.
-// Any thread, beside serving.
+// The loader's work for one epoch: this rank's experts (those in `held` are not read again; null: none) and its peers'
+// memory. New experts' pages are touched, so that no step waits for the disk. Any thread, beside serving.
 Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,
                                     std::span<const exchange::MemberAddress> addresses,
-                                    const exchange::EpochView* held);
+                                    const exchange::EpochView* held, const OnLoadProgress& on_progress);
 
 }  // namespace concertina::worker

@@ -1,0 +1,103 @@
+#include "worker/rank_parts.h"
+
+#include <algorithm>
+
+#include "checkpoint/dummy_weights.h"
+#include "checkpoint/safetensors.h"
+
+namespace concertina::worker {
+
+namespace {
+
+Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions& options) {
+  if (options.load_format == "dummy") return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed);
+  ASSIGN_OR_RETURN(auto folder, checkpoint::SafetensorsFolder::open(options.model_path));
+  return std::unique_ptr<checkpoint::WeightSource>(std::move(folder));
+}
+
+Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
+    const RankOptions& options, const model::ModelConfig& config, ThreadPool& pool,
+    std::function<void(const exchange::Suspicion&)> on_suspect) {
+  exchange::ExchangeConfig exchange{.rank = options.rank, .incarnation = options.incarnation};
+  exchange.max_ranks = options.max_ranks;
+  exchange.max_tokens = options.limits.max_num_batched_tokens;
+  exchange.top_k = config.top_k;
+  exchange.hidden_size = config.hidden_size;
+  exchange.intermediate_size = config.moe_intermediate_size;
+  exchange.n_moe_layers = config.n_moe_layers;
+  exchange.n_experts = config.n_experts;
+  exchange.peer_timeout = options.peer_timeout;
+  exchange.pool = &pool;
+  exchange.on_suspect = std::move(on_suspect);
+  return exchange::ShmExchange::create(exchange);
+}
+
+// Reads one byte of every page: the kernel maps it, from the disk if need be.
+void touch(const tensor::Weight& weight) {
+  const auto* const bytes = static_cast<const volatile char*>(weight.data);
+  for (std::size_t i = 0; i < weight.bytes(); i += 4096) (void)bytes[i];
+}
+
+const exchange::LocalExpert* find_held(const exchange::EpochView* held, std::size_t layer, ExpertId expert) {
+  if (held == nullptr) return nullptr;
+  const std::uint32_t slot = held->slot(layer, expert.value());
+  return slot == exchange::EpochView::kNoSlot ? nullptr : &held->experts(layer)[slot];
+}
+
+}  // namespace
+
+Result<RankParts> make_rank_parts(const RankOptions& options,
+                                  std::function<void(const exchange::Suspicion&)> on_suspect) {
+  RankParts parts;
+  ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
+  ASSIGN_OR_RETURN(parts.source, open_source(options));
+  parts.limits = options.limits;
+  const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
+  parts.limits.n_blocks = options.kv_cache_bytes / block_bytes;
+  if (parts.limits.n_blocks == 0) {
+    return fail(WorkerError::kNoKvMemory, fmt::format("--kv-cache-memory is {} bytes, but one KV block of {} tokens needs {}",
+                                                      options.kv_cache_bytes, options.limits.block_size, block_bytes));
+  }
+  ASSIGN_OR_RETURN(parts.kv_cache, model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
+  ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len));
+  parts.pool = std::make_unique<ThreadPool>(options.n_threads);
+  parts.workspace = std::make_unique<model::Workspace>(
+      config, model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,
+                                     .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
+                                     .max_model_len = options.limits.max_model_len,
+                                     .n_threads = options.n_threads});
+  parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits);
+  ASSIGN_OR_RETURN(parts.exchange, make_exchange(options, config, *parts.pool, std::move(on_suspect)));
+  return parts;
+}
+
+Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,
+                                    std::span<const exchange::MemberAddress> addresses,
+                                    const exchange::EpochView* held, const OnLoadProgress& on_progress) {
+  PreparedEpoch prepared;
+  exchange::LocalExperts experts(plan.placement.layers.size());
+  std::size_t n_total = 0, n_done = 0;
+  for (const auto& layer : plan.placement.layers) n_total += layer.contains(rank) ? layer.at(rank).size() : 0;
+  for (std::size_t layer = 0; layer < experts.size(); ++layer) {
+    const auto slots = plan.placement.layers[layer].find(rank);
+    if (slots == plan.placement.layers[layer].end()) continue;
+    for (const ExpertId expert : slots->second) {
+      ++n_done;
+      if (const exchange::LocalExpert* known = find_held(held, layer, expert)) {
+        experts[layer].push_back(*known);
+        continue;
+      }
+      ASSIGN_OR_RETURN(kernels::ExpertWeights weights,
+                       parts.model->load_expert(LayerId(static_cast<std::uint32_t>(layer)), expert));
+      for (const tensor::Weight* weight : {&weights.gate, &weights.up, &weights.down}) touch(*weight);
+      const std::size_t expert_bytes = model::bytes_of(weights);
+      prepared.moved_bytes += expert_bytes;
+      if (on_progress) on_progress(n_done * expert_bytes, n_total * expert_bytes);
+      experts[layer].push_back({expert, std::move(weights)});
+    }
+  }
+  ASSIGN_OR_RETURN(prepared.view, parts.exchange->build_epoch(plan, addresses, std::move(experts)));
+  return prepared;
+}
+
+}  // namespace concertina::worker

@@ -1,0 +1,194 @@
+#include "worker/worker.h"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <future>
+#include <thread>
+
+#include "base/log.h"
+#include "kernels/instruction_set.h"
+#include "worker/control_link.h"
+#include "worker/frames.h"
+#include "worker/rank_parts.h"
+#include "worker/step_loop.h"
+
+namespace concertina::worker {
+
+namespace {
+
+constexpr std::size_t kInboxCapacity = 1 << 16;
+constexpr Duration kProgressInterval = std::chrono::seconds(1);
+
+RankOptions options_of(const transport::Configure& configure) {
+  RankOptions options{.rank = RankId(configure.rank()),
+                      .incarnation = Incarnation(configure.incarnation()),
+                      .model_path = configure.model_path(),
+                      .load_format = configure.load_format(),
+                      .dummy_seed = configure.seed(),
+                      .kv_cache_bytes = configure.kv_cache_bytes()};
+  options.limits = {.max_num_seqs = configure.max_num_seqs(),
+                    .max_num_batched_tokens = configure.max_num_batched_tokens(),
+                    .max_model_len = configure.max_model_len(),
+                    .block_size = configure.block_size(),
+                    .n_blocks = 0,
+                    .replay_chunk_tokens = configure.replay_chunk_tokens()};
+  options.max_ranks = configure.max_ranks();
+  options.peer_timeout = std::chrono::milliseconds(configure.peer_timeout_ms());
+  options.n_threads = std::max(1u, configure.threads_per_rank());
+  return options;
+}
+
+// One rank: its threads and what passes between them.
+class Worker {
+ public:
+  explicit Worker(int control_fd)
+      : link_(control_fd, [this](const transport::Frame& frame) { on_frame(frame); },
+              [](const Error&) { _exit(1); }) {}  // the front is gone: nothing of this rank is of use to anybody
+
+  int run() {
+    link_.start();
+    const Status served = serve();
+    if (!served) {
+      transport::Frame failed;
+      failed.mutable_failed()->set_error(served.error().message());
+      link_.send(std::move(failed));
+    }
+    loader_.stop();
+    if (loader_thread_.joinable()) loader_thread_.join();
+    link_.stop();
+    return served ? 0 : 1;
+  }
+
+ private:
+  Status serve() {
+    const transport::Configure configure = configured_.get_future().get();
+    spdlog::set_level(spdlog::level::from_str(configure.log_level()));
+    ASSIGN_OR_RETURN(const kernels::InstructionSet set, kernels::parse_instruction_set(configure.instruction_set()));
+    kernels::select_instruction_set(set);
+    options_ = options_of(configure);
+    ASSIGN_OR_RETURN(parts_, make_rank_parts(options_, [this](const exchange::Suspicion& s) { report(s); }));
+    loader_thread_ = std::thread([this] { loader_.run(); });
+    say_hello();
+    StepLoop loop({.model = *parts_.model,
+                   .kv_cache = *parts_.kv_cache,
+                   .workspace = *parts_.workspace,
+                   .pool = *parts_.pool,
+                   .scheduler = *parts_.scheduler,
+                   .exchange = *parts_.exchange,
+                   .inbox = inbox_,
+                   .send = [this](transport::Frame&& frame) { link_.send(std::move(frame)); },
+                   .discard = [this](std::shared_ptr<const exchange::EpochView> view) {
+                     loader_.post([view = std::move(view)]() mutable { view.reset(); });
+                   }});
+    return loop.run();
+  }
+
+  // On the link's thread. Configure comes first; what follows it waits for Hello, so parts_ is there.
+  void on_frame(const transport::Frame& frame) {
+    if (frame.has_configure()) return configured_.set_value(frame.configure());
+    if (frame.has_release() && !said_hello_) _exit(0);  // the front ends while this rank still loads
+    if (frame.has_prepare()) {
+      loader_.post([this, prepare = frame.prepare()] { this->prepare(prepare); });
+      return;
+    }
+    auto message = inbox_message_of(frame);
+    if (!message) return spdlog::warn("the front sent a message this rank does not know; ignored");
+    // Whoever is released stops at once, also in the middle of a step whose peers are leaving too.
+    if (std::holds_alternative<Leave>(*message)) parts_.exchange->abort();
+    tell(std::move(*message));
+  }
+
+  void tell(InboxMessage message) {
+    inbox_.push(std::move(message));
+    parts_.exchange->ring_self();
+  }
+
+  // On the loader's thread.
+  void prepare(const transport::Prepare& prepare) {
+    const cluster::EpochPlan plan = plan_of(prepare);
+    const bool is_member = std::any_of(plan.members.begin(), plan.members.end(), [this](const cluster::Member& member) {
+      return member == cluster::Member{options_.rank, options_.incarnation};
+    });
+    transport::Frame answer;
+    if (!is_member) {  // a leaver has nothing to build
+      tell(EpochPrepared{plan.epoch, nullptr});
+      answer.mutable_prepared()->set_epoch(plan.epoch.value());
+      return link_.send(std::move(answer));
+    }
+    const auto held = last_view_.lock();
+    auto prepared = prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
+                                  [this](std::uint64_t done, std::uint64_t total) { report_progress(done, total); });
+    if (!prepared) {
+      answer.mutable_prepare_failed()->set_epoch(plan.epoch.value());
+      answer.mutable_prepare_failed()->set_error(prepared.error().message());
+      return link_.send(std::move(answer));
+    }
+    last_view_ = prepared->view;
+    tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
+    answer.mutable_prepared()->set_epoch(plan.epoch.value());
+    answer.mutable_prepared()->set_moved_bytes(prepared->moved_bytes);
+    link_.send(std::move(answer));
+  }
+
+  void report_progress(std::uint64_t loaded_bytes, std::uint64_t total_bytes) {
+    const Time now = std::chrono::steady_clock::now();
+    if (now - last_progress_ < kProgressInterval) return;
+    last_progress_ = now;
+    transport::Frame frame;
+    frame.mutable_progress()->set_loaded_bytes(loaded_bytes);
+    frame.mutable_progress()->set_total_bytes(total_bytes);
+    link_.send(std::move(frame));
+  }
+
+  void report(const exchange::Suspicion& suspicion) {
+    transport::Frame frame;
+    transport::Suspect& suspect = *frame.mutable_suspect();
+    suspect.set_rank(suspicion.rank.value());
+    suspect.set_epoch(suspicion.epoch.value());
+    suspect.set_step(suspicion.step.value());
+    suspect.set_exchange(suspicion.exchange);
+    suspect.set_what(suspicion.what);
+    link_.send(std::move(frame));
+  }
+
+  void say_hello() {
+    transport::Frame frame;
+    transport::Hello& hello = *frame.mutable_hello();
+    hello.set_rank(options_.rank.value());
+    hello.set_incarnation(options_.incarnation.value());
+    hello.set_pid(static_cast<std::uint32_t>(getpid()));
+    hello.set_region_fd(static_cast<std::uint32_t>(parts_.exchange->region_fd()));
+    hello.set_version(CONCERTINA_VERSION);
+    hello.set_instruction_set(kernels::name_of(kernels::current_instruction_set()));
+    hello.set_kv_blocks_total(parts_.limits.n_blocks);
+    said_hello_ = true;
+    link_.send(std::move(frame));
+  }
+
+  RankOptions options_;
+  RankParts parts_;
+  Inbox inbox_{kInboxCapacity};
+  std::promise<transport::Configure> configured_;
+  std::atomic<bool> said_hello_{false};
+  transport::EventLoop loader_;
+  std::thread loader_thread_;
+  std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's
+  Time last_progress_{};                                // the loader's
+  ControlLink link_;                                    // last: its thread uses all of the above
+};
+
+}  // namespace
+
+int run_worker(int control_fd, pid_t parent_pid) {
+  // The kernel kills this process when the front's thread that started it ends, which is when the front ends; if that
+  // happened before this line, getppid() tells.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent_pid) return 1;
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(number, SIG_IGN);
+  return Worker(control_fd).run();
+}
+
+}  // namespace concertina::worker
