@@ -1,6 +1,4 @@
 // A peer whose memory says impossible things: the rank that reads it must name the peer, and never leave its bounds.
-#include <cstring>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -38,8 +36,8 @@ class BadPeer : public testing::Test {
     reinterpret_cast<HeaderSlot*>(region_->body().data() + offset)->store(header);
   }
   void write_dispatch(const Header& header, std::vector<Entry> entries = {}) {
-    std::memcpy(region_->body().data() + layout_.entries(kBank) + std::min<std::size_t>(header.begin, 4) * sizeof(Entry),
-                entries.data(), entries.size() * sizeof(Entry));
+    Entry* all = reinterpret_cast<Entry*>(region_->body().data() + layout_.entries(kBank));
+    for (std::size_t i = 0; i < entries.size(); ++i) all[header.begin + i] = entries[i];
     store(layout_.dispatch_header(kBank, RankId(0)), header);
   }
   void write_result(const Header& header) { store(layout_.result_header(kBank, RankId(0)), header); }
