@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "front/frames.h"
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 namespace concertina::front {
 

@@ -2,7 +2,7 @@
 #include "front/frames.h"
 #include "base/check.h"
 #include "front/front.h"
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 namespace concertina::front {
 
@@ -123,7 +123,7 @@ void Front::start_rank(const Member& member) {
   rank = Rank{};
   rank.member = member;
   rank.channel = std::make_unique<transport::ControlChannel>(
-      loop_.context(), transport::FileDescriptor((*process)->take_control_fd()), fmt::format("rank {}", member.rank));
+      loop_.context(), (*process)->take_control_fd(), fmt::format("rank {}", member.rank));
   rank.process = std::move(*process);
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) {

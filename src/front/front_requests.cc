@@ -1,7 +1,7 @@
 #include "base/log.h"
 #include "front/frames.h"
 #include "front/front.h"
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 namespace concertina::front {
 

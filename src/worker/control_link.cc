@@ -1,7 +1,7 @@
 #include "worker/control_link.h"
 
 #include "transport/control.pb.h"
-#include "transport/control/control_channel.h"
+#include "transport/control_channel.h"
 
 namespace concertina::worker {
 
@@ -11,7 +11,7 @@ constexpr Duration kFlushTimeout = std::chrono::seconds(2), kFlushInterval = std
 
 ControlLink::ControlLink(int control_fd, std::function<void(const transport::Frame&)> on_frame,
                          std::function<void(const Error&)> on_closed)
-    : channel_(std::make_unique<transport::ControlChannel>(loop_.context(), transport::FileDescriptor(control_fd), "the front")),
+    : channel_(std::make_unique<transport::ControlChannel>(loop_.context(), control_fd, "the front")),
       on_frame_(std::move(on_frame)),
       on_closed_(std::move(on_closed)),
       deadline_(loop_),

@@ -335,7 +335,8 @@ Result<std::uint16_t> HttpServer::listen(const std::string& host, std::uint16_t 
   if (error || found.empty()) return fail(HttpError::kBadAddress, fmt::format("{}: {}", place, error.message()));
   const tcp::endpoint endpoint = found.begin()->endpoint();
   tcp::acceptor& acceptor = state_->acceptor;
-  if (!acceptor.open(endpoint.protocol(), error)) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) {

@@ -58,6 +58,8 @@ struct Limits {
   Duration write_timeout = std::chrono::seconds(60);    // a client that reads nothing
 };
 
+class Session;  // one connection; http_server.cc
+
 // HTTP/1.1 with keep-alive, on one thread: that of `context`. Malformed, too large or too slow requests are answered by
 // `error_response`'s answer for the status and the connection is closed.
 class HttpServer {
@@ -73,6 +75,7 @@ class HttpServer {
   std::size_t n_connections() const;
 
  private:
+  friend class Session;
   struct State;
   std::shared_ptr<State> state_;
 };

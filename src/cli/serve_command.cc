@@ -1,0 +1,283 @@
+#include "cli/serve_command.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "base/log.h"
+#include "checkpoint/dummy_weights.h"
+#include "checkpoint/safetensors.h"
+#include "cli/sizes.h"
+#include "front/front.h"
+#include "kernels/instruction_set.h"
+#include "model/kv_cache.h"
+#include "model/model.h"
+#include "server/server.h"
+#include "tokenizer/error.h"
+#include "worker/worker.h"
+
+namespace concertina::cli {
+
+namespace {
+
+enum class CliError { kBadFlag };
+
+struct ServeOptions {
+  std::string model;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8000;
+  std::string kv_cache_memory = "256MiB";
+  std::string served_model_name;
+  double shutdown_timeout_s = 30;
+  bool skip_tokenizer_init = false;
+  bool print_examples = false;
+  front::FrontOptions front;
+};
+
+void add_flags(CLI::App& command, ServeOptions& o) {
+  command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
+  command.add_option("--host", o.host, "address to listen on")->capture_default_str();
+  command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")->capture_default_str();
+  command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")->capture_default_str();
+  command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")->capture_default_str();
+  command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")->capture_default_str();
+  command.add_option("--max-model-len", o.front.max_model_len, "tokens of prompt and answer together (default: the model's)");
+  command.add_option("--max-num-seqs", o.front.max_num_seqs, "sequences in one step of a rank")->capture_default_str();
+  command.add_option("--max-num-batched-tokens", o.front.max_num_batched_tokens, "tokens in one step of a rank")->capture_default_str();
+  command.add_option("--block-size", o.front.block_size, "tokens of a KV block")->capture_default_str();
+  command.add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")->capture_default_str();
+  command.add_option("--served-model-name", o.served_model_name, "name of the model in the API (default: MODEL)");
+  command.add_option("--load-format", o.front.load_format, "auto: the checkpoint; dummy: random weights from config.json alone")
+      ->check(CLI::IsMember({"auto", "dummy"}))->capture_default_str();
+  command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")->capture_default_str();
+  command.add_flag("--skip-tokenizer-init", o.skip_tokenizer_init, "prompts are token ids; implied if there is no tokenizer");
+  command.add_option("--shutdown-timeout", o.shutdown_timeout_s, "seconds that SIGTERM lets running requests finish")
+      ->check(CLI::NonNegativeNumber)->capture_default_str();
+  command.add_option("--peer-timeout-ms", o.front.peer_timeout_ms, "when a rank that waits for another one reports it")->capture_default_str();
+  command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")->capture_default_str();
+  command.add_option("--replay-chunk-tokens", o.front.replay_chunk_tokens,
+                     "tokens of a step that a rank spends on requests moving to it")->capture_default_str();
+  command.add_option("--instruction-set", o.front.instruction_set, "kernels of every rank (default: the best this processor has)")
+      ->check(CLI::IsMember({"portable", "avx512"}));
+  command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))->capture_default_str();
+  command.add_flag("--try", o.print_examples, "print three commands to try once the server is ready");
+}
+
+tl::unexpected<Error> bad_flag(const std::string& message) { return fail(CliError::kBadFlag, message); }
+
+Status check_counts(const front::FrontOptions& o) {
+  const struct {
+    const char* flag;
+    std::size_t value, lowest, highest;
+  } ranges[] = {{"--max-data-parallel-size", o.max_size, 1, 64},
+                {"--data-parallel-size", o.initial_size, 1, o.max_size},
+                {"--max-num-seqs", o.max_num_seqs, 1, 4096},
+                {"--max-num-batched-tokens", o.max_num_batched_tokens, o.max_num_seqs, 65536},
+                {"--block-size", o.block_size, 1, 1024},
+                {"--threads-per-rank", o.threads_per_rank, 1, 256},
+                {"--replay-chunk-tokens", o.replay_chunk_tokens, 1, 65536},
+                {"--peer-timeout-ms", o.peer_timeout_ms, 1, 3600000}};
+  for (const auto& range : ranges) {
+    if (range.value < range.lowest || range.value > range.highest) {
+      return bad_flag(fmt::format("{} is {}, but must be in {}..{}", range.flag, range.value, range.lowest, range.highest));
+    }
+  }
+  return {};
+}
+
+// What the front serves with; everything that can be wrong with the folder or the flags is found here, before a rank
+// starts.
+struct Prepared {
+  front::ModelInfo info;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
+  std::optional<tokenizer::ChatTemplate> chat_template;
+};
+
+Status prepare_model(ServeOptions& o, Prepared& out) {
+  ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(o.model));
+  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults, model::read_generation_defaults(o.model, config));
+  if (o.front.load_format == "auto") {
+    ASSIGN_OR_RETURN(const auto source, checkpoint::SafetensorsFolder::open(o.model));
+    RETURN_IF_ERROR(model::verify_checkpoint(config, *source));
+  }
+  o.front.model_path = std::filesystem::absolute(o.model).string();
+  o.front.n_moe_layers = config.n_moe_layers;
+  o.front.n_experts = config.n_experts;
+  if (o.front.max_model_len == 0) o.front.max_model_len = config.max_position_embeddings;
+  if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
+    return bad_flag(fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
+                                o.front.max_model_len, config.max_position_embeddings));
+  }
+  // A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
+  const std::size_t block_bytes = model::KvCache::bytes_per_block(config, o.front.block_size);
+  const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
+  if (o.front.kv_cache_bytes / block_bytes < n_needed) {
+    return bad_flag(fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): give {} MiB or more",
+                                o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size, o.front.max_model_len,
+                                (n_needed * block_bytes + (1 << 20) - 1) >> 20));
+  }
+  out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
+              .path = o.model,
+              .max_model_len = o.front.max_model_len,
+              .vocab_size = config.vocab_size,
+              .eos_token_ids = defaults.eos_token_ids,
+              .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
+                                    std::chrono::system_clock::now().time_since_epoch()).count()};
+  out.info.default_sampling = {.temperature = defaults.temperature, .top_k = defaults.top_k, .top_p = defaults.top_p,
+                               .min_p = defaults.min_p};
+  return {};
+}
+
+Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
+  if (o.skip_tokenizer_init) return {};
+  auto loaded = tokenizer::Tokenizer::load(o.model);
+  if (!loaded && loaded.error().is(tokenizer::TokenizerError::kNotFound)) {
+    spdlog::info("{} has no tokenizer.json: prompts are token ids", o.model);
+    return {};
+  }
+  if (!loaded) return fail(loaded.error());
+  out.tokenizer = std::move(*loaded);
+  auto chat_template = tokenizer::ChatTemplate::load(o.model);
+  if (chat_template) {
+    out.chat_template = std::move(*chat_template);
+  } else if (!chat_template.error().is(tokenizer::TokenizerError::kNotFound)) {
+    return fail(chat_template.error());
+  }
+  return {};
+}
+
+void print_examples(const std::string& url) {
+  fmt::print(R"(
+Try, in another terminal:
+  curl {0}/v1/chat/completions -H 'Content-Type: application/json' -d '{{"messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+  curl -X POST {0}/scale_elastic_ep -H 'Content-Type: application/json' -d '{{"new_data_parallel_size": 4}}'
+  {1} status --watch --url {0}
+
+)", url, std::filesystem::relative("/proc/self/exe").string().empty() ? "concertina" : "build/release/concertina");
+  std::fflush(stdout);
+}
+
+// Owns everything of the front process, from the first rank to the last.
+class ServeProcess {
+ public:
+  ServeProcess(const ServeOptions& options, Prepared& prepared)
+      : options_(options),
+        front_(loop_, options.front, prepared.info),
+        server_(loop_.context(), front_, prepared.tokenizer.get(),
+                prepared.chat_template ? &*prepared.chat_template : nullptr,
+                {.host = options.host, .port = options.port, .limits = {}}),
+        signals_(loop_, [this](int number) { on_signal(number); }) {}
+
+  int run() {
+    const auto port = server_.start();
+    if (!port) {
+      spdlog::error("{}", port.error().message());
+      return 1;
+    }
+    url_ = fmt::format("http://{}:{}", options_.host, *port);
+    fmt::print("listening on {}\n", url_);
+    std::fflush(stdout);
+    front_.start([this] { on_ready(); },
+                 [this](const Error&) {
+                   exit_code_ = 1;
+                   shut_down();
+                 });
+    loop_.run();
+    return exit_code_;
+  }
+
+ private:
+  void on_ready() {
+    spdlog::info("ready: {} ranks serve {}", options_.front.initial_size, front_.model().served_name);
+    if (options_.print_examples) print_examples(url_);
+  }
+
+  void on_signal(int number) {
+    if (shutting_down_) {
+      spdlog::warn("second signal: stopping at once");
+      return front_.stop_now();
+    }
+    spdlog::info("{}: finishing {} requests, at most {} s; again to stop at once", number == SIGTERM ? "SIGTERM" : "interrupted",
+                 front_.n_running() + front_.n_queued(), options_.shutdown_timeout_s);
+    shut_down();
+  }
+
+  // The port stays open meanwhile: who asks is told 503 and when to try again.
+  void shut_down() {
+    shutting_down_ = true;
+    front_.begin_shutdown([this] {
+      // A moment for what was written last to reach the clients.
+      flush_.set(loop_.now() + std::chrono::milliseconds(50), [this] {
+        server_.stop();
+        loop_.stop();
+      });
+    });
+  }
+
+  const ServeOptions& options_;
+  transport::EventLoop loop_;
+  transport::Timer flush_{loop_};
+  front::Front front_;
+  server::Server server_;
+  transport::SignalWatch signals_;
+  std::string url_;
+  int exit_code_ = 0;
+  bool shutting_down_ = false;
+};
+
+int run_serve(ServeOptions& options) {
+  init_log("front", spdlog::level::from_str(options.front.log_level));
+  Prepared prepared;
+  const auto prepare = [&]() -> Status {
+    RETURN_IF_ERROR(check_counts(options.front));
+    RETURN_IF_ERROR(prepare_model(options, prepared));
+    return prepare_tokenizer(options, prepared);
+  };
+  if (const Status done = prepare(); !done) {
+    spdlog::error("{}", done.error().message());
+    return 1;
+  }
+  if (options.front.instruction_set.empty()) {
+    options.front.instruction_set = kernels::name_of(kernels::current_instruction_set());
+  }
+  options.front.binary = std::filesystem::read_symlink("/proc/self/exe");
+  options.front.shutdown_timeout =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.shutdown_timeout_s));
+  return ServeProcess(options, prepared).run();
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& app, std::function<int()>& run) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command = app.add_subcommand("serve", "Serve a model: the OpenAI API, elastic expert parallelism");
+  add_flags(*command, *options);
+  command->callback([options, &run] {
+    options->front.kv_cache_bytes = parse_bytes(options->kv_cache_memory);
+    run = [options] { return run_serve(*options); };
+  });
+}
+
+void add_worker_command(CLI::App& app, std::function<int()>& run) {
+  struct WorkerOptions {
+    int control_fd = -1;
+    pid_t parent_pid = 0;
+  };
+  auto options = std::make_shared<WorkerOptions>();
+  CLI::App* command = app.add_subcommand("worker", "One rank; started by serve, not by hand");
+  command->add_option("--control-fd", options->control_fd, "descriptor of the control channel")->required();
+  command->add_option("--parent-pid", options->parent_pid, "process that this one must not outlive")->required();
+  command->callback([options, &run] {
+    run = [options] {
+      init_log("rank", spdlog::level::info);
+      return worker::run_worker(options->control_fd, options->parent_pid);
+    };
+  });
+}
+
+}  // namespace concertina::cli
