@@ -6,56 +6,43 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
-#include <utility>
+#include <cstring>
 
 #include <fmt/format.h>
 
-#include "checkpoint/errors.h"
+#include "checkpoint/error.h"
 
 namespace concertina::checkpoint {
 
-namespace {
-
-tl::unexpected<Error> unreadable(const std::filesystem::path& path, const char* action) {
-  return fail(CheckpointError::kFileUnreadable,
-              fmt::format("{}: {}: {}", path.string(), action, std::generic_category().message(errno)));
-}
-
-Result<std::span<const std::byte>> map(int descriptor, const std::filesystem::path& path) {
-  struct stat status {};
-  if (::fstat(descriptor, &status) != 0) return unreadable(path, "cannot read its size");
-  if (!S_ISREG(status.st_mode)) {
-    return fail(CheckpointError::kFileUnreadable, fmt::format("{}: not a regular file", path.string()));
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    const auto code = errno == ENOENT ? CheckpointError::kNotFound : CheckpointError::kUnreadable;
+    return fail(code, fmt::format("{}: cannot open: {}", path.string(), strerror(errno)));
   }
-  const auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0) return std::span<const std::byte>();  // mmap refuses a length of 0
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (address == MAP_FAILED) return unreadable(path, "cannot map");
-  return std::span(static_cast<const std::byte*>(address), size);
-}
-
-}  // namespace
-
-Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return unreadable(path, "cannot open");
-  auto bytes = map(descriptor, path);
-  ::close(descriptor);
-  if (!bytes) return fail(std::move(bytes).error());
-  return MappedFile(*bytes);
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(bytes_, other.bytes_);
-  return *this;
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(fd);
+    return fail(CheckpointError::kUnreadable, fmt::format("{}: not a regular file", path.string()));
+  }
+  std::shared_ptr<MappedFile> file(new MappedFile);
+  file->path_ = path;
+  if (status.st_size > 0) {
+    void* const start = mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_SHARED, fd, 0);
+    if (start == MAP_FAILED) {
+      const int error = errno;
+      close(fd);
+      return fail(CheckpointError::kUnreadable, fmt::format("{}: cannot map {} bytes: {}", path.string(),
+                                                            status.st_size, strerror(error)));
+    }
+    file->bytes_ = {static_cast<const std::byte*>(start), static_cast<std::size_t>(status.st_size)};
+  }
+  close(fd);
+  return std::shared_ptr<const MappedFile>(std::move(file));
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 }  // namespace concertina::checkpoint

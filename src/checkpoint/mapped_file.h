@@ -1,27 +1,27 @@
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 
 #include "base/result.h"
 
 namespace concertina::checkpoint {
 
-// A whole file mapped read-only; ranks on one machine share its pages. The size is the one the file had when mapped, so
-// every byte of bytes() can be read without SIGBUS as long as nobody shortens the file under a running server (which no
-// mapping survives: replace a checkpoint by renaming a new folder into place). Movable; any thread may read.
+// A whole file, mapped read-only; its size is fixed when it is opened. Ranks of one machine share its pages.
 class MappedFile {
  public:
-  static Result<MappedFile> open(const std::filesystem::path& path);
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
+  static Result<std::shared_ptr<const MappedFile>> open(const std::filesystem::path& path);
   ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  const std::filesystem::path& path() const { return path_; }
 
  private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  MappedFile() = default;
+  std::filesystem::path path_;
   std::span<const std::byte> bytes_;
 };
 

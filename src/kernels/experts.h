@@ -22,8 +22,8 @@ struct ExpertRows {
 };
 
 // Grouped expert MLP: out = down @ (silu(gate @ in) * (up @ in)) for every row of every group. `scratch` holds
-// [total rows, intermediate_size] floats at least. Row-invariant: a row's result does not depend on the other rows,
-// their order or the number of threads.
+// [min(64, rows of the largest group), intermediate_size] floats at least. Row-invariant: a row's result does not depend
+// on the other rows, their order or the number of threads.
 void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool);
 
 }  // namespace concertina::kernels

@@ -1,0 +1,213 @@
+#include "front/front.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/log.h"
+#include "transport/control_channel.h"
+
+namespace concertina::front {
+
+namespace {
+
+constexpr Duration kStopRanksTimeout = std::chrono::seconds(5);
+
+// Never used twice, over restarts too: the wall clock at the start, then counted up.
+Incarnation first_incarnation() {
+  return Incarnation(static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()));
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+// The coordinator's reasons in the words that the server turns into status codes.
+Error to_front_error(const Error& error) {
+  using cluster::ClusterError;
+  const std::pair<ClusterError, FrontError> codes[] = {
+      {ClusterError::kInvalidSize, FrontError::kInvalidSize},
+      {ClusterError::kInvalidRetire, FrontError::kInvalidRetire},
+      {ClusterError::kOperationRunning, FrontError::kOperationRunning},
+      {ClusterError::kShuttingDown, FrontError::kShuttingDown},
+  };
+  for (const auto& [from, to] : codes) {
+    if (error.is(from)) return Error(to, error.message());
+  }
+  return Error(FrontError::kNotReady, error.message());
+}
+
+}  // namespace
+
+Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model)
+    : loop_(loop),
+      options_(std::move(options)),
+      model_(std::move(model)),
+      coordinator_(cluster::CoordinatorConfig{.n_moe_layers = options_.n_moe_layers,
+                                              .n_experts = options_.n_experts,
+                                              .max_size = options_.max_size,
+                                              .initial_size = options_.initial_size},
+                   first_incarnation()),
+      journal_(options_.max_num_seqs),
+      coordinator_timer_(loop),
+      shutdown_timer_(loop) {}
+
+Front::~Front() = default;
+
+void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
+  on_ready_ = std::move(on_ready);
+  on_fatal_ = std::move(on_fatal);
+  execute(coordinator_.bootstrap(loop_.now()));
+}
+
+Status Front::admits() const {
+  if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
+  if (!coordinator_.ready()) return fail(FrontError::kNotReady, "the server is starting: no epoch is active yet");
+  return {};
+}
+
+bool Front::ready() const { return admits().has_value(); }
+
+Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& listener) {
+  RETURN_IF_ERROR(admits());
+  if (request.prompt_ids.size() >= options_.max_model_len) {
+    return fail(FrontError::kPromptTooLong,
+                fmt::format("the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
+                            request.prompt_ids.size(), options_.max_model_len));
+  }
+  if (n_queued() >= options_.max_num_queued_reqs) {
+    return fail(FrontError::kQueueFull,
+                fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_queued()));
+  }
+  const RequestId id = next_request_;
+  next_request_ = next_request_.next();
+  listeners_[id] = &listener;
+  scheduler::Request made;
+  made.id = id;
+  made.n_prompt_tokens = request.prompt_ids.size();
+  made.tokens = std::move(request.prompt_ids);
+  made.sampling = request.sampling;
+  made.stop = std::move(request.stop);
+  JournalActions actions;
+  journal_.submit(std::move(made), actions);
+  execute(actions);
+  return id;
+}
+
+void Front::cancel(RequestId request) {
+  listeners_.erase(request);
+  JournalActions actions;
+  journal_.cancel(request, actions);
+  execute(actions);
+  check_shutdown();
+}
+
+Result<cluster::Operation> Front::scale(const ScaleRequest& request,
+                                        std::function<void(const cluster::Operation&)> done) {
+  if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
+  cluster::ScaleRequested event;
+  event.id = request.operation_id.empty() ? fmt::format("op-{}-{}", getpid(), next_operation_++) : request.operation_id;
+  event.target_size = request.new_size;
+  event.retire = request.retire;
+  event.drain_timeout = std::chrono::seconds(request.drain_timeout_s);
+  auto reply = coordinator_.request_scale(event, loop_.now());
+  if (!reply) return fail(to_front_error(reply.error()));
+  if (cluster::is_final(reply->operation.phase)) {
+    if (done) done(reply->operation);
+    return reply->operation;
+  }
+  if (done) waiters_[event.id].push_back(std::move(done));
+  if (!reply->actions.empty()) {
+    spdlog::info("operation {}: {} from {} to {} ranks", event.id, name_of(reply->operation.kind),
+                 reply->operation.from_size, reply->operation.to_size);
+  }
+  execute(reply->actions);
+  return reply->operation;
+}
+
+std::optional<cluster::Operation> Front::operation(const std::string& id) const {
+  const cluster::Operation* found = coordinator_.find_operation(id);
+  return found == nullptr ? std::nullopt : std::optional(*found);
+}
+
+bool Front::scaling() const { return coordinator_.running_operation() != nullptr; }
+
+ClusterStatus Front::cluster() const {
+  ClusterStatus status;
+  if (const cluster::EpochPlan* epoch = coordinator_.active_epoch()) {
+    status.epoch = epoch->epoch;
+    status.size = epoch->members.size();
+  }
+  status.max_size = options_.max_size;
+  for (const cluster::RankView& view : coordinator_.ranks()) {
+    RankStatus out{.rank = view.member.rank, .host = host_name(), .device = "cpu", .state = view.state};
+    out.n_experts = view.n_slots_used;
+    if (const auto rank = ranks_.find(view.member.rank); rank != ranks_.end()) {
+      out.pid = rank->second.process ? static_cast<std::uint32_t>(rank->second.process->pid()) : 0;
+      out.n_running = rank->second.n_running;
+      out.n_waiting = rank->second.n_waiting;
+      out.kv_blocks_used = rank->second.kv_blocks_used;
+      out.kv_blocks_total = rank->second.kv_blocks_total;
+    }
+    status.ranks.push_back(std::move(out));
+  }
+  if (const cluster::Operation* running = coordinator_.running_operation()) status.operation = *running;
+  return status;
+}
+
+std::size_t Front::n_queued() const {
+  std::size_t n = journal_.n_queued();
+  for (const auto& [id, rank] : ranks_) n += rank.n_waiting;
+  return n;
+}
+
+std::size_t Front::n_running() const {
+  const std::size_t n_queued_now = n_queued();
+  return journal_.n_live() > n_queued_now ? journal_.n_live() - n_queued_now : 0;
+}
+
+std::uint64_t Front::n_operations(cluster::Phase final_phase) const { return coordinator_.n_operations(final_phase); }
+
+void Front::begin_shutdown(std::function<void()> on_stopped) {
+  if (life_ != Life::kServing) return;
+  on_stopped_ = std::move(on_stopped);
+  life_ = Life::kShuttingDown;
+  shutdown_timer_.set(loop_.now() + options_.shutdown_timeout, [this] {
+    spdlog::warn("shutdown: {} requests still ran after --shutdown-timeout; they end now", journal_.n_live());
+    fail_all_requests(Error(FrontError::kShuttingDown, "the server shut down before the answer was complete"));
+    stop_ranks();
+  });
+  check_shutdown();
+}
+
+void Front::check_shutdown() {
+  if (life_ == Life::kShuttingDown && journal_.n_live() == 0) stop_ranks();
+}
+
+void Front::stop_now() {
+  if (life_ == Life::kStopped) return;
+  fail_all_requests(Error(FrontError::kShuttingDown, "the server was stopped"));
+  if (life_ != Life::kStoppingRanks) stop_ranks();
+  for (auto& [id, rank] : ranks_) {
+    if (rank.process) rank.process->kill();
+  }
+}
+
+void Front::stop_ranks() {
+  life_ = Life::kStoppingRanks;
+  coordinator_timer_.cancel();
+  transport::Frame release;
+  release.mutable_release();
+  for (auto& [id, rank] : ranks_) send(rank.member, release);
+  shutdown_timer_.set(loop_.now() + kStopRanksTimeout, [this] {
+    for (auto& [id, rank] : ranks_) {
+      spdlog::warn("rank {} (pid {}) did not stop in time: killed", id, rank.process->pid());
+      rank.process->kill();
+    }
+  });
+  if (ranks_.empty()) on_rank_exit({}, "");
+}
+
+}  // namespace concertina::front

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "cluster/coordinator.h"
+#include "front/journal.h"
+#include "front/launcher.h"
+#include "front/options.h"
+#include "front/service.h"
+#include "transport/event_loop.h"
+
+namespace concertina::transport {
+class ControlChannel;
+class Frame;
+class Hello;
+class StepOutput;
+class Stats;
+}  // namespace concertina::transport
+
+namespace concertina::front {
+
+// The shell around the coordinator and the journal: starts ranks, carries their frames, timers and exits to the pure
+// parts and executes what these decide. Lives on one EventLoop thread, the only one that starts ranks.
+//
+// It does not recover a dead member yet: the requests fail, `on_fatal` is called and the process ends.
+class Front : public Service {
+ public:
+  Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model);
+  ~Front() override;
+
+  // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when serving is
+  // over for a reason worth exit code 1.
+  void start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal);
+
+  // Takes no more requests; when those running have finished, or at the deadline, stops the ranks; `on_stopped` once all
+  // are reaped.
+  void begin_shutdown(std::function<void()> on_stopped);
+  void stop_now();  // second Ctrl-C: does not wait for requests
+
+  const ModelInfo& model() const override { return model_; }
+  Status admits() const override;
+  bool ready() const override;
+  Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) override;
+  void cancel(RequestId request) override;
+  Result<cluster::Operation> scale(const ScaleRequest& request,
+                                   std::function<void(const cluster::Operation&)> done) override;
+  std::optional<cluster::Operation> operation(const std::string& id) const override;
+  bool scaling() const override;
+  ClusterStatus cluster() const override;
+  std::size_t n_queued() const override;
+  std::size_t n_running() const override;
+  std::uint64_t n_operations(cluster::Phase final_phase) const override;
+  double last_pause_ms() const override { return last_pause_ms_; }
+
+ private:
+  struct Rank {
+    cluster::Member member;
+    std::unique_ptr<LocalProcess> process;
+    std::unique_ptr<transport::ControlChannel> channel;  // null: closed
+    std::uint32_t region_fd = 0;
+    std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
+    std::string failure;  // what it said before it ended
+  };
+  enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
+
+  // front_ranks.cc: what ranks say and what the coordinator decides
+  void handle(const cluster::Event& event);
+  void execute(const cluster::Actions& actions);
+  void execute_one(const cluster::Action& action);
+  void start_rank(const cluster::Member& member);
+  void on_frame(const cluster::Member& from, const transport::Frame& frame);
+  void on_hello(Rank& rank, const transport::Hello& hello);
+  void on_step_output(Rank& rank, const transport::StepOutput& output);
+  void on_stats(Rank& rank, const transport::Stats& stats);
+  void on_rank_exit(const cluster::Member& member, const std::string& how);
+  void send(const cluster::Member& to, const transport::Frame& frame);
+  void send(RankId to, const transport::Frame& frame);
+  Rank* find_rank(const cluster::Member& member);
+  void end_operation(const cluster::Operation& operation);
+  void lose_group(const Error& error);
+
+  // front_requests.cc: what the journal decides
+  void execute(const JournalActions& actions);
+  void fail_all_requests(const Error& error);
+
+  // front.cc: shutdown
+  void stop_ranks();
+  void check_shutdown();
+
+  transport::EventLoop& loop_;
+  const FrontOptions options_;
+  const ModelInfo model_;
+  cluster::Coordinator coordinator_;
+  Journal journal_;
+  std::map<RankId, Rank> ranks_;
+  std::vector<std::unique_ptr<LocalProcess>> ended_;  // reaped; destroyed outside their own callbacks
+  std::unordered_map<RequestId, GenerationListener*> listeners_;
+  std::unordered_map<std::string, std::vector<std::function<void(const cluster::Operation&)>>> waiters_;
+  std::function<void()> on_ready_, on_stopped_;
+  std::function<void(const Error&)> on_fatal_;
+  transport::Timer coordinator_timer_, shutdown_timer_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // posted functions hold it weakly
+  RequestId next_request_{1};
+  std::uint64_t next_operation_ = 1;
+  double last_pause_ms_ = 0;
+  Life life_ = Life::kServing;
+};
+
+}  // namespace concertina::front

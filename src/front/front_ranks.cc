@@ -1,0 +1,232 @@
+#include "base/log.h"
+#include "front/frames.h"
+#include "front/front.h"
+#include "transport/control_channel.h"
+
+namespace concertina::front {
+
+using cluster::Member;
+
+void Front::handle(const cluster::Event& event) {
+  if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
+  execute(coordinator_.handle(event, loop_.now()));
+}
+
+void Front::execute(const cluster::Actions& actions) {
+  for (const cluster::Action& action : actions) execute_one(action);
+}
+
+void Front::execute_one(const cluster::Action& action) {
+  struct Execute {
+    Front& front;
+    void operator()(const cluster::StartRank& start) { front.start_rank(start.member); }
+    void operator()(const cluster::SendPrepare& prepare) {
+      front.send(prepare.to, prepare_frame(prepare.plan, [this](const Member& member) {
+        const Rank* rank = front.find_rank(member);
+        CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
+        return MemberProcess{static_cast<std::uint32_t>(rank->process->pid()), rank->region_fd};
+      }));
+    }
+    void operator()(const cluster::SendCancelPrepare& cancel) {
+      transport::Frame frame;
+      frame.mutable_cancel_prepare()->set_epoch(cancel.epoch.value());
+      front.send(cancel.to, frame);
+    }
+    void operator()(const cluster::SendCommit& commit) {
+      transport::Frame frame;
+      frame.mutable_commit()->set_from_epoch(commit.from.value());
+      frame.mutable_commit()->set_to_epoch(commit.to_epoch.value());
+      front.send(commit.to, frame);
+    }
+    void operator()(const cluster::SendEnter& enter) {
+      transport::Frame frame;
+      frame.mutable_enter()->set_epoch(enter.epoch.value());
+      front.send(enter.to, frame);
+    }
+    void operator()(const cluster::SendForget& forget) {
+      transport::Frame frame;
+      frame.mutable_forget()->set_rank(forget.whom.rank.value());
+      frame.mutable_forget()->set_incarnation(forget.whom.incarnation.value());
+      front.send(forget.to, frame);
+    }
+    void operator()(const cluster::SendRelease& release) {
+      transport::Frame frame;
+      frame.mutable_release();
+      front.send(release.to, frame);
+    }
+    void operator()(const cluster::KillRank& kill) {
+      if (Rank* rank = front.find_rank(kill.member)) rank->process->kill();
+    }
+    void operator()(const cluster::BeginDrain& drain) {
+      JournalActions actions;
+      front.journal_.begin_drain(drain.leavers, actions);
+      // The coordinator is in the middle of its actions: what the drain leads to comes after them.
+      front.loop_.post([&front = front, actions, alive = std::weak_ptr(front.alive_)] {
+        if (!alive.expired()) front.execute(actions);
+      });
+    }
+    void operator()(const cluster::CancelDrain&) {
+      JournalActions actions;
+      front.journal_.cancel_drain(actions);
+      front.execute(actions);
+    }
+    void operator()(const cluster::EpochActive& active) {
+      std::vector<RankId> members;
+      for (const Member& member : active.plan.members) members.push_back(member.rank);
+      spdlog::info("epoch {}: ranks {}", active.plan.epoch, fmt::join(members, ", "));
+      JournalActions actions;
+      front.journal_.set_members(members, actions);
+      front.execute(actions);
+      if (auto on_ready = std::exchange(front.on_ready_, nullptr)) on_ready();
+    }
+    void operator()(const cluster::OperationEnded& ended) { front.end_operation(ended.operation); }
+    void operator()(const cluster::BootstrapFailed& failed) {
+      front.lose_group(Error(FrontError::kGroupLost, failed.error));
+    }
+    void operator()(const cluster::GroupLost& lost) {
+      front.lose_group(
+          Error(FrontError::kGroupLost, fmt::format("rank {} was lost: {}", lost.member.rank, lost.error)));
+    }
+    void operator()(const cluster::SetTimer& timer) {
+      front.coordinator_timer_.set(timer.at, [&front = front] { front.handle(cluster::TimePassed{}); });
+    }
+  };
+  std::visit(Execute{*this}, action);
+}
+
+Front::Rank* Front::find_rank(const Member& member) {
+  const auto found = ranks_.find(member.rank);
+  return found == ranks_.end() || found->second.member != member ? nullptr : &found->second;
+}
+
+void Front::send(const Member& to, const transport::Frame& frame) {
+  Rank* rank = find_rank(to);
+  if (rank != nullptr && rank->channel) rank->channel->send(frame);
+}
+
+void Front::send(RankId to, const transport::Frame& frame) {
+  const auto found = ranks_.find(to);
+  if (found != ranks_.end() && found->second.channel) found->second.channel->send(frame);
+}
+
+void Front::start_rank(const Member& member) {
+  auto process = LocalProcess::start(loop_, options_.binary,
+                                     [this, member](const std::string& how) { on_rank_exit(member, how); });
+  if (!process) {  // as if it had exited at once, but not from within the coordinator's own actions
+    loop_.post([this, member, error = process.error().message(), alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) handle(cluster::RankExited{member, error});
+    });
+    return;
+  }
+  Rank& rank = ranks_[member.rank];
+  rank = Rank{};
+  rank.member = member;
+  rank.channel = std::make_unique<transport::ControlChannel>(loop_.context(), (*process)->take_control_fd());
+  rank.process = std::move(*process);
+  rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
+                      [this, member](const Error& error) {
+                        // Its exit follows and is what counts; a rank that lost only its channel is of no use.
+                        if (Rank* closed = find_rank(member); closed != nullptr && life_ == Life::kServing) {
+                          spdlog::debug("rank {}: control channel closed: {}", member.rank, error.message());
+                          closed->process->kill();
+                        }
+                      });
+  rank.channel->send(configure_frame(options_, member));
+}
+
+void Front::on_frame(const Member& from, const transport::Frame& frame) {
+  Rank* rank = find_rank(from);
+  if (rank == nullptr) return;
+  switch (frame.message_case()) {
+    case transport::Frame::kStepOutput: return on_step_output(*rank, frame.step_output());
+    case transport::Frame::kStats: return on_stats(*rank, frame.stats());
+    case transport::Frame::kHello: return on_hello(*rank, frame.hello());
+    case transport::Frame::kProgress:
+      spdlog::info("rank {}: loaded {:.0f} of {:.0f} MB", from.rank, frame.progress().loaded_bytes() / 1e6,
+                   frame.progress().total_bytes() / 1e6);
+      return;
+    case transport::Frame::kPrepared:
+      return handle(cluster::RankPrepared{from, Epoch(frame.prepared().epoch()), frame.prepared().moved_bytes()});
+    case transport::Frame::kPrepareFailed:
+      return handle(
+          cluster::RankPrepareFailed{from, Epoch(frame.prepare_failed().epoch()), frame.prepare_failed().error()});
+    case transport::Frame::kFlipped:
+      return handle(cluster::RankFlipped{from, Epoch(frame.flipped().epoch()), frame.flipped().pause_ms()});
+    case transport::Frame::kSuspect:
+      spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank, frame.suspect().rank(),
+                   frame.suspect().epoch(), frame.suspect().step(), frame.suspect().exchange(), frame.suspect().what());
+      return;
+    case transport::Frame::kFailed:
+      rank->failure = frame.failed().error();
+      return;
+    default: spdlog::warn("rank {} sent a message this front does not know; ignored", from.rank);
+  }
+}
+
+void Front::on_hello(Rank& rank, const transport::Hello& hello) {
+  rank.region_fd = hello.region_fd();
+  rank.kv_blocks_total = hello.kv_blocks_total();
+  handle(cluster::RankHello{rank.member});
+}
+
+void Front::on_step_output(Rank& rank, const transport::StepOutput& output) {
+  const Member from = rank.member;
+  if (output.has_stats()) on_stats(rank, output.stats());
+  JournalActions actions;
+  for (const transport::Output& token : output.outputs()) {
+    actions.clear();
+    journal_.on_output(from.rank, RequestId(token.request()), Attempt(token.attempt()), token.position(), token.token(),
+                       static_cast<scheduler::FinishReason>(token.finish_reason()), actions);
+    execute(actions);
+  }
+  for (const transport::CaughtUp& caught_up : output.caught_up()) {
+    actions.clear();
+    journal_.on_caught_up(from.rank, RequestId(caught_up.request()), Attempt(caught_up.attempt()), actions);
+    execute(actions);
+  }
+  check_shutdown();
+}
+
+void Front::on_stats(Rank& rank, const transport::Stats& stats) {
+  rank.n_running = stats.running();
+  rank.n_waiting = stats.waiting();
+  rank.kv_blocks_used = stats.kv_blocks_used();
+  rank.kv_blocks_total = stats.kv_blocks_total();
+}
+
+void Front::on_rank_exit(const Member& member, const std::string& how) {
+  if (Rank* rank = find_rank(member)) {
+    const std::string reason = rank->failure.empty() ? how : rank->failure;
+    ended_.push_back(std::move(rank->process));
+    ranks_.erase(member.rank);
+    loop_.post([this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) ended_.clear();
+    });
+    handle(cluster::RankExited{member, reason});
+  }
+  if (life_ == Life::kStoppingRanks && ranks_.empty()) {
+    life_ = Life::kStopped;
+    shutdown_timer_.cancel();
+    loop_.post([on_stopped = std::exchange(on_stopped_, nullptr)] {
+      if (on_stopped) on_stopped();
+    });
+  }
+}
+
+void Front::end_operation(const cluster::Operation& operation) {
+  if (operation.phase == cluster::Phase::kDone) last_pause_ms_ = operation.max_pause_ms;
+  spdlog::info("operation {}: {}{}", operation.id, name_of(operation.phase),
+               operation.error ? ": " + *operation.error : "");
+  auto waiters = waiters_.extract(operation.id);
+  if (waiters.empty()) return;
+  for (const auto& done : waiters.mapped()) done(operation);
+}
+
+void Front::lose_group(const Error& error) {
+  if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
+  spdlog::error("{}", error.message());
+  fail_all_requests(error);
+  if (auto on_fatal = std::exchange(on_fatal_, nullptr)) on_fatal(error);
+}
+
+}  // namespace concertina::front

@@ -1,0 +1,187 @@
+#include "front/journal.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace concertina::front {
+
+using scheduler::FinishReason;
+using scheduler::Mode;
+
+const scheduler::Request* Journal::find(RequestId request) const {
+  const auto found = entries_.find(request);
+  return found == entries_.end() ? nullptr : &found->second.request;
+}
+
+std::vector<RequestId> Journal::live_requests() const {
+  std::vector<RequestId> ids;
+  for (const auto& [id, entry] : entries_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+std::size_t Journal::n_on(RankId rank) const {
+  const auto load = loads_.find(rank);
+  return load == loads_.end() ? 0 : load->second.n_requests;
+}
+
+// Fewest requests first, then fewest tokens, then the lowest rank.
+std::optional<RankId> Journal::pick_rank(Room room) const {
+  std::optional<RankId> best;
+  Load best_load;
+  for (const RankId rank : members_) {
+    if (leavers_.contains(rank)) continue;
+    const auto found = loads_.find(rank);
+    const Load load = found == loads_.end() ? Load{} : found->second;
+    if (room == Room::kNeeded && load.n_requests >= max_num_seqs_) continue;
+    if (!best || std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
+      best = rank, best_load = load;
+    }
+  }
+  return best;
+}
+
+void Journal::submit(scheduler::Request request, JournalActions& actions) {
+  const RequestId id = request.id;
+  const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), {}, {}, Attempt(0)});
+  CHECK(inserted, "request {} is in the journal already", id);
+  queue_.push_back(id);
+  assign_queued(actions);
+}
+
+void Journal::assign_queued(JournalActions& actions) {
+  while (!queue_.empty()) {
+    const auto rank = pick_rank(Room::kNeeded);
+    if (!rank) return;
+    assign(entries_.at(queue_.front()), *rank, actions);
+    queue_.pop_front();
+  }
+}
+
+void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
+  entry.rank = rank;
+  entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
+  loads_[rank].n_requests += 1;
+  loads_[rank].n_tokens += entry.request.tokens.size();
+  actions.push_back(SendAssign{rank, entry.request.id, entry.request.attempt, Mode::kLive});
+}
+
+void Journal::start_replay(Entry& entry, JournalActions& actions) {
+  const auto target = pick_rank(Room::kIgnored);
+  CHECK(target, "no rank stays to take request {}", entry.request.id);
+  entry.last_attempt = entry.last_attempt.next();
+  entry.replay = Replay{*target, entry.last_attempt};
+  loads_[*target].n_requests += 1;
+  loads_[*target].n_tokens += entry.request.tokens.size();
+  actions.push_back(SendAssign{*target, entry.request.id, entry.last_attempt, Mode::kReplay});
+}
+
+void Journal::stop_replay(Entry& entry, JournalActions& actions) {
+  if (!entry.replay) return;
+  Load& load = loads_[entry.replay->rank];
+  load.n_requests -= 1;
+  load.n_tokens -= entry.request.tokens.size();
+  actions.push_back(SendDrop{entry.replay->rank, entry.request.id});
+  entry.replay.reset();
+}
+
+void Journal::leave_rank(Entry& entry) {
+  if (!entry.rank) return;
+  Load& load = loads_[*entry.rank];
+  load.n_requests -= 1;
+  load.n_tokens -= entry.request.tokens.size();
+  entry.rank.reset();
+}
+
+void Journal::cancel(RequestId request, JournalActions& actions) {
+  const auto found = entries_.find(request);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (entry.rank) {
+    actions.push_back(SendDrop{*entry.rank, request});
+  } else {
+    queue_.erase(std::find(queue_.begin(), queue_.end(), request));
+  }
+  stop_replay(entry, actions);
+  leave_rank(entry);
+  entries_.erase(found);
+  assign_queued(actions);
+  check_drained(actions);
+}
+
+void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
+                        FinishReason reason, JournalActions& actions) {
+  const auto found = entries_.find(request);
+  if (found == entries_.end() || found->second.rank != from || found->second.request.attempt != attempt ||
+      found->second.request.tokens.size() - found->second.request.n_prompt_tokens != position) {
+    ++n_ignored_outputs_;
+    return;
+  }
+  Entry& entry = found->second;
+  entry.request.tokens.push_back(token);
+  loads_[from].n_tokens += 1;
+  if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
+  actions.push_back(EmitToken{request, token});
+  if (reason == FinishReason::kNone) {
+    if (entry.replay) actions.push_back(SendFeed{entry.replay->rank, request, token});
+    return;
+  }
+  stop_replay(entry, actions);
+  leave_rank(entry);
+  entries_.erase(found);
+  actions.push_back(EmitFinished{request, reason});
+  assign_queued(actions);
+  check_drained(actions);
+}
+
+void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions) {
+  const auto found = entries_.find(request);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (!entry.replay || entry.replay->rank != from || entry.replay->attempt != attempt) return;
+  actions.push_back(SendDrop{*entry.rank, request});
+  leave_rank(entry);
+  entry.rank = from;  // the replay's share of the load is now the request's
+  entry.replay.reset();
+  entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
+  actions.push_back(SendTakeOver{from, request, entry.request.attempt});
+  ++n_moved_;
+  check_drained(actions);
+}
+
+void Journal::set_members(std::span<const RankId> members, JournalActions& actions) {
+  members_ = {members.begin(), members.end()};
+  std::erase_if(leavers_, [&](RankId rank) { return !members_.contains(rank); });
+  std::erase_if(loads_, [&](const auto& item) { return !members_.contains(item.first) && item.second.n_requests == 0; });
+  assign_queued(actions);
+}
+
+void Journal::begin_drain(std::span<const RankId> leavers, JournalActions& actions) {
+  leavers_ = {leavers.begin(), leavers.end()};
+  draining_ = true;
+  n_moved_ = 0;
+  for (const RequestId id : live_requests()) {
+    Entry& entry = entries_.at(id);
+    if (entry.rank && leavers_.contains(*entry.rank)) start_replay(entry, actions);
+  }
+  check_drained(actions);
+}
+
+void Journal::cancel_drain(JournalActions& actions) {
+  for (const RequestId id : live_requests()) stop_replay(entries_.at(id), actions);
+  leavers_.clear();
+  draining_ = false;
+  assign_queued(actions);
+}
+
+void Journal::check_drained(JournalActions& actions) {
+  if (!draining_) return;
+  for (const RankId rank : leavers_) {
+    if (n_on(rank) > 0) return;
+  }
+  draining_ = false;
+  actions.push_back(Drained{n_moved_});
+}
+
+}  // namespace concertina::front

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "scheduler/types.h"
+
+namespace concertina::front {
+
+// ---- Actions: what the shell must do, in this order. Tokens are read from Journal::find(), valid until the next call.
+struct SendAssign {
+  RankId to;
+  RequestId request;
+  Attempt attempt;
+  scheduler::Mode mode;
+};
+struct SendFeed {
+  RankId to;
+  RequestId request;
+  TokenId token;
+};
+struct SendTakeOver {
+  RankId to;
+  RequestId request;
+  Attempt attempt;
+};
+struct SendDrop {
+  RankId to;
+  RequestId request;
+};
+struct EmitToken {
+  RequestId request;
+  TokenId token;
+};
+struct EmitFinished {
+  RequestId request;
+  scheduler::FinishReason reason;
+};
+struct Drained {
+  std::uint64_t n_moved;
+};
+using JournalAction = std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFinished, Drained>;
+using JournalActions = std::vector<JournalAction>;
+
+// Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it again
+// anywhere; and which rank computes it. Decides where requests go, when they move, and which tokens count. Pure; the
+// shell executes the actions. One owner.
+//
+// A rank's tokens count only with the request's current attempt and at the position that is next (docs/epoch_protocol.md,
+// rule 9). Moving a request takes the journal's length and raises the attempt in one action, so what the old rank still
+// sends is dropped and generated again by the new one: the same tokens.
+class Journal {
+ public:
+  explicit Journal(std::size_t max_num_seqs_per_rank) : max_num_seqs_(max_num_seqs_per_rank) {}
+
+  // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it.
+  void submit(scheduler::Request request, JournalActions& actions);
+  void cancel(RequestId request, JournalActions& actions);
+
+  // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current attempt.
+  void on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
+                 scheduler::FinishReason reason, JournalActions& actions);
+  // A replay has the KV of all it was told of: the request moves there now.
+  void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
+
+  // The ranks that requests may go to; a rank that is new gets queued requests at once.
+  void set_members(std::span<const RankId> members, JournalActions& actions);
+
+  // Leavers get no new requests; each of theirs is replayed on a stayer beside the leaver's decoding, then moves.
+  // Drained follows when none is left on a leaver, maybe in this very call.
+  void begin_drain(std::span<const RankId> leavers, JournalActions& actions);
+  void cancel_drain(JournalActions& actions);
+
+  const scheduler::Request* find(RequestId request) const;
+  std::vector<RequestId> live_requests() const;  // ascending
+  std::size_t n_live() const { return entries_.size(); }
+  std::size_t n_queued() const { return queue_.size(); }
+  std::size_t n_on(RankId rank) const;
+  std::uint64_t n_ignored_outputs() const { return n_ignored_outputs_; }
+
+ private:
+  struct Replay {
+    RankId rank;
+    Attempt attempt;
+  };
+  struct Entry {
+    scheduler::Request request;
+    std::optional<RankId> rank;  // none: queued
+    std::optional<Replay> replay;
+    Attempt last_attempt;
+  };
+  struct Load {
+    std::size_t n_requests = 0;  // replays towards it included
+    std::size_t n_tokens = 0;    // of those, as far as the journal knows
+  };
+
+  enum class Room : std::uint8_t { kNeeded, kIgnored };
+  std::optional<RankId> pick_rank(Room room) const;
+  void assign(Entry& entry, RankId rank, JournalActions& actions);
+  void assign_queued(JournalActions& actions);
+  void start_replay(Entry& entry, JournalActions& actions);
+  void stop_replay(Entry& entry, JournalActions& actions);
+  void leave_rank(Entry& entry);
+  void check_drained(JournalActions& actions);
+
+  const std::size_t max_num_seqs_;
+  std::unordered_map<RequestId, Entry> entries_;
+  std::deque<RequestId> queue_;
+  std::map<RankId, Load> loads_;  // of every rank that has or may have requests
+  std::set<RankId> members_, leavers_;
+  bool draining_ = false;
+  std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0;
+};
+
+}  // namespace concertina::front

@@ -1,0 +1,180 @@
+#include "front/journal.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace concertina::front {
+namespace {
+
+using scheduler::FinishReason;
+using scheduler::Mode;
+
+constexpr RankId kRank0{0}, kRank1{1}, kRank2{2};
+
+scheduler::Request request(std::uint64_t id, std::size_t n_prompt = 3) {
+  scheduler::Request made;
+  made.id = RequestId(id);
+  for (std::size_t i = 0; i < n_prompt; ++i) made.tokens.push_back(static_cast<TokenId>(100 + i));
+  made.n_prompt_tokens = n_prompt;
+  return made;
+}
+
+template <typename T>
+std::vector<T> all_of(const JournalActions& actions) {
+  std::vector<T> found;
+  for (const JournalAction& action : actions) {
+    if (const T* match = std::get_if<T>(&action)) found.push_back(*match);
+  }
+  return found;
+}
+
+class JournalTest : public ::testing::Test {
+ protected:
+  JournalActions members(std::vector<RankId> ranks) {
+    JournalActions actions;
+    journal.set_members(ranks, actions);
+    return actions;
+  }
+  JournalActions submit(scheduler::Request made) {
+    JournalActions actions;
+    journal.submit(std::move(made), actions);
+    return actions;
+  }
+  JournalActions output(RankId from, std::uint64_t id, Attempt attempt, std::size_t position, TokenId token,
+                        FinishReason reason = FinishReason::kNone) {
+    JournalActions actions;
+    journal.on_output(from, RequestId(id), attempt, position, token, reason, actions);
+    return actions;
+  }
+  JournalActions drain(std::vector<RankId> leavers) {
+    JournalActions actions;
+    journal.begin_drain(leavers, actions);
+    return actions;
+  }
+  JournalActions caught_up(RankId from, std::uint64_t id, Attempt attempt) {
+    JournalActions actions;
+    journal.on_caught_up(from, RequestId(id), attempt, actions);
+    return actions;
+  }
+  JournalActions cancel(std::uint64_t id) {
+    JournalActions actions;
+    journal.cancel(RequestId(id), actions);
+    return actions;
+  }
+  Journal journal{2};
+};
+
+TEST_F(JournalTest, RequestsSpreadOverRanksAndWaitWhenAllAreFull) {
+  members({kRank0, kRank1});
+  EXPECT_EQ(all_of<SendAssign>(submit(request(1)))[0].to, kRank0);
+  EXPECT_EQ(all_of<SendAssign>(submit(request(2)))[0].to, kRank1);
+  submit(request(3)), submit(request(4));
+  EXPECT_TRUE(submit(request(5)).empty());
+  EXPECT_EQ(journal.n_queued(), 1u);
+  const auto actions = output(kRank1, 2, Attempt(1), 0, 7, FinishReason::kStop);
+  EXPECT_EQ(all_of<EmitFinished>(actions).size(), 1u);
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u) << "the place that came free goes to the waiting request";
+  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
+  EXPECT_EQ(journal.n_queued(), 0u);
+}
+
+TEST_F(JournalTest, AJoinerGetsWaitingRequestsAtOnce) {
+  members({kRank0});
+  submit(request(1)), submit(request(2)), submit(request(3));
+  const auto actions = members({kRank0, kRank1});
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
+}
+
+TEST_F(JournalTest, OnlyTheNextTokenOfTheCurrentAttemptFromItsRankCounts) {
+  members({kRank0, kRank1});
+  submit(request(1));
+  EXPECT_TRUE(output(kRank1, 1, Attempt(1), 0, 5).empty()) << "another rank";
+  EXPECT_TRUE(output(kRank0, 1, Attempt(2), 0, 5).empty()) << "another attempt";
+  EXPECT_TRUE(output(kRank0, 1, Attempt(1), 1, 5).empty()) << "a gap";
+  EXPECT_EQ(all_of<EmitToken>(output(kRank0, 1, Attempt(1), 0, 5)).size(), 1u);
+  EXPECT_TRUE(output(kRank0, 1, Attempt(1), 0, 5).empty()) << "a repetition";
+  EXPECT_EQ(journal.n_ignored_outputs(), 4u);
+  EXPECT_EQ(journal.find(RequestId(1))->tokens.back(), 5);
+}
+
+TEST_F(JournalTest, ALeaversRequestDecodesOnWhileItIsReplayedAndThenMoves) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  auto actions = drain({kRank1});
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  const SendAssign replay = all_of<SendAssign>(actions)[0];
+  EXPECT_EQ(replay.to, kRank0);
+  EXPECT_EQ(replay.mode, Mode::kReplay);
+  EXPECT_TRUE(all_of<Drained>(actions).empty());
+
+  actions = output(kRank1, 2, Attempt(1), 0, 9);
+  EXPECT_EQ(all_of<EmitToken>(actions).size(), 1u) << "the client hears the leaver meanwhile";
+  ASSERT_EQ(all_of<SendFeed>(actions).size(), 1u) << "and the replay is told";
+  EXPECT_EQ(all_of<SendFeed>(actions)[0].to, kRank0);
+
+  actions = caught_up(kRank0, 2, replay.attempt);
+  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendDrop>(actions)[0].to, kRank1);
+  ASSERT_EQ(all_of<SendTakeOver>(actions).size(), 1u);
+  const Attempt moved = all_of<SendTakeOver>(actions)[0].attempt;
+  EXPECT_GT(moved, replay.attempt);
+  ASSERT_EQ(all_of<Drained>(actions).size(), 1u);
+  EXPECT_EQ(all_of<Drained>(actions)[0].n_moved, 1u);
+  EXPECT_TRUE(std::holds_alternative<Drained>(actions.back())) << "DROP goes out before COMMIT can";
+
+  EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 11).empty()) << "what the leaver still had on its way is dropped";
+  EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, moved, 1, 11)).size(), 1u) << "and generated again";
+}
+
+TEST_F(JournalTest, ARequestThatEndsOnTheLeaverEndsItsReplayToo) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  drain({kRank1});
+  const auto actions = output(kRank1, 2, Attempt(1), 0, 9, FinishReason::kLength);
+  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendDrop>(actions)[0].to, kRank0);
+  EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
+  EXPECT_EQ(journal.n_on(kRank0), 1u);
+  EXPECT_EQ(journal.n_on(kRank1), 0u);
+}
+
+TEST_F(JournalTest, ACancelledRequestLeavesBothRanks) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  drain({kRank1});
+  const auto actions = cancel(2);
+  EXPECT_EQ(all_of<SendDrop>(actions).size(), 2u);
+  EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
+  EXPECT_EQ(journal.n_live(), 1u);
+}
+
+TEST_F(JournalTest, ALeaverGetsNoNewRequestAndOneThatStaysAfterAllDoes) {
+  members({kRank0, kRank1});
+  submit(request(1));
+  EXPECT_EQ(all_of<Drained>(drain({kRank1})).size(), 1u) << "it had none";
+  EXPECT_EQ(all_of<SendAssign>(submit(request(2)))[0].to, kRank0);
+  submit(request(3));
+  EXPECT_EQ(journal.n_queued(), 1u);
+  JournalActions actions;
+  journal.cancel_drain(actions);
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
+}
+
+TEST_F(JournalTest, ARolledBackDrainStopsReplaysAndKeepsWhatMoved) {
+  members({kRank0, kRank1, kRank2});
+  for (std::uint64_t id = 1; id <= 6; ++id) submit(request(id));
+  const auto replays = all_of<SendAssign>(drain({kRank2}));
+  ASSERT_EQ(replays.size(), 2u) << "beyond max_num_seqs of the stayers if need be: they wait there";
+  caught_up(replays[0].to, replays[0].request.value(), replays[0].attempt);
+  JournalActions actions;
+  journal.cancel_drain(actions);
+  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendDrop>(actions)[0].request, replays[1].request);
+  EXPECT_EQ(journal.n_on(kRank2), 1u);
+  EXPECT_TRUE(caught_up(replays[1].to, replays[1].request.value(), replays[1].attempt).empty()) << "too late";
+}
+
+}  // namespace
+}  // namespace concertina::front

@@ -1,0 +1,105 @@
+#include "front/launcher.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace concertina::front {
+
+namespace {
+
+constexpr int kWorkerControlFd = 3;
+
+std::string describe(int status) {
+  if (WIFEXITED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
+  if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  return fmt::format("status {:#x}", status);
+}
+
+// posix_spawn, not fork: it does not copy the front's page tables, however many streams it holds.
+Result<pid_t> spawn(const std::filesystem::path& binary, int control_fd) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_adddup2(&actions, control_fd, kWorkerControlFd);
+  posix_spawn_file_actions_addclosefrom_np(&actions, kWorkerControlFd + 1);  // Asio's sockets are not close-on-exec
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  const std::string path = binary.string(), fd = std::to_string(kWorkerControlFd), parent = std::to_string(getpid());
+  const std::array<const char*, 7> arguments{path.c_str(), "worker",       "--control-fd", fd.c_str(),
+                                             "--parent-pid", parent.c_str(), nullptr};
+  pid_t pid = -1;
+  const int error = posix_spawn(&pid, path.c_str(), &actions, &attributes, const_cast<char**>(arguments.data()), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return fail(FrontError::kOperationFailed, fmt::format("cannot start {}: {}", path, strerror(error)));
+  return pid;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop,
+                                                          const std::filesystem::path& binary,
+                                                          std::function<void(std::string)> on_exit) {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return fail(FrontError::kOperationFailed, fmt::format("cannot make a control channel: {}", strerror(errno)));
+  }
+  // dup2 onto the same number would keep close-on-exec: move the worker's end out of the way first.
+  const int worker_end = fcntl(ends[1], F_DUPFD_CLOEXEC, 10);
+  close(ends[1]);
+  auto pid = spawn(binary, worker_end);
+  close(worker_end);
+  if (!pid) {
+    close(ends[0]);
+    return fail(pid.error());
+  }
+  std::unique_ptr<LocalProcess> process(new LocalProcess);
+  process->pid_ = *pid;
+  process->control_fd_ = ends[0];
+  process->on_exit_ = std::move(on_exit);
+  process->pid_fd_ = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
+  CHECK(process->pid_fd_ >= 0, "pidfd_open of our own child {}: {}", *pid, strerror(errno));
+  process->watch_ = std::make_unique<transport::ReadableWatch>(loop, process->pid_fd_,
+                                                               [raw = process.get()] { raw->reap(); });
+  return process;
+}
+
+LocalProcess::~LocalProcess() {
+  watch_.reset();
+  if (control_fd_ >= 0) close(control_fd_);
+  if (!reaped_ && pid_ > 0) {
+    ::kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  if (pid_fd_ >= 0) close(pid_fd_);
+}
+
+int LocalProcess::take_control_fd() { return std::exchange(control_fd_, -1); }
+
+void LocalProcess::kill() {
+  if (!reaped_) ::kill(pid_, SIGKILL);
+}
+
+void LocalProcess::reap() {
+  int status = 0;
+  const pid_t done = waitpid(pid_, &status, 0);
+  reaped_ = true;
+  const auto on_exit = std::move(on_exit_);
+  if (on_exit) on_exit(done == pid_ ? describe(status) : "already reaped");  // may destroy *this
+}
+
+}  // namespace concertina::front

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/time.h"
+
+namespace concertina::front {
+
+// What `concertina serve` was told, after defaults; the same for every rank and for the life of the process.
+struct FrontOptions {
+  std::filesystem::path binary;  // started as `binary worker`
+  std::string model_path;
+  std::string load_format = "auto";  // or "dummy"
+  std::uint64_t dummy_seed = 0;
+  std::size_t n_moe_layers = 0, n_experts = 0;
+  std::size_t initial_size = 1, max_size = 8;
+  std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank
+  std::size_t max_model_len = 0;
+  std::size_t max_num_seqs = 64;
+  std::size_t max_num_batched_tokens = 512;
+  std::size_t block_size = 16;
+  std::size_t max_num_queued_reqs = 1024;
+  std::size_t replay_chunk_tokens = 64;
+  std::uint32_t peer_timeout_ms = 2000;
+  std::uint32_t threads_per_rank = 1;
+  std::string instruction_set;  // empty: what the processor has
+  Duration shutdown_timeout = std::chrono::seconds(30);
+};
+
+}  // namespace concertina::front

@@ -1,0 +1,7 @@
+#include "kernels/cpu/vector_avx512.h"
+
+#include "kernels/cpu/ops_impl.h"
+
+namespace concertina::kernels::cpu {
+const Ops kAvx512Ops = make_ops();
+}

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/cpu/ops.h"
+
+namespace concertina::kernels::cpu {
+namespace {
+
+// Sixteen lanes of float in one register. Included by one translation unit only, which is compiled for AVX-512.
+struct Vector {
+  static constexpr std::size_t kLanes = 16;
+  __m512 lane;
+
+  static Vector zero() { return {_mm512_setzero_ps()}; }
+  static Vector splat(float value) { return {_mm512_set1_ps(value)}; }
+  static Vector load(const float* from) { return {_mm512_loadu_ps(from)}; }
+  static Vector load(const Bf16* from) {
+    return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static Vector load_first(const float* from, std::size_t n) { return {_mm512_maskz_loadu_ps(mask(n), from)}; }
+  static Vector load_first(const Bf16* from, std::size_t n) {
+    return widen(_mm256_maskz_loadu_epi16(mask(n), from));
+  }
+  void store(float* to) const { _mm512_storeu_ps(to, lane); }
+  void store_first(float* to, std::size_t n) const { _mm512_mask_storeu_ps(to, mask(n), lane); }
+
+ private:
+  static __mmask16 mask(std::size_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+  static Vector widen(__m256i bits) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
+};
+
+Vector add(const Vector& a, const Vector& b) { return {_mm512_add_ps(a.lane, b.lane)}; }
+Vector sub(const Vector& a, const Vector& b) { return {_mm512_sub_ps(a.lane, b.lane)}; }
+Vector mul(const Vector& a, const Vector& b) { return {_mm512_mul_ps(a.lane, b.lane)}; }
+Vector div(const Vector& a, const Vector& b) { return {_mm512_div_ps(a.lane, b.lane)}; }
+Vector max(const Vector& a, const Vector& b) { return {_mm512_max_ps(a.lane, b.lane)}; }
+Vector fma(const Vector& a, const Vector& b, const Vector& c) { return {_mm512_fmadd_ps(a.lane, b.lane, c.lane)}; }
+
+// exp by x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 in r (Taylor's coefficients; the remainder is
+// below r^7/7! = 1.2e-7 relative); 2^n by scalef, which handles underflow to denormals and zero.
+Vector exp(const Vector& a) {
+  const __m512 x = _mm512_min_ps(_mm512_max_ps(a.lane, _mm512_set1_ps(-104.0f)), _mm512_set1_ps(88.72f));
+  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)),
+                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+  __m512 p = _mm512_set1_ps(1.0f / 720);
+  for (const float coefficient : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(coefficient));
+  }
+  return {_mm512_scalef_ps(p, n)};
+}
+
+float sum_of(const Vector& v) { return _mm512_reduce_add_ps(v.lane); }
+float max_of(const Vector& v) { return _mm512_reduce_max_ps(v.lane); }
+
+}  // namespace
+}  // namespace concertina::kernels::cpu

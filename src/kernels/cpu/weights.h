@@ -1,0 +1,20 @@
+#pragma once
+
+#include "base/check.h"
+#include "kernels/cpu/ops.h"
+#include "tensor/tensor.h"
+
+namespace concertina::kernels::cpu {
+
+// Calls f(data) with the weight's address as its own element type.
+template <typename F>
+void with_elements(const tensor::Weight& weight, const F& f) {
+  switch (weight.dtype) {
+    case tensor::DType::kF32: return f(static_cast<const float*>(weight.data));
+    case tensor::DType::kBF16: return f(static_cast<const Bf16*>(weight.data));
+    case tensor::DType::kF16: break;
+  }
+  CHECK(false, "a weight in {} reached a kernel: F16 is widened when loaded", name_of(weight.dtype));
+}
+
+}  // namespace concertina::kernels::cpu

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <span>
+
+#include "base/ids.h"
+#include "base/thread_pool.h"
+
+namespace concertina::kernels {
+
+// One layer's KV pool. Layout: [n_blocks][K, V][n_kv_heads][block_size][head_dim] floats.
+struct PagedKv {
+  float* data = nullptr;
+  std::size_t n_blocks = 0, block_size = 0, n_kv_heads = 0, head_dim = 0;
+
+  enum class Part : std::size_t { kKey = 0, kValue = 1 };
+  // [block_size, head_dim] of one block, head and part.
+  float* at(BlockId block, Part part, std::size_t kv_head) const {
+    return data + ((block.value() * 2 + static_cast<std::size_t>(part)) * n_kv_heads + kv_head) * block_size * head_dim;
+  }
+};
+
+std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::size_t n_kv_heads, std::size_t head_dim);
+
+// One sequence's rows in a batch. Row i is the token at position start_position + i.
+struct AttentionSequence {
+  std::size_t row_begin = 0, n_rows = 0;
+  std::size_t start_position = 0;
+  std::span<const BlockId> block_table;  // covers [0, start_position + n_rows)
+};
+
+// Puts the rows' keys and values at their positions.
+void write_kv(std::span<const float> k,  // [n_rows, n_kv_heads, head_dim]
+              std::span<const float> v,  // [n_rows, n_kv_heads, head_dim]
+              std::span<const AttentionSequence> sequences, const PagedKv& kv);
+
+// Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written. Query head h
+// reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending order from 0, sixteen lanes
+// over head_dim for scores and over positions for the sum of exponentials.
+void paged_attention(std::span<const float> q,  // [n_rows, n_heads, head_dim]
+                     std::span<const AttentionSequence> sequences, const PagedKv& kv, float scale, std::size_t n_heads,
+                     std::span<float> scratch,  // attention_scratch_floats()
+                     std::span<float> out,      // [n_rows, n_heads, head_dim]
+                     ThreadPool& pool);
+
+std::size_t attention_scratch_floats(std::size_t max_model_len, std::size_t n_heads, std::size_t n_threads);
+
+}  // namespace concertina::kernels

@@ -1,0 +1,108 @@
+#include "kernels/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/check.h"
+
+namespace concertina::kernels {
+
+namespace {
+
+float clean(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
+
+std::uint32_t argmax(std::span<const float> logits) {
+  std::uint32_t best = 0;
+  for (std::uint32_t i = 1; i < logits.size(); ++i) {
+    if (clean(logits[i]) > clean(logits[best])) best = i;
+  }
+  return best;
+}
+
+// Candidates of a row in their one order: by logit descending, then by id.
+class Ranking {
+ public:
+  Ranking(std::span<const float> logits, SamplingScratch& scratch) : logits_(logits), order_(scratch.order) {
+    CHECK(order_.size() >= logits.size());
+    std::iota(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(logits.size()), 0u);
+  }
+  // Makes places [0, n) final.
+  void sort_first(std::size_t n) {
+    if (n <= n_sorted_) return;
+    const auto first = order_.begin() + static_cast<std::ptrdiff_t>(n_sorted_);
+    const auto middle = order_.begin() + static_cast<std::ptrdiff_t>(n);
+    const auto last = order_.begin() + static_cast<std::ptrdiff_t>(logits_.size());
+    const auto before = [this](std::uint32_t a, std::uint32_t b) {
+      const float x = clean(logits_[a]), y = clean(logits_[b]);
+      return x != y ? x > y : a < b;
+    };
+    if (middle != last) std::nth_element(first, middle, last, before);
+    std::sort(first, middle, before);
+    n_sorted_ = n;
+  }
+  std::uint32_t operator[](std::size_t place) {
+    if (place >= n_sorted_) sort_first(std::min(logits_.size(), std::max<std::size_t>(256, 4 * n_sorted_)));
+    return order_[place];
+  }
+
+ private:
+  std::span<const float> logits_;
+  std::vector<std::uint32_t>& order_;
+  std::size_t n_sorted_ = 0;
+};
+
+// Without filters: the inverse of the cumulative distribution in id order.
+std::uint32_t draw_from_all(std::span<const float> logits, const SamplingRow& row, float highest) {
+  const auto mass = [&](std::size_t i) { return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature); };
+  double total = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) total += mass(i);
+  double left = row.uniform * total;
+  std::uint32_t last = 0;
+  for (std::uint32_t i = 0; i < logits.size(); ++i) {
+    const double m = mass(i);
+    if (m <= 0) continue;
+    last = i;
+    if (left < m) return i;
+    left -= m;
+  }
+  return last;
+}
+
+}  // namespace
+
+TokenId sample(std::span<const float> logits, const SamplingRow& row, SamplingScratch& scratch) {
+  const std::uint32_t best = argmax(logits);
+  const float highest = clean(logits[best]);
+  if (row.temperature <= 0.0f || !std::isfinite(highest)) return static_cast<TokenId>(best);
+  const bool has_top_k = row.top_k > 0 && static_cast<std::size_t>(row.top_k) < logits.size();
+  if (!has_top_k && row.top_p >= 1.0f && row.min_p <= 0.0f) {
+    return static_cast<TokenId>(draw_from_all(logits, row, highest));
+  }
+  const std::size_t n_candidates = has_top_k ? static_cast<std::size_t>(row.top_k) : logits.size();
+  Ranking ranking(logits, scratch);
+  if (has_top_k) ranking.sort_first(n_candidates);
+  const auto mass = [&](std::uint32_t i) { return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature); };
+
+  // top_p is a share of what top_k left. Over the whole vocabulary the total is summed in id order, unsorted.
+  double total = 0;
+  for (std::size_t i = 0; i < n_candidates; ++i) total += mass(has_top_k ? ranking[i] : static_cast<std::uint32_t>(i));
+  std::size_t n_kept = 0;
+  double kept = 0;
+  while (n_kept < n_candidates) {
+    const double m = mass(ranking[n_kept]);
+    if (n_kept > 0 && (kept >= row.top_p * total || m < row.min_p || m <= 0)) break;
+    kept += m;
+    ++n_kept;
+  }
+  double left = row.uniform * kept;
+  for (std::size_t i = 0; i + 1 < n_kept; ++i) {
+    const double m = mass(ranking[i]);
+    if (left < m) return static_cast<TokenId>(ranking[i]);
+    left -= m;
+  }
+  return static_cast<TokenId>(ranking[n_kept - 1]);
+}
+
+}  // namespace concertina::kernels

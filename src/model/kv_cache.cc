@@ -1,0 +1,40 @@
+#include "model/kv_cache.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "model/error.h"
+
+namespace concertina::model {
+
+std::size_t KvCache::bytes_per_block(const ModelConfig& config, std::size_t block_size) {
+  return config.n_layers * kernels::paged_kv_floats(1, block_size, config.n_kv_heads, config.head_dim) * sizeof(float);
+}
+
+Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std::size_t n_blocks, std::size_t block_size) {
+  std::unique_ptr<KvCache> cache(new KvCache);
+  cache->n_bytes_ = n_blocks * bytes_per_block(config, block_size);
+  void* const start = mmap(nullptr, cache->n_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) {
+    cache->n_bytes_ = 0;
+    return fail(ModelError::kOutOfMemory, fmt::format("cannot get {} KV blocks of {} bytes each: {}", n_blocks,
+                                                      bytes_per_block(config, block_size), strerror(errno)));
+  }
+  cache->data_ = static_cast<float*>(start);
+  cache->n_blocks_ = n_blocks, cache->block_size_ = block_size;
+  cache->n_kv_heads_ = config.n_kv_heads, cache->head_dim_ = config.head_dim;
+  return cache;
+}
+
+KvCache::~KvCache() {
+  if (data_ != nullptr) munmap(data_, n_bytes_);
+}
+
+kernels::PagedKv KvCache::layer(std::size_t index) const {
+  const std::size_t layer_floats = kernels::paged_kv_floats(n_blocks_, block_size_, n_kv_heads_, head_dim_);
+  return {data_ + index * layer_floats, n_blocks_, block_size_, n_kv_heads_, head_dim_};
+}
+
+}  // namespace concertina::model

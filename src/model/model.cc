@@ -1,0 +1,119 @@
+#include "model/model.h"
+
+#include "base/check.h"
+
+namespace concertina::model {
+
+namespace {
+
+using checkpoint::WeightSource;
+using tensor::Shape;
+using tensor::Weight;
+
+std::int64_t extent(std::size_t n) { return static_cast<std::int64_t>(n); }
+
+std::size_t layer_of(const ModelConfig& config, LayerId moe_layer) {
+  for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
+    if (config.moe_index[layer] == moe_layer.value()) return layer;
+  }
+  CHECK(false, "MoE layer {} of {}", moe_layer, config.n_moe_layers);
+  return 0;
+}
+
+// The table of tensors: names and shapes, once, for loading and for verifying. visit(weight, name, shape) -> Status.
+template <typename Visit>
+Status visit_mlp(const std::string& prefix, const ModelConfig& config, std::size_t width, const char* const (&names)[3],
+                 kernels::ExpertWeights& out, const Visit& visit) {
+  const std::int64_t hidden = extent(config.hidden_size), inner = extent(width);
+  RETURN_IF_ERROR(visit(out.gate, prefix + names[0] + ".weight", Shape{inner, hidden}));
+  RETURN_IF_ERROR(visit(out.up, prefix + names[1] + ".weight", Shape{inner, hidden}));
+  return visit(out.down, prefix + names[2] + ".weight", Shape{hidden, inner});
+}
+
+template <typename Visit>
+Status visit_expert(const ModelConfig& config, std::size_t layer, ExpertId expert, kernels::ExpertWeights& out,
+                    const Visit& visit) {
+  const Family& family = *config.family;
+  const std::string prefix = fmt::format("model.layers.{}.{}experts.{}.", layer, family.moe_prefix, expert);
+  return visit_mlp(prefix, config, config.moe_intermediate_size, {family.gate_name, family.up_name, family.down_name},
+                   out, visit);
+}
+
+template <typename Visit>
+Status visit_layer(const ModelConfig& config, std::size_t index, LayerWeights& out, const Visit& visit) {
+  const std::string prefix = fmt::format("model.layers.{}.", index), attention = prefix + "self_attn.";
+  const std::int64_t hidden = extent(config.hidden_size), q_width = extent(config.n_heads * config.head_dim),
+                     kv_width = extent(config.n_kv_heads * config.head_dim);
+  RETURN_IF_ERROR(visit(out.input_norm, prefix + "input_layernorm.weight", Shape{hidden}));
+  RETURN_IF_ERROR(visit(out.post_attention_norm, prefix + "post_attention_layernorm.weight", Shape{hidden}));
+  RETURN_IF_ERROR(visit(out.attention.q, attention + "q_proj.weight", Shape{q_width, hidden}));
+  RETURN_IF_ERROR(visit(out.attention.k, attention + "k_proj.weight", Shape{kv_width, hidden}));
+  RETURN_IF_ERROR(visit(out.attention.v, attention + "v_proj.weight", Shape{kv_width, hidden}));
+  RETURN_IF_ERROR(visit(out.attention.o, attention + "o_proj.weight", Shape{hidden, q_width}));
+  if (config.family->qk_norm != QkNorm::kNone) {
+    const bool per_head = config.family->qk_norm == QkNorm::kPerHead;
+    const std::int64_t head = extent(config.head_dim);
+    RETURN_IF_ERROR(visit(out.attention.q_norm, attention + "q_norm.weight", Shape{per_head ? head : q_width}));
+    RETURN_IF_ERROR(visit(out.attention.k_norm, attention + "k_norm.weight", Shape{per_head ? head : kv_width}));
+  }
+  if (config.is_moe(index)) {
+    return visit(out.router, prefix + config.family->moe_prefix + "gate.weight", Shape{extent(config.n_experts), hidden});
+  }
+  return visit_mlp(prefix + "mlp.", config, config.intermediate_size, {"gate_proj", "up_proj", "down_proj"}, out.mlp, visit);
+}
+
+template <typename Visit>
+Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_norm, Weight& head, const Visit& visit) {
+  const Shape table{extent(config.vocab_size), extent(config.hidden_size)};
+  RETURN_IF_ERROR(visit(embedding, "model.embed_tokens.weight", table));
+  RETURN_IF_ERROR(visit(final_norm, "model.norm.weight", Shape{extent(config.hidden_size)}));
+  const bool tied = config.head == ModelConfig::Head::kTiedToEmbedding;
+  return visit(head, tied ? "model.embed_tokens.weight" : "lm_head.weight", table);
+}
+
+auto loader(const WeightSource& source) {
+  return [&source](Weight& out, const std::string& name, const Shape& shape) -> Status {
+    ASSIGN_OR_RETURN(out, source.load(name, shape));
+    return {};
+  };
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const WeightSource& source,
+                                           std::size_t max_model_len) {
+  std::unique_ptr<Model> model(new Model(config, source, max_model_len));
+  const auto load = loader(source);
+  RETURN_IF_ERROR(visit_ends(config, model->embedding_, model->final_norm_, model->head_, load));
+  model->layers_.resize(config.n_layers);
+  for (std::size_t i = 0; i < config.n_layers; ++i) RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
+  return model;
+}
+
+Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId expert) const {
+  kernels::ExpertWeights out;
+  RETURN_IF_ERROR(visit_expert(config_, layer_of(config_, moe_layer), expert, out, loader(source_)));
+  return out;
+}
+
+std::size_t bytes_of(const kernels::ExpertWeights& expert) {
+  return expert.gate.bytes() + expert.up.bytes() + expert.down.bytes();
+}
+
+Status verify_checkpoint(const ModelConfig& config, const WeightSource& source) {
+  const auto verify = [&source](Weight&, const std::string& name, const Shape& shape) {
+    return source.verify(name, shape);
+  };
+  Weight unused;
+  RETURN_IF_ERROR(visit_ends(config, unused, unused, unused, verify));
+  for (std::size_t i = 0; i < config.n_layers; ++i) {
+    LayerWeights layer;
+    RETURN_IF_ERROR(visit_layer(config, i, layer, verify));
+    for (std::uint32_t e = 0; config.is_moe(i) && e < config.n_experts; ++e) {
+      RETURN_IF_ERROR(visit_expert(config, i, ExpertId(e), layer.mlp, verify));
+    }
+  }
+  return {};
+}
+
+}  // namespace concertina::model

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "checkpoint/weight_source.h"
+#include "kernels/experts.h"
+#include "kernels/rope.h"
+#include "model/config.h"
+
+namespace concertina::model {
+
+struct AttentionWeights {
+  tensor::Weight q, k, v, o;      // [n_heads * head_dim, hidden_size], [n_kv_heads * head_dim, hidden_size] twice, o
+  tensor::Weight q_norm, k_norm;  // [head_dim] or the full width; none without QK norm
+};
+
+// Everything of a decoder layer but its experts.
+struct LayerWeights {
+  tensor::Weight input_norm, post_attention_norm;  // [hidden_size]
+  AttentionWeights attention;
+  tensor::Weight router;       // [n_experts, hidden_size]; MoE layers
+  kernels::ExpertWeights mlp;  // dense layers
+};
+
+// The weights that every rank holds, and where experts come from. Experts are loaded one by one: a rank holds only those
+// in its slots. Immutable after load(); any thread.
+class Model {
+ public:
+  // `source` outlives the model. `max_model_len` positions get rotary tables.
+  static Result<std::unique_ptr<Model>> load(const ModelConfig& config, const checkpoint::WeightSource& source,
+                                             std::size_t max_model_len);
+
+  const ModelConfig& config() const { return config_; }
+  const tensor::Weight& embedding() const { return embedding_; }  // [vocab_size, hidden_size]
+  const tensor::Weight& final_norm() const { return final_norm_; }
+  const tensor::Weight& head() const { return head_; }  // [vocab_size, hidden_size]
+  const LayerWeights& layer(std::size_t index) const { return layers_[index]; }
+  const kernels::RopeTable& rope() const { return rope_; }
+
+  // moe_layer: index among MoE layers.
+  Result<kernels::ExpertWeights> load_expert(LayerId moe_layer, ExpertId expert) const;
+
+ private:
+  Model(const ModelConfig& config, const checkpoint::WeightSource& source, std::size_t max_model_len)
+      : config_(config), source_(source), rope_(max_model_len, config.head_dim, config.rope_theta) {}
+
+  ModelConfig config_;
+  const checkpoint::WeightSource& source_;
+  kernels::RopeTable rope_;
+  tensor::Weight embedding_, final_norm_, head_;
+  std::vector<LayerWeights> layers_;
+};
+
+std::size_t bytes_of(const kernels::ExpertWeights& expert);
+
+// Checks every tensor that the model needs, experts too, by name and shape, without reading data.
+Status verify_checkpoint(const ModelConfig& config, const checkpoint::WeightSource& source);
+
+}  // namespace concertina::model

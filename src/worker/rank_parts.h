@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "checkpoint/weight_source.h"
+#include "exchange/shm_exchange.h"
+#include "model/forward.h"
+#include "scheduler/scheduler.h"
+#include "worker/inbox.h"
+
+namespace concertina::worker {
+
+// What a rank is told at its start: transport::Configure in the rank's own types.
+struct RankOptions {
+  RankId rank;
+  Incarnation incarnation;
+  std::string model_path;
+  std::string load_format;  // "auto" or "dummy"
+  std::uint64_t dummy_seed = 0;
+  std::uint64_t kv_cache_bytes = 0;
+  scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
+  std::size_t max_ranks = 1;
+  Duration peer_timeout{};
+  std::size_t n_threads = 1;
+};
+
+// Everything a rank computes with, made at its start and kept for life: no step takes memory.
+struct RankParts {
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<checkpoint::WeightSource> source;
+  std::unique_ptr<model::Model> model;
+  std::unique_ptr<model::KvCache> kv_cache;
+  std::unique_ptr<model::Workspace> workspace;
+  std::unique_ptr<scheduler::Scheduler> scheduler;
+  std::unique_ptr<exchange::ShmExchange> exchange;
+  scheduler::Limits limits;
+};
+
+// Opens the checkpoint, loads what every rank holds (all but the experts), takes KV and exchange memory. The error says
+// what could not be had. `on_suspect` is called on the step thread.
+Result<RankParts> make_rank_parts(const RankOptions& options,
+                                  std::function<void(const exchange::Suspicion&)> on_suspect);
+
+struct PreparedEpoch {
+  std::shared_ptr<const exchange::EpochView> view;
+  std::uint64_t moved_bytes = 0;  // experts this rank did not hold in `held`
+};
+
+// The loader's work for one epoch: this rank's experts (those in `held` are not read again) and its peers' memory.
+// Any thread, beside serving.
+Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,
+                                    std::span<const exchange::MemberAddress> addresses,
+                                    const exchange::EpochView* held);
+
+}  // namespace concertina::worker

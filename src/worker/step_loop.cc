@@ -1,0 +1,185 @@
+#include "worker/step_loop.h"
+
+#include <chrono>
+
+#include "base/log.h"
+#include "base/random.h"
+
+namespace concertina::worker {
+
+StepLoop::StepLoop(StepLoopParts parts)
+    : parts_(std::move(parts)), sampling_scratch_(parts_.model.config().vocab_size) {}
+
+Status StepLoop::run() {
+  for (;;) {
+    if (apply_inbox() == Inboxed::kLeave) return {};
+    const exchange::EpochView* view = parts_.exchange.epoch_view();
+    if (view == nullptr) {
+      if (epoch_began_elsewhere()) {
+        enter(prepared_.rbegin()->first, std::chrono::steady_clock::now());
+      } else {
+        wait();
+      }
+      continue;
+    }
+    const scheduler::StepPlan& plan = parts_.scheduler.plan();
+    if (plan.empty() && !commit_) {
+      report_stats();
+      if (wait() != exchange::Work::kPeerStarted) continue;
+    }
+    if (Status done = run_step(plan); !done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
+  }
+}
+
+StepLoop::Inboxed StepLoop::apply_inbox() {
+  messages_.clear();
+  parts_.inbox.take_all(messages_);
+  for (InboxMessage& message : messages_) {
+    std::visit([this](auto& m) { apply(m); }, message);
+  }
+  return leaving_ ? Inboxed::kLeave : Inboxed::kGoOn;
+}
+
+void StepLoop::apply(AssignRequest& message) {
+  const RequestId id = message.request.id;
+  if (Status added = parts_.scheduler.add(std::move(message.request)); !added) {
+    spdlog::error("request {} refused: {}", id, added.error().message());
+  }
+}
+
+void StepLoop::apply(FeedReplay& message) { parts_.scheduler.feed(message.request, message.tokens); }
+
+void StepLoop::apply(TakeOverReplay& message) {
+  if (!parts_.scheduler.take_over(message.request, message.attempt, message.generated)) {
+    spdlog::error("request {} cannot be taken over: it is not here", message.request);
+  }
+}
+
+void StepLoop::apply(DropRequest& message) { parts_.scheduler.drop(message.request); }
+
+void StepLoop::apply(EpochPrepared& message) { prepared_[message.epoch] = std::move(message.view); }
+
+void StepLoop::apply(EpochCancelled& message) {
+  if (auto node = prepared_.extract(message.epoch); !node.empty()) parts_.discard(std::move(node.mapped()));
+}
+
+// Rule 4: ignored unless this rank is in `from`; held from now on, and carried by the next step that starts.
+void StepLoop::apply(CommitEpoch& message) {
+  const exchange::EpochView* view = parts_.exchange.epoch_view();
+  if (view != nullptr && view->epoch() == message.from && prepared_.contains(message.to)) commit_ = message;
+}
+
+void StepLoop::apply(EnterEpoch& message) {
+  const exchange::EpochView* view = parts_.exchange.epoch_view();
+  if (view != nullptr && view->epoch() >= message.epoch) return;  // a peer's header was here first
+  if (prepared_.contains(message.epoch)) enter(message.epoch, std::chrono::steady_clock::now());
+}
+
+bool StepLoop::epoch_began_elsewhere() const {
+  if (prepared_.empty() || prepared_.rbegin()->second == nullptr) return false;
+  return parts_.exchange.peer_started(*prepared_.rbegin()->second);
+}
+
+exchange::Work StepLoop::wait() {
+  return parts_.exchange.wait_for_work(std::nullopt, [this] {
+    if (!parts_.inbox.empty()) return true;
+    return parts_.exchange.epoch_view() == nullptr && epoch_began_elsewhere();
+  });
+}
+
+// A step is a transaction: until the commit it has no effect that matters, and a failed one is simply not committed.
+Status StepLoop::run_step(const scheduler::StepPlan& plan) {
+  const Epoch flip_to = commit_ ? commit_->to : Epoch{};
+  parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to);
+  RETURN_IF_ERROR(compute(plan));
+  report(parts_.scheduler.commit(sampled_));
+  if (const auto next = parts_.exchange.flip_decided()) enter(*next, std::chrono::steady_clock::now());
+  return {};
+}
+
+Status StepLoop::compute(const scheduler::StepPlan& plan) {
+  sampled_.clear();
+  slices_.clear();
+  for (const scheduler::PlanEntry& entry : plan.entries) {
+    slices_.push_back({.tokens = entry.tokens,
+                       .start_position = entry.start_position,
+                       .block_table = entry.block_table,
+                       .logits = entry.sample == scheduler::PlanEntry::Sample::kYes ? model::Logits::kLast
+                                                                                     : model::Logits::kNone});
+  }
+  const model::Batch batch{slices_};
+  ASSIGN_OR_RETURN(const std::span<const float> logits,
+                   model::forward(parts_.model, batch, parts_.kv_cache, parts_.exchange, parts_.workspace, parts_.pool));
+  sample(plan, logits);
+  return {};
+}
+
+void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> logits) {
+  const std::size_t vocab_size = parts_.model.config().vocab_size;
+  for (const scheduler::PlanEntry& entry : plan.entries) {
+    if (entry.sample == scheduler::PlanEntry::Sample::kNo) continue;
+    const scheduler::SamplingParams& params = *entry.sampling;
+    const kernels::SamplingRow row{
+        .temperature = params.temperature,
+        .top_k = params.top_k,
+        .top_p = params.top_p,
+        .min_p = params.min_p,
+        .uniform = sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens)};
+    sampled_.push_back(kernels::sample(logits.subspan(sampled_.size() * vocab_size, vocab_size), row, sampling_scratch_));
+  }
+}
+
+void StepLoop::report(const scheduler::CommitResult& result) {
+  if (result.outputs.empty() && result.caught_up.empty()) return report_stats();
+  transport::Frame frame;
+  transport::StepOutput& output = *frame.mutable_step_output();
+  for (const scheduler::Output& token : result.outputs) {
+    transport::Output& out = *output.add_outputs();
+    out.set_request(token.request.value());
+    out.set_attempt(token.attempt.value());
+    out.set_position(token.position);
+    out.set_token(token.token);
+    out.set_finish_reason(static_cast<std::uint32_t>(token.finish_reason));
+  }
+  for (const scheduler::CaughtUp& caught_up : result.caught_up) {
+    transport::CaughtUp& out = *output.add_caught_up();
+    out.set_request(caught_up.request.value());
+    out.set_attempt(caught_up.attempt.value());
+    out.set_n_generated(caught_up.n_generated);
+  }
+  if (counts_changed()) fill(*output.mutable_stats());
+  parts_.send(std::move(frame));
+}
+
+bool StepLoop::counts_changed() const { return parts_.scheduler.counts() != reported_counts_; }
+
+void StepLoop::fill(transport::Stats& stats) {
+  reported_counts_ = parts_.scheduler.counts();
+  stats.set_running(static_cast<std::uint32_t>(reported_counts_.running));
+  stats.set_waiting(static_cast<std::uint32_t>(reported_counts_.waiting));
+  stats.set_kv_blocks_used(static_cast<std::uint32_t>(reported_counts_.kv_blocks_used));
+  stats.set_kv_blocks_total(static_cast<std::uint32_t>(reported_counts_.kv_blocks_total));
+  stats.set_preemptions(reported_counts_.n_preemptions);
+}
+
+// Counts travel with a step's tokens, or by themselves when they have changed and there are none.
+void StepLoop::report_stats() {
+  if (!counts_changed()) return;
+  transport::Frame frame;
+  fill(*frame.mutable_stats());
+  parts_.send(std::move(frame));
+}
+
+void StepLoop::enter(Epoch epoch, Time since) {
+  const auto node = prepared_.extract(epoch);
+  CHECK(!node.empty(), "epoch {} was committed but never prepared here", epoch);
+  commit_.reset();
+  const bool stays = node.mapped() != nullptr;
+  parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
+  transport::Frame frame;
+  frame.mutable_flipped()->set_epoch(epoch.value());
+  frame.mutable_flipped()->set_pause_ms(to_ms(std::chrono::steady_clock::now() - since));
+  parts_.send(std::move(frame));
+}
+
+}  // namespace concertina::worker

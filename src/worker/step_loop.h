@@ -1,0 +1,75 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "exchange/shm_exchange.h"
+#include "kernels/sampling.h"
+#include "model/forward.h"
+#include "scheduler/scheduler.h"
+#include "transport/control.pb.h"
+#include "worker/inbox.h"
+
+namespace concertina::worker {
+
+// What the loop works with; all of it outlives the loop.
+struct StepLoopParts {
+  const model::Model& model;
+  model::KvCache& kv_cache;
+  model::Workspace& workspace;
+  ThreadPool& pool;
+  scheduler::Scheduler& scheduler;
+  exchange::ShmExchange& exchange;
+  Inbox& inbox;
+  std::function<void(transport::Frame&&)> send;                             // to the front, in order
+  std::function<void(std::shared_ptr<const exchange::EpochView>)> discard;  // destroys a view on another thread
+};
+
+// The life of a rank between steps: reads its inbox, takes part in every step of its epoch, commits it, flips when all
+// members carried the same flag (docs/epoch_protocol.md). The step thread. Decides nothing that the scheduler, the
+// exchange's protocol or the coordinator decide.
+class StepLoop {
+ public:
+  explicit StepLoop(StepLoopParts parts);
+  Status run();  // until Leave (ok), or a step that cannot go on
+
+ private:
+  enum class Inboxed : std::uint8_t { kGoOn, kLeave };
+  Inboxed apply_inbox();
+  void apply(AssignRequest& message);
+  void apply(FeedReplay& message);
+  void apply(TakeOverReplay& message);
+  void apply(DropRequest& message);
+  void apply(EpochPrepared& message);
+  void apply(EpochCancelled& message);
+  void apply(CommitEpoch& message);
+  void apply(EnterEpoch& message);
+  void apply(ForgetRank&) {}  // views hold the mappings: the one that named it is gone already
+  void apply(Leave&) { leaving_ = true; }
+
+  bool epoch_began_elsewhere() const;  // a peer already runs the epoch that this joiner is prepared for
+  exchange::Work wait();
+  Status run_step(const scheduler::StepPlan& plan);
+  Status compute(const scheduler::StepPlan& plan);
+  void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
+  void report(const scheduler::CommitResult& result);
+  bool counts_changed() const;
+  void fill(transport::Stats& stats);
+  void report_stats();
+  void enter(Epoch epoch, Time since);
+
+  StepLoopParts parts_;
+  std::vector<InboxMessage> messages_;
+  std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;
+  std::optional<CommitEpoch> commit_;  // held, and carried by every step until the flip
+  std::vector<model::SequenceSlice> slices_;
+  std::vector<TokenId> sampled_;
+  kernels::SamplingScratch sampling_scratch_;
+  scheduler::Counts reported_counts_;
+  bool leaving_ = false;
+};
+
+}  // namespace concertina::worker
