@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "checkpoint/errors.h"
+#include "checkpoint/error.h"
 
 namespace concertina::checkpoint {
 namespace {
