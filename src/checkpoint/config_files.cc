@@ -1,11 +1,11 @@
 #include "checkpoint/config_files.h"
 
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <vector>
-
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "checkpoint/error.h"
 #include "checkpoint/mapped_file.h"
@@ -44,9 +44,11 @@ Result<json> parse_json(std::string_view text, const std::string& name) {
       repeated.on_event(event, part);
       return true;
     });
-    if (!value.is_object()) return fail(CheckpointError::kCorrupt, fmt::format("{}: must be a JSON object", name));
+    if (!value.is_object())
+      return fail(CheckpointError::kCorrupt, fmt::format("{}: must be a JSON object", name));
     if (repeated.found()) {
-      return fail(CheckpointError::kCorrupt, fmt::format("{}: {} appears twice in one object", name, *repeated.found()));
+      return fail(CheckpointError::kCorrupt,
+                  fmt::format("{}: {} appears twice in one object", name, *repeated.found()));
     }
     return value;
   } catch (const json::exception& error) {
@@ -58,8 +60,8 @@ Result<json> read_json(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::open(path));
   const auto bytes = file->bytes();
   if (bytes.size() > kMaxBytes) {
-    return fail(CheckpointError::kCorrupt, fmt::format("{}: has {} bytes; at most {} are read", path.string(),
-                                                       bytes.size(), kMaxBytes));
+    return fail(CheckpointError::kCorrupt,
+                fmt::format("{}: has {} bytes; at most {} are read", path.string(), bytes.size(), kMaxBytes));
   }
   return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
 }

@@ -1,17 +1,16 @@
 #pragma once
 
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "base/result.h"
 
 namespace concertina::checkpoint {
 
-// A JSON object in `text`; the error begins with `name` and says where the text does not parse. A key that appears twice in
-// one object is refused (the parser would let the last one win in silence).
+// A JSON object in `text`; the error begins with `name` and says where the text does not parse. A key that
+// appears twice in one object is refused (the parser would let the last one win in silence).
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& name);
 
 // The same for a file of at most 100 MB.

@@ -33,9 +33,11 @@ void fill_ones(Element* out, std::size_t n) {
 // Uniform in [-bound, bound): four elements a call of the generator.
 template <typename Element>
 void fill_uniform(Element* out, std::size_t n, std::uint64_t key, float bound) {
-  const std::array<std::uint32_t, 2> key_words = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
+  const std::array<std::uint32_t, 2> key_words = {static_cast<std::uint32_t>(key),
+                                                  static_cast<std::uint32_t>(key >> 32)};
   for (std::size_t i = 0; i < n; i += 4) {
-    const auto words = philox4x32({static_cast<std::uint32_t>(i >> 2), static_cast<std::uint32_t>(i >> 34), 0, 2}, key_words);
+    const auto words = philox4x32(
+        {static_cast<std::uint32_t>(i >> 2), static_cast<std::uint32_t>(i >> 34), 0, 2}, key_words);
     for (std::size_t j = 0; j < 4 && i + j < n; ++j) {
       store(out, i + j, (static_cast<float>(words[j] >> 8) * 0x1p-23f - 1.0f) * bound);
     }
@@ -43,13 +45,14 @@ void fill_uniform(Element* out, std::size_t n, std::uint64_t key, float bound) {
 }
 
 template <typename Element>
-Result<tensor::Weight> make(tensor::DType dtype, const std::string& name, const tensor::Shape& shape, std::uint64_t key) {
+Result<tensor::Weight> make(tensor::DType dtype, const std::string& name, const tensor::Shape& shape,
+                            std::uint64_t key) {
   const auto n = static_cast<std::size_t>(tensor::count_of(shape));
   std::shared_ptr<Element[]> data(new (std::nothrow) Element[n == 0 ? 1 : n]);
   if (!data) {
     return fail(CheckpointError::kOutOfMemory,
-                fmt::format("dummy weights: tensor '{}' {}: no memory for {} bytes", name, tensor::to_string(shape),
-                            n * sizeof(Element)));
+                fmt::format("dummy weights: tensor '{}' {}: no memory for {} bytes", name,
+                            tensor::to_string(shape), n * sizeof(Element)));
   }
   if (shape.size() < 2) {
     fill_ones(data.get(), n);
@@ -76,8 +79,8 @@ Status DummyWeights::verify(const std::string& name, const tensor::Shape& shape)
   std::int64_t bytes = 4;
   for (const std::int64_t extent : shape) {
     if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) {
-      return fail(CheckpointError::kWrongShape,
-                  fmt::format("dummy weights: tensor '{}': impossible shape {}", name, tensor::to_string(shape)));
+      return fail(CheckpointError::kWrongShape, fmt::format("dummy weights: tensor '{}': impossible shape {}",
+                                                            name, tensor::to_string(shape)));
     }
   }
   return {};

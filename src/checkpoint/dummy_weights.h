@@ -6,10 +6,10 @@
 
 namespace concertina::checkpoint {
 
-// Seeded random weights for `--load-format dummy`: benchmarks and tests of a shape without its checkpoint. A tensor depends
-// on (seed, name, shape) alone, so every rank makes the same expert by itself. Vectors (norms) are 1; a matrix
-// [n_out, n_in] is uniform with variance 1 / n_in, which keeps activations and logits near unit variance at any depth.
-// Every name is there, of any shape. Stateless; any thread.
+// Seeded random weights for `--load-format dummy`: benchmarks and tests of a shape without its checkpoint. A
+// tensor depends on (seed, name, shape) alone, so every rank makes the same expert by itself. Vectors (norms)
+// are 1; a matrix [n_out, n_in] is uniform with variance 1 / n_in, which keeps activations and logits near
+// unit variance at any depth. Every name is there, of any shape. Stateless; any thread.
 class DummyWeights : public WeightSource {
  public:
   // `dtype`: kF32 or kBF16, what load() hands out.

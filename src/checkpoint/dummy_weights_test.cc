@@ -1,9 +1,9 @@
 #include "checkpoint/dummy_weights.h"
 
-#include <cstring>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cstring>
 
 #include "checkpoint/error.h"
 
@@ -37,7 +37,8 @@ TEST(DummyWeights, MatricesKeepUnitVarianceAndNormsAreOne) {
     sum_of_squares += static_cast<double>(values[i]) * values[i];
   }
   const double n = n_out * n_in;
-  // Standard errors: of the mean 0.05 / sqrt(n); of n_in * the mean square, whose deviation is sqrt(4/5), 0.9 / sqrt(n).
+  // Standard errors: of the mean 0.05 / sqrt(n); of n_in * the mean square, whose deviation is sqrt(4/5), 0.9
+  // / sqrt(n).
   EXPECT_NEAR(sum / n, 0.0, 5 * 0.05 / std::sqrt(n));
   EXPECT_NEAR(n_in * sum_of_squares / n, 1.0, 5 * 0.9 / std::sqrt(n));
 
@@ -48,7 +49,8 @@ TEST(DummyWeights, MatricesKeepUnitVarianceAndNormsAreOne) {
 
 TEST(DummyWeights, ImpossibleShapesAreErrors) {
   const DummyWeights source(1, tensor::DType::kF32);
-  for (const tensor::Shape& shape : {tensor::Shape{-1, 4}, tensor::Shape{std::int64_t{1} << 40, std::int64_t{1} << 40}}) {
+  for (const tensor::Shape& shape :
+       {tensor::Shape{-1, 4}, tensor::Shape{std::int64_t{1} << 40, std::int64_t{1} << 40}}) {
     const auto weight = source.load(kName, shape);
     ASSERT_FALSE(weight.has_value());
     EXPECT_TRUE(weight.error().is(CheckpointError::kWrongShape));

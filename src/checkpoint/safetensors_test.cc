@@ -1,13 +1,13 @@
 #include "checkpoint/safetensors.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <fstream>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "checkpoint/error.h"
 
@@ -39,7 +39,8 @@ class BrokenCheckpoint : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   void write(const std::string& name, const std::string& bytes) {
-    std::ofstream(folder_ / name, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(folder_ / name, std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }
 
   // Opening the folder fails with `code`, and the message has every one of `parts`.
@@ -78,9 +79,12 @@ TEST_F(BrokenCheckpoint, EmptyOrTinyFileIsTruncated) {
 }
 
 TEST_F(BrokenCheckpoint, AbsurdHeaderLength) {
-  expect_refused_file(little_endian(~0ull) + kTwoTensors, CheckpointError::kCorrupt, {"18446744073709551615"});
-  expect_refused_file(little_endian((100u << 20) + 1) + kTwoTensors, CheckpointError::kCorrupt, {"104857601"});
-  expect_refused_file(little_endian(1000) + kTwoTensors, CheckpointError::kCorrupt, {"header length is 1000"});
+  expect_refused_file(little_endian(~0ull) + kTwoTensors, CheckpointError::kCorrupt,
+                      {"18446744073709551615"});
+  expect_refused_file(little_endian((100u << 20) + 1) + kTwoTensors, CheckpointError::kCorrupt,
+                      {"104857601"});
+  expect_refused_file(little_endian(1000) + kTwoTensors, CheckpointError::kCorrupt,
+                      {"header length is 1000"});
 }
 
 TEST_F(BrokenCheckpoint, EveryTruncationIsRefused) {
@@ -115,7 +119,8 @@ TEST_F(BrokenCheckpoint, HeaderThatIsNotAJsonObject) {
   expect_refused_file(safetensors("{\"a\": ", ""), CheckpointError::kCorrupt, {"not JSON"});
   expect_refused_file(safetensors("[1, 2]", ""), CheckpointError::kCorrupt, {"must be a JSON object"});
   expect_refused_file(safetensors(std::string(100'000, '['), ""), CheckpointError::kCorrupt, {"not JSON"});
-  expect_refused_file(safetensors(R"({"a":7})", ""), CheckpointError::kCorrupt, {"tensor a", "not an object"});
+  expect_refused_file(safetensors(R"({"a":7})", ""), CheckpointError::kCorrupt,
+                      {"tensor a", "not an object"});
 }
 
 TEST_F(BrokenCheckpoint, TensorTwice) {
@@ -131,9 +136,12 @@ TEST_F(BrokenCheckpoint, MalformedEntry) {
   expect_refused_file(with(R"({"shape":[1],"data_offsets":[0,4]})"), header, {"tensor wild", "dtype"});
   expect_refused_file(with(R"({"dtype":"F32","data_offsets":[0,4]})"), header, {"tensor wild", "shape"});
   expect_refused_file(with(R"({"dtype":"F32","shape":[1]})"), header, {"tensor wild", "data_offsets"});
-  expect_refused_file(with(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})"), header, {"tensor wild", "[-1]"});
-  expect_refused_file(with(R"({"dtype":"F32","shape":[1.5],"data_offsets":[0,4]})"), header, {"tensor wild", "not an integer"});
-  expect_refused_file(with(R"({"dtype":"F32","shape":[1],"data_offsets":[-4,4]})"), header, {"tensor wild", "data_offsets"});
+  expect_refused_file(with(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})"), header,
+                      {"tensor wild", "[-1]"});
+  expect_refused_file(with(R"({"dtype":"F32","shape":[1.5],"data_offsets":[0,4]})"), header,
+                      {"tensor wild", "not an integer"});
+  expect_refused_file(with(R"({"dtype":"F32","shape":[1],"data_offsets":[-4,4]})"), header,
+                      {"tensor wild", "data_offsets"});
   expect_refused_file(with(R"({"dtype":"F32","shape":[1],"data_offsets":[0,99999999999999999999]})"), header,
                       {"tensor wild", "data_offsets"});
   expect_refused_file(with(R"({"dtype":"Q4","shape":[1],"data_offsets":[0,4]})"), CheckpointError::kCorrupt,
@@ -141,10 +149,12 @@ TEST_F(BrokenCheckpoint, MalformedEntry) {
 }
 
 TEST_F(BrokenCheckpoint, ShapeThatOverflows) {
-  expect_refused_file(safetensors(R"({"huge":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", ""),
-                      CheckpointError::kCorrupt, {"tensor huge", "[4294967296, 4294967296]"});
-  expect_refused_file(safetensors(R"({"huge":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,0]}})", ""),
-                      CheckpointError::kCorrupt, {"tensor huge", "too many"});
+  expect_refused_file(
+      safetensors(R"({"huge":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", ""),
+      CheckpointError::kCorrupt, {"tensor huge", "[4294967296, 4294967296]"});
+  expect_refused_file(
+      safetensors(R"({"huge":{"dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,0]}})", ""),
+      CheckpointError::kCorrupt, {"tensor huge", "too many"});
 }
 
 TEST_F(BrokenCheckpoint, OffsetsThatOverlapLeaveGapsOrDisagree) {
@@ -172,12 +182,13 @@ TEST_F(BrokenCheckpoint, TheWrongTensorIsNamedWithFoundAndExpected) {
   const auto shape = source->load("a", {3});
   ASSERT_FALSE(shape.has_value());
   EXPECT_TRUE(shape.error().is(CheckpointError::kWrongShape));
-  EXPECT_THAT(shape.error().message(),
-              AllOf(HasSubstr("model.safetensors"), HasSubstr("tensor a"), HasSubstr("[2]"), HasSubstr("asks for [3]")));
+  EXPECT_THAT(shape.error().message(), AllOf(HasSubstr("model.safetensors"), HasSubstr("tensor a"),
+                                             HasSubstr("[2]"), HasSubstr("asks for [3]")));
   const auto dtype = source->verify("i", {1});
   ASSERT_FALSE(dtype.has_value());
   EXPECT_TRUE(dtype.error().is(CheckpointError::kUnsupported));
-  EXPECT_THAT(dtype.error().message(), AllOf(HasSubstr("model.safetensors"), HasSubstr("tensor i"), HasSubstr("I32")));
+  EXPECT_THAT(dtype.error().message(),
+              AllOf(HasSubstr("model.safetensors"), HasSubstr("tensor i"), HasSubstr("I32")));
   const auto missing = source->verify("c", {1});
   ASSERT_FALSE(missing.has_value());
   EXPECT_TRUE(missing.error().is(CheckpointError::kNotFound));
@@ -201,7 +212,8 @@ TEST_F(BrokenCheckpoint, IndexAndShardsThatDisagree) {
   write(index, R"({"weight_map":{"a":7}})");
   expect_refused(bad, {index, "tensor a", "7"});
   write("two.safetensors", safetensors(R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},)"
-                                       R"("c":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})", ""));
+                                       R"("c":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})",
+                                       ""));
   write(index, R"({"weight_map":{"a":"one.safetensors","b":"one.safetensors","c":"two.safetensors"}})");
   expect_refused(bad, {"one.safetensors", "two.safetensors", "tensor a"});
   write("two.safetensors", "rubbish");
@@ -254,7 +266,8 @@ TEST_F(Checkpoint, F16IsWidenedToF32) {
   const auto weight = open()->load("h", {2, 2});
   ASSERT_TRUE(weight.has_value());
   EXPECT_EQ(weight->dtype, tensor::DType::kF32);
-  EXPECT_THAT(std::vector<float>(static_cast<const float*>(weight->data), static_cast<const float*>(weight->data) + 4),
+  EXPECT_THAT(std::vector<float>(static_cast<const float*>(weight->data),
+                                 static_cast<const float*>(weight->data) + 4),
               ::testing::ElementsAre(1.0f, -2.5f, 0x1p-24f, 65504.0f));
 }
 
@@ -263,7 +276,8 @@ TEST_F(Checkpoint, EveryF16ValueIsWidenedAsItsDefinitionSays) {
   for (std::uint32_t half = 0; half < 65536; ++half) {
     halves[2 * half] = static_cast<char>(half), halves[2 * half + 1] = static_cast<char>(half >> 8);
   }
-  write("model.safetensors", safetensors(R"({"h":{"dtype":"F16","shape":[65536],"data_offsets":[0,131072]}})", halves));
+  write("model.safetensors",
+        safetensors(R"({"h":{"dtype":"F16","shape":[65536],"data_offsets":[0,131072]}})", halves));
   const auto weight = open()->load("h", {65536});
   ASSERT_TRUE(weight.has_value());
   for (std::uint32_t half = 0; half < 65536; ++half) {
@@ -274,8 +288,10 @@ TEST_F(Checkpoint, EveryF16ValueIsWidenedAsItsDefinitionSays) {
       EXPECT_TRUE(fraction != 0 ? std::isnan(wide) : wide == sign * INFINITY);
       continue;
     }
-    const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
-    EXPECT_EQ(std::bit_cast<std::uint32_t>(wide), std::bit_cast<std::uint32_t>(sign * static_cast<float>(magnitude)));
+    const double magnitude =
+        exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(wide),
+              std::bit_cast<std::uint32_t>(sign * static_cast<float>(magnitude)));
   }
 }
 
@@ -287,7 +303,8 @@ TEST(PublishedFixtures, ShardedFolderFindsEveryTensorInItsShard) {
   EXPECT_TRUE((*source)->verify("model.layers.1.mlp.experts.15.down_proj.weight", {64, 32}).has_value());
   const auto wrong = (*source)->verify("model.layers.1.mlp.experts.15.down_proj.weight", {32, 64});
   ASSERT_FALSE(wrong.has_value());
-  EXPECT_THAT(wrong.error().message(), AllOf(HasSubstr("-of-00008.safetensors"), HasSubstr("experts.15.down_proj")));
+  EXPECT_THAT(wrong.error().message(),
+              AllOf(HasSubstr("-of-00008.safetensors"), HasSubstr("experts.15.down_proj")));
 }
 
 }  // namespace
