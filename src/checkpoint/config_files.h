@@ -1,14 +1,19 @@
 #pragma once
 
 #include <filesystem>
-
 #include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
 
 #include "base/result.h"
 
 namespace concertina::checkpoint {
 
-// A JSON object in a file; the error names the file and, where it does not parse, the byte.
+// A JSON object in `text`; the error begins with `name` and says where the text does not parse. A key that
+// appears twice in one object is refused (the parser would let the last one win in silence).
+Result<nlohmann::json> parse_json(std::string_view text, const std::string& name);
+
+// The same for a file of at most 100 MB.
 Result<nlohmann::json> read_json(const std::filesystem::path& path);
 
 }  // namespace concertina::checkpoint

@@ -1,21 +1,27 @@
 #pragma once
 
+#include <cstdint>
+
 #include "checkpoint/weight_source.h"
 
 namespace concertina::checkpoint {
 
-// Seeded random weights for any name and shape (--load-format dummy): a tensor depends on the seed and its name alone, so
-// each rank makes the same expert by itself. One-dimensional tensors (norms) are 1; the others are normal, in BF16, with
-// deviation 1 / sqrt(inner extent), which keeps activations near 1. Any thread.
+// Seeded random weights for `--load-format dummy`: benchmarks and tests of a shape without its checkpoint. A
+// tensor depends on (seed, name, shape) alone, so every rank makes the same expert by itself. Vectors (norms)
+// are 1; a matrix [n_out, n_in] is uniform with variance 1 / n_in, which keeps activations and logits near
+// unit variance at any depth. Every name is there, of any shape. Stateless; any thread.
 class DummyWeights : public WeightSource {
  public:
-  explicit DummyWeights(std::uint64_t seed) : seed_(seed) {}
+  // `dtype`: kF32 or kBF16, what load() hands out.
+  explicit DummyWeights(std::uint64_t seed, tensor::DType dtype = tensor::DType::kBF16);
+
   Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const override;
   Status verify(const std::string& name, const tensor::Shape& shape) const override;
-  bool contains(const std::string& name) const override;  // whatever is asked for
+  bool contains(const std::string&) const override { return true; }
 
  private:
   std::uint64_t seed_;
+  tensor::DType dtype_;
 };
 
 }  // namespace concertina::checkpoint

@@ -8,6 +8,7 @@ enum class CheckpointError {
   kCorrupt,      // a file whose content contradicts itself
   kWrongShape,   // a tensor that is not what the model needs
   kUnsupported,  // a dtype or setting that is not served
+  kOutOfMemory,  // no memory for a tensor of one's own
 };
 
 }  // namespace concertina::checkpoint

@@ -15,7 +15,8 @@
 namespace concertina::checkpoint {
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const auto code = errno == ENOENT ? CheckpointError::kNotFound : CheckpointError::kUnreadable;
     return fail(code, fmt::format("{}: cannot open: {}", path.string(), strerror(errno)));

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <optional>
-#include <set>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -46,21 +46,7 @@ Result<json> parse_header(const MappedFile& file) {
                                           length, bytes.size(), kMaxHeaderBytes)));
   }
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
-  // The callback refuses a repeated key, which the parser would silently let win.
-  std::set<std::string> names;
-  std::string repeated;
-  json header = json::parse(
-      text, text + length,
-      [&](int depth, json::parse_event_t event, json& value) {
-        if (event == json::parse_event_t::key && depth == 1 && !names.insert(value.get<std::string>()).second) {
-          repeated = value.get<std::string>();
-        }
-        return true;
-      },
-      false);
-  if (header.is_discarded() || !header.is_object()) return fail(corrupt(file, "the header is not a JSON object"));
-  if (!repeated.empty()) return fail(corrupt(file, fmt::format("tensor {} is described twice", repeated)));
-  return header;
+  return parse_json({text, length}, file.path().string() + ": header");
 }
 
 // The extents' product times the element's bytes; none if an extent is negative or the product overflows.

@@ -20,12 +20,19 @@ using kernels::rms_norm;
 
 std::span<float> rows(tensor::FloatBuffer& buffer, std::size_t n_floats) { return {buffer.data(), n_floats}; }
 
-// Puts the batch's tokens, positions and sequences into flat arrays; returns the number of tokens.
-std::size_t lay_out(Batch batch, Workspace& w) {
+// Puts the batch's tokens, positions and sequences into flat arrays; returns the number of tokens. What the scheduler must
+// keep to is checked here, before a kernel would write out of bounds.
+std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
   std::size_t n_tokens = 0;
   w.sequences.clear();
   for (const SequenceSlice& slice : batch) {
-    CHECK(n_tokens + slice.tokens.size() <= w.limits.max_tokens && w.sequences.size() < w.limits.max_sequences);
+    const std::size_t end = slice.start_position + slice.tokens.size();
+    CHECK(!slice.tokens.empty() && n_tokens + slice.tokens.size() <= w.limits.max_tokens &&
+              w.sequences.size() < w.limits.max_sequences,
+          "{} + {} tokens of {} sequences; at most {} of {}", n_tokens, slice.tokens.size(), batch.size(),
+          w.limits.max_tokens, w.limits.max_sequences);
+    CHECK(end <= w.limits.max_model_len && end <= slice.block_table.size() * block_size,
+          "position {}; at most {}, in {} blocks of {}", end, w.limits.max_model_len, slice.block_table.size(), block_size);
     w.sequences.push_back({n_tokens, slice.tokens.size(), slice.start_position, slice.block_table});
     for (std::size_t i = 0; i < slice.tokens.size(); ++i, ++n_tokens) {
       w.tokens[n_tokens] = slice.tokens[i];
@@ -132,7 +139,7 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
 Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache, ExpertExchange& exchange,
                                        Workspace& w, ThreadPool& pool) {
   const ModelConfig& config = model.config();
-  const std::size_t n_tokens = lay_out(batch, w);
+  const std::size_t n_tokens = lay_out(batch, kv_cache.block_size(), w);
   const auto hidden = rows(w.hidden, n_tokens * config.hidden_size), normed = rows(w.normed, hidden.size());
   const auto layer_out = rows(w.layer_out, hidden.size());
 

@@ -1,15 +1,16 @@
 // The model against what transformers and a float64 reference computed from the same files (tests/fixtures).
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
-
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "checkpoint/config_files.h"
 #include "checkpoint/safetensors.h"
+#include "kernels/instruction_set.h"
 #include "model/forward.h"
 #include "model/local_exchange.h"
 
@@ -19,10 +20,33 @@ namespace {
 using nlohmann::json;
 const std::filesystem::path kSource = CONCERTINA_SOURCE_DIR;
 
+// The local exchange, remembering what the router chose in the last step.
+class RecordingExchange : public ExpertExchange {
+ public:
+  explicit RecordingExchange(std::unique_ptr<LocalExchange> local) : local_(std::move(local)) {}
+  Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) override {
+    choices.resize(layer.value() + 1);
+    choices[layer.value()] = {{tokens.expert_ids.begin(), tokens.expert_ids.end()},
+                              {tokens.weights.begin(), tokens.weights.end()}};
+    return local_->run_layer(layer, tokens, out);
+  }
+  Status run_empty() override { return local_->run_empty(); }
+
+  struct Choice {
+    std::vector<ExpertId> ids;  // [n_tokens, top_k]
+    std::vector<float> weights;
+  };
+  std::vector<Choice> choices;  // [n_moe_layers]
+
+ private:
+  std::unique_ptr<LocalExchange> local_;
+};
+
 // A model in this process, all experts local, with one sequence's blocks laid out in any order.
 class Engine {
  public:
-  Engine(const std::filesystem::path& folder, const json& config, std::size_t n_threads = 1, std::size_t block_size = 16)
+  Engine(const std::filesystem::path& folder, const json& config, std::size_t n_threads = 1,
+         std::size_t block_size = 16)
       : pool_(n_threads), block_size_(block_size) {
     auto parsed = parse_config(config, "config.json");
     CHECK(parsed.has_value(), "{}", parsed.error().message());
@@ -31,10 +55,12 @@ class Engine {
     const Status verified = verify_checkpoint(config_, *source_);
     CHECK(verified.has_value(), "{}", verified.error().message());
     model_ = Model::load(config_, *source_, kMaxLength).value();
-    exchange_ = LocalExchange::create(*model_, pool_).value();
+    exchange_ = std::make_unique<RecordingExchange>(LocalExchange::create(*model_, pool_).value());
     kv_ = KvCache::create(config_, 512, block_size).value();
     workspace_ = std::make_unique<Workspace>(
-        config_, WorkspaceLimits{.max_tokens = 512, .max_sequences = 64, .max_model_len = kMaxLength, .n_threads = n_threads});
+        config_,
+        WorkspaceLimits{
+            .max_tokens = 512, .max_sequences = 64, .max_model_len = kMaxLength, .n_threads = n_threads});
   }
 
   struct Sequence {
@@ -44,7 +70,8 @@ class Engine {
   };
   Sequence sequence(std::vector<TokenId> tokens) {
     Sequence made{std::move(tokens), {}, 0};
-    for (std::size_t i = 0; i < kMaxLength / block_size_; ++i) made.blocks.push_back(next_block_ += BlockStep());
+    for (std::size_t i = 0; i < kMaxLength / block_size_; ++i)
+      made.blocks.push_back(next_block_ += BlockStep());
     return made;
   }
   // Computes the next n tokens of each sequence in one step; returns the logits of each one's last token.
@@ -64,6 +91,7 @@ class Engine {
     return rows;
   }
   const ModelConfig& config() const { return config_; }
+  const std::vector<RecordingExchange::Choice>& choices() const { return exchange_->choices; }
 
   static constexpr std::size_t kMaxLength = 1024;
 
@@ -80,7 +108,7 @@ class Engine {
   ModelConfig config_;
   std::unique_ptr<checkpoint::WeightSource> source_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<LocalExchange> exchange_;
+  std::unique_ptr<RecordingExchange> exchange_;
   std::unique_ptr<KvCache> kv_;
   std::unique_ptr<Workspace> workspace_;
   BlockCounter next_block_;
@@ -90,15 +118,49 @@ TokenId argmax(const std::vector<float>& row) {
   return static_cast<TokenId>(std::max_element(row.begin(), row.end()) - row.begin());
 }
 
-class Fixture : public ::testing::TestWithParam<std::pair<const char*, const char*>> {};
+// Computes with one instruction set until it goes out of scope.
+class ScopedInstructionSet {
+ public:
+  explicit ScopedInstructionSet(kernels::InstructionSet set) : before_(kernels::current_instruction_set()) {
+    kernels::select_instruction_set(set);
+  }
+  ~ScopedInstructionSet() { kernels::select_instruction_set(before_); }
 
-// An independent float64 pass differs from the goldens, which are float32, by at most 3.4e-5. Ours is float32 too, with
-// other orders of summation, so it may be as far from the exact result on the other side: twice that, and a margin of a
-// half for the libraries' exp.
+ private:
+  kernels::InstructionSet before_;
+};
+
+class Fixture
+    : public ::testing::TestWithParam<std::tuple<const char*, const char*, kernels::InstructionSet>> {};
+
+// An independent float64 pass differs from the goldens, which are float32, by at most 3.4e-5. Ours is float32
+// too, with other orders of summation, so it may be as far from the exact result on the other side: twice
+// that, and a margin of a half for the libraries' exp.
 constexpr float kLogitTolerance = 1e-4f;
 
+// The router of every MoE layer chose what the reference chose for the `t`th token of a prompt. A weight
+// moves by at most a quarter of what the difference of two logits moves, and a router logit is as exact as an
+// output logit.
+void expect_same_choices(const Engine& engine, const json& router, std::size_t t) {
+  const ModelConfig& config = engine.config();
+  EXPECT_EQ(router.size(), config.n_moe_layers);
+  for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
+    if (!config.is_moe(layer)) continue;
+    const auto& choice = engine.choices()[config.moe_index[layer]];
+    const json& expected = router[std::to_string(layer)];
+    for (std::size_t j = 0; j < config.top_k; ++j) {
+      ASSERT_EQ(choice.ids[j].value(), expected["ids"][t][j].get<std::uint32_t>())
+          << "layer " << layer << " token " << t;
+      ASSERT_NEAR(choice.weights[j], expected["weights"][t][j].get<float>(), kLogitTolerance);
+    }
+  }
+}
+
 TEST_P(Fixture, LogitsAndGreedyContinuationMatchTheReference) {
-  const auto [family, config_file] = GetParam();
+  const auto [family, config_file, instruction_set] = GetParam();
+  if (!kernels::is_supported(instruction_set))
+    GTEST_SKIP() << "this processor lacks " << name_of(instruction_set);
+  const ScopedInstructionSet scope(instruction_set);
   const auto folder = kSource / "tests/fixtures" / family;
   const json config = checkpoint::read_json(folder / config_file).value();
   const json golden = checkpoint::read_json(folder / "golden.json").value();
@@ -107,7 +169,8 @@ TEST_P(Fixture, LogitsAndGreedyContinuationMatchTheReference) {
   Engine engine(folder, config);
   for (std::size_t p = 0; p < golden["prompts"].size(); ++p) {
     const json& expected = golden["prompts"][p];
-    const auto prompt = expected["prompt"].get<std::vector<TokenId>>(), greedy = expected["greedy"].get<std::vector<TokenId>>();
+    const auto prompt = expected["prompt"].get<std::vector<TokenId>>(),
+               greedy = expected["greedy"].get<std::vector<TokenId>>();
     const auto entry = std::find_if(golden_tensors.begin(), golden_tensors.end(),
                                     [&](const auto& t) { return t.name == "logits." + std::to_string(p); });
     ASSERT_NE(entry, golden_tensors.end());
@@ -115,10 +178,12 @@ TEST_P(Fixture, LogitsAndGreedyContinuationMatchTheReference) {
     std::vector<float> row;
     for (std::size_t t = 0; t < prompt.size(); ++t) {
       row = engine.step({{&sequence, 1}})[0];
+      expect_same_choices(engine, expected["router"], t);
       for (std::size_t v = 0; v < row.size(); ++v) {
         float reference;
         std::memcpy(&reference, entry->bytes.data() + (t * row.size() + v) * sizeof(float), sizeof(float));
-        ASSERT_NEAR(row[v], reference, kLogitTolerance) << family << " prompt " << p << " position " << t << " token " << v;
+        ASSERT_NEAR(row[v], reference, kLogitTolerance)
+            << family << " prompt " << p << " position " << t << " token " << v;
       }
     }
     std::vector<TokenId> generated;
@@ -132,11 +197,11 @@ TEST_P(Fixture, LogitsAndGreedyContinuationMatchTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Fixture,
-                         ::testing::Values(std::pair{"mixtral", "config.json"}, std::pair{"mixtral", "config.hub.json"},
-                                           std::pair{"qwen3_moe", "config.json"}, std::pair{"qwen3_moe", "config.hub.json"},
-                                           std::pair{"olmoe", "config.json"}, std::pair{"olmoe", "config.hub.json"},
-                                           std::pair{"qwen3_moe_bf16_sharded", "config.json"},
-                                           std::pair{"qwen3_moe_bf16_sharded", "config.hub.json"}));
+                         ::testing::Combine(::testing::Values("mixtral", "qwen3_moe", "olmoe",
+                                                              "qwen3_moe_bf16_sharded"),
+                                            ::testing::Values("config.json", "config.hub.json"),
+                                            ::testing::Values(kernels::InstructionSet::kPortable,
+                                                              kernels::InstructionSet::kAvx512)));
 
 TEST(DemoModel, GreedyIdsMatchTheGoldensUpToTheFirstNarrowMargin) {
   const auto folder = kSource / "models/demo";
@@ -154,13 +219,14 @@ TEST(DemoModel, GreedyIdsMatchTheGoldensUpToTheFirstNarrowMargin) {
   }
 }
 
-// The promise that everything rests on: a sequence's logits have the same bits alone, in a batch, in any chunking, in
-// other blocks and block sizes, and with any number of threads.
+// The promise that everything rests on: a sequence's logits have the same bits alone, in a batch, in any
+// chunking, in other blocks and block sizes, and with any number of threads.
 TEST(RowInvariance, ALogitRowIsTheSameBitsHoweverItWasComputed) {
   const auto folder = kSource / "models/demo";
   const json config = checkpoint::read_json(folder / "config.json").value();
   std::vector<TokenId> tokens, others;
-  for (int i = 0; i < 70; ++i) tokens.push_back((i * 977 + 13) % 4096), others.push_back((i * 331 + 5) % 4096);
+  for (int i = 0; i < 70; ++i)
+    tokens.push_back((i * 977 + 13) % 4096), others.push_back((i * 331 + 5) % 4096);
 
   Engine alone(folder, config);
   auto one_by_one = alone.sequence(tokens);
@@ -170,7 +236,8 @@ TEST(RowInvariance, ALogitRowIsTheSameBitsHoweverItWasComputed) {
   for (const std::size_t n_threads : {1, 3}) {
     for (const std::size_t block_size : {16, 5}) {
       Engine engine(folder, config, n_threads, block_size);
-      auto whole = engine.sequence(tokens), chunked = engine.sequence(tokens), company = engine.sequence(others);
+      auto whole = engine.sequence(tokens), chunked = engine.sequence(tokens),
+           company = engine.sequence(others);
       EXPECT_EQ(engine.step({{&company, 40}, {&whole, tokens.size()}})[1], reference);
       engine.step({{&chunked, 33}, {&company, 7}});
       engine.step({{&company, 1}, {&chunked, 1}});

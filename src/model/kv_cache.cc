@@ -14,14 +14,18 @@ std::size_t KvCache::bytes_per_block(const ModelConfig& config, std::size_t bloc
 }
 
 Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std::size_t n_blocks, std::size_t block_size) {
+  const std::size_t block_bytes = bytes_per_block(config, block_size);
+  const auto refused = [&](const char* why) {
+    return fail(ModelError::kOutOfMemory,
+                fmt::format("cannot get {} KV blocks of {} bytes each: {}", n_blocks, block_bytes, why));
+  };
+  std::size_t n_bytes = 0;
+  if (n_blocks == 0) return refused("a rank needs one at least");
+  if (__builtin_mul_overflow(n_blocks, block_bytes, &n_bytes)) return refused("more than the address space");
+  void* const start = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) return refused(strerror(errno));
   std::unique_ptr<KvCache> cache(new KvCache);
-  cache->n_bytes_ = n_blocks * bytes_per_block(config, block_size);
-  void* const start = mmap(nullptr, cache->n_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (start == MAP_FAILED) {
-    cache->n_bytes_ = 0;
-    return fail(ModelError::kOutOfMemory, fmt::format("cannot get {} KV blocks of {} bytes each: {}", n_blocks,
-                                                      bytes_per_block(config, block_size), strerror(errno)));
-  }
+  cache->n_bytes_ = n_bytes;
   cache->data_ = static_cast<float*>(start);
   cache->n_blocks_ = n_blocks, cache->block_size_ = block_size;
   cache->n_kv_heads_ = config.n_kv_heads, cache->head_dim_ = config.head_dim;

@@ -20,6 +20,7 @@ class KvCache {
 
   kernels::PagedKv layer(std::size_t index) const;
   std::size_t n_blocks() const { return n_blocks_; }
+  std::size_t block_size() const { return block_size_; }
 
  private:
   KvCache() = default;

@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include "base/check.h"
+#include "model/error.h"
 
 namespace concertina::model {
 
@@ -91,8 +92,15 @@ Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const Weig
 }
 
 Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId expert) const {
+  CHECK(expert.value() < config_.n_experts, "expert {} of {}", expert, config_.n_experts);
+  const std::size_t layer = layer_of(config_, moe_layer);
   kernels::ExpertWeights out;
-  RETURN_IF_ERROR(visit_expert(config_, layer_of(config_, moe_layer), expert, out, loader(source_)));
+  RETURN_IF_ERROR(visit_expert(config_, layer, expert, out, loader(source_)));
+  if (out.up.dtype != out.gate.dtype || out.down.dtype != out.gate.dtype) {
+    return fail(ModelError::kBadWeights,
+                fmt::format("layer {} expert {}: gate, up and down are {}, {} and {}; they must be of one dtype", layer, expert,
+                            name_of(out.gate.dtype), name_of(out.up.dtype), name_of(out.down.dtype)));
+  }
   return out;
 }
 

@@ -1,0 +1,245 @@
+// What a rank loads, what the forward pass asks of the exchange, and what happens when either is refused.
+#include "model/model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "checkpoint/config_files.h"
+#include "checkpoint/dummy_weights.h"
+#include "checkpoint/safetensors.h"
+#include "model/error.h"
+#include "model/forward.h"
+#include "model/local_exchange.h"
+
+namespace concertina::model {
+namespace {
+
+using checkpoint::DummyWeights;
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+const std::filesystem::path kFixtures = std::filesystem::path(CONCERTINA_SOURCE_DIR) / "tests/fixtures";
+
+enum class TestError { kNoSuchTensor, kPeerGone };
+
+// Random weights that remember what was asked for; one tensor can be missing, one in another dtype.
+class WatchedWeights : public checkpoint::WeightSource {
+ public:
+  Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const override {
+    loaded.insert(name);
+    RETURN_IF_ERROR(verify(name, shape));
+    return DummyWeights(1, name == narrow ? tensor::DType::kBF16 : tensor::DType::kF32).load(name, shape);
+  }
+  Status verify(const std::string& name, const tensor::Shape&) const override {
+    verified.insert(name);
+    if (name == missing) return fail(TestError::kNoSuchTensor, "no " + name);
+    return {};
+  }
+  bool contains(const std::string& name) const override { return name != missing; }
+
+  std::string missing, narrow;
+  mutable std::set<std::string> loaded, verified;
+};
+
+TEST(Model, ARankLoadsEverythingButTheExpertsAndEachExpertAlone) {
+  const ModelConfig config = read_config(kFixtures / "qwen3_moe").value();
+  const WatchedWeights source;
+  const auto model = Model::load(config, source, 64);
+  ASSERT_TRUE(model.has_value()) << model.error().message();
+  for (const auto& name : source.loaded) EXPECT_THAT(name, ::testing::Not(HasSubstr("experts")));
+  source.loaded.clear();
+  const auto expert = (*model)->load_expert(LayerId(1), ExpertId(5));  // decoder layer 2: layer 1 is dense
+  ASSERT_TRUE(expert.has_value());
+  EXPECT_THAT(source.loaded, ElementsAre("model.layers.2.mlp.experts.5.down_proj.weight",
+                                         "model.layers.2.mlp.experts.5.gate_proj.weight",
+                                         "model.layers.2.mlp.experts.5.up_proj.weight"));
+  EXPECT_EQ(bytes_of(*expert), 3u * 64 * 32 * sizeof(float));
+}
+
+TEST(Model, VerifyMissesWhateverLoadingWouldMiss) {
+  for (const char* family : {"mixtral", "qwen3_moe", "olmoe"}) {
+    const ModelConfig config = read_config(kFixtures / family).value();
+    WatchedWeights source;
+    ASSERT_TRUE(verify_checkpoint(config, source).has_value());
+    EXPECT_TRUE(source.loaded.empty());
+    const std::set<std::string> names = source.verified;
+    {
+      const auto model = Model::load(config, source, 64).value();
+      ThreadPool pool(1);
+      ASSERT_TRUE(LocalExchange::create(*model, pool).has_value());
+      EXPECT_EQ(names, source.loaded) << family;
+    }
+    for (const auto& name : names) {
+      source.missing = name;
+      const Status status = verify_checkpoint(config, source);
+      ASSERT_FALSE(status.has_value()) << name;
+      EXPECT_EQ(status.error().message(), "no " + name);
+    }
+  }
+}
+
+TEST(Model, TiedEmbeddingsNeedNoHead) {
+  json file = checkpoint::read_json(kFixtures / "mixtral" / "config.json").value();
+  file["tie_word_embeddings"] = true;
+  const WatchedWeights source;
+  const auto model = Model::load(parse_config(file, "config.json").value(), source, 64).value();
+  EXPECT_FALSE(source.loaded.contains("lm_head.weight"));
+  EXPECT_EQ(std::memcmp(model->head().data, model->embedding().data, model->head().bytes()), 0);
+}
+
+TEST(Model, AConfigThatDoesNotFitTheFilesNamesFileTensorAndShapes) {
+  json file = checkpoint::read_json(kFixtures / "olmoe" / "config.json").value();
+  const auto source = checkpoint::SafetensorsFolder::open(kFixtures / "olmoe").value();
+  file["num_experts"] = 9;
+  const Status status = verify_checkpoint(parse_config(file, "config.json").value(), *source);
+  ASSERT_FALSE(status.has_value());
+  EXPECT_THAT(status.error().message(),
+              AllOf(HasSubstr("olmoe/model.safetensors"), HasSubstr("model.layers.0.mlp.gate.weight"),
+                    HasSubstr("[8, 64]"), HasSubstr("[9, 64]")));
+  file["num_experts"] = 8;
+  file["num_hidden_layers"] = 3;
+  const Status longer = verify_checkpoint(parse_config(file, "config.json").value(), *source);
+  ASSERT_FALSE(longer.has_value());
+  EXPECT_THAT(longer.error().message(),
+              AllOf(HasSubstr("olmoe"), HasSubstr("model.layers.2."), HasSubstr("missing")));
+}
+
+TEST(Model, AnExpertOfMixedDtypesIsRefused) {
+  const ModelConfig config = read_config(kFixtures / "mixtral").value();
+  WatchedWeights source;
+  source.narrow = "model.layers.1.block_sparse_moe.experts.3.w2.weight";
+  const auto model = Model::load(config, source, 64).value();
+  ASSERT_TRUE(model->load_expert(LayerId(1), ExpertId(2)).has_value());
+  const auto mixed = model->load_expert(LayerId(1), ExpertId(3));
+  ASSERT_FALSE(mixed.has_value());
+  EXPECT_TRUE(mixed.error().is(ModelError::kBadWeights));
+  EXPECT_THAT(mixed.error().message(), AllOf(HasSubstr("layer 1 expert 3"), HasSubstr("F32, F32 and BF16")));
+}
+
+TEST(KvCache, MemoryThatCannotBeHadIsAnError) {
+  const ModelConfig config = read_config(kFixtures / "mixtral").value();
+  EXPECT_EQ(KvCache::bytes_per_block(config, 16),
+            2u * 16 * config.n_kv_heads * config.head_dim * 4 * config.n_layers);
+  for (const std::size_t n_blocks : {std::size_t{0}, std::size_t{1} << 44, ~std::size_t{0} / 2}) {
+    const auto cache = KvCache::create(config, n_blocks, 16);
+    ASSERT_FALSE(cache.has_value());
+    EXPECT_TRUE(cache.error().is(ModelError::kOutOfMemory));
+    EXPECT_THAT(cache.error().message(), HasSubstr(std::to_string(n_blocks)));
+  }
+}
+
+// Writes down what the forward pass asks for; fails at one layer if told to.
+class WatchedExchange : public ExpertExchange {
+ public:
+  explicit WatchedExchange(ExpertExchange* real = nullptr) : real_(real) {}
+  Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) override {
+    calls.push_back(fmt::format("layer {}: {} tokens", layer, tokens.n_tokens));
+    if (layer.value() == failing_layer) return fail(TestError::kPeerGone, "rank 3 is gone");
+    return real_ != nullptr ? real_->run_layer(layer, tokens, out) : Status();
+  }
+  Status run_empty() override {
+    calls.emplace_back("empty");
+    return {};
+  }
+  std::vector<std::string> calls;
+  std::uint32_t failing_layer = 99;
+
+ private:
+  ExpertExchange* real_;
+};
+
+// A model of random weights from a config alone, with all it needs to run.
+struct DummyEngine {
+  explicit DummyEngine(ModelConfig model_config, std::uint64_t seed = 1)
+      : config(std::move(model_config)),
+        source(seed, config.dtype),
+        pool(1),
+        model(Model::load(config, source, 64).value()),
+        local(LocalExchange::create(*model, pool).value()),
+        cache(KvCache::create(config, 8, 16).value()),
+        workspace(config, {.max_tokens = 32, .max_sequences = 4, .max_model_len = 64}) {}
+
+  Result<std::span<const float>> run(std::span<const TokenId> tokens, ExpertExchange& exchange) {
+    const BlockId blocks[] = {BlockId(5), BlockId(2)};
+    const SequenceSlice slice{tokens, 0, blocks, Logits::kLast};
+    return forward(*model, tokens.empty() ? Batch() : Batch(&slice, 1), *cache, exchange, workspace, pool);
+  }
+
+  ModelConfig config;
+  DummyWeights source;
+  ThreadPool pool;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<LocalExchange> local;
+  std::unique_ptr<KvCache> cache;
+  Workspace workspace;
+};
+
+const std::vector<TokenId> kPrompt = {1, 200, 30, 4, 77};
+
+TEST(Forward, ARankWithoutTokensStillMeetsItsPeersAtEveryMoeLayer) {
+  DummyEngine engine(read_config(kFixtures / "qwen3_moe").value());
+  WatchedExchange exchange;
+  const auto logits = engine.run({}, exchange);
+  ASSERT_TRUE(logits.has_value());
+  EXPECT_TRUE(logits->empty());
+  EXPECT_THAT(exchange.calls, ElementsAre("layer 0: 0 tokens", "layer 1: 0 tokens"));
+}
+
+TEST(Forward, MoeLayersAreCountedWithoutTheDenseOnes) {
+  DummyEngine engine(read_config(kFixtures / "qwen3_moe").value());
+  WatchedExchange exchange(engine.local.get());
+  ASSERT_TRUE(engine.run(kPrompt, exchange).has_value());
+  EXPECT_THAT(exchange.calls, ElementsAre("layer 0: 5 tokens", "layer 1: 5 tokens"));
+}
+
+TEST(Forward, ADenseModelHasOneEmptyExchangeInEveryStep) {
+  json file = checkpoint::read_json(kFixtures / "qwen3_moe" / "config.json").value();
+  file["mlp_only_layers"] = {0, 1, 2};
+  DummyEngine engine(parse_config(file, "config.json").value());
+  WatchedExchange exchange;
+  const auto logits = engine.run(kPrompt, exchange);
+  ASSERT_TRUE(logits.has_value());
+  EXPECT_EQ(logits->size(), 256u);
+  EXPECT_THAT(exchange.calls, ElementsAre("empty"));
+  ASSERT_TRUE(engine.run({}, exchange).has_value());
+  EXPECT_THAT(exchange.calls, ElementsAre("empty", "empty"));
+}
+
+TEST(Forward, AFailedExchangeEndsTheStepAndTheNextOneIsAsIfItHadNotBeen) {
+  DummyEngine engine(read_config(kFixtures / "mixtral").value());
+  const auto undisturbed = engine.run(kPrompt, *engine.local).value();
+  const std::vector<float> expected(undisturbed.begin(), undisturbed.end());
+  WatchedExchange exchange(engine.local.get());
+  exchange.failing_layer = 1;
+  const std::vector<TokenId> other = {9, 9, 9, 9, 9, 9};
+  const auto failed = engine.run(other, exchange);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_TRUE(failed.error().is(TestError::kPeerGone));
+  const auto again = engine.run(kPrompt, *engine.local).value();
+  EXPECT_EQ(std::vector<float>(again.begin(), again.end()), expected);
+}
+
+TEST(Forward, RandomWeightsGiveSaneLogitsTheSameOnesForTheSameSeed) {
+  for (const char* family : {"mixtral", "qwen3_moe", "olmoe", "qwen3_moe_bf16_sharded"}) {
+    const ModelConfig config = read_config(kFixtures / family).value();
+    DummyEngine one(config), same(config), other(config, 2);
+    const auto a = one.run(kPrompt, *one.local).value(), b = same.run(kPrompt, *same.local).value(),
+               c = other.run(kPrompt, *other.local).value();
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin())) << family;
+    EXPECT_FALSE(std::equal(a.begin(), a.end(), c.begin())) << family;
+    double sum_of_squares = 0;
+    for (const float logit : a) sum_of_squares += static_cast<double>(logit) * logit;
+    // Rows of the head have unit norm on average and the normalised state has length sqrt(64): the logits'
+    // mean square is 1, with a relative deviation of sqrt(2 / 256); five of them.
+    EXPECT_NEAR(sum_of_squares / static_cast<double>(a.size()), 1.0, 5 * std::sqrt(2.0 / 256)) << family;
+  }
+}
+
+}  // namespace
+}  // namespace concertina::model
