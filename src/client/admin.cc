@@ -1,0 +1,124 @@
+#include "client/admin.h"
+
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+#include "client/generation.h"
+
+namespace concertina::client {
+namespace {
+
+using nlohmann::json;
+
+OperationInfo operation_of(const json& object) {
+  OperationInfo operation;
+  operation.id = object.at("operation_id");
+  operation.kind = object.at("kind");
+  operation.phase = object.at("phase");
+  operation.from_size = object.at("from_size");
+  operation.to_size = object.at("to_size");
+  for (const auto& [name, ms] : object.at("phases_ms").items()) operation.phases_ms.emplace_back(name, ms.get<double>());
+  operation.moved_requests = object.at("moved_requests");
+  operation.moved_bytes = object.at("moved_bytes");
+  operation.max_pause_ms = object.at("max_pause_ms");
+  if (!object.at("error").is_null()) operation.error = object.at("error").get<std::string>();
+  return operation;
+}
+
+RankInfo rank_of(const json& object) {
+  RankInfo rank;
+  rank.rank = RankId(object.at("rank").get<std::uint32_t>());
+  rank.pid = object.at("pid");
+  rank.host = object.at("host");
+  rank.device = object.at("device");
+  rank.state = object.at("state");
+  rank.n_running = object.at("running");
+  rank.n_waiting = object.at("waiting");
+  rank.kv_blocks_used = object.at("kv_blocks_used");
+  rank.kv_blocks_total = object.at("kv_blocks_total");
+  rank.n_experts = object.at("experts");
+  return rank;
+}
+
+ClusterInfo cluster_of(const json& object) {
+  ClusterInfo cluster;
+  cluster.epoch = object.at("epoch");
+  cluster.size = object.at("size");
+  cluster.max_size = object.at("max_size");
+  for (const json& rank : object.at("ranks")) cluster.ranks.push_back(rank_of(rank));
+  if (!object.at("operation").is_null()) cluster.operation = operation_of(object.at("operation"));
+  return cluster;
+}
+
+// Sends, and reads the answer with `read`; anything but a 2xx is an error with the server's words.
+template <typename Read>
+auto call(const std::string& url, const char* method, const std::string& target, const std::string& body, Duration timeout,
+          const Read& read) -> Result<decltype(read(json()))> {
+  const std::string what = std::string(method) + " " + url + target;
+  ASSIGN_OR_RETURN(const Response response, request(url, method, target, body, timeout));
+  if (response.status / 100 != 2) {
+    return fail(ClientError::kStatus,
+                what + ": " + std::to_string(response.status) + ": " + error_message_of(response.body));
+  }
+  try {
+    return read(json::parse(response.body));
+  } catch (const json::exception& e) {
+    return fail(ClientError::kInvalid, what + ": unexpected answer '" + response.body.substr(0, 300) + "': " + e.what());
+  }
+}
+
+}  // namespace
+
+double OperationInfo::phase_ms(const std::string& name) const {
+  double sum = 0;
+  for (const auto& [phase_name, ms] : phases_ms) sum += phase_name == name ? ms : 0;
+  return sum;
+}
+
+const RankInfo* ClusterInfo::find(RankId rank) const {
+  for (const RankInfo& info : ranks) {
+    if (info.rank == rank) return &info;
+  }
+  return nullptr;
+}
+
+std::size_t ClusterInfo::n_requests() const {
+  return std::accumulate(ranks.begin(), ranks.end(), std::size_t{0},
+                         [](std::size_t n, const RankInfo& rank) { return n + rank.n_running + rank.n_waiting; });
+}
+
+std::size_t ClusterInfo::n_kv_blocks_used() const {
+  return std::accumulate(ranks.begin(), ranks.end(), std::size_t{0},
+                         [](std::size_t n, const RankInfo& rank) { return n + rank.kv_blocks_used; });
+}
+
+Result<ClusterInfo> fetch_cluster(const std::string& url, Duration timeout) {
+  return call(url, "GET", "/cluster", "", timeout, cluster_of);
+}
+
+Result<OperationInfo> fetch_operation(const std::string& url, const std::string& id, Duration timeout) {
+  return call(url, "GET", "/operations/" + id, "", timeout, operation_of);
+}
+
+std::string body_of(const ScaleCall& call) {
+  json body = {{"new_data_parallel_size", call.new_size}};
+  if (call.drain_timeout_s) body["drain_timeout"] = *call.drain_timeout_s;
+  if (!call.operation_id.empty()) body["operation_id"] = call.operation_id;
+  for (const RankId rank : call.retire) body["retire"].push_back(rank.value());
+  if (call.answer == ScaleAnswer::kAtOnce) body["wait"] = false;
+  return body.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<ScaleReply> scale(const std::string& url, const ScaleCall& scale_call, Duration timeout) {
+  return call(url, "POST", "/scale_elastic_ep", body_of(scale_call), timeout, [](const json& answer) {
+    return ScaleReply{answer.value("operation_id", std::string()), answer.value("message", std::string())};
+  });
+}
+
+bool is_ready(const std::string& url) {
+  const auto response = request(url, "GET", "/ready", {}, std::chrono::seconds(5));
+  return response.has_value() && response->status == 200;
+}
+
+}  // namespace concertina::client
