@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/client_commands.h"
 #include "cli/serve_command.h"
 
 int main(int argc, char** argv) {
@@ -13,6 +14,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("concertina ") + CONCERTINA_VERSION);
   std::function<int()> run;
   concertina::cli::add_serve_command(app, run);
+  concertina::cli::add_scale_command(app, run);
+  concertina::cli::add_status_command(app, run);
+  concertina::cli::add_chat_command(app, run);
   concertina::cli::add_worker_command(app, run);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,78 @@
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <memory>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/client_commands.h"
+#include "client/admin.h"
+
+namespace concertina::cli {
+
+namespace {
+
+constexpr Duration kRedrawInterval = std::chrono::milliseconds(500);
+
+struct StatusOptions {
+  std::string url = "http://127.0.0.1:8000";
+  bool watch = false;
+};
+
+std::string bar(std::size_t used, std::size_t total) {
+  constexpr std::size_t kWidth = 10;
+  const std::size_t n = total == 0 ? 0 : (used * kWidth + total - 1) / total;
+  return std::string(n, '#') + std::string(kWidth - n, '.');
+}
+
+std::string describe(const client::OperationInfo& operation) {
+  return fmt::format("{} {}: {} -> {} ranks, {}", operation.kind, operation.id, operation.from_size, operation.to_size, operation.phase);
+}
+
+std::string table(const client::ClusterInfo& cluster) {
+  std::string out = fmt::format("epoch {}   {} of at most {} ranks   {}\n\n", cluster.epoch, cluster.size, cluster.max_size,
+                                cluster.operation ? describe(*cluster.operation) : "no operation");
+  out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host", "running",
+                     "waiting", "kv blocks", "experts");
+  for (const client::RankInfo& rank : cluster.ranks) {
+    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}\n", rank.rank, rank.state, rank.pid, rank.host,
+                       rank.n_running, rank.n_waiting, bar(rank.kv_blocks_used, rank.kv_blocks_total),
+                       fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts);
+  }
+  return out;
+}
+
+std::atomic<bool> interrupted{false};  // set by a signal handler, which can reach nothing else
+
+int run_status(const StatusOptions& options) {
+  const bool on_terminal = isatty(STDOUT_FILENO) != 0;
+  if (options.watch) std::signal(SIGINT, [](int) { interrupted = true; });
+  while (!interrupted) {
+    const auto cluster = client::fetch_cluster(options.url);
+    if (!cluster) {
+      fmt::print(stderr, "{}\n", cluster.error().message());
+      return 1;
+    }
+    if (options.watch && on_terminal) fmt::print("\033[H\033[2J");
+    fmt::print("{}", table(*cluster));
+    std::fflush(stdout);
+    if (!options.watch) break;
+    std::this_thread::sleep_for(kRedrawInterval);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_status_command(CLI::App& app, std::function<int()>& run) {
+  auto options = std::make_shared<StatusOptions>();
+  CLI::App* command = app.add_subcommand("status", "Show the ranks of a running server, its epoch and its operation");
+  command->add_flag("--watch", options->watch, "redraw twice a second until Ctrl-C");
+  command->add_option("--url", options->url, "of the server")->capture_default_str();
+  command->callback([options, &run] { run = [options] { return run_status(*options); }; });
+}
+
+}  // namespace concertina::cli

@@ -1,0 +1,101 @@
+// The promise, from outside: real processes, real sockets, the demo model. No client can tell that the size changes.
+#include <cstdlib>
+#include <algorithm>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "base/check.h"
+#include "client/admin.h"
+#include "tests/harness/load.h"
+#include "tests/harness/server_process.h"
+
+namespace concertina {
+namespace {
+
+using harness::Load;
+
+constexpr std::size_t kStreams = 12, kTokens = 400, kVocabulary = 4093, kMaxPrompt = 300;
+
+std::unique_ptr<harness::ServerProcess> start(std::size_t size) {
+  auto server = harness::ServerProcess::start({.binary = CONCERTINA_BINARY,
+                                               .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size",
+                                                             std::to_string(size), "--peer-timeout-ms", "60000"}});
+  CHECK(server.has_value(), "{}", server.error().message());
+  const Status ready = (*server)->wait_ready();
+  CHECK(ready.has_value(), "{}", ready.error().message());
+  return std::move(*server);
+}
+
+std::uint64_t drawn_seed() {
+  if (const char* given = std::getenv("CONCERTINA_TEST_SEED")) return std::strtoull(given, nullptr, 10);
+  return std::random_device()();
+}
+
+class WhileTheSizeChanges : public ::testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(WhileTheSizeChanges, NoStreamDiffers) {
+  const std::uint64_t seed = GetParam();
+  std::printf("seed %lu (CONCERTINA_TEST_SEED=%lu replays a drawn one)\n", seed, seed);
+  const auto server = start(1);
+  const auto requests = harness::make_requests(seed, kStreams, kTokens, kVocabulary, kMaxPrompt);
+  const auto undisturbed = harness::run_alone(server->url(), requests);
+
+  Load batched(server->url(), requests, Load::Restart::kNo);
+  const auto in_a_batch = harness::compare(batched.join(), undisturbed);
+  EXPECT_EQ(in_a_batch.n_failed + in_a_batch.n_differing, 0u) << in_a_batch.first_problem;
+
+  Load load(server->url(), requests, Load::Restart::kYes);
+  for (const std::size_t size : {2, 4, 3, 1, 2}) {
+    // Streams that start again spread over the ranks there are: every leaver carries some when it is told to go.
+    const auto all_busy = [&] {
+      const auto cluster = client::fetch_cluster(server->url());
+      return cluster && std::all_of(cluster->ranks.begin(), cluster->ranks.end(), [](const auto& rank) { return rank.n_running > 0; });
+    };
+    ASSERT_TRUE(harness::eventually(all_busy)) << "a rank never got a stream";
+    load.wait_for_tokens(200);
+    const auto before = client::fetch_cluster(server->url());
+    ASSERT_TRUE(before);
+    const auto reply = client::scale(server->url(), {.new_size = size});
+    ASSERT_TRUE(reply) << reply.error().message();
+    const auto operation = client::fetch_operation(server->url(), reply->operation_id);
+    ASSERT_TRUE(operation);
+    EXPECT_EQ(operation->phase, "done");
+    EXPECT_EQ(operation->to_size, size);
+    if (size < operation->from_size) {
+      EXPECT_GT(operation->moved_requests, 0u) << operation->from_size << " -> " << size;
+    }
+    EXPECT_EQ(client::fetch_cluster(server->url())->size, size);
+  }
+  load.wait_for_tokens(200);
+  load.stop_restarting();
+  const auto while_changing = harness::compare(load.join(), undisturbed);
+  EXPECT_EQ(while_changing.n_failed + while_changing.n_differing, 0u) << while_changing.first_problem;
+  EXPECT_GE(while_changing.n_streams, kStreams);
+  EXPECT_EQ(client::fetch_cluster(server->url())->ranks.size(), 2u);
+  EXPECT_TRUE(harness::eventually([&] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(FixedAndDrawn, WhileTheSizeChanges, ::testing::Values(1, 20261123, drawn_seed()));
+
+TEST(Elastic, AnyRankMayBeTheOneToLeaveAlsoAllOfThem) {
+  const auto server = start(3);
+  const auto requests = harness::make_requests(5, kStreams, kTokens, kVocabulary, kMaxPrompt);
+  const auto undisturbed = harness::run_alone(server->url(), requests);
+  Load load(server->url(), requests, Load::Restart::kYes);
+  load.wait_for_tokens(300);
+  const auto scale = [&](std::size_t size, std::vector<RankId> retire) {
+    const auto reply = client::scale(server->url(), {.new_size = size, .retire = std::move(retire)});
+    ASSERT_TRUE(reply) << reply.error().message();
+    EXPECT_GT(client::fetch_operation(server->url(), reply->operation_id)->moved_requests, 0u);
+    load.wait_for_tokens(200);
+  };
+  scale(2, {RankId(0)});
+  scale(2, {RankId(1), RankId(2)});
+  load.stop_restarting();
+  const auto compared = harness::compare(load.join(), undisturbed);
+  EXPECT_EQ(compared.n_failed + compared.n_differing, 0u) << compared.first_problem;
+}
+
+}  // namespace
+}  // namespace concertina
