@@ -16,6 +16,7 @@ struct CoordinatorConfig {
   std::size_t max_size = 8;             // ranks; rank numbers stay below 2 * max_size (a replace holds both for a while)
   std::size_t initial_size = 1;
   std::size_t n_operations_kept = 1000;  // finished records answered for; the oldest go first
+  Duration release_timeout = std::chrono::seconds(10);  // a released rank that still runs then is killed
 };
 
 // ---- Events: what happened. `now` comes with each.
@@ -27,23 +28,26 @@ struct ScaleRequested {
 };
 struct RankPrepared { Member member; Epoch epoch; std::uint64_t moved_bytes = 0; };
 struct RankPrepareFailed { Member member; Epoch epoch; std::string error; };
-struct RankFlipped { Member member; Epoch epoch; double pause_ms = 0; };  // joiners too, when they enter
+struct RankFlipped { Member member; Epoch epoch; double pause_ms = 0; };
 struct RankExited { Member member; std::string how; };   // process reaped: at any time, expected or not
 struct RankHello { Member member; };                       // its control channel and exchange memory are up
-struct LeaversDrained { std::uint64_t moved_requests = 0; };  // no request is assigned to a leaver any more
-struct TimePassed {};                                      // the deadline asked for by SetTimer came
+// No request is assigned to a leaver any more. It answers the last BeginDrain: the shell, where the router lives too, never
+// delivers it after CancelDrain.
+struct LeaversDrained { std::uint64_t moved_requests = 0; };
+struct TimePassed {};  // the deadline asked for by SetTimer came; one that comes early is ignored
 using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited, RankHello,
                            LeaversDrained, TimePassed>;
 
 // ---- Actions: what the shell must do, in this order.
 struct StartRank { Member member; };                        // fork + exec a worker
-struct SendPrepare { Member to; EpochPlan plan; };          // to every member of the target epoch, and its leavers (not in it)
+struct SendPrepare { Member to; EpochPlan plan; };          // to every member of the target epoch, and its leavers
 struct SendCancelPrepare { Member to; Epoch epoch; };
 struct SendCommit { Member to; Epoch from, to_epoch; };
-struct SendEnter { Member to; Epoch epoch; };               // joiner: the epoch is in force (after the first FLIPPED)
+struct SendEnter { Member to; Epoch epoch; };               // joiner: the epoch is in force (after the first FLIPPED); it
+                                                            // reports RankFlipped like all others, once
 struct SendForget { Member to; Member whom; };              // unmap the memory of a rank that left
 struct SendRelease { Member to; };                          // nobody can address it any more: it exits
-struct KillRank { Member member; };                         // a joiner of an operation that is rolled back
+struct KillRank { Member member; };  // a joiner of a change that is rolled back, or a leaver that does not end when released
 struct BeginDrain { std::vector<RankId> leavers, stayers; };  // stop routing to leavers, move their requests
 struct CancelDrain {};                                      // leavers stay after all: route to them again
 struct EpochActive { EpochPlan plan; };                     // first FLIPPED (or bootstrap): router may use its members
@@ -75,7 +79,7 @@ class Coordinator {
   struct ScaleReply { Operation operation; Actions actions; };
   Result<ScaleReply> request_scale(const ScaleRequested& request, Time now);
 
-  Actions handle(const Event& event, Time now);  // every event but ScaleRequested
+  Actions handle(const Event& event, Time now);  // every event but ScaleRequested, which has an answer
 
   bool ready() const;                              // an epoch is active
   const EpochPlan* active_epoch() const;           // null before
@@ -84,9 +88,12 @@ class Coordinator {
   const Operation* running_operation() const;      // null if none
   const Operation* find_operation(const std::string& id) const;
   std::uint64_t n_operations(Phase final_phase) const;  // since the start
+  std::uint64_t n_ignored_events() const;  // stale, doubled or from ranks unknown: without effect
+
+  // Whom the change under way waits for, for a person: "ranks 2, 3 to prepare epoch 6". Empty if none is.
+  std::string waits_for() const;
 
  private:
-  friend class Invariants;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -1,328 +1,298 @@
-#include "cluster/coordinator.h"
-
-#include <deque>
-
-#include <gtest/gtest.h>
-
-#include "base/random.h"
-#include "cluster/invariants.h"
+// Changes that go well, and requests that are refused.
+#include "cluster/story.h"
 
 namespace concertina::cluster {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
 
-constexpr CoordinatorConfig kConfig{.n_moe_layers = 3, .n_experts = 5, .max_size = 4, .initial_size = 1};
+// ---- The first epoch.
 
-// Ranks, network and front as the coordinator sees them: actions become events, which the test delivers or withholds.
-// Per rank in order; ranks do not wait for each other.
-class World {
- public:
-  explicit World(CoordinatorConfig config = kConfig) : coordinator(config, Incarnation(100)), invariants(config) {
-    execute(coordinator.bootstrap(now));
-    deliver_all();
-  }
-
-  Result<Operation> scale(std::size_t size, std::vector<RankId> retire = {}, std::string id = {}) {
-    if (id.empty()) id = fmt::format("op-{}", ++n_operations);
-    auto reply = coordinator.request_scale({id, size, std::move(retire), seconds(10)}, now);
-    if (!reply) return fail(reply.error());
-    execute(reply->actions);
-    return reply->operation;
-  }
-  void handle(const Event& event) {
-    invariants.on_event(event);
-    execute(coordinator.handle(event, now));
-  }
-  void deliver_all() {
-    while (deliver_one(0)) {
-    }
-  }
-  // The first event of the k-th rank (the front counts as one) that has any.
-  bool deliver_one(std::size_t k) {
-    if (events.empty()) return false;
-    auto it = events.begin();
-    std::advance(it, static_cast<std::ptrdiff_t>(k % events.size()));
-    const Event event = it->second.front();
-    it->second.pop_front();
-    if (it->second.empty()) events.erase(it);
-    handle(event);
-    return true;
-  }
-  void drop_events_of(const Member& member) { events.erase(member); }
-  void kill(const Member& member, const std::string& how = "signal 9 (Killed)") {
-    events.erase(member);
-    handle(RankExited{member, how});
-  }
-  std::vector<RankId> members() const {
-    std::vector<RankId> out;
-    for (const Member& member : coordinator.active_epoch()->members) out.push_back(member.rank);
-    return out;
-  }
-  Member member(std::uint32_t rank) const {
-    for (const RankView& view : coordinator.ranks()) {
-      if (view.member.rank == RankId(rank)) return view.member;
-    }
-    return {};
-  }
-  RankState state_of(std::uint32_t rank) const {
-    for (const RankView& view : coordinator.ranks()) {
-      if (view.member.rank == RankId(rank)) return view.state;
-    }
-    return RankState::kFailed;
-  }
-  const Operation& operation(std::size_t n) const { return *coordinator.find_operation(fmt::format("op-{}", n)); }
-
-  void execute(const Actions& actions) {
-    invariants.on_actions(coordinator, actions);
-    for (const Action& action : actions) {
-      if (const auto* start = std::get_if<StartRank>(&action)) {
-        push(start->member, RankHello{start->member});
-      } else if (const auto* prepare = std::get_if<SendPrepare>(&action)) {
-        push(prepare->to, RankPrepared{prepare->to, prepare->plan.epoch, 10});
-      } else if (const auto* commit = std::get_if<SendCommit>(&action)) {
-        push(commit->to, RankFlipped{commit->to, commit->to_epoch, 0.5});
-      } else if (const auto* enter = std::get_if<SendEnter>(&action)) {
-        push(enter->to, RankFlipped{enter->to, enter->epoch, 0});
-      } else if (const auto* release = std::get_if<SendRelease>(&action)) {
-        push(release->to, RankExited{release->to, "exit code 0"});
-      } else if (const auto* kill = std::get_if<KillRank>(&action)) {
-        events.erase(kill->member);
-        push(kill->member, RankExited{kill->member, "signal 9 (Killed)"});
-      } else if (std::holds_alternative<BeginDrain>(action)) {
-        push(kFront, LeaversDrained{4});
-      } else if (std::holds_alternative<CancelDrain>(action)) {
-        events.erase(kFront);
-      }
-      log.push_back(action);
-    }
-    EXPECT_EQ(invariants.violations(), std::vector<std::string>{});
-  }
-  template <typename T>
-  std::size_t count() const {
-    return static_cast<std::size_t>(std::count_if(log.begin(), log.end(), [](const Action& a) { return std::holds_alternative<T>(a); }));
-  }
-
-  static constexpr Member kFront{RankId(9999), Incarnation(0)};
-  Time now{};
-  Coordinator coordinator;
-  Invariants invariants;
-  std::map<Member, std::deque<Event>> events;
-  std::vector<Action> log;
-  std::size_t n_operations = 0;
-
- private:
-  void push(const Member& member, Event event) { events[member].push_back(std::move(event)); }
-};
-
-std::vector<RankId> ranks(std::initializer_list<std::uint32_t> numbers) { return {numbers.begin(), numbers.end()}; }
-
-TEST(Coordinator, StartsItsFirstEpochWhenAllRanksAreIn) {
-  World world({.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = 3});
-  EXPECT_TRUE(world.coordinator.ready());
-  EXPECT_EQ(world.members(), ranks({0, 1, 2}));
-  EXPECT_EQ(world.count<EpochActive>(), 1u);
+TEST(Bootstrap, AllRanksStartPrepareAndEnterTheFirstEpoch) {
+  Story story(3);
+  story.hold<RankHello>(RankId(1));
+  story.begin();
+  EXPECT_FALSE(story.coordinator().ready());
+  EXPECT_EQ(story.coordinator().waits_for(), "rank 1 to start");
+  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty());
+  EXPECT_EQ(story.states().at(RankId(1)), RankState::kJoining);
+  story.let_go();
+  EXPECT_TRUE(story.coordinator().ready());
+  EXPECT_EQ(story.epoch(), Epoch(1));
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  EXPECT_EQ(story.all<SendEnter>().size(), 3u);
+  EXPECT_EQ(story.all<EpochActive>().size(), 1u);
+  EXPECT_THAT(story.all<SendCommit>(), IsEmpty());
+  EXPECT_EQ(story.coordinator().ranks()[0].n_slots_used, 8u) << "3 layers of 8 experts over 3 ranks";
+  story.expect_rest();
 }
 
-TEST(Coordinator, GrowsAndShrinksAndUsesTheLowestFreeNumbersAgain) {
-  World world;
+TEST(Bootstrap, ARankThatEndsOrCannotPrepareFailsIt) {
+  Story ends(2);
+  ends.hold<RankHello>(RankId(1));
+  ends.begin();
+  ends.tell(RankExited{ends.member(1), "exit code 1: no such model"});
+  ASSERT_EQ(ends.all<BootstrapFailed>().size(), 1u);
+  EXPECT_THAT(ends.all<BootstrapFailed>()[0].error,
+              HasSubstr("rank 1 failed before the first epoch: exit code 1"));
+  EXPECT_FALSE(ends.coordinator().ready());
+  ends.tell(RankExited{ends.member(0), "signal 9"});
+  EXPECT_EQ(ends.all<BootstrapFailed>().size(), 1u) << "said once";
+  EXPECT_THAT(ends.coordinator().ranks(), IsEmpty());
+
+  Story cannot(2);
+  cannot.hold<RankPrepared>(RankId(0));
+  cannot.begin();
+  cannot.tell(RankPrepareFailed{cannot.member(0), Epoch(1), "out of memory"});
+  ASSERT_EQ(cannot.all<BootstrapFailed>().size(), 1u);
+  EXPECT_THAT(cannot.all<BootstrapFailed>()[0].error, HasSubstr("rank 0"));
+  EXPECT_TRUE(cannot.request("x", 1).error().is(ClusterError::kNotReady));
+}
+
+// ---- Changes that go well.
+
+TEST(Scale, OneTwoFourThreeOneTwo) {
+  Story story(1);
+  story.begin();
+  EXPECT_EQ(story.members(), ranks({0}));
+  Epoch last = story.epoch();
   for (const std::size_t size : {2, 4, 3, 1, 2}) {
-    ASSERT_TRUE(world.scale(size));
-    world.deliver_all();
-    EXPECT_EQ(world.members().size(), size);
-    EXPECT_EQ(world.coordinator.ranks().size(), size) << "leavers are reaped";
+    const Operation operation = story.scale(size);
+    EXPECT_EQ(operation.phase, Phase::kDone);
+    EXPECT_EQ(operation.to_size, size);
+    EXPECT_EQ(story.members().size(), size);
+    EXPECT_EQ(story.all<OperationEnded>().size(), 1u);
+    EXPECT_GT(story.epoch(), last);
+    EXPECT_EQ(story.states().size(), size) << "leavers are reaped before the answer";
+    last = story.epoch();
   }
-  EXPECT_EQ(world.members(), ranks({0, 1}));
-  EXPECT_EQ(world.coordinator.n_operations(Phase::kDone), 5u);
-  EXPECT_EQ(world.operation(3).moved_requests, 4u);
-  EXPECT_EQ(world.operation(1).moved_requests, 0u);
-  EXPECT_EQ(world.operation(2).max_pause_ms, 0.5);
+  EXPECT_EQ(story.coordinator().n_operations(Phase::kDone), 5u);
+  story.expect_rest();
 }
 
-TEST(Coordinator, TheNamedRanksLeave) {
-  World world({.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = 4});
-  ASSERT_TRUE(world.scale(2, ranks({3, 0})));
-  EXPECT_EQ(world.state_of(0), RankState::kLeaving);
-  world.deliver_all();
-  EXPECT_EQ(world.members(), ranks({1, 2}));
+TEST(Scale, GrowingStartsTheLowestFreeRanksAndActivatesAtTheFirstFlip) {
+  Story story(1);
+  story.begin();
+  story.forget_actions();
+  story.hold<RankFlipped>();
+  const Operation operation = story.scale(3);
+  EXPECT_EQ(operation.phase, Phase::kCommitting);
+  EXPECT_EQ(story.all<StartRank>().size(), 2u);
+  EXPECT_EQ(story.member(1).incarnation, Incarnation(51));
+  EXPECT_EQ(story.all<SendPrepare>().size(), 3u);
+  EXPECT_EQ(story.all<SendPrepare>()[0].plan.epoch, Epoch(2));
+  ASSERT_EQ(story.all<SendCommit>().size(), 1u) << "to members of the epoch in force alone";
+  EXPECT_EQ(story.all<SendCommit>()[0].from, Epoch(1));
+  EXPECT_EQ(story.epoch(), Epoch(1));
+  EXPECT_EQ(story.states().at(RankId(2)), RankState::kJoining);
+  EXPECT_EQ(story.coordinator().target_size(), 3u);
+
+  story.handle(RankFlipped{story.member(0), Epoch(2), 0.5});
+  EXPECT_EQ(story.epoch(), Epoch(2));
+  EXPECT_EQ(story.all<SendEnter>().size(), 2u);
+  EXPECT_LT(story.first_index<SendEnter>(), story.first_index<EpochActive>());
+  EXPECT_EQ(story.states().at(RankId(2)), RankState::kActive);
+  EXPECT_EQ(story.coordinator().waits_for(), "ranks 1, 2 to flip into epoch 2");
+  story.let_go();
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
+  EXPECT_EQ(story.operation("op-1").moved_bytes, 3000u);
 }
 
-TEST(Coordinator, AReplacementGrowsFirstAlsoAtTheMaximum) {
-  World world({.n_moe_layers = 2, .n_experts = 4, .max_size = 2, .initial_size = 2});
-  const auto operation = world.scale(2, ranks({0, 1}));
-  ASSERT_TRUE(operation);
-  EXPECT_EQ(operation->kind, OperationKind::kReplace);
-  world.deliver_all();
-  EXPECT_EQ(world.members(), ranks({2, 3}));
-  EXPECT_EQ(world.operation(1).phase, Phase::kDone);
-  EXPECT_EQ(world.count<EpochActive>(), 3u);
+TEST(Scale, AJoinerThatEnteredOnAPeersHeaderNeedsNoEnter) {
+  Story story(1);
+  story.begin();
+  story.hold<RankFlipped>();
+  story.scale(3);
+  story.handle(RankFlipped{story.member(2), Epoch(2), 0});
+  ASSERT_EQ(story.all<SendEnter>().size(), 1u);
+  EXPECT_EQ(story.all<SendEnter>()[0].to, story.member(1));
+  story.let_go();
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
 }
 
-TEST(Coordinator, TheSizeItHasAlreadyIsDoneAtOnce) {
-  World world;
-  EXPECT_EQ(world.scale(1)->phase, Phase::kDone);
-  EXPECT_TRUE(world.events.empty());
+TEST(Scale, ShrinkingDrainsPreparesCommitsAndReleasesInThisOrder) {
+  Story story(3);
+  story.begin();
+  story.forget_actions();
+  story.hold<LeaversDrained>();
+  EXPECT_EQ(story.scale(1).phase, Phase::kPreparing);
+  ASSERT_EQ(story.all<BeginDrain>().size(), 1u);
+  EXPECT_EQ(story.all<BeginDrain>()[0].leavers, ranks({1, 2})) << "the highest leave";
+  EXPECT_EQ(story.all<BeginDrain>()[0].stayers, ranks({0}));
+  EXPECT_LT(story.first_index<BeginDrain>(), story.first_index<SendPrepare>());
+  ASSERT_EQ(story.all<SendPrepare>().size(), 3u) << "leavers learn of the epoch too";
+  EXPECT_THAT(story.all<SendPrepare>()[2].plan.leavers, ElementsAre(story.member(1), story.member(2)));
+  EXPECT_EQ(story.states().at(RankId(2)), RankState::kLeaving);
+  EXPECT_EQ(story.coordinator().waits_for(), "the requests of ranks 1, 2 to move");
+  EXPECT_THAT(story.all<SendCommit>(), IsEmpty());
+
+  story.hold<RankFlipped>(RankId(2));
+  story.tell(LeaversDrained{7});
+  EXPECT_EQ(story.all<SendCommit>().size(), 3u) << "leavers flip like all others";
+  EXPECT_EQ(story.members(), ranks({0}));
+  EXPECT_THAT(story.all<SendRelease>(), IsEmpty()) << "rank 2 may still read the others";
+
+  story.hold<RankExited>();
+  story.handle(RankFlipped{story.member(2), Epoch(2), 9.5});
+  EXPECT_EQ(story.all<SendForget>().size(), 2u);
+  EXPECT_EQ(story.all<SendRelease>().size(), 2u);
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kReleasing);
+  EXPECT_EQ(story.states().size(), 3u) << "listed until reaped";
+  story.let_go();
+  const Operation operation = story.operation("op-1");
+  EXPECT_EQ(operation.phase, Phase::kDone);
+  EXPECT_EQ(operation.moved_requests, 7u);
+  EXPECT_EQ(operation.max_pause_ms, 9.5);
+  EXPECT_EQ(story.states().size(), 1u);
 }
 
-TEST(Coordinator, RefusesImpossibleSizesAndRetirements) {
-  World world({.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = 3});
-  const auto message = [&](std::size_t size, std::vector<RankId> retire) { return world.scale(size, std::move(retire)).error().message(); };
-  EXPECT_NE(message(0, {}).find("between 1 and 4"), std::string::npos);
-  EXPECT_NE(message(5, {}).find("between 1 and 4"), std::string::npos);
-  EXPECT_NE(message(2, ranks({7})).find("rank 7"), std::string::npos);
-  EXPECT_NE(message(1, ranks({0})).find("must name 2 ranks"), std::string::npos);
-  EXPECT_NE(message(2, ranks({0, 0})).find("twice"), std::string::npos);
-  EXPECT_NE(message(4, ranks({0})).find("grows"), std::string::npos);
-  EXPECT_TRUE(world.coordinator.request_scale({"x", 9, {}, seconds(1)}, world.now).error().is(ClusterError::kInvalidSize));
+TEST(Scale, RetireNamesTheLeaversAndTheirNumbersAreUsedAgain) {
+  Story story(3);
+  story.begin();
+  const Member old_rank_0 = story.member(0);
+  EXPECT_EQ(story.scale(1, ranks({2, 0})).phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({1}));
+  EXPECT_EQ(story.scale(2).phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0, 1}));
+  EXPECT_GT(story.member(0).incarnation, old_rank_0.incarnation);
 }
 
-TEST(Coordinator, OneOperationAtATimeAndItsIdAnswersTheSameForEver) {
-  World world;
-  ASSERT_TRUE(world.scale(2, {}, "mine"));
-  const auto second = world.scale(3);
-  ASSERT_TRUE(second.error().is(ClusterError::kOperationRunning));
-  EXPECT_NE(second.error().message().find("mine"), std::string::npos);
-  EXPECT_EQ(world.scale(4, {}, "mine")->phase, Phase::kPreparing) << "a retry, whatever it asks for";
-  world.deliver_all();
-  EXPECT_EQ(world.scale(4, {}, "mine")->phase, Phase::kDone);
-  EXPECT_EQ(world.members().size(), 2u);
+TEST(Scale, PhasesAreTimed) {
+  Story story(2);
+  story.begin();
+  story.hold<LeaversDrained>();
+  story.scale(1);
+  story.pass_without_timer(milliseconds(30));
+  story.hold<RankFlipped>();
+  story.tell(LeaversDrained{0});
+  story.pass_without_timer(milliseconds(5));
+  story.hold<RankExited>();
+  story.let_go();
+  const auto times = story.operation("op-1").phase_times;
+  ASSERT_EQ(times.size(), 5u);
+  EXPECT_EQ(times[0], std::pair(Phase::kPlanning, Duration{}));
+  EXPECT_EQ(times[1], std::pair(Phase::kPreparing, Duration(milliseconds(30))));
+  EXPECT_EQ(times[2], std::pair(Phase::kReady, Duration{}));
+  EXPECT_EQ(times[3], std::pair(Phase::kCommitting, Duration(milliseconds(5))));
 }
 
-TEST(Coordinator, DrainTimeoutBeforeTheCommitLeavesNoTrace) {
-  // At every point before the commit: nothing delivered, one event delivered, two ...
-  for (std::size_t n_delivered = 0; n_delivered < 40; ++n_delivered) {
-    World world({.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = 3});
-    const bool grows = n_delivered % 2 == 0;
-    ASSERT_TRUE(world.scale(grows ? 4 : 2));
-    for (std::size_t i = 0; i < n_delivered / 2; ++i) world.deliver_one(i);
-    const bool committed = world.count<SendCommit>() > 0;
-    world.now += seconds(10);
-    world.handle(TimePassed{});
-    world.deliver_all();
-    EXPECT_EQ(world.operation(1).phase, committed ? Phase::kDone : Phase::kRolledBack);
-    if (committed) return;
-    EXPECT_EQ(world.members(), ranks({0, 1, 2}));
-    EXPECT_EQ(world.coordinator.ranks().size(), 3u);
-    EXPECT_EQ(world.operation(1).failure, Operation::Failure::kTimeout);
-    EXPECT_NE(world.operation(1).error->find("waited for"), std::string::npos);
-    ASSERT_TRUE(world.scale(4)) << "and the next one works";
-    world.deliver_all();
-    EXPECT_EQ(world.members(), ranks({0, 1, 2, 3}));
-  }
+TEST(Replace, GrowsThenShrinksEvenAtTheMaximumSize) {
+  Story story(4, 4);
+  story.begin();
+  story.forget_actions();
+  const Operation operation = story.scale(4, ranks({0, 2}));
+  EXPECT_EQ(operation.kind, OperationKind::kReplace);
+  EXPECT_EQ(operation.phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({1, 3, 4, 5}));
+  EXPECT_EQ(story.all<EpochActive>().size(), 2u) << "two epoch changes";
+  EXPECT_EQ(story.all<EpochActive>()[0].plan.members.size(), 6u);
+  EXPECT_EQ(story.all<OperationEnded>().size(), 1u) << "in one operation";
+  EXPECT_EQ(operation.phase_times.size(), 5u) << "each phase once, times added up";
+  story.expect_rest();
 }
 
-TEST(Coordinator, AReplacementThatTimesOutInItsSecondHalfGoesBackToTheSizeItHad) {
-  World world({.n_moe_layers = 1, .n_experts = 4, .max_size = 2, .initial_size = 2});
-  ASSERT_TRUE(world.scale(2, ranks({1})));
-  while (world.count<BeginDrain>() == 0) world.deliver_one(0);
-  world.drop_events_of(World::kFront);
-  world.now += seconds(10);
-  world.handle(TimePassed{});
-  world.deliver_all();
-  EXPECT_EQ(world.operation(1).phase, Phase::kRolledBack);
-  EXPECT_EQ(world.members(), ranks({0, 1}));
+TEST(Replace, OfAllRanksLeavesOnlyNewOnes) {
+  Story story(1, 1);
+  story.begin();
+  EXPECT_EQ(story.scale(1, ranks({0})).phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({1}));
+  EXPECT_EQ(story.scale(1, ranks({1})).phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0}));
 }
 
-TEST(Coordinator, AJoinerThatEndsBeforeTheCommitFailsTheOperationAlone) {
-  for (std::size_t n_delivered = 0; n_delivered < 8; ++n_delivered) {
-    World world;
-    ASSERT_TRUE(world.scale(3));
-    for (std::size_t i = 0; i < n_delivered; ++i) world.deliver_one(1);
-    if (world.count<SendCommit>() > 0) return;
-    world.kill(world.member(2), "exit code 1");
-    world.deliver_all();
-    EXPECT_EQ(world.operation(1).phase, Phase::kFailed);
-    EXPECT_NE(world.operation(1).error->find("rank 2"), std::string::npos);
-    EXPECT_NE(world.operation(1).error->find("exit code 1"), std::string::npos);
-    EXPECT_EQ(world.members(), ranks({0}));
-    EXPECT_TRUE(world.coordinator.ready());
-  }
+TEST(Scale, ToTheSizeItHasIsDoneAtOnce) {
+  Story story(2);
+  story.begin();
+  story.forget_actions();
+  const auto reply = story.request("same", 2);
+  ASSERT_TRUE(reply.has_value());
+  EXPECT_EQ(reply->operation.phase, Phase::kDone);
+  EXPECT_THAT(reply->actions, IsEmpty());
+  EXPECT_EQ(story.operation("same").phase, Phase::kDone);
+  EXPECT_EQ(story.coordinator().running_operation(), nullptr);
 }
 
-TEST(Coordinator, AMemberThatCannotPrepareFailsTheOperationAlone) {
-  World world;
-  ASSERT_TRUE(world.scale(2));
-  world.deliver_one(1);  // hello
-  const Epoch epoch = std::get<SendPrepare>(*std::find_if(world.log.rbegin(), world.log.rend(), [](const Action& a) {
-                        return std::holds_alternative<SendPrepare>(a);
-                      })).plan.epoch;
-  world.drop_events_of(world.member(0));
-  world.handle(RankPrepareFailed{world.member(0), epoch, "tensor x is missing"});
-  world.deliver_all();
-  EXPECT_EQ(world.operation(1).phase, Phase::kFailed);
-  EXPECT_NE(world.operation(1).error->find("tensor x is missing"), std::string::npos);
-  EXPECT_EQ(world.members(), ranks({0}));
+// ---- What is refused, and what is answered again.
+
+TEST(Requests, WrongOnesNameTheFieldAndWhatItMustBe) {
+  Story story(3);
+  story.begin();
+  const auto message = [&](std::size_t size, std::vector<RankId> retire, ClusterError code) {
+    const auto reply = story.request("wrong", size, std::move(retire));
+    EXPECT_FALSE(reply.has_value());
+    if (reply.has_value()) return std::string();
+    EXPECT_TRUE(reply.error().is(code)) << reply.error().message();
+    return reply.error().message();
+  };
+  EXPECT_EQ(message(0, {}, ClusterError::kInvalidSize),
+            "new_data_parallel_size must be between 1 and 4 (got 0)");
+  EXPECT_EQ(message(5, {}, ClusterError::kInvalidSize),
+            "new_data_parallel_size must be between 1 and 4 (got 5)");
+  const auto kRetire = ClusterError::kInvalidRetire;
+  EXPECT_THAT(message(2, ranks({3}), kRetire),
+              HasSubstr("rank 3, which is not a member; members are ranks 0, 1, 2"));
+  EXPECT_THAT(message(2, ranks({1, 2}), kRetire), HasSubstr("1 (3 to 2), got 2 (ranks 1, 2)"));
+  EXPECT_THAT(message(1, ranks({1}), kRetire), HasSubstr("2 (3 to 1), got 1 (rank 1)"));
+  EXPECT_THAT(message(1, ranks({1, 1}), kRetire), HasSubstr("rank 1 more than once"));
+  EXPECT_THAT(message(4, ranks({1}), kRetire), HasSubstr("must be empty where the size grows (3 to 4)"));
+  EXPECT_EQ(story.coordinator().find_operation("wrong"), nullptr);
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
 }
 
-TEST(Coordinator, AMemberThatDiesIsNamed) {
-  World world({.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = 2});
-  world.kill(world.member(1));
-  EXPECT_EQ(world.count<GroupLost>(), 1u);
-  EXPECT_FALSE(world.coordinator.ready());
+TEST(Requests, OneOperationAtATimeAndTheSecondLearnsItsId) {
+  Story story(1);
+  EXPECT_TRUE(story.request("early", 2).error().is(ClusterError::kNotReady));
+  story.begin();
+  story.hold<RankHello>();
+  story.scale(2);
+  const auto second = story.request("second", 3);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_TRUE(second.error().is(ClusterError::kOperationRunning));
+  EXPECT_THAT(second.error().message(),
+              HasSubstr("operation op-1 is running (scale from 1 to 2 ranks, preparing)"));
+  EXPECT_EQ(story.coordinator().running_operation()->id, "op-1");
+  story.let_go();
+  EXPECT_TRUE(story.request("second", 3).has_value()) << "a refused id is not taken";
 }
 
-TEST(Coordinator, WhatComesFromAnotherEpochOrIncarnationHasNoEffect) {
-  World world;
-  ASSERT_TRUE(world.scale(2));
-  const Member stale{RankId(1), Incarnation(5)};
-  const std::size_t n_before = world.log.size();
-  world.handle(RankHello{stale});
-  world.handle(RankPrepared{world.member(0), Epoch(77), 0});
-  world.handle(RankFlipped{world.member(0), Epoch(2), 0});
-  world.handle(RankExited{stale, "exit code 0"});
-  world.handle(LeaversDrained{3});
-  EXPECT_EQ(world.log.size(), n_before);
-  world.deliver_all();
-  EXPECT_EQ(world.members().size(), 2u);
+TEST(Requests, TheSameIdIsAnsweredWithItsRecordForEver) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>();
+  story.scale(2);
+  auto again = story.request("op-1", 2);
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->operation.phase, Phase::kPreparing);
+  EXPECT_THAT(again->actions, IsEmpty());
+  story.let_go();
+  const Operation record = story.operation("op-1");
+  story.scale(1, ranks({0}));
+  again = story.request("op-1", 2);
+  EXPECT_EQ(again->operation, record);
+  EXPECT_THAT(again->actions, IsEmpty());
+  again = story.request("op-2", 1, ranks({0}));
+  ASSERT_TRUE(again.has_value())
+      << "rank 0 is gone, and yet this is no mistake: it is the request that made it go";
+  EXPECT_EQ(again->operation.phase, Phase::kDone);
 }
 
-// Any interleaving of what ranks answer, with joiners that die and deadlines that pass: the invariants hold after every
-// event, and once the faults cease every operation ends.
-TEST(CoordinatorSwarm, InvariantsHoldAndEveryOperationEnds) {
-  std::uint64_t n_done = 0, n_failed = 0, n_rolled_back = 0;
-  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed);
-    Random random(seed);
-    World world({.n_moe_layers = 1 + random.below(3), .n_experts = 1 + random.below(9), .max_size = 1 + random.below(6), .initial_size = 1});
-    const std::size_t max_size = world.coordinator.ranks().empty() ? 1 : 6;
-    for (int i = 0; i < 200 && world.coordinator.ready(); ++i) {
-      const std::uint64_t kind = random.below(30);
-      if (kind == 0) {
-        std::vector<RankId> retire;
-        for (const RankId rank : world.members()) {
-          if (random.below(4) == 0) retire.push_back(rank);
-        }
-        (void)world.scale(1 + random.below(max_size), random.below(3) == 0 ? retire : std::vector<RankId>{});
-      } else if (kind == 1 && random.below(3) == 0) {
-        world.now += seconds(10);
-        world.handle(TimePassed{});
-      } else if (kind == 2 && world.coordinator.running_operation() != nullptr && world.count<SendCommit>() % 5 == 0) {
-        for (const RankView& view : world.coordinator.ranks()) {
-          const Operation* running = world.coordinator.running_operation();
-          if (view.state == RankState::kJoining && running != nullptr && running->phase == Phase::kPreparing) {
-            world.kill(view.member);
-            break;
-          }
-        }
-      } else {
-        world.deliver_one(random.below(16));
-      }
-      if (HasFailure()) return;
-    }
-    world.deliver_all();
-    EXPECT_EQ(world.coordinator.running_operation(), nullptr);
-    EXPECT_TRUE(world.coordinator.ready());
-    EXPECT_EQ(world.coordinator.ranks().size(), world.members().size());
-    EXPECT_EQ(world.members().size(), world.coordinator.target_size());
-    n_done += world.coordinator.n_operations(Phase::kDone);
-    n_failed += world.coordinator.n_operations(Phase::kFailed);
-    n_rolled_back += world.coordinator.n_operations(Phase::kRolledBack);
-  }
-  EXPECT_GT(n_done, 100u);
-  EXPECT_GT(n_failed, 20u);
-  EXPECT_GT(n_rolled_back, 20u);
-  std::printf("%lu done, %lu failed, %lu rolled back\n", n_done, n_failed, n_rolled_back);
+TEST(Requests, OldRecordsAreDropped) {
+  CoordinatorConfig config{.n_moe_layers = 1, .n_experts = 2, .max_size = 2, .n_operations_kept = 2};
+  Coordinator coordinator(config, Incarnation(1));
+  const Member alone{RankId(0), Incarnation(1)};
+  const Time now{};
+  coordinator.bootstrap(now);
+  coordinator.handle(RankHello{alone}, now);
+  coordinator.handle(RankPrepared{alone, Epoch(1)}, now);
+  for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(coordinator.request_scale({id, 1}, now).has_value());
+  EXPECT_EQ(coordinator.find_operation("a"), nullptr);
+  EXPECT_NE(coordinator.find_operation("b"), nullptr);
+  EXPECT_NE(coordinator.find_operation("c"), nullptr);
+  EXPECT_EQ(coordinator.n_operations(Phase::kDone), 3u);
 }
 
 }  // namespace

@@ -2,113 +2,307 @@
 
 #include <algorithm>
 
-#include "cluster/placement.h"
-
 namespace concertina::cluster {
-
 namespace {
-bool same_record(const Operation& a, const Operation& b) {
-  return a.id == b.id && a.phase == b.phase && a.from_size == b.from_size && a.to_size == b.to_size && a.error == b.error &&
-         a.phase_times == b.phase_times && a.moved_requests == b.moved_requests && a.moved_bytes == b.moved_bytes;
+
+constexpr std::size_t kRecordsCompared = 8;
+
+bool contains(const std::vector<Member>& members, const Member& member) {
+  return std::find(members.begin(), members.end(), member) != members.end();
 }
-std::set<Member> members_of(const std::optional<EpochPlan>& plan) {
-  return plan ? std::set<Member>(plan->members.begin(), plan->members.end()) : std::set<Member>{};
+
+std::string text(const Member& member) {
+  return fmt::format("rank {} (start {})", member.rank, member.incarnation);
 }
+
+const Member* member_of(const Event& event) {
+  return std::visit(
+      [](const auto& e) -> const Member* {
+        if constexpr (requires { e.member; }) return &e.member;
+        return nullptr;
+      },
+      event);
+}
+
+std::optional<Epoch> epoch_of(const Event& event) {
+  return std::visit(
+      [](const auto& e) -> std::optional<Epoch> {
+        if constexpr (requires { e.epoch; }) return e.epoch;
+        return std::nullopt;
+      },
+      event);
+}
+
 }  // namespace
 
-void Invariants::check(bool holds, std::string what) {
-  if (!holds) violations_.push_back(std::move(what));
+void Invariants::require(bool holds, const std::string& rule) {
+  if (!holds) violations_.push_back(rule);
 }
 
-void Invariants::on_event(const Event& event) {
-  if (const auto* prepared = std::get_if<RankPrepared>(&event)) {
-    prepared_[prepared->epoch].insert(prepared->member);
-  } else if (const auto* flipped = std::get_if<RankFlipped>(&event)) {
-    flipped_[flipped->epoch].insert(flipped->member);
-  } else if (const auto* exited = std::get_if<RankExited>(&event)) {
-    living_.erase(exited->member);
-  } else if (std::holds_alternative<LeaversDrained>(event) && drain_ == Drain::kMoving) {
-    drain_ = Drain::kDone;
+// ---- What happened.
+
+void Invariants::after_bootstrap(const Actions& actions, const Coordinator& coordinator) {
+  check(actions);
+  check_views(coordinator);
+}
+
+void Invariants::after_request(const ScaleRequested& request, const Result<Coordinator::ScaleReply>& reply,
+                               const Coordinator& coordinator) {
+  if (reply) {
+    require(reply->operation.id == request.id, "a request is answered with its own operation");
+    if (!is_final(reply->operation.phase)) unfinished_.insert(request.id);
+    check(reply->actions);
   }
-}
-
-void Invariants::on_actions(const Coordinator& coordinator, const Actions& actions) {
-  for (const Action& action : actions) check_action(action);
   check_operations(coordinator);
+  check_views(coordinator);
 }
 
-void Invariants::check_plan(const EpochPlan& plan) {
-  const auto [known, is_new] = plans_.try_emplace(plan.epoch, plan);
-  if (!is_new) return check(known->second == plan, fmt::format("epoch {} was published with two plans", plan.epoch));
-  check(known == std::prev(plans_.end()), fmt::format("epoch {} is lower than one before", plan.epoch));
-  check(!active_ || (plan.epoch.value() - active_->epoch.value()) % 2 == 1,
-        fmt::format("epoch {} has the parity of its predecessor", plan.epoch));
-  std::vector<RankId> ranks;
+void Invariants::after_event(const Event& event, const Actions& actions, const Coordinator& coordinator) {
+  require(!is_stale(event) || actions.empty(), "a stale event has no effect");
+  see(event);
+  check(actions);
+  check_operations(coordinator);
+  check_views(coordinator);
+}
+
+bool Invariants::is_stale(const Event& event) const {
+  if (const Member* member = member_of(event); member != nullptr && !lives(*member)) return true;
+  const auto epoch = epoch_of(event);
+  if (!epoch) return false;
+  return !(active_ && active_->epoch == *epoch) &&
+         !(change_ && !change_->is_cancelled && change_->plan.epoch == *epoch);
+}
+
+void Invariants::see(const Event& event) {
+  if (const Member* member = member_of(event); member != nullptr && !lives(*member)) return;
+  if (const auto* exited = std::get_if<RankExited>(&event)) return see_exit(exited->member);
+  if (const auto* flipped = std::get_if<RankFlipped>(&event))
+    entered_[flipped->epoch].insert(flipped->member);
+  if (std::holds_alternative<LeaversDrained>(event) && drain_ == Drain::kPending) drain_ = Drain::kDone;
+  if (!change_) return;
+  const auto* prepared = std::get_if<RankPrepared>(&event);
+  if (prepared != nullptr && prepared->epoch == change_->plan.epoch)
+    change_->prepared.insert(prepared->member);
+  const auto* failed = std::get_if<RankPrepareFailed>(&event);
+  if (failed != nullptr && failed->epoch == change_->plan.epoch) change_->is_broken = true;
+}
+
+void Invariants::see_exit(const Member& member) {
+  living_.erase(member.rank);
+  told_to_end_.erase(member);
+  if (change_ && (contains(change_->plan.members, member) || is_active(member))) change_->is_broken = true;
+}
+
+// ---- What the coordinator decided.
+
+void Invariants::check(const Actions& actions) {
+  for (const Action& action : actions) {
+    require(!is_lost_ || std::holds_alternative<OperationEnded>(action),
+            "nothing is decided after the group was lost");
+    std::visit([this](const auto& a) { check(a); }, action);
+  }
+}
+
+void Invariants::check_alive(const Member& to, const char* message) {
+  require(lives(to), fmt::format("{} goes to {}, which does not live", message, text(to)));
+}
+
+void Invariants::check(const StartRank& start) {
+  require(!living_.contains(start.member.rank), fmt::format("two live as rank {}", start.member.rank));
+  require(start.member.rank.value() < 2 * config_.max_size, fmt::format("rank number {}", start.member.rank));
+  require(start.member.incarnation > last_incarnation_, "an incarnation is never used again");
+  last_incarnation_ = start.member.incarnation;
+  living_[start.member.rank] = start.member;
+}
+
+void Invariants::check(const SendPrepare& prepare) {
+  check_alive(prepare.to, "PREPARE");
+  const EpochPlan& plan = prepare.plan;
+  if (!change_ || change_->plan.epoch != plan.epoch) {
+    require(plan.epoch > last_planned_, "an epoch number is never used twice");
+    require(!active_ || plan.epoch.value() % 2 != active_->epoch.value() % 2, "parity alternates");
+    require(std::is_sorted(plan.members.begin(), plan.members.end()), "members are ascending");
+    require(!change_ || change_->is_cancelled || (active_ && active_->epoch == change_->plan.epoch),
+            "one change at a time");
+    last_planned_ = plan.epoch;
+    change_ = Change{plan, active_, {}};
+  }
+  require(change_->plan == plan, "all are told the same plan");
+  require(!change_->is_cancelled, "PREPARE comes before the cancellation");
+  require(contains(plan.members, prepare.to) || contains(plan.leavers, prepare.to),
+          "PREPARE goes to who takes part");
+}
+
+void Invariants::check(const SendCancelPrepare& cancel) {
+  check_alive(cancel.to, "CANCEL");
+  require(change_ && change_->plan.epoch == cancel.epoch, "what is cancelled was planned");
+  if (!change_) return;
+  require(!change_->is_committed, "COMMIT is the point of no return");
+  change_->is_cancelled = true;
+}
+
+void Invariants::check(const SendCommit& commit) {
+  check_alive(commit.to, "COMMIT");
+  require(active_ && change_ && commit.from == active_->epoch && commit.to_epoch == change_->plan.epoch,
+          "COMMIT leads from the epoch in force to the planned one");
+  if (!active_ || !change_) return;
+  require(is_active(commit.to), "COMMIT goes to members of the epoch in force");
+  require(!change_->is_broken && !change_->is_cancelled, "a broken change is not committed");
+  require(have_entered(active_->members, active_->epoch),
+          "COMMIT before all members flipped into the epoch in force");
+  require(drain_ != Drain::kPending, "COMMIT before the leavers are drained");
+  require(change_->plan.leavers.empty() || drain_ == Drain::kDone, "COMMIT without a drain");
+  for (const auto* members : {&active_->members, &change_->plan.members}) {
+    for (const Member& member : *members) {
+      require(change_->prepared.contains(member), fmt::format("COMMIT before {} is prepared", text(member)));
+      require(lives(member), fmt::format("COMMIT with {} dead", text(member)));
+    }
+  }
+  change_->is_committed = true;
+}
+
+void Invariants::check(const SendEnter& enter) {
+  check_alive(enter.to, "ENTER");
+  require(change_ && enter.epoch == change_->plan.epoch && contains(change_->plan.members, enter.to),
+          "ENTER goes to a member of the planned epoch");
+  require(!active_ || !entered_[enter.epoch].empty(), "ENTER before anybody flipped");
+}
+
+void Invariants::check(const SendForget& forget) {
+  check_alive(forget.to, "FORGET");
+  check_nobody_can_address(forget.whom);
+}
+
+void Invariants::check(const SendRelease& release) {
+  check_alive(release.to, "RELEASE");
+  check_nobody_can_address(release.to);
+  told_to_end_.insert(release.to);
+}
+
+void Invariants::check_nobody_can_address(const Member& leaver) {
+  require(!is_active(leaver), fmt::format("{} is let go while it is a member", text(leaver)));
+  require(change_ && active_ && change_->before && active_->epoch == change_->plan.epoch,
+          "a leaver is let go after its change is in force");
+  if (!change_ || !change_->before) return;
+  require(have_entered(change_->before->members, change_->plan.epoch) &&
+              have_entered(change_->plan.members, change_->plan.epoch),
+          fmt::format("{} is let go before all have flipped", text(leaver)));
+}
+
+void Invariants::check(const KillRank& kill) {
+  check_alive(kill.member, "a kill");
+  require(!is_active(kill.member), fmt::format("{} is killed while it is a member", text(kill.member)));
+  const bool takes_part = change_ && !change_->is_cancelled && contains(change_->plan.members, kill.member);
+  require(!takes_part || !change_->is_committed, "a joiner is killed after COMMIT");
+  told_to_end_.insert(kill.member);
+}
+
+void Invariants::check(const BeginDrain& drain) {
+  require(drain_ == Drain::kNone, "one drain at a time");
+  require(!drain.leavers.empty() && !drain.stayers.empty(),
+          "a drain has leavers, and ranks for their requests");
+  drain_ = Drain::kPending;
+}
+
+void Invariants::check(const CancelDrain&) {
+  require(drain_ != Drain::kNone, "a drain is cancelled that never began");
+  require(change_ && !change_->is_committed, "a drain is cancelled after COMMIT");
+  drain_ = Drain::kNone;
+}
+
+void Invariants::check(const EpochActive& active) {
+  const EpochPlan& plan = active.plan;
+  require(change_ && change_->plan == plan, "what is published was planned");
+  require(!active_ || plan.epoch > active_->epoch, "epochs ascend");
+  require(!active_ || (change_ && change_->is_committed && !entered_[plan.epoch].empty()),
+          "an epoch is published after COMMIT and a first flip");
+  require(!first_uncovered(plan.placement, plan.members, {config_.n_moe_layers, config_.n_experts}),
+          fmt::format("epoch {} covers every expert", plan.epoch));
   for (const Member& member : plan.members) {
-    ranks.push_back(member.rank);
-    check(!released_or_killed_.contains(member), fmt::format("epoch {} has rank {}, which is gone", plan.epoch, member.rank));
+    require(lives(member), fmt::format("{} of epoch {} is dead", text(member), plan.epoch));
+    require(!told_to_end_.contains(member), fmt::format("{} was told to end, and is a member", text(member)));
+    require(change_ && change_->prepared.contains(member), fmt::format("{} is not prepared", text(member)));
   }
-  check(!ranks.empty() && std::is_sorted(ranks.begin(), ranks.end()) && std::adjacent_find(ranks.begin(), ranks.end()) == ranks.end(),
-        "members are not ascending and unique");
-  check(plan.placement.layers.size() == config_.n_moe_layers, "a placement lacks layers");
-  const auto uncovered = first_uncovered(plan.placement, ranks, config_.n_experts);
-  check(!uncovered, fmt::format("epoch {} does not cover every expert", plan.epoch));
+  active_ = plan;
+  drain_ = Drain::kNone;
+  std::erase_if(entered_, [&](const auto& entry) { return entry.first < plan.epoch; });
 }
 
-void Invariants::check_action(const Action& action) {
-  if (const auto* start = std::get_if<StartRank>(&action)) {
-    check(incarnations_.insert(start->member.incarnation).second, "an incarnation was used twice");
-    for (const Member& member : living_) check(member.rank != start->member.rank, "a rank number is taken twice");
-    check(start->member.rank.value() < 2 * config_.max_size, "a rank number is too high");
-    living_.insert(start->member);
-  } else if (const auto* prepare = std::get_if<SendPrepare>(&action)) {
-    check(living_.contains(prepare->to), "PREPARE to a rank that is gone");
-    check_plan(prepare->plan);
-    prepare_sent_[prepare->plan.epoch].insert(prepare->to);
-  } else if (const auto* commit = std::get_if<SendCommit>(&action)) {
-    const EpochPlan& plan = plans_.at(commit->to_epoch);
-    check(!cancelled_.contains(commit->to_epoch), "COMMIT of a cancelled epoch");
-    check(active_ && commit->from == active_->epoch, "COMMIT from an epoch that is not in force");
-    check(prepared_[plan.epoch] == prepare_sent_[plan.epoch], "COMMIT before every member was prepared");
-    check(drain_ != Drain::kMoving, "COMMIT while requests are on leavers");
-    for (const Member& member : members_of(active_)) {
-      check(living_.contains(member) && flipped_[active_->epoch].contains(member),
-            fmt::format("COMMIT before rank {} had entered epoch {}", member.rank, active_->epoch));
-    }
-    commit_sent_[commit->to_epoch].insert(commit->to);
-  } else if (const auto* cancel = std::get_if<SendCancelPrepare>(&action)) {
-    check(commit_sent_[cancel->epoch].empty(), "an epoch was cancelled after its COMMIT");
-    cancelled_.insert(cancel->epoch);
-  } else if (const auto* active = std::get_if<EpochActive>(&action)) {
-    previous_ = std::exchange(active_, active->plan);
-    check(!previous_ || commit_sent_[active->plan.epoch] == members_of(previous_), "active without COMMIT to every member");
-  } else if (const auto* drain = std::get_if<BeginDrain>(&action)) {
-    check(!drain->stayers.empty(), "everybody leaves");
-    drain_ = Drain::kMoving;
-  } else if (std::holds_alternative<CancelDrain>(action)) {
-    drain_ = Drain::kNone;
-  } else if (const auto* release = std::get_if<SendRelease>(&action)) {
-    check(!members_of(active_).contains(release->to), "a member of the epoch in force was released");
-    for (const Member& member : members_of(previous_)) {
-      check(flipped_[active_->epoch].contains(member), fmt::format("released before rank {} had flipped", member.rank));
-    }
-    released_or_killed_.insert(release->to);
-    drain_ = Drain::kNone;
-  } else if (const auto* kill = std::get_if<KillRank>(&action)) {
-    check(!members_of(active_).contains(kill->member), "a member of the epoch in force was killed");
-    released_or_killed_.insert(kill->member);
-  }
+void Invariants::check(const OperationEnded& ended) {
+  const Operation& operation = ended.operation;
+  require(unfinished_.erase(operation.id) == 1, "an operation ends once");
+  require(is_final(operation.phase), "an ended operation is final");
+  require((operation.phase == Phase::kDone) == !operation.error.has_value(),
+          "an error text where and only where it failed");
+  ended_.push_back(operation);
+  if (ended_.size() > kRecordsCompared) ended_.pop_front();
+  if (!active_) return;
+  if (operation.phase == Phase::kDone)
+    require(active_->members.size() == operation.to_size, "the size asked for");
+  if (operation.phase == Phase::kRolledBack)
+    require(active_->members.size() == operation.from_size, "the size before");
 }
+
+void Invariants::check(const BootstrapFailed&) { is_lost_ = true; }
+void Invariants::check(const GroupLost&) { is_lost_ = true; }
+
+// ---- What it shows.
 
 void Invariants::check_operations(const Coordinator& coordinator) {
-  for (const auto& [id, record] : ended_) {
-    const Operation* now = coordinator.find_operation(id);
-    check(now != nullptr && same_record(*now, record), fmt::format("the record of operation {} changed after its end", id));
+  require(unfinished_.size() <= 1, "at most one operation");
+  const Operation* running = coordinator.running_operation();
+  require((running != nullptr) == !unfinished_.empty(), "the running operation is shown while it runs");
+  for (const Operation& record : ended_) {
+    const Operation* now = coordinator.find_operation(record.id);
+    require(now == nullptr || *now == record,
+            fmt::format("the record of {} changed after its end", record.id));
   }
-  for (const RankView& view : coordinator.ranks()) {
-    check(living_.contains(view.member), fmt::format("rank {} is listed after it was reaped", view.member.rank));
+  if (running != nullptr || is_lost_ || !active_) return;
+  for (const auto& [rank, member] : living_) require(is_active(member), text(member) + " is left over");
+}
+
+void Invariants::check_views(const Coordinator& coordinator) {
+  const EpochPlan* shown = coordinator.active_epoch();
+  require((shown != nullptr) == active_.has_value() && (shown == nullptr || *shown == *active_),
+          "the epoch shown is the one published");
+  require(coordinator.ready() == (active_.has_value() && !is_lost_), "ready while an epoch is active");
+  std::size_t n = 0;
+  for (const RankView& rank : coordinator.ranks()) {
+    ++n;
+    require(lives(rank.member), text(rank.member) + " is listed and does not live");
+    if (rank.state == RankState::kActive)
+      require(is_active(rank.member), text(rank.member) + " is no member");
   }
-  check(coordinator.ranks().size() == living_.size(), "a living rank is not listed");
+  require(n == living_.size(), "a rank is listed until it is reaped");
+}
+
+void Invariants::at_rest(const Coordinator& coordinator) {
+  if (is_lost_) return;
+  require(active_.has_value(), "bootstrap ends");
+  require(coordinator.running_operation() == nullptr,
+          "an operation ends; it waits for " + coordinator.waits_for());
+  if (!active_) return;
+  require(have_entered(active_->members, active_->epoch), "all members enter the epoch in force");
+  for (const RankView& rank : coordinator.ranks()) {
+    require(rank.state == RankState::kActive,
+            fmt::format("{} is {} at rest", text(rank.member), name_of(rank.state)));
+  }
+}
+
+bool Invariants::lives(const Member& member) const {
+  const auto found = living_.find(member.rank);
+  return found != living_.end() && found->second == member;
+}
+
+bool Invariants::is_active(const Member& member) const {
+  return active_ && contains(active_->members, member);
+}
+
+bool Invariants::have_entered(const std::vector<Member>& members, Epoch epoch) const {
+  const auto entered = entered_.find(epoch);
+  return entered != entered_.end() && std::all_of(members.begin(), members.end(), [&](const Member& member) {
+           return entered->second.contains(member);
+         });
 }
 
 }  // namespace concertina::cluster

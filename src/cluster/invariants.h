@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -7,35 +8,84 @@
 #include <vector>
 
 #include "cluster/coordinator.h"
+#include "cluster/placement.h"
 
 namespace concertina::cluster {
 
-// Watches a coordinator from outside, event by event, and says what rule it broke. For tests and simulators.
+// Watches a coordinator from outside, event by event, and says which rule of docs/epoch_protocol.md it broke.
+// Keeps its own view of ranks, epochs and operations, made from events and actions alone: it shares no state
+// with what it checks. For tests and simulations; call it right after each call of the coordinator. Safety:
+// the after_ functions; progress: at_rest(), once nothing is withheld any more.
 class Invariants {
  public:
   explicit Invariants(const CoordinatorConfig& config) : config_(config) {}
 
-  void on_event(const Event& event);                                  // before it is handled
-  void on_actions(const Coordinator& coordinator, const Actions& actions);  // after
-  const std::vector<std::string>& violations() const { return violations_; }
+  void after_bootstrap(const Actions& actions, const Coordinator& coordinator);
+  void after_request(const ScaleRequested& request, const Result<Coordinator::ScaleReply>& reply,
+                     const Coordinator& coordinator);
+  void after_event(const Event& event, const Actions& actions, const Coordinator& coordinator);
+  void at_rest(const Coordinator& coordinator);
+
+  const std::vector<std::string>& violations() const {
+    return violations_;
+  }  // in order; empty: all rules hold
 
  private:
-  void check(bool holds, std::string what);
-  void check_action(const Action& action);
-  void check_plan(const EpochPlan& plan);
+  enum class Drain : std::uint8_t { kNone, kPending, kDone };
+  struct Change {  // from its first SendPrepare until its successor's
+    EpochPlan plan;
+    std::optional<EpochPlan> before;
+    std::set<Member> prepared;
+    bool is_broken = false;  // a member of it ended or could not prepare
+    bool is_cancelled = false;
+    bool is_committed = false;
+  };
+
+  void require(bool holds, const std::string& rule);
+
+  void see(const Event& event);
+  void see_exit(const Member& member);
+  bool is_stale(const Event& event) const;
+
+  void check(const Actions& actions);
+  void check(const StartRank& start);
+  void check(const SendPrepare& prepare);
+  void check(const SendCancelPrepare& cancel);
+  void check(const SendCommit& commit);
+  void check(const SendEnter& enter);
+  void check(const SendForget& forget);
+  void check(const SendRelease& release);
+  void check(const KillRank& kill);
+  void check(const BeginDrain& drain);
+  void check(const CancelDrain& cancel);
+  void check(const EpochActive& active);
+  void check(const OperationEnded& ended);
+  void check(const BootstrapFailed& failed);
+  void check(const GroupLost& lost);
+  void check(const SetTimer&) {}
+  void check_alive(const Member& to, const char* message);
+  void check_nobody_can_address(const Member& leaver);
+
   void check_operations(const Coordinator& coordinator);
+  void check_views(const Coordinator& coordinator);
+
+  bool lives(const Member& member) const;
+  bool is_active(const Member& member) const;
+  bool have_entered(const std::vector<Member>& members, Epoch epoch) const;
 
   const CoordinatorConfig config_;
   std::vector<std::string> violations_;
-  std::set<Member> living_, released_or_killed_, drained_from_;
-  std::set<Incarnation> incarnations_;
-  std::map<Epoch, EpochPlan> plans_;
-  std::map<Epoch, std::set<Member>> prepare_sent_, prepared_, flipped_, commit_sent_;
-  std::set<Epoch> cancelled_;
-  std::optional<EpochPlan> active_, previous_;
-  std::set<RankId> draining_;
-  enum class Drain : std::uint8_t { kNone, kMoving, kDone } drain_ = Drain::kNone;
-  std::map<std::string, Operation> ended_;
+  std::map<RankId, Member> living_;  // started and not reaped
+  std::set<Member> told_to_end_;     // released or killed
+  Incarnation last_incarnation_;
+  Epoch last_planned_;
+  std::optional<EpochPlan> active_;
+  std::optional<Change> change_;
+  std::map<Epoch, std::set<Member>> entered_;  // who reported to be in it
+  Drain drain_ = Drain::kNone;
+  bool is_lost_ = false;
+  std::set<std::string> unfinished_;
+  std::deque<Operation> ended_;  // the records as they were when they ended; the latest ones
 };
 
 }  // namespace concertina::cluster

@@ -7,26 +7,38 @@
 
 namespace concertina::cluster {
 
-// The next placement: every replica on a rank that stays is kept as far as its share allows; experts without a replica,
-// and those above a share, go where there is room. Shares are even: n_experts / n_ranks, rounded down or up, and which
-// ranks hold one more is spread over the layers. No other placement with these shares moves fewer experts. One replica
-// an expert.
-Placement plan_placement(const Placement& current,         // may be empty: nothing is loaded yet
-                         std::span<const RankId> ranks,    // ascending, 1 or more
-                         std::size_t n_layers, std::size_t n_experts);
+struct PlacementShape {
+  std::size_t n_moe_layers = 0;  // 0: a dense model
+  std::size_t n_experts = 0;     // of each MoE layer
+};
 
-// An expert of some layer without a replica on `ranks`; none if all are covered.
+// The placement of an epoch that follows another: keep, even out, fill.
+//
+// In every layer each expert gets one replica, and each of `next_members` (1 or more) gets floor or ceil of
+// n_experts / n_members slots; there may be more ranks than experts. Among all such placements this one has
+// the fewest moved slots: experts stay on members that stay (same rank and incarnation), and where a layer's
+// remainder must go is decided for ranks that hold more already, then for ranks with fewer slots in the
+// layers before, so that it rotates. Deterministic. Knows nothing of load: counts only. Ranks without an
+// expert in a layer have no entry there.
+Placement plan_placement(const Placement& current, std::span<const Member> current_members,
+                         std::span<const Member> next_members, PlacementShape shape);
+
 struct UncoveredExpert {
-  LayerId layer;
+  std::size_t moe_layer = 0;
   ExpertId expert;
 };
-std::optional<UncoveredExpert> first_uncovered(const Placement& placement, std::span<const RankId> ranks,
-                                               std::size_t n_experts);
+// The first expert, by layer and number, of which no member holds a replica.
+std::optional<UncoveredExpert> first_uncovered(const Placement& placement, std::span<const Member> members,
+                                               PlacementShape shape);
 
-// Replicas of `to` that are not where `from` had them: what has to be loaded.
-std::size_t count_moved(const Placement& from, const Placement& to);
+// The rank that `asking` sends its rows for an expert to: itself if it has a replica, else the replicas are
+// spread over the askers by number. The expert must be placed. For plans and tests; ranks build a table from
+// it once an epoch.
+RankId owner(const Placement& placement, std::size_t moe_layer, ExpertId expert, RankId asking);
 
-// Slots that `rank` uses over all layers.
-std::size_t count_slots(const Placement& placement, RankId rank);
+std::size_t n_slots(const Placement& placement, RankId rank);
+
+// Slots of `next` whose expert was not on that rank in `current`: what has to be loaded or copied.
+std::size_t n_moved_slots(const Placement& current, const Placement& next);
 
 }  // namespace concertina::cluster

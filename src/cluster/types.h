@@ -31,6 +31,7 @@ struct EpochPlan {
   Epoch epoch;
   std::vector<Member> members;  // ascending by rank
   Placement placement;
+  std::vector<Member> leavers;  // members of the epoch before that this one lacks; they host nothing in it. Ascending
   bool operator==(const EpochPlan&) const = default;
 };
 
@@ -55,6 +56,7 @@ struct Operation {
   double max_pause_ms = 0;
   std::optional<std::string> error;
   enum class Failure : std::uint8_t { kNone, kTimeout, kRankFailed } failure = Failure::kNone;
+  bool operator==(const Operation&) const = default;
 };
 
 enum class RankState : std::uint8_t { kJoining, kActive, kLeaving, kStandby, kFailed };

@@ -61,7 +61,7 @@ Front::~Front() = default;
 void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
   on_ready_ = std::move(on_ready);
   on_fatal_ = std::move(on_fatal);
-  execute(coordinator_.bootstrap(loop_.now()));
+  carry_out(coordinator_.bootstrap(loop_.now()));
 }
 
 Status Front::admits() const {
@@ -125,7 +125,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
     spdlog::info("operation {}: {} from {} to {} ranks", event.id, name_of(reply->operation.kind),
                  reply->operation.from_size, reply->operation.to_size);
   }
-  execute(reply->actions);
+  carry_out(reply->actions);
   return reply->operation;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -67,7 +68,7 @@ class Front : public Service {
 
   // front_ranks.cc: what ranks say and what the coordinator decides
   void handle(const cluster::Event& event);
-  void execute(const cluster::Actions& actions);
+  void carry_out(const cluster::Actions& actions);
   void execute_one(const cluster::Action& action);
   void start_rank(const cluster::Member& member);
   void on_frame(const cluster::Member& from, const transport::Frame& frame);
@@ -94,6 +95,8 @@ class Front : public Service {
   const ModelInfo model_;
   cluster::Coordinator coordinator_;
   Journal journal_;
+  std::deque<cluster::Event> events_;  // what happened while actions were carried out: handled after them
+  enum class Carrying : std::uint8_t { kNothing, kActions } carrying_ = Carrying::kNothing;
   std::map<RankId, Rank> ranks_;
   std::vector<std::unique_ptr<LocalProcess>> ended_;  // reaped; destroyed outside their own callbacks
   std::unordered_map<RequestId, GenerationListener*> listeners_;

@@ -10,11 +10,20 @@ using cluster::Member;
 
 void Front::handle(const cluster::Event& event) {
   if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
-  execute(coordinator_.handle(event, loop_.now()));
+  events_.push_back(event);
+  if (carrying_ == Carrying::kNothing) carry_out({});
 }
 
-void Front::execute(const cluster::Actions& actions) {
+// Actions, and then whatever they made happen: the coordinator is never called from within its own actions.
+void Front::carry_out(const cluster::Actions& actions) {
+  carrying_ = Carrying::kActions;
   for (const cluster::Action& action : actions) execute_one(action);
+  while (!events_.empty()) {
+    const cluster::Event event = std::move(events_.front());
+    events_.pop_front();
+    for (const cluster::Action& action : coordinator_.handle(event, loop_.now())) execute_one(action);
+  }
+  carrying_ = Carrying::kNothing;
 }
 
 void Front::execute_one(const cluster::Action& action) {
@@ -61,10 +70,7 @@ void Front::execute_one(const cluster::Action& action) {
     void operator()(const cluster::BeginDrain& drain) {
       JournalActions actions;
       front.journal_.begin_drain(drain.leavers, actions);
-      // The coordinator is in the middle of its actions: what the drain leads to comes after them.
-      front.loop_.post([&front = front, actions, alive = std::weak_ptr(front.alive_)] {
-        if (!alive.expired()) front.execute(actions);
-      });
+      front.execute(actions);
     }
     void operator()(const cluster::CancelDrain&) {
       JournalActions actions;
@@ -113,12 +119,7 @@ void Front::send(RankId to, const transport::Frame& frame) {
 void Front::start_rank(const Member& member) {
   auto process = LocalProcess::start(loop_, options_.binary,
                                      [this, member](const std::string& how) { on_rank_exit(member, how); });
-  if (!process) {  // as if it had exited at once, but not from within the coordinator's own actions
-    loop_.post([this, member, error = process.error().message(), alive = std::weak_ptr(alive_)] {
-      if (!alive.expired()) handle(cluster::RankExited{member, error});
-    });
-    return;
-  }
+  if (!process) return handle(cluster::RankExited{member, process.error().message()});  // as if it had ended at once
   Rank& rank = ranks_[member.rank];
   rank = Rank{};
   rank.member = member;

@@ -1,0 +1,50 @@
+// The point of no return and the flip.
+#include "base/check.h"
+#include "cluster/coordinator_state.h"
+
+namespace concertina::cluster {
+
+using Stage = EpochChange::Stage;
+
+void Coordinator::State::commit(Turn& turn) {
+  change->stage = Stage::kCommitting;
+  change->awaited.insert(change->everyone.begin(), change->everyone.end());
+  operations.set_phase(Phase::kCommitting, turn.now);
+  for (const Member& member : active->members) {
+    turn.actions.push_back(SendCommit{member, active->epoch, change->plan.epoch});
+  }
+}
+
+void Coordinator::State::on(const RankFlipped& event, Turn& turn) {
+  if (active && event.epoch == active->epoch && entering.erase(event.member) != 0)
+    return commit_when_ready(turn);
+  if (!is_in(Stage::kCommitting) || event.epoch != change->plan.epoch) return ignore();
+  if (change->awaited.erase(event.member) == 0) return ignore();
+  Operation& operation = *operations.running();
+  operation.max_pause_ms = std::max(operation.max_pause_ms, event.pause_ms);
+  if (active->epoch != change->plan.epoch) publish(turn);
+  if (!change->awaited.empty()) return;
+  change->plan.leavers.empty() ? complete_change(turn) : release_leavers(turn);
+}
+
+// At the first flip reported: all members of the epoch before flip after the same step, so the new one is in
+// force.
+void Coordinator::State::publish(Turn& turn) {
+  active = change->plan;
+  for (const Member& joiner : change->joiners) {
+    ranks.at(joiner.rank).state = RankState::kActive;
+    if (change->awaited.contains(joiner)) turn.actions.push_back(SendEnter{joiner, active->epoch});
+  }
+  turn.actions.push_back(EpochActive{*active});
+}
+
+void Coordinator::State::complete_change(Turn& turn) {
+  const std::vector<Member> joiners = change->joiners;
+  change.reset();
+  if (cancelled) return finish_cancelled(turn);
+  if (still_to_retire.empty()) return end_operation(turn, Phase::kDone);
+  to_take_back = joiners;
+  begin_change(turn, 0, std::exchange(still_to_retire, {}));
+}
+
+}  // namespace concertina::cluster

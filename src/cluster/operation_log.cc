@@ -1,0 +1,54 @@
+#include "cluster/operation_log.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace concertina::cluster {
+
+Operation& OperationLog::start(Operation operation) {
+  CHECK(running_ == nullptr, "operation {} is running", running_->id);
+  const auto [record, is_new] = records_.emplace(operation.id, std::move(operation));
+  CHECK(is_new, "operation {} is known already", record->first);
+  running_ = &record->second;
+  running_->phase = Phase::kPlanning;
+  phase_began_ = running_->started;
+  return *running_;
+}
+
+void OperationLog::set_phase(Phase phase, Time now) {
+  CHECK(running_ != nullptr, "no operation is running");
+  if (running_->phase == phase) return;
+  auto& times = running_->phase_times;
+  const auto same =
+      std::find_if(times.begin(), times.end(), [&](const auto& t) { return t.first == running_->phase; });
+  if (same != times.end()) {
+    same->second += now - phase_began_;
+  } else {
+    times.emplace_back(running_->phase, now - phase_began_);
+  }
+  running_->phase = phase;
+  phase_began_ = now;
+}
+
+const Operation& OperationLog::end(Phase final_phase, Time now) {
+  CHECK(is_final(final_phase), "{} is not the end of an operation", name_of(final_phase));
+  set_phase(final_phase, now);
+  const Operation& record = *running_;
+  running_ = nullptr;
+  ++n_ended_[static_cast<std::size_t>(final_phase)];
+  ended_.push_back(record.id);
+  // The one that just ended stays, whatever n_kept is: it is about to be answered.
+  while (ended_.size() > std::max<std::size_t>(n_kept_, 1)) {
+    records_.erase(ended_.front());
+    ended_.pop_front();
+  }
+  return record;
+}
+
+const Operation* OperationLog::find(const std::string& id) const {
+  const auto record = records_.find(id);
+  return record == records_.end() ? nullptr : &record->second;
+}
+
+}  // namespace concertina::cluster

@@ -1,0 +1,334 @@
+// Changes that end before their COMMIT, ranks that fail, and messages that come late.
+#include "cluster/story.h"
+
+namespace concertina::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// ---- drain_timeout.
+
+void expect_rolled_back(Story& story, const std::string& waited_for,
+                        std::initializer_list<std::uint32_t> members) {
+  const Operation operation = story.operation("op-1");
+  EXPECT_EQ(operation.phase, Phase::kRolledBack);
+  EXPECT_EQ(operation.failure, Operation::Failure::kTimeout);
+  EXPECT_THAT(operation.error.value_or(""),
+              HasSubstr("drain_timeout of 2 s passed while waiting for " + waited_for));
+  EXPECT_EQ(story.members(), ranks(members));
+  EXPECT_EQ(story.states().size(), members.size());
+  story.expect_rest();
+  EXPECT_EQ(story.scale(members.size() == 2 ? 3 : 2).phase, Phase::kDone)
+      << "the next one finds nothing left over";
+  EXPECT_GT(story.epoch(), Epoch(2)) << "the number of the epoch that was never entered is not used again";
+  story.expect_rest();
+}
+
+TEST(Timeout, WhileJoinersStart) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>(RankId(2));
+  story.scale(3, {}, seconds(2));
+  story.pass(milliseconds(1999));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing);
+  story.tell(TimePassed{});
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing) << "a timer that comes early";
+  story.hold<RankExited>(RankId(1));
+  story.pass(milliseconds(1));
+  EXPECT_EQ(story.all<KillRank>().size(), 2u);
+  EXPECT_THAT(story.all<SendCancelPrepare>(), IsEmpty()) << "nobody was told to prepare";
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing) << "rank 1 is not reaped";
+  EXPECT_EQ(story.states().at(RankId(1)), RankState::kLeaving);
+  EXPECT_EQ(story.coordinator().target_size(), 1u);
+  story.let_go();
+  expect_rolled_back(story, "rank 2 to start; rolled back", {0});
+}
+
+TEST(Timeout, WhileRanksPrepareAJoin) {
+  Story story(1);
+  story.begin();
+  story.hold<RankPrepared>();
+  story.scale(2, {}, seconds(2));
+  story.pass(seconds(2));
+  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 1u) << "the joiner is killed instead";
+  EXPECT_EQ(story.all<KillRank>().size(), 1u);
+  story.let_go();
+  expect_rolled_back(story, "ranks 0, 1 to prepare epoch 2; rolled back", {0});
+}
+
+TEST(Timeout, WhileLeaversDrain) {
+  Story story(3);
+  story.begin();
+  story.hold<LeaversDrained>();
+  story.scale(2, {}, seconds(2));
+  story.pass(seconds(2));
+  EXPECT_EQ(story.all<CancelDrain>().size(), 1u);
+  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 3u);
+  EXPECT_EQ(story.states().at(RankId(2)), RankState::kActive) << "it stays after all";
+  story.let_go();
+  expect_rolled_back(story, "the requests of rank 2 to move; rolled back", {0, 1, 2});
+}
+
+TEST(Timeout, NamesEverythingItWaitedFor) {
+  Story story(3);
+  story.begin();
+  story.hold<LeaversDrained>();
+  story.hold<RankPrepared>(RankId(1));
+  story.scale(2, {}, seconds(2));
+  story.pass(seconds(2));
+  story.let_go();
+  expect_rolled_back(story, "rank 1 to prepare epoch 2, and for the requests of rank 2 to move", {0, 1, 2});
+}
+
+TEST(Timeout, CommitWaitsUntilAllAreInTheEpochInForce) {
+  Story story(2);
+  story.hold<RankFlipped>(RankId(1));
+  story.begin();
+  EXPECT_TRUE(story.coordinator().ready());
+  EXPECT_EQ(story.scale(1, {}, seconds(2)).phase, Phase::kReady);
+  EXPECT_THAT(story.all<SendCommit>(), IsEmpty());
+  story.pass(seconds(2));
+  story.let_go();
+  expect_rolled_back(story, "rank 1 to enter epoch 1; rolled back", {0, 1});
+
+  Story in_time(2);
+  in_time.hold<RankFlipped>(RankId(1));
+  in_time.begin();
+  EXPECT_EQ(in_time.scale(1).phase, Phase::kReady);
+  in_time.let_go();
+  EXPECT_EQ(in_time.operation("op-1").phase, Phase::kDone);
+}
+
+TEST(Timeout, AfterCommitItGoesForward) {
+  Story story(2);
+  story.begin();
+  story.hold<RankFlipped>();
+  EXPECT_EQ(story.scale(1, {}, seconds(2)).phase, Phase::kCommitting);
+  story.pass(seconds(50));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kCommitting);
+  EXPECT_THAT(story.all<SendCancelPrepare>(), IsEmpty());
+  story.let_go();
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0}));
+}
+
+TEST(Timeout, AReleasedRankThatDoesNotEndIsKilled) {
+  Story story(2);
+  story.begin();
+  story.hold<RankExited>();
+  EXPECT_EQ(story.scale(1, {}, seconds(2)).phase, Phase::kReleasing);
+  story.pass(seconds(9));
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty()) << "drain_timeout is not for this";
+  story.pass(seconds(1));
+  ASSERT_EQ(story.all<KillRank>().size(), 1u);
+  EXPECT_EQ(story.all<KillRank>()[0].member, story.member(1));
+  story.let_go();
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
+}
+
+TEST(Timeout, AReplaceInItsSecondHalfTakesItsNewRanksBack) {
+  Story story(2);
+  story.begin();
+  story.hold<LeaversDrained>();
+  EXPECT_EQ(story.scale(2, ranks({0}), seconds(2)).phase, Phase::kPreparing);
+  EXPECT_EQ(story.members(), ranks({0, 1, 2})) << "grown already";
+  story.pass(seconds(2));
+  EXPECT_EQ(story.all<BeginDrain>().back().leavers, ranks({2})) << "now the new one leaves";
+  EXPECT_FALSE(is_final(story.operation("op-1").phase));
+  story.pass(seconds(500));
+  EXPECT_FALSE(is_final(story.operation("op-1").phase)) << "going back has no deadline";
+  story.let_go();
+  expect_rolled_back(story, "the requests of rank 0 to move; rolled back", {0, 1});
+}
+
+TEST(Timeout, AReplaceThatCannotGoBackSaysSoAndCanBeShrunk) {
+  Story story(2, 2);
+  story.begin();
+  story.hold<LeaversDrained>();
+  story.scale(2, ranks({0}), seconds(2));
+  story.hold<RankPrepared>();
+  story.pass(seconds(2));
+  story.tell(RankPrepareFailed{story.member(1), story.all<SendPrepare>().back().plan.epoch, "out of memory"});
+  const Operation operation = story.operation("op-1");
+  EXPECT_EQ(operation.phase, Phase::kFailed) << "what is not rolled back does not say so";
+  EXPECT_THAT(operation.error.value_or(""),
+              HasSubstr("going back failed, and the size stays 3: rank 1 could not"));
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.let_go();
+  EXPECT_EQ(story.scale(2).phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0, 1}));
+  story.expect_rest();
+}
+
+// ---- Ranks that fail.
+
+void expect_failed(Story& story, const std::string& error, std::initializer_list<std::uint32_t> members) {
+  const Operation operation = story.operation("op-1");
+  EXPECT_EQ(operation.phase, Phase::kFailed);
+  EXPECT_EQ(operation.failure, Operation::Failure::kRankFailed);
+  EXPECT_THAT(operation.error.value_or(""), HasSubstr(error));
+  EXPECT_EQ(story.members(), ranks(members));
+  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
+  EXPECT_TRUE(story.coordinator().ready());
+  story.expect_rest();
+  EXPECT_EQ(story.scale(3).phase, Phase::kDone);
+  story.expect_rest();
+}
+
+TEST(JoinerDies, BeforeItsHello) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>(RankId(1));
+  story.scale(3);
+  story.hold<RankHello>();
+  story.tell(RankExited{story.member(1), "exit code 1: cannot open the model"});
+  story.let_go();
+  EXPECT_EQ(story.all<KillRank>().size(), 1u) << "the other joiner";
+  expect_failed(story, "rank 1 ended while it was joining: exit code 1: cannot open the model", {0});
+}
+
+TEST(JoinerDies, WhilePreparing) {
+  Story story(1);
+  story.begin();
+  story.hold<RankPrepared>(RankId(1));
+  story.scale(2);
+  story.tell(RankExited{story.member(1), "signal 11"});
+  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 1u);
+  story.let_go();
+  expect_failed(story, "rank 1 ended while it was joining: signal 11", {0});
+}
+
+TEST(JoinerDies, AfterItPreparedButBeforeCommit) {
+  Story story(1);
+  story.begin();
+  story.hold<RankPrepared>(RankId(0));
+  story.scale(2);
+  story.tell(RankExited{story.member(1), "signal 11"});
+  story.let_go();
+  expect_failed(story, "signal 11", {0});
+}
+
+TEST(JoinerDies, AfterCommitTheGroupIsLost) {
+  Story story(1);
+  story.begin();
+  story.hold<RankFlipped>();
+  story.scale(2);
+  story.tell(RankExited{story.member(1), "signal 11"});
+  ASSERT_EQ(story.all<GroupLost>().size(), 1u);
+  EXPECT_EQ(story.all<GroupLost>()[0].member, story.member(1));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kFailed);
+  EXPECT_LT(story.first_index<OperationEnded>(), story.first_index<GroupLost>())
+      << "clients are answered first";
+  EXPECT_FALSE(story.coordinator().ready());
+}
+
+TEST(JoinerDies, AgainWhileTheOperationIsUndone) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>();
+  story.scale(4);
+  story.hold<RankExited>();
+  story.handle(RankExited{story.member(1), "signal 11"});
+  story.handle(RankExited{story.member(2), "signal 6"});
+  story.let_go();
+  expect_failed(story, "rank 1 ended while it was joining: signal 11", {0});
+}
+
+TEST(PrepareFails, OnAJoinerOrAMemberAndTheOperationFailsWithItsWords) {
+  for (const std::uint32_t rank : {0u, 1u}) {
+    Story story(1);
+    story.begin();
+    story.hold<RankPrepared>(RankId(rank));
+    story.scale(2);
+    story.tell(RankPrepareFailed{story.member(rank), Epoch(2), "expert 3 of layer 1: read error"});
+    story.let_go();
+    expect_failed(
+        story, fmt::format("rank {} could not prepare epoch 2: expert 3 of layer 1: read error", rank), {0});
+  }
+}
+
+TEST(MemberDies, TheGroupIsLostWithOrWithoutAnOperation) {
+  Story idle(3);
+  idle.begin();
+  idle.tell(RankExited{idle.member(1), "signal 9"});
+  ASSERT_EQ(idle.all<GroupLost>().size(), 1u);
+  EXPECT_THAT(idle.all<GroupLost>()[0].error, HasSubstr("signal 9"));
+  EXPECT_FALSE(idle.coordinator().ready());
+  const auto refused = idle.request("x", 2);
+  ASSERT_TRUE(refused.error().is(ClusterError::kNotReady));
+  EXPECT_THAT(refused.error().message(), HasSubstr("rank 1 was lost: signal 9"));
+  idle.tell(RankExited{idle.member(2), "signal 9"});
+  EXPECT_EQ(idle.all<GroupLost>().size(), 1u) << "said once";
+
+  Story busy(3);
+  busy.begin();
+  busy.hold<LeaversDrained>();
+  busy.scale(1);
+  busy.tell(RankExited{busy.member(2), "signal 9"});  // a leaver is a member until it is released
+  EXPECT_EQ(busy.operation("op-1").phase, Phase::kFailed);
+  EXPECT_EQ(busy.all<GroupLost>().size(), 1u);
+}
+
+// ---- Messages that come too late, twice or from others.
+
+TEST(StaleEvents, HaveNoEffect) {
+  Story story(2);
+  story.begin();
+  const Member old = story.member(1);
+  story.scale(1);
+  story.scale(2);
+  ASSERT_NE(story.member(1), old);
+  story.hold<RankPrepared>();
+  EXPECT_EQ(story.scale(3).phase, Phase::kPreparing);
+  story.forget_actions();
+  const Epoch target = story.coordinator().active_epoch()->epoch.next();
+  const std::vector<Event> stale = {
+      RankHello{old},
+      RankHello{story.member(2)},  // again
+      RankPrepared{old, target},   // another start of that rank
+      RankPrepared{story.member(1), story.epoch()},
+      RankPrepared{{RankId(7), Incarnation(999)}, target},
+      RankPrepareFailed{old, target, "late"},
+      RankPrepareFailed{story.member(1), Epoch(1), "late"},
+      RankFlipped{story.member(0), target, 0},  // nobody was told to
+      RankFlipped{story.member(0), Epoch(1), 0},
+      RankExited{old, "reaped before"},
+      LeaversDrained{5},
+      TimePassed{},
+  };
+  const std::uint64_t before = story.coordinator().n_ignored_events();
+  for (const Event& event : stale) story.tell(event);
+  EXPECT_EQ(story.coordinator().n_ignored_events(), before + stale.size());
+  EXPECT_THAT(story.all<StartRank>(), IsEmpty());
+  EXPECT_EQ(story.operation("op-3").phase, Phase::kPreparing);
+  EXPECT_EQ(story.operation("op-3").moved_requests, 0u);
+
+  story.tell(RankPrepared{story.member(0), target, 11});
+  story.tell(RankPrepared{story.member(0), target, 11});
+  EXPECT_EQ(story.operation("op-3").moved_bytes, 11u) << "counted once";
+  EXPECT_EQ(story.operation("op-3").phase, Phase::kPreparing) << "twice the same rank is not two ranks";
+  story.let_go();
+  EXPECT_EQ(story.operation("op-3").phase, Phase::kDone);
+}
+
+TEST(StaleEvents, OfACancelledOperationDoNotReachTheNext) {
+  Story story(1);
+  story.begin();
+  story.hold<RankPrepared>();
+  story.scale(2, {}, seconds(2));
+  const Member killed = story.member(1);
+  story.pass(seconds(2));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kRolledBack);
+  EXPECT_EQ(story.scale(2).phase, Phase::kPreparing);
+  story.handle(RankPrepared{story.member(0), Epoch(2), 0});
+  story.handle(RankPrepared{killed, Epoch(2), 0});
+  story.handle(RankPrepared{story.member(1), Epoch(2), 0});
+  EXPECT_EQ(story.operation("op-2").phase, Phase::kPreparing);
+  EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(4)) << "2 was used, 3 has the parity of 1";
+}
+
+}  // namespace
+}  // namespace concertina::cluster

@@ -1,0 +1,185 @@
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+
+#include "cluster/coordinator.h"
+#include "cluster/invariants.h"
+
+// For tests of the coordinator.
+namespace concertina::cluster {
+
+inline std::vector<RankId> ranks(std::initializer_list<std::uint32_t> numbers) {
+  std::vector<RankId> ids;
+  for (const std::uint32_t number : numbers) ids.push_back(RankId(number));
+  return ids;
+}
+
+// A deployment whose ranks answer everything at once, but for the events that a test holds back.
+class Story {
+ public:
+  explicit Story(std::size_t initial_size, std::size_t max_size = 4)
+      : config_{.n_moe_layers = 3, .n_experts = 8, .max_size = max_size, .initial_size = initial_size},
+        coordinator_(config_, Incarnation(50)),
+        invariants_(config_) {}
+
+  Story& begin() {
+    const Actions actions = coordinator_.bootstrap(now_);
+    invariants_.after_bootstrap(actions, coordinator_);
+    take(actions);
+    settle();
+    return *this;
+  }
+
+  // Events of this kind (of this rank) are held back from now on.
+  template <typename E>
+  void hold(std::optional<RankId> rank = std::nullopt) {
+    holds_.push_back([rank](const Event& event) {
+      const E* e = std::get_if<E>(&event);
+      if (e == nullptr) return false;
+      if constexpr (requires { e->member; }) return !rank || e->member.rank == *rank;
+      return true;
+    });
+  }
+  void let_go() {
+    holds_.clear();
+    pending_.insert(pending_.begin(), held_.begin(), held_.end());
+    held_.clear();
+    settle();
+  }
+  std::size_t n_held() const { return held_.size(); }
+
+  Result<Coordinator::ScaleReply> request(const std::string& id, std::size_t size,
+                                          std::vector<RankId> retire = {},
+                                          Duration drain_timeout = std::chrono::seconds(100)) {
+    const ScaleRequested request{id, size, std::move(retire), drain_timeout};
+    auto reply = coordinator_.request_scale(request, now_);
+    invariants_.after_request(request, reply, coordinator_);
+    if (reply) take(reply->actions);
+    return reply;
+  }
+
+  // Asks, and lets everybody answer; the record as it is then.
+  Operation scale(std::size_t size, std::vector<RankId> retire = {},
+                  Duration drain_timeout = std::chrono::seconds(100)) {
+    const std::string id = "op-" + std::to_string(++n_operations_);
+    actions_.clear();
+    auto reply = request(id, size, std::move(retire), drain_timeout);
+    if (!reply) {
+      ADD_FAILURE() << reply.error().message();
+      return {};
+    }
+    settle();
+    return *coordinator_.find_operation(id);
+  }
+
+  void handle(const Event& event) {
+    const Actions actions = coordinator_.handle(event, now_);
+    invariants_.after_event(event, actions, coordinator_);
+    take(actions);
+  }
+  void tell(const Event& event) {
+    handle(event);
+    settle();
+  }
+  void pass(Duration duration) {
+    now_ += duration;
+    if (timer_ && now_ >= *timer_) {
+      timer_.reset();
+      tell(TimePassed{});
+    }
+  }
+  void pass_without_timer(Duration duration) { now_ += duration; }
+
+  Member member(std::uint32_t rank) const { return started_.at(RankId(rank)); }
+  std::vector<RankId> members() const {
+    std::vector<RankId> ids;
+    for (const Member& member : coordinator_.active_epoch()->members) ids.push_back(member.rank);
+    return ids;
+  }
+  Epoch epoch() const { return coordinator_.active_epoch()->epoch; }
+  std::map<RankId, RankState> states() const {
+    std::map<RankId, RankState> states;
+    for (const RankView& rank : coordinator_.ranks()) states[rank.member.rank] = rank.state;
+    return states;
+  }
+
+  template <typename A>
+  std::vector<A> all() const {
+    std::vector<A> found;
+    for (const Action& action : actions_) {
+      if (const A* a = std::get_if<A>(&action)) found.push_back(*a);
+    }
+    return found;
+  }
+  template <typename A>
+  std::size_t first_index() const {
+    const auto is_a = [](const Action& action) { return std::holds_alternative<A>(action); };
+    return static_cast<std::size_t>(std::find_if(actions_.begin(), actions_.end(), is_a) - actions_.begin());
+  }
+  void forget_actions() { actions_.clear(); }
+
+  Coordinator& coordinator() { return coordinator_; }
+  Operation operation(const std::string& id) { return *coordinator_.find_operation(id); }
+  void expect_rest() {
+    invariants_.at_rest(coordinator_);
+    EXPECT_THAT(invariants_.violations(), testing::IsEmpty());
+  }
+  ~Story() { EXPECT_THAT(invariants_.violations(), testing::IsEmpty()); }
+
+ private:
+  void settle() {
+    while (!pending_.empty()) {
+      const Event event = pending_.front();
+      pending_.pop_front();
+      const bool is_held =
+          std::any_of(holds_.begin(), holds_.end(), [&](const auto& hold) { return hold(event); });
+      if (is_held) {
+        held_.push_back(event);
+      } else {
+        handle(event);
+      }
+    }
+  }
+
+  void take(const Actions& actions) {
+    for (const Action& action : actions) {
+      actions_.push_back(action);
+      if (const auto* start = std::get_if<StartRank>(&action)) {
+        started_[start->member.rank] = start->member;
+        pending_.push_back(RankHello{start->member});
+      } else if (const auto* prepare = std::get_if<SendPrepare>(&action)) {
+        pending_.push_back(RankPrepared{prepare->to, prepare->plan.epoch, 1000});
+      } else if (const auto* commit = std::get_if<SendCommit>(&action)) {
+        pending_.push_back(RankFlipped{commit->to, commit->to_epoch, 1.0 + commit->to.rank.value()});
+      } else if (const auto* enter = std::get_if<SendEnter>(&action)) {
+        pending_.push_back(RankFlipped{enter->to, enter->epoch, 0});
+      } else if (const auto* release = std::get_if<SendRelease>(&action)) {
+        pending_.push_back(RankExited{release->to, "exit code 0"});
+      } else if (const auto* kill = std::get_if<KillRank>(&action)) {
+        pending_.push_back(RankExited{kill->member, "signal 9"});
+      } else if (std::holds_alternative<BeginDrain>(action)) {
+        pending_.push_back(LeaversDrained{3});
+      } else if (const auto* timer = std::get_if<SetTimer>(&action)) {
+        timer_ = timer->at;
+      }
+    }
+  }
+
+  CoordinatorConfig config_;
+  Coordinator coordinator_;
+  Invariants invariants_;
+  Time now_{std::chrono::seconds(1000)};
+  std::optional<Time> timer_;
+  std::map<RankId, Member> started_;
+  std::vector<std::function<bool(const Event&)>> holds_;
+  std::deque<Event> pending_, held_;
+  Actions actions_;
+  int n_operations_ = 0;
+};
+
+}  // namespace concertina::cluster
