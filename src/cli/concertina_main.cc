@@ -1,4 +1,5 @@
 #include <csignal>
+#include <cstdio>
 #include <functional>
 
 #include <CLI/CLI.hpp>
@@ -19,7 +20,11 @@ int main(int argc, char** argv) {
   concertina::cli::add_chat_command(app, run);
   concertina::cli::add_worker_command(app, run);
   try {
+    if (argc > 1 && argv[1][0] != '-') app.get_subcommand(argv[1]);  // throws for a command that does not exist
     app.parse(argc, argv);
+  } catch (const CLI::OptionNotFound&) {
+    std::fprintf(stderr, "there is no command \"%s\"; see concertina --help\n", argv[1]);
+    return 1;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }

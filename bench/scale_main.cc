@@ -1,0 +1,217 @@
+// How long a change of size takes, and what streams notice of it. `./dev bench scale`.
+#include <dirent.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "client/admin.h"
+#include "tests/harness/load.h"
+#include "tests/harness/server_process.h"
+
+namespace concertina {
+namespace {
+
+using harness::Load;
+using std::chrono::steady_clock;
+
+struct Options {
+  std::string binary, model;
+  std::string json_path = "build/bench_scale.json";
+  std::size_t n_runs = 7, n_streams = 12, n_tokens = 700;
+  std::size_t small = 2;
+};
+
+struct Summary {
+  std::vector<double> values;
+  double median() const {
+    std::vector<double> sorted = values;
+    std::sort(sorted.begin(), sorted.end());
+    const std::size_t n = sorted.size();
+    return n == 0 ? NAN : (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+  }
+  double lowest() const { return *std::min_element(values.begin(), values.end()); }
+  double highest() const { return *std::max_element(values.begin(), values.end()); }
+};
+
+// Seconds of processor time: of the machine, and of one process with its ended children.
+struct CpuTimes {
+  double busy_s = 0;
+};
+double tick_s() { return 1.0 / static_cast<double>(sysconf(_SC_CLK_TCK)); }
+
+double machine_busy_s() {
+  std::ifstream stat("/proc/stat");
+  std::string cpu;
+  double user = 0, nice = 0, system = 0, idle = 0, io = 0, irq = 0, soft = 0, steal = 0;
+  stat >> cpu >> user >> nice >> system >> idle >> io >> irq >> soft >> steal;
+  return (user + nice + system + irq + soft + steal) * tick_s();
+}
+
+double process_s(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  const std::size_t after = text.rfind(')');
+  if (after == std::string::npos) return 0;
+  std::istringstream fields(text.substr(after + 2));
+  std::string skip;
+  for (int i = 0; i < 11; ++i) fields >> skip;
+  double user = 0, system = 0, children_user = 0, children_system = 0;
+  fields >> user >> system >> children_user >> children_system;
+  return (user + system + children_user + children_system) * tick_s();
+}
+
+// Of the server, its ranks (those alive; the reaped count with their front) and this benchmark.
+double own_s(const harness::ServerProcess& server) {
+  double sum = process_s(server.pid()) + process_s(getpid());
+  const auto cluster = client::fetch_cluster(server.url());
+  if (cluster) {
+    for (const auto& rank : cluster->ranks) sum += process_s(static_cast<pid_t>(rank.pid));
+  }
+  return sum;
+}
+
+struct Run {
+  double up_ms = 0, down_ms = 0, down_replay_ms = 0, gap_changing_ms = 0, gap_steady_ms = 0, other_load = 0, pause_ms = 0;
+  std::uint64_t n_moved = 0;
+};
+
+double scale_ms(const std::string& url, std::size_t size, client::OperationInfo& operation) {
+  const Time begin = steady_clock::now();
+  const auto reply = client::scale(url, {.new_size = size});
+  const double took_ms = to_ms(steady_clock::now() - begin);
+  CHECK(reply.has_value(), "{}", reply.error().message());
+  operation = client::fetch_operation(url, reply->operation_id).value();
+  return took_ms;
+}
+
+// The same load twice: at the small size without a change, then with the size going up and down.
+Run measure(const harness::ServerProcess& server, const Options& options, std::uint64_t seed) {
+  Run run;
+  const auto requests = harness::make_requests(seed, options.n_streams, options.n_tokens, 4093, 60);
+  const double busy_before = machine_busy_s(), own_before = own_s(server);
+  const Time begin = steady_clock::now();
+  const auto window = [&](Load& load) { load.wait_for_tokens(options.n_streams * 20); return steady_clock::now(); };
+  {
+    Load load(server.url(), requests, Load::Restart::kNo);
+    const Time from = window(load);
+    const auto records = load.join();
+    run.gap_steady_ms = 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
+  }
+  {
+    Load load(server.url(), requests, Load::Restart::kNo);
+    const Time from = window(load);
+    client::OperationInfo operation;
+    run.up_ms = scale_ms(server.url(), options.small + 1, operation);
+    run.pause_ms = operation.max_pause_ms;
+    // A stream that ends gives its place to none: the joiner is idle, so two new streams go there and must move again.
+    Load newcomers(server.url(), harness::make_requests(seed + 1, 3, 300, 4093, 60), Load::Restart::kNo);
+    newcomers.wait_for_tokens(60);
+    run.down_ms = scale_ms(server.url(), options.small, operation);
+    run.down_replay_ms = operation.phase_ms("preparing");
+    run.n_moved = operation.moved_requests;
+    run.pause_ms = std::max(run.pause_ms, operation.max_pause_ms);
+    const Time to = steady_clock::now() + std::chrono::milliseconds(100);
+    const auto records = load.join();
+    for (const auto& record : records) CHECK(record.error.empty(), "{}", record.error);
+    for (const auto& record : newcomers.join()) CHECK(record.error.empty(), "{}", record.error);
+    run.gap_changing_ms = 1e3 * harness::worst_gap_s(records, from, to);
+  }
+  const double wall_s = std::chrono::duration<double>(steady_clock::now() - begin).count();
+  const double other_s = (machine_busy_s() - busy_before) - (own_s(server) - own_before);
+  run.other_load = other_s / (wall_s * static_cast<double>(std::thread::hardware_concurrency()));
+  return run;
+}
+
+// Share of one core that the server and its ranks use while nobody asks for anything.
+double idle_share(const harness::ServerProcess& server) {
+  const auto used = [&] { return own_s(server) - process_s(getpid()); };
+  const double before = used();
+  std::this_thread::sleep_for(std::chrono::seconds(5));
+  return (used() - before) / 5;
+}
+
+int run_bench(const Options& options) {
+  auto started = harness::ServerProcess::start(
+      {.binary = options.binary, .arguments = {options.model, "--data-parallel-size", std::to_string(options.small)}});
+  if (!started || !(*started)->wait_ready()) {
+    fmt::print(stderr, "{}\n", started ? (*started)->log() : started.error().message());
+    return 1;
+  }
+  const harness::ServerProcess& server = **started;
+  constexpr double kMaxOtherLoad = 0.06;
+  std::vector<Run> runs;
+  std::size_t n_discarded = 0;
+  fmt::print("{:>4} {:>9} {:>9} {:>12} {:>7} {:>14} {:>14} {:>9} {:>11}\n", "run", "up ms", "down ms", "of it replay", "moved",
+             "gap, changing", "gap, steady", "pause ms", "other load");
+  for (std::uint64_t seed = 1; runs.size() < options.n_runs && n_discarded < 3 * options.n_runs; ++seed) {
+    const Run run = measure(server, options, seed);
+    const bool kept = run.other_load <= kMaxOtherLoad;
+    fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>12.1f} {:>7} {:>11.1f} ms {:>11.1f} ms {:>9.3f} {:>10.1f}%{}\n", seed, run.up_ms, run.down_ms,
+               run.down_replay_ms, run.n_moved, run.gap_changing_ms, run.gap_steady_ms, run.pause_ms, 100 * run.other_load,
+               kept ? "" : "  thrown away");
+    std::fflush(stdout);
+    if (kept) runs.push_back(run);
+    n_discarded += kept ? 0 : 1;
+  }
+  if (runs.empty()) {
+    fmt::print(stderr, "every run was disturbed by other load on the machine\n");
+    return 1;
+  }
+  const double idle = idle_share(server);
+  nlohmann::ordered_json json{{"binary", options.binary}, {"streams", options.n_streams}, {"small_size", options.small}, {"runs", runs.size()},
+                              {"thrown_away", n_discarded}, {"idle_share_of_a_core", idle}};
+  const auto summarize = [&](const char* name, double Run::*member) {
+    Summary summary;
+    for (const Run& run : runs) summary.values.push_back(run.*member);
+    json[name] = {{"median", summary.median()}, {"lowest", summary.lowest()}, {"highest", summary.highest()}, {"values", summary.values}};
+    return summary;
+  };
+  const Summary up = summarize("up_ms", &Run::up_ms), down = summarize("down_ms", &Run::down_ms);
+  const Summary replay = summarize("down_replay_ms", &Run::down_replay_ms), pause = summarize("pause_ms", &Run::pause_ms);
+  const Summary changing = summarize("gap_changing_ms", &Run::gap_changing_ms), steady = summarize("gap_steady_ms", &Run::gap_steady_ms);
+  const double gap_limit_ms = 1.5 * steady.median() + 20;
+  const auto line = [](const char* name, const Summary& s, const std::string& target, bool met) {
+    fmt::print("{:<42} median {:8.1f}   {:8.1f} .. {:8.1f}   {}{}\n", name, s.median(), s.lowest(), s.highest(), target,
+               target.empty() ? "" : met ? ": met" : ": NOT MET");
+    return met;
+  };
+  fmt::print("\n{} runs, {} streams\n", runs.size(), options.n_streams);
+  bool met = line(fmt::format("scale-up {} -> {}, ms", options.small, options.small + 1).c_str(), up, "at most 500", up.median() <= 500);
+  met &= line(fmt::format("scale-down {} -> {}, ms", options.small + 1, options.small).c_str(), down,
+              fmt::format("at most 500 + replay {:.1f}", replay.median()), down.median() <= 500 + replay.median());
+  met &= line("worst gap during changes, ms", changing, fmt::format("at most {:.1f}", gap_limit_ms), changing.median() <= gap_limit_ms);
+  line("worst gap without a change, ms", steady, "", true);
+  line("longest pause of a rank, ms", pause, "", true);
+  fmt::print("{:<42} {:.2f}% of a core   below 1%{}\n", "idle, all processes", 100 * idle, idle < 0.01 ? ": met" : ": NOT MET");
+  met &= idle < 0.01;
+  json["targets_met"] = met;
+  std::ofstream(options.json_path) << json.dump(2) << "\n";
+  fmt::print("written to {}\n", options.json_path);
+  return met ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace concertina
+
+int main(int argc, char** argv) {
+  concertina::Options options;
+  CLI::App app("How long a change of size takes, and what streams notice of it");
+  app.add_option("--binary", options.binary, "concertina")->required();
+  app.add_option("--model", options.model, "checkpoint folder")->required();
+  app.add_option("--runs", options.n_runs, "runs that count")->capture_default_str();
+  app.add_option("--streams", options.n_streams, "streams side by side")->capture_default_str();
+  app.add_option("--tokens", options.n_tokens, "tokens of a stream")->capture_default_str();
+  app.add_option("--size", options.small, "the smaller size")->capture_default_str();
+  app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  return concertina::run_bench(options);
+}
