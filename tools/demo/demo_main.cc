@@ -58,6 +58,7 @@ class Screen {
   ~Screen() {
     stopping_ = true;
     thread_.join();
+    if (on_terminal_) fmt::print("\033[H\033[2J");
   }
   void say(const std::string& text) {
     std::lock_guard lock(mutex_);
