@@ -1,0 +1,144 @@
+#include "kernels/paged_attention.h"
+
+#include <cmath>
+
+#include "kernels/elementwise.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
+#include "kernels/test_support.h"
+
+namespace concertina::kernels {
+namespace {
+
+class Attention : public EveryInstructionSet {};
+CONCERTINA_EVERY_SET(Attention);
+
+constexpr std::size_t kHeads = 6, kKvHeads = 2, kHeadDim = 40, kLength = 77;
+
+// One sequence's q, k and v, and what attention makes of them when it is computed in the given chunks.
+struct Sequence {
+  explicit Sequence(Random& random)
+      : q(random_rows(random, kLength * kHeads * kHeadDim)),
+        k(random_rows(random, kLength * kKvHeads * kHeadDim)),
+        v(random_rows(random, kLength * kKvHeads * kHeadDim)) {}
+
+  std::vector<float> attend(std::size_t chunk, std::size_t block_size, std::size_t n_threads, std::uint32_t shuffle) const {
+    const std::size_t n_blocks = 97;
+    std::vector<float> pool_memory(paged_kv_floats(n_blocks, block_size, kKvHeads, kHeadDim), NAN);  // what is not written shows
+    const PagedKv kv{pool_memory.data(), n_blocks, block_size, kKvHeads, kHeadDim};
+    std::vector<BlockId> table;
+    for (std::uint32_t i = 0; i * block_size < kLength; ++i) table.emplace_back((i * shuffle + 5) % n_blocks);
+    ThreadPool pool(n_threads);
+    std::vector<float> scratch(attention_scratch_floats(kLength, kHeads, n_threads)), out(q.size());
+    for (std::size_t begin = 0; begin < kLength; begin += chunk) {
+      const std::size_t n = std::min(chunk, kLength - begin);
+      const AttentionSequence part{.row_begin = 0, .n_rows = n, .start_position = begin, .block_table = table};
+      const auto rows = [&](const std::vector<float>& of, std::size_t n_heads) {
+        return std::span(of).subspan(begin * n_heads * kHeadDim, n * n_heads * kHeadDim);
+      };
+      write_kv(rows(k, kKvHeads), rows(v, kKvHeads), {&part, 1}, kv);
+      paged_attention(rows(q, kHeads), {&part, 1}, kv, 0.2f, kHeads, scratch,
+                      std::span(out).subspan(begin * kHeads * kHeadDim, n * kHeads * kHeadDim), pool);
+    }
+    return out;
+  }
+
+  std::vector<float> q, k, v;
+};
+
+TEST_P(Attention, EveryHeadSeesItsPastThroughItsKvHead) {
+  Random random(1);
+  const Sequence sequence(random);
+  const auto out = sequence.attend(kLength, 16, 1, 31);
+  const auto head_of = [](const std::vector<float>& of, std::size_t row, std::size_t n_heads, std::size_t head) {
+    const auto begin = of.begin() + static_cast<std::ptrdiff_t>((row * n_heads + head) * kHeadDim);
+    return std::vector<double>(begin, begin + kHeadDim);
+  };
+  for (const std::size_t row : {0, 1, 15, 16, 76}) {
+    for (std::size_t head = 0; head < kHeads; ++head) {
+      ref::Matrix keys, values;
+      for (std::size_t j = 0; j <= row; ++j) {
+        keys.push_back(head_of(sequence.k, j, kKvHeads, head / (kHeads / kKvHeads)));
+        values.push_back(head_of(sequence.v, j, kKvHeads, head / (kHeads / kKvHeads)));
+      }
+      const auto expected = ref::attention(head_of(sequence.q, row, kHeads, head), keys, values, 0.2f);
+      for (std::size_t d = 0; d < kHeadDim; ++d) {
+        // A score is wrong by at most head_dim * epsilon * |q||k| * scale (about 40 * 40 * 0.2 here), which is the relative
+        // error of its weight; the weighted sum of values below 5 adds one rounding a position.
+        ASSERT_NEAR(out[(row * kHeads + head) * kHeadDim + d], expected[d], (2 * 320 + 2.0 * static_cast<double>(row + 8)) * kEpsilon * 5)
+            << "row " << row << " head " << head;
+      }
+    }
+  }
+}
+
+TEST_P(Attention, IsTheSameBitsInAnyChunkingBlockOrderBlockSizeAndThreads) {
+  Random random(2);
+  const Sequence sequence(random);
+  const auto reference = sequence.attend(1, 16, 1, 1);
+  for (const std::size_t chunk : {1, 7, 32, 77}) {
+    for (const std::size_t block_size : {1, 5, 16, 64}) {
+      for (const std::size_t n_threads : {1, 3}) {
+        for (const std::uint32_t shuffle : {1u, 60u}) {
+          const auto out = sequence.attend(chunk, block_size, n_threads, shuffle);
+          ASSERT_EQ(std::memcmp(out.data(), reference.data(), out.size() * sizeof(float)), 0)
+              << "chunk " << chunk << " block " << block_size << " threads " << n_threads << " shuffle " << shuffle;
+        }
+      }
+    }
+  }
+}
+
+class RowOps : public EveryInstructionSet {};
+CONCERTINA_EVERY_SET(RowOps);
+
+TEST_P(RowOps, RmsNormMatchesForEveryWidthAndInPlace) {
+  for (const std::size_t width : {1, 2, 15, 16, 17, 64, 100}) {
+    Random random(width);
+    const auto weight = random_weight(random, {static_cast<std::int64_t>(width)}, tensor::DType::kBF16);
+    const auto x = random_rows(random, 3 * width);
+    std::vector<float> y(x.size()), in_place = x;
+    rms_norm(x, weight, 1e-6f, y, 3);
+    rms_norm(in_place, weight, 1e-6f, in_place, 3);
+    EXPECT_EQ(y, in_place);
+    for (std::size_t m = 0; m < 3; ++m) {
+      const auto expected = ref::rms_norm(to_matrix(x, width)[m], weight, 1e-6);
+      for (std::size_t i = 0; i < width; ++i) {
+        // The squares' sum has only positive terms: its relative error is at most (width + 5) epsilon, halved by the root.
+        ASSERT_NEAR(y[m * width + i], expected[i], (static_cast<double>(width) + 12) * kEpsilon * std::abs(expected[i]) + 1e-30);
+      }
+    }
+  }
+}
+
+TEST_P(RowOps, RopeTurnsHalvesAgainstEachOther) {
+  const std::size_t head_dim = 34, n_heads = 2;
+  const RopeTable table(500, head_dim, 10000.0);
+  Random random(4);
+  const std::vector<std::uint32_t> positions{0, 1, 499};
+  const auto x = random_rows(random, positions.size() * n_heads * head_dim);
+  auto turned = x;
+  rope(turned, positions, table, n_heads, head_dim);
+  const auto heads = to_matrix(x, head_dim);
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    const auto expected = ref::rope(heads[i], positions[i / n_heads], 10000.0);
+    for (std::size_t d = 0; d < head_dim; ++d) ASSERT_NEAR(turned[i * head_dim + d], expected[d], 4 * kEpsilon * 8);
+  }
+}
+
+// silu goes through the vector exponential: its whole range, the ends included.
+TEST_P(RowOps, SiluIsAccurateOverTheWholeRange) {
+  std::vector<float> gate, up;
+  for (double x = -120; x <= 120; x += 0.0137) gate.push_back(static_cast<float>(x)), up.push_back(1.0f);
+  std::vector<float> out(gate.size());
+  silu_multiply(gate, up, out);
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    const double x = gate[i], expected = x / (1 + std::exp(-x));
+    // The polynomial's remainder is 1.2e-7 of exp, and the quotient rounds a few times. Below -87 exp(-x) nears the largest
+    // float, and the result is below 1e-35.
+    ASSERT_NEAR(out[i], expected, 8 * kEpsilon * std::abs(expected) + 1e-35) << x;
+  }
+}
+
+}  // namespace
+}  // namespace concertina::kernels

@@ -1,0 +1,92 @@
+// The ops that choose: router and sampling.
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "kernels/router.h"
+#include "kernels/test_support.h"
+
+namespace concertina::kernels {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+
+TEST(Router, ChoosesTheHighestAndTiesFallToTheLowerId) {
+  const std::vector<float> logits{1, 3, 3, 2};
+  std::vector<ExpertId> ids(3);
+  std::vector<float> weights(3);
+  route(logits, 4, 3, RouterWeights::kSoftmaxNormalized, ids, weights);
+  EXPECT_EQ(ids, (std::vector<ExpertId>{ExpertId(1), ExpertId(2), ExpertId(3)}));
+  const double total = 2 * std::exp(3.0) + std::exp(2.0);
+  EXPECT_NEAR(weights[0], std::exp(3.0) / total, 4 * kEpsilon);
+  EXPECT_NEAR(weights[2], std::exp(2.0) / total, 4 * kEpsilon);
+  route(logits, 4, 3, RouterWeights::kSoftmax, ids, weights);
+  EXPECT_NEAR(weights[2], std::exp(2.0) / (total + std::exp(1.0)), 4 * kEpsilon);
+}
+
+TEST(Router, ARowOfNansStillNamesDifferentExperts) {
+  const std::vector<float> logits(8, kNan);
+  std::vector<ExpertId> ids(4);
+  std::vector<float> weights(4);
+  route(logits, 8, 4, RouterWeights::kSoftmax, ids, weights);
+  EXPECT_EQ(std::set<ExpertId>(ids.begin(), ids.end()).size(), 4u);
+}
+
+TEST(Sampling, GreedyTakesTheHighestAndTiesFallToTheLowerId) {
+  SamplingScratch scratch(5);
+  EXPECT_EQ(sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, scratch), 1);
+  EXPECT_EQ(sample(std::vector<float>{kNan, -1, kNan, -2, -3}, {.temperature = 0}, scratch), 1);
+}
+
+// Walking `uniform` over a fine grid must give each token its share of the filtered distribution, and no other token at all.
+TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Random random(seed);
+    std::vector<float> logits = random_rows(random, 1 + random.below(40));
+    if (seed % 5 == 0) logits[random.below(logits.size())] = logits[0];  // a tie
+    SamplingRow row{.temperature = 0.3f + random.uniform(), .top_k = 0, .top_p = 1, .min_p = 0};
+    if (seed % 2 == 0) row.top_k = static_cast<std::int32_t>(1 + random.below(10));
+    if (seed % 3 == 0) row.top_p = 0.3f + 0.6f * random.uniform();
+    if (seed % 7 == 0) row.min_p = 0.2f * random.uniform();
+    const auto expected = ref::sampling_distribution(logits, row);
+    SamplingScratch scratch(logits.size());
+    constexpr int kGrid = 5000;
+    std::vector<int> counts(logits.size(), 0);
+    for (int i = 0; i < kGrid; ++i) {
+      row.uniform = (static_cast<float>(i) + 0.5f) / kGrid;
+      ++counts[static_cast<std::size_t>(sample(logits, row, scratch))];
+    }
+    for (std::size_t t = 0; t < logits.size(); ++t) {
+      // An interval of length p holds p * grid points, give or take one at each end.
+      EXPECT_NEAR(counts[t], expected[t] * kGrid, 2.0) << "token " << t;
+      if (expected[t] == 0) EXPECT_EQ(counts[t], 0) << "token " << t << " was filtered";
+    }
+  }
+}
+
+TEST(Sampling, StrangeLogitsGiveATokenThatExists) {
+  SamplingScratch scratch(4);
+  for (const std::vector<float>& logits : {std::vector<float>{kNan, kNan, kNan, kNan}, {kInfinity, 1, kInfinity, 2},
+                                           {-kInfinity, -kInfinity, -kInfinity, -kInfinity}, {1e38f, -1e38f, 1e38f, kNan}}) {
+    for (const float top_p : {1.0f, 0.5f}) {
+      const TokenId token = sample(logits, {.temperature = 0.7f, .top_k = 3, .top_p = top_p, .min_p = 0.1f, .uniform = 0.99f}, scratch);
+      EXPECT_TRUE(token >= 0 && token < 4);
+    }
+  }
+}
+
+TEST(Sampling, ALargeVocabularyWithTopPAloneGivesTheSameAsSortingAll) {
+  Random random(5);
+  const auto logits = random_rows(random, 50000);
+  SamplingScratch scratch(logits.size());
+  SamplingRow row{.temperature = 1, .top_k = 0, .top_p = 0.9f, .min_p = 0};
+  const auto expected = ref::sampling_distribution(logits, row);
+  for (int i = 0; i < 20; ++i) {
+    row.uniform = random.uniform();
+    EXPECT_GT(expected[static_cast<std::size_t>(sample(logits, row, scratch))], 0.0);
+  }
+}
+
+}  // namespace
+}  // namespace concertina::kernels
