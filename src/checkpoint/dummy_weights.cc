@@ -48,7 +48,10 @@ template <typename Element>
 Result<tensor::Weight> make(tensor::DType dtype, const std::string& name, const tensor::Shape& shape,
                             std::uint64_t key) {
   const auto n = static_cast<std::size_t>(tensor::count_of(shape));
-  std::shared_ptr<Element[]> data(new (std::nothrow) Element[n == 0 ? 1 : n]);
+  constexpr std::size_t kAddressSpaceBytes = std::size_t{1}
+                                             << 47;  // beyond it some allocators abort instead of failing
+  std::shared_ptr<Element[]> data;
+  if (n < kAddressSpaceBytes / sizeof(Element)) data.reset(new (std::nothrow) Element[n == 0 ? 1 : n]);
   if (!data) {
     return fail(CheckpointError::kOutOfMemory,
                 fmt::format("dummy weights: tensor '{}' {}: no memory for {} bytes", name,
