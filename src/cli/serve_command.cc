@@ -9,7 +9,6 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
-#include "checkpoint/dummy_weights.h"
 #include "checkpoint/safetensors.h"
 #include "cli/sizes.h"
 #include "front/front.h"
@@ -101,6 +100,9 @@ struct Prepared {
 Status prepare_model(ServeOptions& o, Prepared& out) {
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(o.model));
   ASSIGN_OR_RETURN(const model::GenerationDefaults defaults, model::read_generation_defaults(o.model, config));
+  for (const std::string& field : defaults.ignored) {
+    spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
+  }
   if (o.front.load_format == "auto") {
     ASSIGN_OR_RETURN(const auto source, checkpoint::SafetensorsFolder::open(o.model));
     RETURN_IF_ERROR(model::verify_checkpoint(config, *source));
@@ -158,7 +160,7 @@ Try, in another terminal:
   curl -X POST {0}/scale_elastic_ep -H 'Content-Type: application/json' -d '{{"new_data_parallel_size": 4}}'
   {1} status --watch --url {0}
 
-)", url, std::filesystem::relative("/proc/self/exe").string().empty() ? "concertina" : "build/release/concertina");
+)", url, std::filesystem::proximate(std::filesystem::read_symlink("/proc/self/exe")).string());
   std::fflush(stdout);
 }
 

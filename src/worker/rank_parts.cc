@@ -9,8 +9,8 @@ namespace concertina::worker {
 
 namespace {
 
-Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions& options) {
-  if (options.load_format == "dummy") return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed);
+Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions& options, const model::ModelConfig& config) {
+  if (options.load_format == "dummy") return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed, config.dtype);
   ASSIGN_OR_RETURN(auto folder, checkpoint::SafetensorsFolder::open(options.model_path));
   return std::unique_ptr<checkpoint::WeightSource>(std::move(folder));
 }
@@ -50,7 +50,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect) {
   RankParts parts;
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
-  ASSIGN_OR_RETURN(parts.source, open_source(options));
+  ASSIGN_OR_RETURN(parts.source, open_source(options, config));
   parts.limits = options.limits;
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
   parts.limits.n_blocks = options.kv_cache_bytes / block_bytes;

@@ -119,6 +119,7 @@ class Worker {
       return link_.send(std::move(answer));
     }
     const auto held = last_view_.lock();
+    last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
     auto prepared = prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
                                   [this](std::uint64_t done, std::uint64_t total) { report_progress(done, total); });
     if (!prepared) {
