@@ -9,7 +9,7 @@
 namespace concertina::client {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;  // phases in the order they were passed
 
 OperationInfo operation_of(const json& object) {
   OperationInfo operation;
