@@ -1,16 +1,15 @@
 // How long a change of size takes, and what streams notice of it. `./dev bench scale`.
 #include <dirent.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "client/admin.h"
@@ -80,7 +79,8 @@ double own_s(const harness::ServerProcess& server) {
 }
 
 struct Run {
-  double up_ms = 0, down_ms = 0, down_replay_ms = 0, gap_changing_ms = 0, gap_steady_ms = 0, other_load = 0, pause_ms = 0;
+  double up_ms = 0, down_ms = 0, down_replay_ms = 0, gap_changing_ms = 0, gap_steady_ms = 0, other_load = 0,
+         pause_ms = 0;
   std::uint64_t n_moved = 0;
 };
 
@@ -99,7 +99,10 @@ Run measure(const harness::ServerProcess& server, const Options& options, std::u
   const auto requests = harness::make_requests(seed, options.n_streams, options.n_tokens, 4093, 60);
   const double busy_before = machine_busy_s(), own_before = own_s(server);
   const Time begin = steady_clock::now();
-  const auto window = [&](Load& load) { load.wait_for_tokens(options.n_streams * 20); return steady_clock::now(); };
+  const auto window = [&](Load& load) {
+    load.wait_for_tokens(options.n_streams * 20);
+    return steady_clock::now();
+  };
   {
     Load load(server.url(), requests, Load::Restart::kNo);
     const Time from = window(load);
@@ -112,7 +115,8 @@ Run measure(const harness::ServerProcess& server, const Options& options, std::u
     client::OperationInfo operation;
     run.up_ms = scale_ms(server.url(), options.small + 1, operation);
     run.pause_ms = operation.max_pause_ms;
-    // A stream that ends gives its place to none: the joiner is idle, so two new streams go there and must move again.
+    // A stream that ends gives its place to none: the joiner is idle, so two new streams go there and must
+    // move again.
     Load newcomers(server.url(), harness::make_requests(seed + 1, 3, 300, 4093, 60), Load::Restart::kNo);
     newcomers.wait_for_tokens(60);
     run.down_ms = scale_ms(server.url(), options.small, operation);
@@ -141,7 +145,8 @@ double idle_share(const harness::ServerProcess& server) {
 
 int run_bench(const Options& options) {
   auto started = harness::ServerProcess::start(
-      {.binary = options.binary, .arguments = {options.model, "--data-parallel-size", std::to_string(options.small)}});
+      {.binary = options.binary,
+       .arguments = {options.model, "--data-parallel-size", std::to_string(options.small)}});
   if (!started || !(*started)->wait_ready()) {
     fmt::print(stderr, "{}\n", started ? (*started)->log() : started.error().message());
     return 1;
@@ -150,14 +155,14 @@ int run_bench(const Options& options) {
   constexpr double kMaxOtherLoad = 0.06;
   std::vector<Run> runs;
   std::size_t n_discarded = 0;
-  fmt::print("{:>4} {:>9} {:>9} {:>12} {:>7} {:>14} {:>14} {:>9} {:>11}\n", "run", "up ms", "down ms", "of it replay", "moved",
-             "gap, changing", "gap, steady", "pause ms", "other load");
+  fmt::print("{:>4} {:>9} {:>9} {:>12} {:>7} {:>14} {:>14} {:>9} {:>11}\n", "run", "up ms", "down ms",
+             "of it replay", "moved", "gap, changing", "gap, steady", "pause ms", "other load");
   for (std::uint64_t seed = 1; runs.size() < options.n_runs && n_discarded < 3 * options.n_runs; ++seed) {
     const Run run = measure(server, options, seed);
     const bool kept = run.other_load <= kMaxOtherLoad;
-    fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>12.1f} {:>7} {:>11.1f} ms {:>11.1f} ms {:>9.3f} {:>10.1f}%{}\n", seed, run.up_ms, run.down_ms,
-               run.down_replay_ms, run.n_moved, run.gap_changing_ms, run.gap_steady_ms, run.pause_ms, 100 * run.other_load,
-               kept ? "" : "  thrown away");
+    fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>12.1f} {:>7} {:>11.1f} ms {:>11.1f} ms {:>9.3f} {:>10.1f}%{}\n",
+               seed, run.up_ms, run.down_ms, run.down_replay_ms, run.n_moved, run.gap_changing_ms,
+               run.gap_steady_ms, run.pause_ms, 100 * run.other_load, kept ? "" : "  thrown away");
     std::fflush(stdout);
     if (kept) runs.push_back(run);
     n_discarded += kept ? 0 : 1;
@@ -167,31 +172,44 @@ int run_bench(const Options& options) {
     return 1;
   }
   const double idle = idle_share(server);
-  nlohmann::ordered_json json{{"binary", options.binary}, {"streams", options.n_streams}, {"small_size", options.small}, {"runs", runs.size()},
-                              {"thrown_away", n_discarded}, {"idle_share_of_a_core", idle}};
+  nlohmann::ordered_json json{{"binary", options.binary},    {"streams", options.n_streams},
+                              {"small_size", options.small}, {"runs", runs.size()},
+                              {"thrown_away", n_discarded},  {"idle_share_of_a_core", idle}};
   const auto summarize = [&](const char* name, double Run::*member) {
     Summary summary;
     for (const Run& run : runs) summary.values.push_back(run.*member);
-    json[name] = {{"median", summary.median()}, {"lowest", summary.lowest()}, {"highest", summary.highest()}, {"values", summary.values}};
+    json[name] = {{"median", summary.median()},
+                  {"lowest", summary.lowest()},
+                  {"highest", summary.highest()},
+                  {"values", summary.values}};
     return summary;
   };
   const Summary up = summarize("up_ms", &Run::up_ms), down = summarize("down_ms", &Run::down_ms);
-  const Summary replay = summarize("down_replay_ms", &Run::down_replay_ms), pause = summarize("pause_ms", &Run::pause_ms);
-  const Summary changing = summarize("gap_changing_ms", &Run::gap_changing_ms), steady = summarize("gap_steady_ms", &Run::gap_steady_ms);
+  const Summary replay = summarize("down_replay_ms", &Run::down_replay_ms),
+                pause = summarize("pause_ms", &Run::pause_ms);
+  const Summary changing = summarize("gap_changing_ms", &Run::gap_changing_ms),
+                steady = summarize("gap_steady_ms", &Run::gap_steady_ms);
   const double gap_limit_ms = 1.5 * steady.median() + 20;
   const auto line = [](const char* name, const Summary& s, const std::string& target, bool met) {
-    fmt::print("{:<42} median {:8.1f}   {:8.1f} .. {:8.1f}   {}{}\n", name, s.median(), s.lowest(), s.highest(), target,
-               target.empty() ? "" : met ? ": met" : ": NOT MET");
+    fmt::print("{:<42} median {:8.1f}   {:8.1f} .. {:8.1f}   {}{}\n", name, s.median(), s.lowest(),
+               s.highest(), target,
+               target.empty() ? ""
+               : met          ? ": met"
+                              : ": NOT MET");
     return met;
   };
   fmt::print("\n{} runs, {} streams\n", runs.size(), options.n_streams);
-  bool met = line(fmt::format("scale-up {} -> {}, ms", options.small, options.small + 1).c_str(), up, "at most 500", up.median() <= 500);
+  bool met = line(fmt::format("scale-up {} -> {}, ms", options.small, options.small + 1).c_str(), up,
+                  "at most 500", up.median() <= 500);
   met &= line(fmt::format("scale-down {} -> {}, ms", options.small + 1, options.small).c_str(), down,
-              fmt::format("at most 500 + replay {:.1f}", replay.median()), down.median() <= 500 + replay.median());
-  met &= line("worst gap during changes, ms", changing, fmt::format("at most {:.1f}", gap_limit_ms), changing.median() <= gap_limit_ms);
+              fmt::format("at most 500 + replay {:.1f}", replay.median()),
+              down.median() <= 500 + replay.median());
+  met &= line("worst gap during changes, ms", changing, fmt::format("at most {:.1f}", gap_limit_ms),
+              changing.median() <= gap_limit_ms);
   line("worst gap without a change, ms", steady, "", true);
   line("longest pause of a rank, ms", pause, "", true);
-  fmt::print("{:<42} {:.2f}% of a core   below 1%{}\n", "idle, all processes", 100 * idle, idle < 0.01 ? ": met" : ": NOT MET");
+  fmt::print("{:<42} {:.2f}% of a core   below 1%{}\n", "idle, all processes", 100 * idle,
+             idle < 0.01 ? ": met" : ": NOT MET");
   met &= idle < 0.01;
   json["targets_met"] = met;
   std::ofstream(options.json_path) << json.dump(2) << "\n";

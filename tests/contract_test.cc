@@ -1,9 +1,10 @@
-// The HTTP contract against a real server: fields, status codes, framing, and that everything answers during a scale.
-#include <thread>
-
+// The HTTP contract against a real server: fields, status codes, framing, and that everything answers during
+// a scale.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/check.h"
 #include "client/admin.h"
@@ -21,9 +22,9 @@ class Contract : public ::testing::Test {
   static void SetUpTestSuite() {
     auto started = harness::ServerProcess::start(
         {.binary = CONCERTINA_BINARY,
-         .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", "2", "--max-data-parallel-size", "3",
-                       "--served-model-name", "demo", "--peer-timeout-ms", "60000",
-                       "--replay-chunk-tokens", "2"}});  // scale-downs take long enough to look at
+         .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", "2",
+                       "--max-data-parallel-size", "3", "--served-model-name", "demo", "--peer-timeout-ms",
+                       "60000", "--replay-chunk-tokens", "2"}});  // scale-downs take long enough to look at
     CHECK(started.has_value(), "{}", started.error().message());
     server = std::move(*started);
     CHECK(server->wait_ready().has_value());
@@ -41,7 +42,9 @@ class Contract : public ::testing::Test {
     CHECK(response.has_value(), "{} {}: {}", method, target, response.error().message());
     return {response->status, json::parse(response->body, nullptr, false), response->body, response->headers};
   }
-  static Answer post(const std::string& target, const json& body) { return call("POST", target, body.dump()); }
+  static Answer post(const std::string& target, const json& body) {
+    return call("POST", target, body.dump());
+  }
   static std::vector<std::string> events(const std::string& target, const json& body) {
     std::vector<std::string> out;
     const auto response = client::stream(server->url(), target, body.dump(), [&](std::string_view data) {
@@ -51,18 +54,21 @@ class Contract : public ::testing::Test {
     CHECK(response.has_value(), "{}", response.error().message());
     return out;
   }
-  static void expect_error(const Answer& answer, int status, const std::string& param, const std::string& words) {
+  static void expect_error(const Answer& answer, int status, const std::string& param,
+                           const std::string& words) {
     EXPECT_EQ(answer.status, status) << answer.text;
     ASSERT_TRUE(answer.body.is_object() && answer.body.contains("error")) << answer.text;
     const json& error = answer.body["error"];
-    for (const char* field : {"message", "type", "param", "code"}) EXPECT_TRUE(error.contains(field)) << field;
+    for (const char* field : {"message", "type", "param", "code"})
+      EXPECT_TRUE(error.contains(field)) << field;
     EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(words));
     EXPECT_EQ(error["param"], param.empty() ? json() : json(param)) << answer.text;
     if (status == 503) EXPECT_TRUE(answer.headers.contains("retry-after"));
   }
 
   static inline std::unique_ptr<harness::ServerProcess> server;
-  const json chat_body = {{"messages", {{{"role", "user"}, {"content", "What is the capital of France?"}}}}, {"temperature", 0}};
+  const json chat_body = {{"messages", {{{"role", "user"}, {"content", "What is the capital of France?"}}}},
+                          {"temperature", 0}};
 };
 
 TEST_F(Contract, AnswersAChat) {
@@ -73,8 +79,8 @@ TEST_F(Contract, AnswersAChat) {
   EXPECT_EQ(answer.body["choices"][0]["message"]["role"], "assistant");
   EXPECT_EQ(answer.body["choices"][0]["message"]["content"], "The capital of France is Paris.");
   EXPECT_EQ(answer.body["choices"][0]["finish_reason"], "stop");
-  EXPECT_EQ(answer.body["usage"]["total_tokens"],
-            answer.body["usage"]["prompt_tokens"].get<int>() + answer.body["usage"]["completion_tokens"].get<int>());
+  EXPECT_EQ(answer.body["usage"]["total_tokens"], answer.body["usage"]["prompt_tokens"].get<int>() +
+                                                      answer.body["usage"]["completion_tokens"].get<int>());
   EXPECT_FALSE(answer.body["choices"][0].contains("token_ids"));
 }
 
@@ -86,7 +92,8 @@ TEST_F(Contract, StreamsAChatInOpenAisFraming) {
   const auto data = events("/v1/chat/completions", body);
   ASSERT_GE(data.size(), 4u);
   EXPECT_EQ(data.back(), "[DONE]");
-  const json first = json::parse(data[0]), last = json::parse(data[data.size() - 3]), usage = json::parse(data[data.size() - 2]);
+  const json first = json::parse(data[0]), last = json::parse(data[data.size() - 3]),
+             usage = json::parse(data[data.size() - 2]);
   EXPECT_EQ(first["object"], "chat.completion.chunk");
   EXPECT_EQ(first["choices"][0]["delta"], (json{{"role", "assistant"}, {"content", ""}}));
   EXPECT_FALSE(first["choices"][0]["prompt_token_ids"].empty());
@@ -114,8 +121,10 @@ TEST_F(Contract, PromptsComeInFourShapesAndChoicesAreNumberedThrough) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(answer.body["choices"][i]["index"], i);
   EXPECT_EQ(answer.body["object"], "text_completion");
   const Answer again = post("/v1/completions", two);
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(answer.body["choices"][i]["text"], again.body["choices"][i]["text"]) << "the same seed";
-  const Answer ids = post("/v1/completions", {{"prompt", {{5, 6, 7}, {8}}}, {"max_tokens", 2}, {"return_token_ids", true}});
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(answer.body["choices"][i]["text"], again.body["choices"][i]["text"]) << "the same seed";
+  const Answer ids =
+      post("/v1/completions", {{"prompt", {{5, 6, 7}, {8}}}, {"max_tokens", 2}, {"return_token_ids", true}});
   ASSERT_EQ(ids.body["choices"].size(), 2u) << ids.text;
   EXPECT_EQ(ids.body["choices"][1]["prompt_token_ids"], json({8}));
   EXPECT_EQ(ids.body["choices"][0]["token_ids"].size(), 2u);
@@ -123,7 +132,8 @@ TEST_F(Contract, PromptsComeInFourShapesAndChoicesAreNumberedThrough) {
 }
 
 TEST_F(Contract, StopsAtStringsWithoutShowingAnyPartOfThem) {
-  const json base = {{"prompt", "It was a dark and stormy night, and the old man"}, {"temperature", 0}, {"max_tokens", 40}};
+  const json base = {
+      {"prompt", "It was a dark and stormy night, and the old man"}, {"temperature", 0}, {"max_tokens", 40}};
   const std::string whole = post("/v1/completions", base).body["choices"][0]["text"];
   ASSERT_THAT(whole, HasSubstr("bad night"));
   json stopped = base;
@@ -182,11 +192,14 @@ TEST_F(Contract, BadFieldsAreNamed) {
   expect_error(completion({{"prompt", {1, 99999}}}), 400, "prompt", "0..4095");
   expect_error(completion({{"prompt", std::vector<int>(1024, 5)}}), 400, "prompt", "1024 tokens");
   expect_error(completion({{"model", "other"}}), 404, "model", "does not exist");
-  EXPECT_EQ(completion({{"model", "demo"}, {"max_tokens", 1}, {"frobnicate", 1}, {"logprobs", nullptr}}).status, 200);
+  EXPECT_EQ(
+      completion({{"model", "demo"}, {"max_tokens", 1}, {"frobnicate", 1}, {"logprobs", nullptr}}).status,
+      200);
   json chat = chat_body;
   chat["tools"] = {{{"type", "function"}}};
   expect_error(post("/v1/chat/completions", chat), 400, "tools", "not supported");
-  expect_error(post("/v1/chat/completions", {{"messages", {{{"role", "user"}}}}}), 400, "messages[0].content", "string");
+  expect_error(post("/v1/chat/completions", {{"messages", {{{"role", "user"}}}}}), 400, "messages[0].content",
+               "string");
   expect_error(post("/v1/chat/completions", json::object()), 400, "messages", "list");
   expect_error(call("POST", "/v1/completions", "{\"prompt\": "), 400, "", "not JSON");
   expect_error(call("POST", "/v1/completions", "[]"), 400, "", "object");
@@ -202,7 +215,8 @@ TEST_F(Contract, ScaleIsValidatedFirst) {
   }
   expect_error(scale({{"new_data_parallel_size", 9}}), 400, "new_data_parallel_size", "3");
   expect_error(scale({{"new_data_parallel_size", 1}, {"drain_timeout", 0}}), 400, "drain_timeout", "in 1..");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"drain_timeout", true}}), 400, "drain_timeout", "integer");
+  expect_error(scale({{"new_data_parallel_size", 1}, {"drain_timeout", true}}), 400, "drain_timeout",
+               "integer");
   expect_error(scale({{"new_data_parallel_size", 1}, {"retire", {17}}}), 400, "retire", "17");
   expect_error(scale({{"new_data_parallel_size", 1}, {"retire", {0, 1}}}), 400, "retire", "");
   expect_error(scale({{"new_data_parallel_size", 1}, {"wait", "no"}}), 400, "wait", "true or false");
@@ -215,10 +229,11 @@ TEST_F(Contract, ScalesAndTellsOfIt) {
   const Answer up = post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", "mine"}});
   ASSERT_EQ(up.status, 200) << up.text;
   EXPECT_EQ(up.body["operation_id"], "mine");
-  EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", "mine"}}).status, 200) << "a retry";
+  EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", "mine"}}).status, 200)
+      << "a retry";
   const json operation = call("GET", "/operations/mine").body;
-  for (const char* field : {"operation_id", "kind", "from_size", "to_size", "phase", "started", "phases_ms", "moved_requests",
-                            "moved_bytes", "max_pause_ms", "error"}) {
+  for (const char* field : {"operation_id", "kind", "from_size", "to_size", "phase", "started", "phases_ms",
+                            "moved_requests", "moved_bytes", "max_pause_ms", "error"}) {
     EXPECT_TRUE(operation.contains(field)) << field;
   }
   EXPECT_EQ(operation["phase"], "done");
@@ -230,7 +245,8 @@ TEST_F(Contract, ScalesAndTellsOfIt) {
   int n_experts = 0;
   for (const json& rank : cluster["ranks"]) n_experts += rank["experts"].get<int>();
   EXPECT_EQ(n_experts, 6 * 16) << "every expert of every layer once";
-  const Answer replaced = post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"retire", {1}}, {"wait", false}});
+  const Answer replaced =
+      post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"retire", {1}}, {"wait", false}});
   EXPECT_EQ(replaced.status, 202) << replaced.text;
   const std::string id = replaced.body["operation_id"];
   ASSERT_TRUE(harness::eventually([&] { return call("GET", "/operations/" + id).body["phase"] == "done"; }));
@@ -244,13 +260,15 @@ TEST_F(Contract, EverythingAnswersDuringAScaleAndASecondOneIsRefusedByName) {
   harness::Load load(server->url(), requests, harness::Load::Restart::kYes);
   load.wait_for_tokens(100);
   // Enough streams on the leaver that the operation is still under way when the next calls arrive.
-  const Answer first = post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"wait", false}, {"operation_id", "slow"}});
+  const Answer first =
+      post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"wait", false}, {"operation_id", "slow"}});
   EXPECT_EQ(first.status, 202) << first.text;
   const Answer second = post("/scale_elastic_ep", {{"new_data_parallel_size", 3}});
   expect_error(second, 409, "", "slow");
   EXPECT_EQ(call("GET", "/is_scaling_elastic_ep").body["is_scaling_elastic_ep"], true);
   EXPECT_EQ(call("POST", "/is_scaling_elastic_ep").body["is_scaling_elastic_ep"], true);
-  for (const char* path : {"/health", "/ready", "/cluster", "/metrics", "/version", "/v1/models"}) EXPECT_EQ(call("GET", path).status, 200) << path;
+  for (const char* path : {"/health", "/ready", "/cluster", "/metrics", "/version", "/v1/models"})
+    EXPECT_EQ(call("GET", path).status, 200) << path;
   EXPECT_EQ(post("/v1/completions", {{"prompt", "x"}, {"max_tokens", 1}}).status, 200);
   ASSERT_TRUE(harness::eventually([&] { return call("GET", "/operations/slow").body["phase"] == "done"; }));
   EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 2}}).status, 200);
@@ -264,22 +282,26 @@ TEST_F(Contract, ShowsModelsAndMetrics) {
   EXPECT_EQ(call("GET", "/v1/models/other").status, 404);
   EXPECT_TRUE(call("GET", "/version").body.contains("version"));
   const std::string metrics = call("GET", "/metrics").text;
-  for (const char* name : {"vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:prompt_tokens_total",
-                           "vllm:generation_tokens_total", "vllm:request_success_total", "vllm:time_to_first_token_seconds_bucket",
-                           "vllm:inter_token_latency_seconds_bucket", "vllm:e2e_request_latency_seconds_bucket", "concertina_epoch",
-                           "concertina_ranks", "concertina_operations_total", "concertina_last_pause_seconds"}) {
+  for (const char* name :
+       {"vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc",
+        "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:request_success_total",
+        "vllm:time_to_first_token_seconds_bucket", "vllm:inter_token_latency_seconds_bucket",
+        "vllm:e2e_request_latency_seconds_bucket", "concertina_epoch", "concertina_ranks",
+        "concertina_operations_total", "concertina_last_pause_seconds"}) {
     EXPECT_THAT(metrics, HasSubstr(name));
   }
 }
 
 TEST_F(Contract, AClientThatGoesAwayFreesItsBlocksAtOnce) {
-  client::GenerationRequest request{.prompt_ids = std::vector<TokenId>(100, 5), .max_tokens = 900, .ignore_eos = true};
+  client::GenerationRequest request{
+      .prompt_ids = std::vector<TokenId>(100, 5), .max_tokens = 900, .ignore_eos = true};
   std::size_t n_chunks = 0;
   const auto generated = client::generate(server->url(), request, [&](const client::GenerationChunk&) {
     return ++n_chunks < 5 ? client::StreamControl::kContinue : client::StreamControl::kDisconnect;
   });
   ASSERT_TRUE(generated) << generated.error().message();
-  EXPECT_TRUE(harness::eventually([] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
+  EXPECT_TRUE(
+      harness::eventually([] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
-// A whole deployment in one process: the real coordinator, journal, step loops and exchange memory; ranks are threads and
-// the front is this test's thread. What tests/ does with processes over HTTP, small enough for a thread sanitizer.
+// A whole deployment in one process: the real coordinator, journal, step loops and exchange memory; ranks are
+// threads and the front is this test's thread. What tests/ does with processes over HTTP, small enough for a
+// thread sanitizer.
+#include <gtest/gtest.h>
+
 #include <condition_variable>
 #include <deque>
 #include <map>
 #include <thread>
-
-#include <gtest/gtest.h>
 
 #include "base/random.h"
 #include "cluster/coordinator.h"
@@ -36,7 +37,8 @@ class Mailbox {
   }
   FromRank pop() {
     std::unique_lock lock(mutex_);
-    const bool in_time = arrived_.wait_for(lock, std::chrono::seconds(120), [this] { return !messages_.empty(); });
+    const bool in_time =
+        arrived_.wait_for(lock, std::chrono::seconds(120), [this] { return !messages_.empty(); });
     CHECK(in_time, "no rank said anything for 120 s");
     FromRank message = std::move(messages_.front());
     messages_.pop_front();
@@ -52,10 +54,17 @@ class Mailbox {
 class ThreadRank {
  public:
   ThreadRank(Member member, Mailbox& mailbox) : member_(member) {
-    RankOptions options{.rank = member.rank, .incarnation = member.incarnation, .model_path = kModel,
-                        .load_format = "auto", .kv_cache_bytes = 4 << 20};
-    options.limits = {.max_num_seqs = 8, .max_num_batched_tokens = 32, .max_model_len = 256, .block_size = 4,
-                      .n_blocks = 0, .replay_chunk_tokens = 8};
+    RankOptions options{.rank = member.rank,
+                        .incarnation = member.incarnation,
+                        .model_path = kModel,
+                        .load_format = "auto",
+                        .kv_cache_bytes = 4 << 20};
+    options.limits = {.max_num_seqs = 8,
+                      .max_num_batched_tokens = 32,
+                      .max_model_len = 256,
+                      .block_size = 4,
+                      .n_blocks = 0,
+                      .replay_chunk_tokens = 8};
     options.max_ranks = 2 * kMaxSize;
     options.peer_timeout = std::chrono::seconds(60);
     auto parts = make_rank_parts(options, [](const exchange::Suspicion& suspicion) {
@@ -64,10 +73,17 @@ class ThreadRank {
     CHECK(parts.has_value(), "{}", parts.error().message());
     parts_ = std::move(*parts);
     thread_ = std::thread([this, &mailbox] {
-      StepLoop loop({.model = *parts_.model, .kv_cache = *parts_.kv_cache, .workspace = *parts_.workspace,
-                     .pool = *parts_.pool, .scheduler = *parts_.scheduler, .exchange = *parts_.exchange,
+      StepLoop loop({.model = *parts_.model,
+                     .kv_cache = *parts_.kv_cache,
+                     .workspace = *parts_.workspace,
+                     .pool = *parts_.pool,
+                     .scheduler = *parts_.scheduler,
+                     .exchange = *parts_.exchange,
                      .inbox = inbox_,
-                     .send = [&](transport::Frame&& frame) { mailbox.push({member_, std::move(frame)}); },
+                     .send =
+                         [&](transport::Frame&& frame) {
+                           mailbox.push({member_, std::move(frame)});
+                         },
                      .discard = [](std::shared_ptr<const exchange::EpochView>) {}});
       const Status ended = loop.run();
       CHECK(ended.has_value(), "rank {}: {}", member_.rank, ended.error().message());
@@ -94,7 +110,8 @@ class ThreadRank {
 class Deployment {
  public:
   explicit Deployment(std::size_t size)
-      : coordinator_({.n_moe_layers = 2, .n_experts = 8, .max_size = kMaxSize, .initial_size = size}, Incarnation(1)),
+      : coordinator_({.n_moe_layers = 2, .n_experts = 8, .max_size = kMaxSize, .initial_size = size},
+                     Incarnation(1)),
         journal_(8) {
     execute(coordinator_.bootstrap(now()));
     while (!coordinator_.ready()) pump();
@@ -135,8 +152,8 @@ class Deployment {
     } else if (message.frame.has_step_output()) {
       front::JournalActions actions;
       for (const transport::Output& out : message.frame.step_output().outputs()) {
-        journal_.on_output(from.rank, RequestId(out.request()), Attempt(out.attempt()), out.position(), out.token(),
-                           static_cast<scheduler::FinishReason>(out.finish_reason()), actions);
+        journal_.on_output(from.rank, RequestId(out.request()), Attempt(out.attempt()), out.position(),
+                           out.token(), static_cast<scheduler::FinishReason>(out.finish_reason()), actions);
       }
       for (const transport::CaughtUp& up : message.frame.step_output().caught_up()) {
         journal_.on_caught_up(from.rank, RequestId(up.request()), Attempt(up.attempt()), actions);
@@ -200,7 +217,8 @@ class Deployment {
     if (std::find(members.begin(), members.end(), prepare.to) != members.end()) {
       std::vector<exchange::MemberAddress> addresses;
       for (const Member& member : members) {
-        addresses.push_back({member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
+        addresses.push_back(
+            {member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
       }
       auto built = prepare_epoch(rank.parts(), prepare.to.rank, prepare.plan, addresses, nullptr, {});
       CHECK(built.has_value(), "{}", built.error().message());
@@ -235,9 +253,12 @@ class Deployment {
         rank(feed->to).tell(FeedReplay{feed->request, {feed->token}});
       } else if (const auto* take_over = std::get_if<front::SendTakeOver>(&action)) {
         const scheduler::Request& request = *journal_.find(take_over->request);
-        rank(take_over->to).tell(TakeOverReplay{
-            take_over->request, take_over->attempt,
-            {request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens), request.tokens.end()}});
+        rank(take_over->to)
+            .tell(
+                TakeOverReplay{take_over->request,
+                               take_over->attempt,
+                               {request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens),
+                                request.tokens.end()}});
       } else if (const auto* drop = std::get_if<front::SendDrop>(&action)) {
         rank(drop->to).tell(DropRequest{drop->request});
       } else if (const auto* token = std::get_if<front::EmitToken>(&action)) {

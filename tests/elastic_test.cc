@@ -1,9 +1,10 @@
-// The promise, from outside: real processes, real sockets, the demo model. No client can tell that the size changes.
-#include <cstdlib>
-#include <algorithm>
-#include <random>
-
+// The promise, from outside: real processes, real sockets, the demo model. No client can tell that the size
+// changes.
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
 
 #include "base/check.h"
 #include "client/admin.h"
@@ -18,9 +19,10 @@ using harness::Load;
 constexpr std::size_t kStreams = 12, kTokens = 400, kVocabulary = 4093, kMaxPrompt = 300;
 
 std::unique_ptr<harness::ServerProcess> start(std::size_t size) {
-  auto server = harness::ServerProcess::start({.binary = CONCERTINA_BINARY,
-                                               .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size",
-                                                             std::to_string(size), "--peer-timeout-ms", "60000"}});
+  auto server = harness::ServerProcess::start(
+      {.binary = CONCERTINA_BINARY,
+       .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", std::to_string(size),
+                     "--peer-timeout-ms", "60000"}});
   CHECK(server.has_value(), "{}", server.error().message());
   const Status ready = (*server)->wait_ready();
   CHECK(ready.has_value(), "{}", ready.error().message());
@@ -47,10 +49,12 @@ TEST_P(WhileTheSizeChanges, NoStreamDiffers) {
 
   Load load(server->url(), requests, Load::Restart::kYes);
   for (const std::size_t size : {2, 4, 3, 1, 2}) {
-    // Streams that start again spread over the ranks there are: every leaver carries some when it is told to go.
+    // Streams that start again spread over the ranks there are: every leaver carries some when it is told to
+    // go.
     const auto all_busy = [&] {
       const auto cluster = client::fetch_cluster(server->url());
-      return cluster && std::all_of(cluster->ranks.begin(), cluster->ranks.end(), [](const auto& rank) { return rank.n_running > 0; });
+      return cluster && std::all_of(cluster->ranks.begin(), cluster->ranks.end(),
+                                    [](const auto& rank) { return rank.n_running > 0; });
     };
     ASSERT_TRUE(harness::eventually(all_busy)) << "a rank never got a stream";
     load.wait_for_tokens(200);
@@ -73,7 +77,8 @@ TEST_P(WhileTheSizeChanges, NoStreamDiffers) {
   EXPECT_EQ(while_changing.n_failed + while_changing.n_differing, 0u) << while_changing.first_problem;
   EXPECT_GE(while_changing.n_streams, kStreams);
   EXPECT_EQ(client::fetch_cluster(server->url())->ranks.size(), 2u);
-  EXPECT_TRUE(harness::eventually([&] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
+  EXPECT_TRUE(
+      harness::eventually([&] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(FixedAndDrawn, WhileTheSizeChanges, ::testing::Values(1, 20261123, drawn_seed()));

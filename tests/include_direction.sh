@@ -17,7 +17,7 @@ declare -A allowed=(
   [exchange]="base tensor checkpoint kernels model cluster transport"
   [worker]="base tensor checkpoint kernels model kvcache scheduler cluster transport exchange"
   [front]="base tokenizer model scheduler cluster transport"
-  [server]="base tokenizer scheduler cluster front"
+  [server]="base tokenizer scheduler cluster transport front"
   [client]="base"
   [cli]="base tensor checkpoint tokenizer kernels model scheduler cluster transport exchange worker front server client"
 )

@@ -1,10 +1,10 @@
 // Starting, stopping and what must be left behind: nothing.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <csignal>
 #include <fstream>
 #include <set>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "base/check.h"
 #include "client/admin.h"
@@ -17,11 +17,13 @@ namespace {
 using ::testing::HasSubstr;
 constexpr const char* kDemo = CONCERTINA_SOURCE_DIR "/models/demo";
 
-std::unique_ptr<harness::ServerProcess> start(std::vector<std::string> more = {},
-                                              harness::ServerOptions::Group group = harness::ServerOptions::Group::kOurs) {
+std::unique_ptr<harness::ServerProcess> start(
+    std::vector<std::string> more = {},
+    harness::ServerOptions::Group group = harness::ServerOptions::Group::kOurs) {
   std::vector<std::string> arguments{kDemo, "--data-parallel-size", "2", "--peer-timeout-ms", "60000"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  auto server = harness::ServerProcess::start({.binary = CONCERTINA_BINARY, .arguments = arguments, .group = group});
+  auto server =
+      harness::ServerProcess::start({.binary = CONCERTINA_BINARY, .arguments = arguments, .group = group});
   CHECK(server.has_value(), "{}", server.error().message());
   CHECK((*server)->wait_ready().has_value());
   return std::move(*server);
@@ -35,7 +37,9 @@ std::vector<pid_t> rank_pids(const harness::ServerProcess& server) {
 }
 
 void expect_gone(const std::vector<pid_t>& pids) {
-  for (const pid_t pid : pids) EXPECT_TRUE(harness::eventually([pid] { return !harness::is_alive(pid); })) << "pid " << pid << " lives on";
+  for (const pid_t pid : pids)
+    EXPECT_TRUE(harness::eventually([pid] { return !harness::is_alive(pid); }))
+        << "pid " << pid << " lives on";
 }
 
 TEST(Shutdown, SigtermLetsStreamsFinishAndTellsNewOnesToComeBack) {
@@ -70,7 +74,8 @@ TEST(Shutdown, WhoTakesLongerThanTheTimeoutIsToldSo) {
 TEST(Shutdown, ASecondInterruptStopsAtOnceAlsoWhenTheWholeGroupGetsIt) {
   const auto server = start({}, harness::ServerOptions::Group::kOwn);
   const auto pids = rank_pids(*server);
-  harness::Load load(server->url(), harness::make_requests(1, 4, 900, 4093, 50), harness::Load::Restart::kYes);
+  harness::Load load(server->url(), harness::make_requests(1, 4, 900, 4093, 50),
+                     harness::Load::Restart::kYes);
   load.wait_for_tokens(20);
   kill(-server->pid(), SIGINT);  // Ctrl-C in a shell reaches front and ranks
   ASSERT_TRUE(harness::eventually([&] { return !client::is_ready(server->url()); }));
@@ -107,10 +112,12 @@ TEST(Start, BadFlagsAreNamed) {
   };
   EXPECT_THAT(output_of({"serve"}), HasSubstr("model"));
   EXPECT_THAT(output_of({"frobnicate"}), HasSubstr("frobnicate"));
-  EXPECT_THAT(output_of({"serve", kDemo, "--data-parallel-size", "9"}), HasSubstr("--data-parallel-size is 9"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--data-parallel-size", "9"}),
+              HasSubstr("--data-parallel-size is 9"));
   EXPECT_THAT(output_of({"serve", kDemo, "--data-parallel-size", "0"}), HasSubstr("--data-parallel-size"));
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "lots"}), HasSubstr("\"lots\" is not a size"));
-  EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "1KiB"}), HasSubstr("--kv-cache-memory 1KiB holds"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "1KiB"}),
+              HasSubstr("--kv-cache-memory 1KiB holds"));
   EXPECT_THAT(output_of({"serve", kDemo, "--max-model-len", "5000"}), HasSubstr("--max-model-len is 5000"));
   EXPECT_THAT(output_of({"serve", kDemo, "--load-format", "magic"}), HasSubstr("--load-format"));
   EXPECT_THAT(output_of({"serve", "/nonexistent"}), HasSubstr("/nonexistent/config.json"));
@@ -136,7 +143,8 @@ class BadCheckpoint : public ::testing::Test {
 
 TEST_F(BadCheckpoint, ATruncatedShardIsNamedWithItsTensor) {
   std::filesystem::resize_file(folder / "model-00002-of-00003.safetensors", 5'000'000);
-  EXPECT_THAT(serve(), ::testing::AllOf(HasSubstr("model-00002-of-00003.safetensors"), HasSubstr("model.layers.")));
+  EXPECT_THAT(serve(),
+              ::testing::AllOf(HasSubstr("model-00002-of-00003.safetensors"), HasSubstr("model.layers.")));
 }
 
 TEST_F(BadCheckpoint, AMissingShardIsNamedWithATensorThatIsInIt) {
@@ -146,7 +154,8 @@ TEST_F(BadCheckpoint, AMissingShardIsNamedWithATensorThatIsInIt) {
 
 TEST_F(BadCheckpoint, AnUnknownArchitectureIsNamed) {
   std::ofstream(folder / "config.json") << R"({"architectures": ["FancyForCausalLM"]})";
-  EXPECT_THAT(serve(), ::testing::AllOf(HasSubstr("config.json"), HasSubstr("FancyForCausalLM"), HasSubstr("Qwen3MoeForCausalLM")));
+  EXPECT_THAT(serve(), ::testing::AllOf(HasSubstr("config.json"), HasSubstr("FancyForCausalLM"),
+                                        HasSubstr("Qwen3MoeForCausalLM")));
 }
 
 TEST(Fifty, OperationsInARowLeaveNothingBehind) {
@@ -163,9 +172,11 @@ TEST(Fifty, OperationsInARowLeaveNothingBehind) {
     all.n_processes = pids.size();
     for (const pid_t pid : pids) {
       const std::filesystem::path proc = "/proc/" + std::to_string(pid);
-      for ([[maybe_unused]] const auto& fd : std::filesystem::directory_iterator(proc / "fd")) ++all.n_descriptors;
+      for ([[maybe_unused]] const auto& fd : std::filesystem::directory_iterator(proc / "fd"))
+        ++all.n_descriptors;
       std::ifstream maps(proc / "maps"), status(proc / "status");
-      for (std::string line; std::getline(maps, line);) all.n_mappings += line.find("memfd:") != std::string::npos;
+      for (std::string line; std::getline(maps, line);)
+        all.n_mappings += line.find("memfd:") != std::string::npos;
       for (std::string line; std::getline(status, line);) {
         if (line.starts_with("RssAnon:")) all.resident_kb += std::stoul(line.substr(8));
       }
@@ -197,12 +208,15 @@ TEST(Fifty, OperationsInARowLeaveNothingBehind) {
   Footprint after;
   const bool same = harness::eventually([&] {
     after = footprint();
-    return after.n_descriptors <= before.n_descriptors && after.n_mappings <= before.n_mappings && after.n_processes == before.n_processes;
+    return after.n_descriptors <= before.n_descriptors && after.n_mappings <= before.n_mappings &&
+           after.n_processes == before.n_processes;
   });
-  EXPECT_TRUE(same) << "descriptors " << before.n_descriptors << " -> " << after.n_descriptors << ", memfd mappings "
-                    << before.n_mappings << " -> " << after.n_mappings << ", processes " << before.n_processes << " -> " << after.n_processes;
-  // Anonymous memory: KV pages that other requests touch (at most what all requests could, twice over, on each rank) and the
-  // allocator's slack. A leak of one epoch's tables or a request's journal an operation would be above.
+  EXPECT_TRUE(same) << "descriptors " << before.n_descriptors << " -> " << after.n_descriptors
+                    << ", memfd mappings " << before.n_mappings << " -> " << after.n_mappings
+                    << ", processes " << before.n_processes << " -> " << after.n_processes;
+  // Anonymous memory: KV pages that other requests touch (at most what all requests could, twice over, on
+  // each rank) and the allocator's slack. A leak of one epoch's tables or a request's journal an operation
+  // would be above.
   EXPECT_LT(after.resident_kb, before.resident_kb + 64 * 1024) << before.resident_kb << " kB before";
   load.stop_restarting();
   for (const auto& record : load.join()) EXPECT_EQ(record.error, "");

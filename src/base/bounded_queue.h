@@ -10,8 +10,8 @@
 
 namespace concertina {
 
-// Hands values from one thread to another. Any thread may push; one thread takes all there is. push() blocks while
-// `capacity` values wait, until the taker takes them or close() is called.
+// Hands values from one thread to another. Any thread may push; one thread takes all there is. push() blocks
+// while `capacity` values wait, until the taker takes them or close() is called.
 template <typename T>
 class BoundedQueue {
  public:

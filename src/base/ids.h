@@ -1,14 +1,15 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <compare>
 #include <cstdint>
 #include <functional>
 
-#include <fmt/format.h>
-
 namespace concertina {
 
-// A number that names a thing. Ids of different things do not mix, and none converts from or to an integer by itself.
+// A number that names a thing. Ids of different things do not mix, and none converts from or to an integer by
+// itself.
 template <typename Tag, typename Rep>
 class Id {
  public:
@@ -23,15 +24,17 @@ class Id {
   Rep value_ = 0;
 };
 
-using RankId = Id<struct RankTag, std::uint32_t>;          // a worker, for its life; the lowest free number is used again
-using Incarnation = Id<struct IncarnationTag, std::uint64_t>;  // one start of one worker process; never used twice
-using ExpertId = Id<struct ExpertTag, std::uint32_t>;      // within its layer
-using LayerId = Id<struct LayerTag, std::uint32_t>;        // decoder layer, 0-based
-using Epoch = Id<struct EpochTag, std::uint64_t>;          // 0: none yet; never used twice
-using StepId = Id<struct StepTag, std::uint64_t>;          // counted from 0 in each epoch
-using BlockId = Id<struct BlockTag, std::uint32_t>;        // a KV block of one rank
-using RequestId = Id<struct RequestTag, std::uint64_t>;    // one choice of one client request; never used twice
-using Attempt = Id<struct AttemptTag, std::uint32_t>;      // which assignment of a request to a rank
+using RankId =
+    Id<struct RankTag, std::uint32_t>;  // a worker, for its life; the lowest free number is used again
+using Incarnation =
+    Id<struct IncarnationTag, std::uint64_t>;            // one start of one worker process; never used twice
+using ExpertId = Id<struct ExpertTag, std::uint32_t>;    // within its layer
+using LayerId = Id<struct LayerTag, std::uint32_t>;      // decoder layer, 0-based
+using Epoch = Id<struct EpochTag, std::uint64_t>;        // 0: none yet; never used twice
+using StepId = Id<struct StepTag, std::uint64_t>;        // counted from 0 in each epoch
+using BlockId = Id<struct BlockTag, std::uint32_t>;      // a KV block of one rank
+using RequestId = Id<struct RequestTag, std::uint64_t>;  // one choice of one client request; never used twice
+using Attempt = Id<struct AttemptTag, std::uint32_t>;    // which assignment of a request to a rank
 
 using TokenId = std::int32_t;  // vocabulary entry: data, not a name of ours; kept as the checkpoint's integer
 
@@ -39,7 +42,9 @@ using TokenId = std::int32_t;  // vocabulary entry: data, not a name of ours; ke
 
 template <typename Tag, typename Rep>
 struct std::hash<concertina::Id<Tag, Rep>> {
-  std::size_t operator()(const concertina::Id<Tag, Rep>& id) const noexcept { return std::hash<Rep>()(id.value()); }
+  std::size_t operator()(const concertina::Id<Tag, Rep>& id) const noexcept {
+    return std::hash<Rep>()(id.value());
+  }
 };
 
 template <typename Tag, typename Rep>

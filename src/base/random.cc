@@ -4,13 +4,16 @@
 
 namespace concertina {
 
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key) {
   constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = kMultiplier0 * counter[0], product1 = kMultiplier1 * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
+               static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
+               static_cast<std::uint32_t>(product0)};
     key = {key[0] + kWeyl0, key[1] + kWeyl1};
   }
   return counter;
@@ -24,7 +27,8 @@ constexpr std::array<std::uint32_t, 2> split(std::uint64_t value) {
 
 float sampling_uniform(std::uint64_t seed, std::uint32_t choice_index, std::uint64_t position) {
   const auto place = split(position);
-  return static_cast<float>(philox4x32({place[0], place[1], choice_index, 0}, split(seed))[0] >> 8) * 0x1p-24f;
+  return static_cast<float>(philox4x32({place[0], place[1], choice_index, 0}, split(seed))[0] >> 8) *
+         0x1p-24f;
 }
 
 std::uint64_t Random::next() {

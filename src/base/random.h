@@ -7,7 +7,8 @@ namespace concertina {
 
 // Counter-based generator Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
 // The same (key, counter) always gives the same four words: there is no state to move between ranks.
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key);
 
 // Uniform in [0, 1), 24 bits, for one sampling decision.
 float sampling_uniform(std::uint64_t seed, std::uint32_t choice_index, std::uint64_t position);

@@ -9,9 +9,9 @@
 
 namespace concertina {
 
-// The compute threads of one rank: the caller and n_threads - 1 helpers, which sleep between calls. One thread calls.
-// Work is always split the same way for a given n_threads, and ops split outputs only, never a sum: results do not
-// depend on n_threads.
+// The compute threads of one rank: the caller and n_threads - 1 helpers, which sleep between calls. One
+// thread calls. Work is always split the same way for a given n_threads, and ops split outputs only, never a
+// sum: results do not depend on n_threads.
 class ThreadPool {
  public:
   explicit ThreadPool(std::size_t n_threads);  // n_threads >= 1
@@ -21,13 +21,17 @@ class ThreadPool {
 
   std::size_t n_threads() const { return workers_.size() + 1; }
 
-  // Calls function(begin, end) so that [0, n_items) is covered once, each piece a multiple of `grain` (but the last),
-  // and returns when all are done. function must not throw. With one thread, or little work, runs inline.
+  // Calls function(begin, end) so that [0, n_items) is covered once, each piece a multiple of `grain` (but
+  // the last), and returns when all are done. function must not throw. With one thread, or little work, runs
+  // inline.
   template <typename Function>
   void parallel_for(std::size_t n_items, std::size_t grain, const Function& function) {
-    run(n_items, grain, [](const void* f, std::size_t begin, std::size_t end) {
-      (*static_cast<const Function*>(f))(begin, end);
-    }, &function);
+    run(
+        n_items, grain,
+        [](const void* f, std::size_t begin, std::size_t end) {
+          (*static_cast<const Function*>(f))(begin, end);
+        },
+        &function);
   }
 
  private:

@@ -1,14 +1,13 @@
 #include "checkpoint/mapped_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "checkpoint/error.h"
 
@@ -33,8 +32,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
     if (start == MAP_FAILED) {
       const int error = errno;
       close(fd);
-      return fail(CheckpointError::kUnreadable, fmt::format("{}: cannot map {} bytes: {}", path.string(),
-                                                            status.st_size, strerror(error)));
+      return fail(CheckpointError::kUnreadable,
+                  fmt::format("{}: cannot map {} bytes: {}", path.string(), status.st_size, strerror(error)));
     }
     file->bytes_ = {static_cast<const std::byte*>(start), static_cast<std::size_t>(status.st_size)};
   }

@@ -8,8 +8,9 @@
 
 namespace concertina::checkpoint {
 
-// A whole file, mapped read-only; its size is fixed when it is opened. Ranks of one machine share its pages. No read inside
-// bytes() faults unless somebody shortens the file meanwhile: replace a checkpoint by renaming, not by writing into it.
+// A whole file, mapped read-only; its size is fixed when it is opened. Ranks of one machine share its pages.
+// No read inside bytes() faults unless somebody shortens the file meanwhile: replace a checkpoint by
+// renaming, not by writing into it.
 class MappedFile {
  public:
   static Result<std::shared_ptr<const MappedFile>> open(const std::filesystem::path& path);

@@ -1,13 +1,13 @@
 #include "checkpoint/safetensors.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
-
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "checkpoint/config_files.h"
 #include "checkpoint/error.h"
@@ -23,9 +23,9 @@ constexpr std::size_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100u << 20;
 
 std::optional<std::size_t> bytes_of(const std::string& dtype_name) {
-  static const std::map<std::string, std::size_t> kBytes{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-                                                         {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1},
-                                                         {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"U16", 2}, {"U32", 4}, {"U64", 8}};
+  static const std::map<std::string, std::size_t> kBytes{
+      {"F64", 8}, {"F32", 4},  {"F16", 2},     {"BF16", 2},    {"I64", 8}, {"I32", 4}, {"I16", 2}, {"I8", 1},
+      {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"U16", 2}, {"U32", 4}, {"U64", 8}};
   const auto found = kBytes.find(dtype_name);
   return found == kBytes.end() ? std::nullopt : std::optional(found->second);
 }
@@ -42,8 +42,9 @@ Result<json> parse_header(const MappedFile& file) {
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kLengthBytes);
   if (length > kMaxHeaderBytes || length > bytes.size() - kLengthBytes) {
-    return fail(corrupt(file, fmt::format("header length is {}, but the file has {} bytes (and a header at most {})",
-                                          length, bytes.size(), kMaxHeaderBytes)));
+    return fail(
+        corrupt(file, fmt::format("header length is {}, but the file has {} bytes (and a header at most {})",
+                                  length, bytes.size(), kMaxHeaderBytes)));
   }
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
   return parse_json({text, length}, file.path().string() + ": header");
@@ -53,7 +54,8 @@ Result<json> parse_header(const MappedFile& file) {
 std::optional<std::uint64_t> byte_count(const tensor::Shape& shape, std::size_t element) {
   std::uint64_t count = element;
   for (const std::int64_t extent : shape) {
-    if (extent < 0 || __builtin_mul_overflow(count, static_cast<std::uint64_t>(extent), &count)) return std::nullopt;
+    if (extent < 0 || __builtin_mul_overflow(count, static_cast<std::uint64_t>(extent), &count))
+      return std::nullopt;
   }
   return count;
 }
@@ -63,7 +65,8 @@ struct Described {
   std::uint64_t begin = 0, end = 0;
 };
 
-Result<Described> describe(const MappedFile& file, const std::string& name, const json& value, std::size_t n_data_bytes) {
+Result<Described> describe(const MappedFile& file, const std::string& name, const json& value,
+                           std::size_t n_data_bytes) {
   const auto wrong = [&](const std::string& what) {
     return fail(corrupt(file, fmt::format("tensor {}: {}", name, what)));
   };
@@ -71,8 +74,8 @@ Result<Described> describe(const MappedFile& file, const std::string& name, cons
   const auto dtype = value.find("dtype"), shape = value.find("shape"), offsets = value.find("data_offsets");
   if (dtype == value.end() || !dtype->is_string()) return wrong("dtype is missing or not a string");
   if (shape == value.end() || !shape->is_array()) return wrong("shape is missing or not a list");
-  if (offsets == value.end() || !offsets->is_array() || offsets->size() != 2 || !(*offsets)[0].is_number_unsigned() ||
-      !(*offsets)[1].is_number_unsigned()) {
+  if (offsets == value.end() || !offsets->is_array() || offsets->size() != 2 ||
+      !(*offsets)[0].is_number_unsigned() || !(*offsets)[1].is_number_unsigned()) {
     return wrong("data_offsets must be two numbers, 0 or above");
   }
   Described described{.entry = {.name = name, .dtype_name = dtype->get<std::string>()}};
@@ -85,14 +88,16 @@ Result<Described> describe(const MappedFile& file, const std::string& name, cons
   described.begin = (*offsets)[0].get<std::uint64_t>();
   described.end = (*offsets)[1].get<std::uint64_t>();
   if (described.begin > described.end || described.end > n_data_bytes) {
-    return wrong(fmt::format("data_offsets are [{}, {}], but the file has {} bytes of data (is it truncated?)",
-                             described.begin, described.end, n_data_bytes));
+    return wrong(
+        fmt::format("data_offsets are [{}, {}], but the file has {} bytes of data (is it truncated?)",
+                    described.begin, described.end, n_data_bytes));
   }
   const auto expected = byte_count(described.entry.shape, *element);
   if (!expected || *expected != described.end - described.begin) {
     return wrong(fmt::format("shape {} in {} needs {} bytes, but data_offsets hold {}",
                              tensor::to_string(described.entry.shape), described.entry.dtype_name,
-                             expected ? std::to_string(*expected) : "too many", described.end - described.begin));
+                             expected ? std::to_string(*expected) : "too many",
+                             described.end - described.begin));
   }
   return described;
 }
@@ -106,9 +111,10 @@ Status check_contiguous(const MappedFile& file, std::vector<Described>& all, std
   const std::string* previous = nullptr;
   for (const Described& one : all) {
     if (one.begin != end) {
-      return fail(corrupt(file, fmt::format("tensor {} begins at byte {} of the data, {} {} ends at {}", one.entry.name,
-                                            one.begin, one.begin < end ? "but overlaps what" : "but what",
-                                            previous ? *previous : "comes before", end)));
+      return fail(corrupt(
+          file, fmt::format("tensor {} begins at byte {} of the data, {} {} ends at {}", one.entry.name,
+                            one.begin, one.begin < end ? "but overlaps what" : "but what",
+                            previous ? *previous : "comes before", end)));
     }
     end = one.end;
     previous = &one.entry.name;
@@ -171,7 +177,8 @@ Status SafetensorsFolder::add_file(const std::filesystem::path& path) {
     const std::string name = entry.name;
     const auto [place, inserted] = tensors_.try_emplace(name, Located{std::move(entry), file});
     if (!inserted) {
-      return fail(corrupt(*file, fmt::format("tensor {} is also in {}", name, place->second.file->path().string())));
+      return fail(
+          corrupt(*file, fmt::format("tensor {} is also in {}", name, place->second.file->path().string())));
     }
   }
   return {};
@@ -183,8 +190,9 @@ Result<std::unique_ptr<SafetensorsFolder>> SafetensorsFolder::open(const std::fi
   const auto index_path = folder / "model.safetensors.index.json", single_path = folder / "model.safetensors";
   if (!std::filesystem::exists(index_path)) {
     if (!std::filesystem::exists(single_path)) {
-      return fail(CheckpointError::kNotFound, fmt::format("{}: neither model.safetensors nor model.safetensors.index.json",
-                                                          folder.string()));
+      return fail(
+          CheckpointError::kNotFound,
+          fmt::format("{}: neither model.safetensors nor model.safetensors.index.json", folder.string()));
     }
     RETURN_IF_ERROR(opened->add_file(single_path));
     return opened;
@@ -192,28 +200,33 @@ Result<std::unique_ptr<SafetensorsFolder>> SafetensorsFolder::open(const std::fi
   ASSIGN_OR_RETURN(const json index, read_json(index_path));
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object()) {
-    return fail(CheckpointError::kCorrupt, fmt::format("{}: weight_map is missing or not an object", index_path.string()));
+    return fail(CheckpointError::kCorrupt,
+                fmt::format("{}: weight_map is missing or not an object", index_path.string()));
   }
   std::map<std::string, std::string> first_tensor;  // of each shard, to name in an error
   for (const auto& [name, shard] : map->items()) {
     if (!shard.is_string() || shard.get<std::string>().find('/') != std::string::npos) {
-      return fail(CheckpointError::kCorrupt, fmt::format("{}: tensor {}: its shard must be a file name, found {}",
-                                                         index_path.string(), name, shard.dump()));
+      return fail(CheckpointError::kCorrupt,
+                  fmt::format("{}: tensor {}: its shard must be a file name, found {}", index_path.string(),
+                              name, shard.dump()));
     }
     first_tensor.emplace(shard.get<std::string>(), name);
   }
   for (const auto& [shard, tensor_name] : first_tensor) {
     if (Status added = opened->add_file(folder / shard); !added) {
       if (!added.error().is(CheckpointError::kNotFound)) return fail(added.error());
-      return fail(CheckpointError::kNotFound, fmt::format("{}: the index says that tensor {} is in this shard, which does not exist",
-                                                          (folder / shard).string(), tensor_name));
+      return fail(CheckpointError::kNotFound,
+                  fmt::format("{}: the index says that tensor {} is in this shard, which does not exist",
+                              (folder / shard).string(), tensor_name));
     }
   }
   for (const auto& [name, shard] : map->items()) {
     const auto found = opened->tensors_.find(name);
-    if (found == opened->tensors_.end() || found->second.file->path().filename() != shard.get<std::string>()) {
-      return fail(CheckpointError::kCorrupt, fmt::format("{}: tensor {} is not in {}, where the index says it is",
-                                                         index_path.string(), name, shard.get<std::string>()));
+    if (found == opened->tensors_.end() ||
+        found->second.file->path().filename() != shard.get<std::string>()) {
+      return fail(CheckpointError::kCorrupt,
+                  fmt::format("{}: tensor {} is not in {}, where the index says it is", index_path.string(),
+                              name, shard.get<std::string>()));
     }
   }
   return opened;
@@ -228,12 +241,14 @@ Result<const SafetensorsFolder::Located*> SafetensorsFolder::find(const std::str
   const TensorEntry& entry = found->second.entry;
   if (entry.shape != shape) {
     return fail(CheckpointError::kWrongShape,
-                fmt::format("{}: tensor {} has shape {}, but config.json asks for {}", found->second.file->path().string(),
-                            name, tensor::to_string(entry.shape), tensor::to_string(shape)));
+                fmt::format("{}: tensor {} has shape {}, but config.json asks for {}",
+                            found->second.file->path().string(), name, tensor::to_string(entry.shape),
+                            tensor::to_string(shape)));
   }
   if (entry.dtype_name != "F32" && entry.dtype_name != "BF16" && entry.dtype_name != "F16") {
-    return fail(CheckpointError::kUnsupported, fmt::format("{}: tensor {} is in {}; F32, BF16 and F16 are supported",
-                                                           found->second.file->path().string(), name, entry.dtype_name));
+    return fail(CheckpointError::kUnsupported,
+                fmt::format("{}: tensor {} is in {}; F32, BF16 and F16 are supported",
+                            found->second.file->path().string(), name, entry.dtype_name));
   }
   return &found->second;
 }

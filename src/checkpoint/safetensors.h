@@ -19,13 +19,13 @@ struct TensorEntry {
   std::span<const std::byte> bytes;
 };
 
-// Reads and checks the header of one file (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian
-// header length, JSON header, data. Offsets must lie inside the file, agree with shape and dtype, and neither overlap
-// nor leave gaps.
+// Reads and checks the header of one file (https://github.com/huggingface/safetensors, "Format"): 8 bytes
+// little-endian header length, JSON header, data. Offsets must lie inside the file, agree with shape and
+// dtype, and neither overlap nor leave gaps.
 Result<std::vector<TensorEntry>> read_safetensors(const MappedFile& file);
 
-// A Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names. Only headers are read
-// when it is opened. Any thread.
+// A Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names. Only
+// headers are read when it is opened. Any thread.
 class SafetensorsFolder : public WeightSource {
  public:
   static Result<std::unique_ptr<SafetensorsFolder>> open(const std::filesystem::path& folder);

@@ -1,12 +1,11 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
 #include <iostream>
 #include <memory>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "cli/client_commands.h"
 #include "client/generation.h"
@@ -34,7 +33,9 @@ void catch_interrupts() {
 
 class Chat {
  public:
-  explicit Chat(const ChatOptions& options) : options_(options), on_terminal_(isatty(STDIN_FILENO) != 0) { reset(); }
+  explicit Chat(const ChatOptions& options) : options_(options), on_terminal_(isatty(STDIN_FILENO) != 0) {
+    reset();
+  }
 
   int run() {
     catch_interrupts();
@@ -69,18 +70,19 @@ class Chat {
 
   bool answer(const std::string& line) {
     history_.push_back({"user", line});
-    client::GenerationRequest request{.messages = history_, .max_tokens = options_.max_tokens, .temperature = options_.temperature,
+    client::GenerationRequest request{.messages = history_,
+                                      .max_tokens = options_.max_tokens,
+                                      .temperature = options_.temperature,
                                       .seed = options_.seed};
     std::string text;
-    const auto generated = client::generate(
-        options_.url, request,
-        [&](const client::GenerationChunk& chunk) {
-          text += chunk.text;
-          fmt::print("{}", chunk.text);
-          std::fflush(stdout);
-          return client::StreamControl::kContinue;
-        },
-        {.interrupted = [] { return interrupted.load(); }});
+    const auto generated = client::generate(options_.url, request,
+                                            [&](const client::GenerationChunk& chunk) {
+                                              text += chunk.text;
+                                              fmt::print("{}", chunk.text);
+                                              std::fflush(stdout);
+                                              return client::StreamControl::kContinue;
+                                            },
+                                            {.interrupted = [] { return interrupted.load(); }});
     fmt::print("\n");
     const bool stopped = !generated && generated.error().is(client::ClientError::kInterrupted);
     interrupted = false;

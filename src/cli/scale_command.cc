@@ -1,7 +1,7 @@
-#include <memory>
+#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include <memory>
 
 #include "cli/client_commands.h"
 #include "client/admin.h"
@@ -31,9 +31,11 @@ int run_scale(const ScaleOptions& options) {
   if (!options.wait) return 0;
   const auto operation = client::fetch_operation(options.url, reply->operation_id);
   if (!operation) return 0;  // too old to be shown: the answer above counts
-  for (const auto& [phase, time_ms] : operation->phases_ms) fmt::print("  {:<12}{:9.1f} ms\n", phase, time_ms);
-  fmt::print("  {} requests moved, {:.1f} MB of experts loaded, longest pause {:.2f} ms\n", operation->moved_requests,
-             static_cast<double>(operation->moved_bytes) / 1e6, operation->max_pause_ms);
+  for (const auto& [phase, time_ms] : operation->phases_ms)
+    fmt::print("  {:<12}{:9.1f} ms\n", phase, time_ms);
+  fmt::print("  {} requests moved, {:.1f} MB of experts loaded, longest pause {:.2f} ms\n",
+             operation->moved_requests, static_cast<double>(operation->moved_bytes) / 1e6,
+             operation->max_pause_ms);
   return 0;
 }
 
@@ -43,10 +45,14 @@ void add_scale_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ScaleOptions>();
   CLI::App* command = app.add_subcommand("scale", "Change the number of ranks of a running server");
   command->add_option("size", options->size, "ranks wanted")->required()->check(CLI::PositiveNumber);
-  command->add_option("--retire", options->retire, "ranks that leave; with the size unchanged they are replaced");
+  command->add_option("--retire", options->retire,
+                      "ranks that leave; with the size unchanged they are replaced");
   command->add_flag("--wait", options->wait, "return when the operation has ended, and show its phases");
-  command->add_option("--drain-timeout", options->drain_timeout_s, "seconds until an operation that is not committed is rolled back")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+  command
+      ->add_option("--drain-timeout", options->drain_timeout_s,
+                   "seconds until an operation that is not committed is rolled back")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--url", options->url, "of the server")->capture_default_str();
   command->callback([options, &run] { run = [options] { return run_scale(*options); }; });
 }

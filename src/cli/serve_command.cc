@@ -2,11 +2,10 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <csignal>
 #include <memory>
-
-#include <CLI/CLI.hpp>
 
 #include "base/log.h"
 #include "checkpoint/safetensors.h"
@@ -41,29 +40,55 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
   command.add_option("--host", o.host, "address to listen on")->capture_default_str();
   command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")->capture_default_str();
-  command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")->capture_default_str();
-  command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")->capture_default_str();
-  command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")->capture_default_str();
-  command.add_option("--max-model-len", o.front.max_model_len, "tokens of prompt and answer together (default: the model's)");
-  command.add_option("--max-num-seqs", o.front.max_num_seqs, "sequences in one step of a rank")->capture_default_str();
-  command.add_option("--max-num-batched-tokens", o.front.max_num_batched_tokens, "tokens in one step of a rank")->capture_default_str();
+  command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
+      ->capture_default_str();
+  command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")
+      ->capture_default_str();
+  command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
+      ->capture_default_str();
+  command.add_option("--max-model-len", o.front.max_model_len,
+                     "tokens of prompt and answer together (default: the model's)");
+  command.add_option("--max-num-seqs", o.front.max_num_seqs, "sequences in one step of a rank")
+      ->capture_default_str();
+  command
+      .add_option("--max-num-batched-tokens", o.front.max_num_batched_tokens, "tokens in one step of a rank")
+      ->capture_default_str();
   command.add_option("--block-size", o.front.block_size, "tokens of a KV block")->capture_default_str();
-  command.add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")->capture_default_str();
-  command.add_option("--served-model-name", o.served_model_name, "name of the model in the API (default: MODEL)");
-  command.add_option("--load-format", o.front.load_format, "auto: the checkpoint; dummy: random weights from config.json alone")
-      ->check(CLI::IsMember({"auto", "dummy"}))->capture_default_str();
+  command
+      .add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")
+      ->capture_default_str();
+  command.add_option("--served-model-name", o.served_model_name,
+                     "name of the model in the API (default: MODEL)");
+  command
+      .add_option("--load-format", o.front.load_format,
+                  "auto: the checkpoint; dummy: random weights from config.json alone")
+      ->check(CLI::IsMember({"auto", "dummy"}))
+      ->capture_default_str();
   command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")->capture_default_str();
-  command.add_flag("--skip-tokenizer-init", o.skip_tokenizer_init, "prompts are token ids; implied if there is no tokenizer");
-  command.add_option("--shutdown-timeout", o.shutdown_timeout_s, "seconds that SIGTERM lets running requests finish")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
-  command.add_option("--peer-timeout-ms", o.front.peer_timeout_ms, "when a rank that waits for another one reports it")->capture_default_str();
-  command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")->capture_default_str();
-  command.add_option("--replay-chunk-tokens", o.front.replay_chunk_tokens,
-                     "tokens of a step that a rank spends on requests moving to it")->capture_default_str();
-  command.add_option("--instruction-set", o.front.instruction_set, "kernels of every rank (default: the best this processor has)")
+  command.add_flag("--skip-tokenizer-init", o.skip_tokenizer_init,
+                   "prompts are token ids; implied if there is no tokenizer");
+  command
+      .add_option("--shutdown-timeout", o.shutdown_timeout_s,
+                  "seconds that SIGTERM lets running requests finish")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
+                  "when a rank that waits for another one reports it")
+      ->capture_default_str();
+  command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")
+      ->capture_default_str();
+  command
+      .add_option("--replay-chunk-tokens", o.front.replay_chunk_tokens,
+                  "tokens of a step that a rank spends on requests moving to it")
+      ->capture_default_str();
+  command
+      .add_option("--instruction-set", o.front.instruction_set,
+                  "kernels of every rank (default: the best this processor has)")
       ->check(CLI::IsMember({"portable", "avx512"}));
   command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))->capture_default_str();
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))
+      ->capture_default_str();
   command.add_flag("--try", o.print_examples, "print three commands to try once the server is ready");
 }
 
@@ -83,14 +108,15 @@ Status check_counts(const front::FrontOptions& o) {
                 {"--peer-timeout-ms", o.peer_timeout_ms, 1, 3600000}};
   for (const auto& range : ranges) {
     if (range.value < range.lowest || range.value > range.highest) {
-      return bad_flag(fmt::format("{} is {}, but must be in {}..{}", range.flag, range.value, range.lowest, range.highest));
+      return bad_flag(fmt::format("{} is {}, but must be in {}..{}", range.flag, range.value, range.lowest,
+                                  range.highest));
     }
   }
   return {};
 }
 
-// What the front serves with; everything that can be wrong with the folder or the flags is found here, before a rank
-// starts.
+// What the front serves with; everything that can be wrong with the folder or the flags is found here, before
+// a rank starts.
 struct Prepared {
   front::ModelInfo info;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer;
@@ -99,7 +125,8 @@ struct Prepared {
 
 Status prepare_model(ServeOptions& o, Prepared& out) {
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(o.model));
-  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults, model::read_generation_defaults(o.model, config));
+  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults,
+                   model::read_generation_defaults(o.model, config));
   for (const std::string& field : defaults.ignored) {
     spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
   }
@@ -112,16 +139,19 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   o.front.n_experts = config.n_experts;
   if (o.front.max_model_len == 0) o.front.max_model_len = config.max_position_embeddings;
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
-    return bad_flag(fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
-                                o.front.max_model_len, config.max_position_embeddings));
+    return bad_flag(
+        fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
+                    o.front.max_model_len, config.max_position_embeddings));
   }
   // A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, o.front.block_size);
   const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
   if (o.front.kv_cache_bytes / block_bytes < n_needed) {
-    return bad_flag(fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): give {} MiB or more",
-                                o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size, o.front.max_model_len,
-                                (n_needed * block_bytes + (1 << 20) - 1) >> 20));
+    return bad_flag(
+        fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
+                    "give {} MiB or more",
+                    o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size,
+                    o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
   }
   out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
               .path = o.model,
@@ -129,8 +159,11 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
               .vocab_size = config.vocab_size,
               .eos_token_ids = defaults.eos_token_ids,
               .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
-                                    std::chrono::system_clock::now().time_since_epoch()).count()};
-  out.info.default_sampling = {.temperature = defaults.temperature, .top_k = defaults.top_k, .top_p = defaults.top_p,
+                                    std::chrono::system_clock::now().time_since_epoch())
+                                    .count()};
+  out.info.default_sampling = {.temperature = defaults.temperature,
+                               .top_k = defaults.top_k,
+                               .top_p = defaults.top_p,
                                .min_p = defaults.min_p};
   return {};
 }
@@ -160,7 +193,8 @@ Try, in another terminal:
   curl -X POST {0}/scale_elastic_ep -H 'Content-Type: application/json' -d '{{"new_data_parallel_size": 4}}'
   {1} status --watch --url {0}
 
-)", url, std::filesystem::proximate(std::filesystem::read_symlink("/proc/self/exe")).string());
+)",
+             url, std::filesystem::proximate(std::filesystem::read_symlink("/proc/self/exe")).string());
   std::fflush(stdout);
 }
 
@@ -204,8 +238,9 @@ class ServeProcess {
       spdlog::warn("second signal: stopping at once");
       return front_.stop_now();
     }
-    spdlog::info("{}: finishing {} requests, at most {} s; again to stop at once", number == SIGTERM ? "SIGTERM" : "interrupted",
-                 front_.n_running() + front_.n_queued(), options_.shutdown_timeout_s);
+    spdlog::info("{}: finishing {} requests, at most {} s; again to stop at once",
+                 number == SIGTERM ? "SIGTERM" : "interrupted", front_.n_running() + front_.n_queued(),
+                 options_.shutdown_timeout_s);
     shut_down();
   }
 
@@ -257,7 +292,8 @@ int run_serve(ServeOptions& options) {
 
 void add_serve_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ServeOptions>();
-  CLI::App* command = app.add_subcommand("serve", "Serve a model: the OpenAI API, elastic expert parallelism");
+  CLI::App* command =
+      app.add_subcommand("serve", "Serve a model: the OpenAI API, elastic expert parallelism");
   add_flags(*command, *options);
   command->callback([options, &run] {
     options->front.kv_cache_bytes = parse_bytes(options->kv_cache_memory);
@@ -273,7 +309,8 @@ void add_worker_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<WorkerOptions>();
   CLI::App* command = app.add_subcommand("worker", "One rank; started by serve, not by hand");
   command->add_option("--control-fd", options->control_fd, "descriptor of the control channel")->required();
-  command->add_option("--parent-pid", options->parent_pid, "process that this one must not outlive")->required();
+  command->add_option("--parent-pid", options->parent_pid, "process that this one must not outlive")
+      ->required();
   command->callback([options, &run] {
     run = [options] {
       init_log("rank", spdlog::level::info);

@@ -1,19 +1,18 @@
 #include "cli/sizes.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <map>
 
-#include <CLI/CLI.hpp>
-
 namespace concertina::cli {
 
 std::uint64_t parse_bytes(const std::string& text) {
   static const std::map<std::string, double> kUnits{
-      {"", 1},         {"b", 1},          {"k", 1024.0},    {"kib", 1024.0},   {"kb", 1e3},
-      {"m", 0x1p20},   {"mib", 0x1p20},   {"mb", 1e6},      {"g", 0x1p30},     {"gib", 0x1p30},
-      {"gb", 1e9},     {"t", 0x1p40},     {"tib", 0x1p40},  {"tb", 1e12}};
+      {"", 1},       {"b", 1},        {"k", 1024.0},   {"kib", 1024.0}, {"kb", 1e3},
+      {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},     {"g", 0x1p30},   {"gib", 0x1p30},
+      {"gb", 1e9},   {"t", 0x1p40},   {"tib", 0x1p40}, {"tb", 1e12}};
   std::size_t n_read = 0;
   double number = -1;
   try {
@@ -24,8 +23,10 @@ std::uint64_t parse_bytes(const std::string& text) {
   std::erase(unit, ' ');
   std::transform(unit.begin(), unit.end(), unit.begin(), [](unsigned char c) { return std::tolower(c); });
   const auto factor = kUnits.find(unit);
-  if (n_read == 0 || !std::isfinite(number) || number <= 0 || factor == kUnits.end() || number * factor->second > 1e15) {
-    throw CLI::ValidationError("\"" + text + "\" is not a size: give bytes, or a number with KiB, MiB, GiB (256MiB)");
+  if (n_read == 0 || !std::isfinite(number) || number <= 0 || factor == kUnits.end() ||
+      number * factor->second > 1e15) {
+    throw CLI::ValidationError("\"" + text +
+                               "\" is not a size: give bytes, or a number with KiB, MiB, GiB (256MiB)");
   }
   return static_cast<std::uint64_t>(number * factor->second);
 }

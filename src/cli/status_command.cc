@@ -1,12 +1,11 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
 #include <memory>
 #include <thread>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "cli/client_commands.h"
 #include "client/admin.h"
@@ -29,17 +28,20 @@ std::string bar(std::size_t used, std::size_t total) {
 }
 
 std::string describe(const client::OperationInfo& operation) {
-  return fmt::format("{} {}: {} -> {} ranks, {}", operation.kind, operation.id, operation.from_size, operation.to_size, operation.phase);
+  return fmt::format("{} {}: {} -> {} ranks, {}", operation.kind, operation.id, operation.from_size,
+                     operation.to_size, operation.phase);
 }
 
 std::string table(const client::ClusterInfo& cluster) {
-  std::string out = fmt::format("epoch {}   {} of at most {} ranks   {}\n\n", cluster.epoch, cluster.size, cluster.max_size,
-                                cluster.operation ? describe(*cluster.operation) : "no operation");
-  out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host", "running",
-                     "waiting", "kv blocks", "experts");
+  std::string out =
+      fmt::format("epoch {}   {} of at most {} ranks   {}\n\n", cluster.epoch, cluster.size, cluster.max_size,
+                  cluster.operation ? describe(*cluster.operation) : "no operation");
+  out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host",
+                     "running", "waiting", "kv blocks", "experts");
   for (const client::RankInfo& rank : cluster.ranks) {
-    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}\n", rank.rank, rank.state, rank.pid, rank.host,
-                       rank.n_running, rank.n_waiting, bar(rank.kv_blocks_used, rank.kv_blocks_total),
+    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}\n", rank.rank, rank.state,
+                       rank.pid, rank.host, rank.n_running, rank.n_waiting,
+                       bar(rank.kv_blocks_used, rank.kv_blocks_total),
                        fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts);
   }
   return out;
@@ -69,7 +71,8 @@ int run_status(const StatusOptions& options) {
 
 void add_status_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* command = app.add_subcommand("status", "Show the ranks of a running server, its epoch and its operation");
+  CLI::App* command =
+      app.add_subcommand("status", "Show the ranks of a running server, its epoch and its operation");
   command->add_flag("--watch", options->watch, "redraw twice a second until Ctrl-C");
   command->add_option("--url", options->url, "of the server")->capture_default_str();
   command->callback([options, &run] { run = [options] { return run_status(*options); }; });

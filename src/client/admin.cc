@@ -1,8 +1,7 @@
 #include "client/admin.h"
 
-#include <numeric>
-
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "client/generation.h"
 
@@ -18,7 +17,8 @@ OperationInfo operation_of(const json& object) {
   operation.phase = object.at("phase");
   operation.from_size = object.at("from_size");
   operation.to_size = object.at("to_size");
-  for (const auto& [name, ms] : object.at("phases_ms").items()) operation.phases_ms.emplace_back(name, ms.get<double>());
+  for (const auto& [name, ms] : object.at("phases_ms").items())
+    operation.phases_ms.emplace_back(name, ms.get<double>());
   operation.moved_requests = object.at("moved_requests");
   operation.moved_bytes = object.at("moved_bytes");
   operation.max_pause_ms = object.at("max_pause_ms");
@@ -53,8 +53,8 @@ ClusterInfo cluster_of(const json& object) {
 
 // Sends, and reads the answer with `read`; anything but a 2xx is an error with the server's words.
 template <typename Read>
-auto call(const std::string& url, const char* method, const std::string& target, const std::string& body, Duration timeout,
-          const Read& read) -> Result<decltype(read(json()))> {
+auto call(const std::string& url, const char* method, const std::string& target, const std::string& body,
+          Duration timeout, const Read& read) -> Result<decltype(read(json()))> {
   const std::string what = std::string(method) + " " + url + target;
   ASSIGN_OR_RETURN(const Response response, request(url, method, target, body, timeout));
   if (response.status / 100 != 2) {
@@ -64,7 +64,8 @@ auto call(const std::string& url, const char* method, const std::string& target,
   try {
     return read(json::parse(response.body));
   } catch (const json::exception& e) {
-    return fail(ClientError::kInvalid, what + ": unexpected answer '" + response.body.substr(0, 300) + "': " + e.what());
+    return fail(ClientError::kInvalid,
+                what + ": unexpected answer '" + response.body.substr(0, 300) + "': " + e.what());
   }
 }
 
@@ -84,8 +85,9 @@ const RankInfo* ClusterInfo::find(RankId rank) const {
 }
 
 std::size_t ClusterInfo::n_requests() const {
-  return std::accumulate(ranks.begin(), ranks.end(), std::size_t{0},
-                         [](std::size_t n, const RankInfo& rank) { return n + rank.n_running + rank.n_waiting; });
+  return std::accumulate(ranks.begin(), ranks.end(), std::size_t{0}, [](std::size_t n, const RankInfo& rank) {
+    return n + rank.n_running + rank.n_waiting;
+  });
 }
 
 std::size_t ClusterInfo::n_kv_blocks_used() const {

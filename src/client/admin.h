@@ -58,7 +58,8 @@ struct ScaleReply {
   std::string operation_id, message;
 };
 // kStatus for anything but 200 and 202; the message has the status and the server's words.
-Result<ScaleReply> scale(const std::string& url, const ScaleCall& call, Duration timeout = std::chrono::seconds(130));
+Result<ScaleReply> scale(const std::string& url, const ScaleCall& call,
+                         Duration timeout = std::chrono::seconds(130));
 std::string body_of(const ScaleCall& call);
 
 // 200 within the deadline of each call: an epoch is active.

@@ -49,7 +49,8 @@ struct Ending {
   std::optional<Error> error;
 };
 
-StreamControl take_event(std::string_view data, const std::string& what, Generation& generation, Ending& ending,
+StreamControl take_event(std::string_view data, const std::string& what, Generation& generation,
+                         Ending& ending,
                          const std::function<StreamControl(const GenerationChunk&)>& on_chunk) {
   if (data == "[DONE]") {
     ending.done = true;
@@ -58,14 +59,16 @@ StreamControl take_event(std::string_view data, const std::string& what, Generat
   try {
     const json event = json::parse(data);
     if (event.contains("error")) {
-      ending.error = Error(ClientError::kStatus, what + ": failed while streaming: " + error_message_of(event.dump()));
+      ending.error =
+          Error(ClientError::kStatus, what + ": failed while streaming: " + error_message_of(event.dump()));
       return StreamControl::kDisconnect;
     }
     const GenerationChunk chunk = add_event(event, generation);
     if (!on_chunk || on_chunk(chunk) == StreamControl::kContinue) return StreamControl::kContinue;
     ending.left = true;
   } catch (const json::exception& e) {
-    ending.error = Error(ClientError::kInvalid, what + ": bad event '" + std::string(data.substr(0, 200)) + "': " + e.what());
+    ending.error = Error(ClientError::kInvalid,
+                         what + ": bad event '" + std::string(data.substr(0, 200)) + "': " + e.what());
   }
   return StreamControl::kDisconnect;
 }
@@ -96,7 +99,8 @@ std::string error_message_of(const std::string& body) {
   const json parsed = json::parse(body, nullptr, false);
   if (parsed.is_object() && parsed.contains("error")) {
     const json& error = parsed["error"];
-    if (error.is_object() && error.contains("message") && error["message"].is_string()) return error["message"];
+    if (error.is_object() && error.contains("message") && error["message"].is_string())
+      return error["message"];
   }
   return body.empty() ? "(empty answer)" : body.substr(0, 500);
 }
@@ -107,14 +111,18 @@ Result<Generation> generate(const std::string& url, const GenerationRequest& req
   const std::string what = "POST " + url + target_of(request);
   Generation generation;
   Ending ending;
-  const auto on_data = [&](std::string_view data) { return take_event(data, what, generation, ending, on_chunk); };
-  ASSIGN_OR_RETURN(const Response response, stream(url, target_of(request), body_of(request), on_data, options));
+  const auto on_data = [&](std::string_view data) {
+    return take_event(data, what, generation, ending, on_chunk);
+  };
+  ASSIGN_OR_RETURN(const Response response,
+                   stream(url, target_of(request), body_of(request), on_data, options));
   if (response.status != 200) {
     return fail(ClientError::kStatus,
                 what + ": " + std::to_string(response.status) + ": " + error_message_of(response.body));
   }
   if (ending.error) return fail(*ending.error);
-  if (!ending.done && !ending.left) return fail(ClientError::kBroken, what + ": the stream ended before [DONE]");
+  if (!ending.done && !ending.left)
+    return fail(ClientError::kBroken, what + ": the stream ended before [DONE]");
   return generation;
 }
 

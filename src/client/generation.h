@@ -16,8 +16,8 @@ struct Message {
   std::string role, content;
 };
 
-// One streamed request with one choice. Exactly one of messages, prompt_ids and prompt is set. What is not set is not sent:
-// the server's defaults hold.
+// One streamed request with one choice. Exactly one of messages, prompt_ids and prompt is set. What is not
+// set is not sent: the server's defaults hold.
 struct GenerationRequest {
   std::vector<Message> messages;    // /v1/chat/completions
   std::vector<TokenId> prompt_ids;  // /v1/completions
@@ -44,8 +44,9 @@ struct Generation {
   std::string finish_reason;  // empty if the caller disconnected before the end
 };
 
-// Runs the request to its end, or until on_chunk returns kDisconnect. A failure in the middle is an error, also one that the
-// server tells within the stream. Errors as stream(), kStatus for a refusal, kInvalid for chunks that break the contract.
+// Runs the request to its end, or until on_chunk returns kDisconnect. A failure in the middle is an error,
+// also one that the server tells within the stream. Errors as stream(), kStatus for a refusal, kInvalid for
+// chunks that break the contract.
 Result<Generation> generate(const std::string& url, const GenerationRequest& request,
                             const std::function<StreamControl(const GenerationChunk&)>& on_chunk = nullptr,
                             const StreamOptions& options = {});

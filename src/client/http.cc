@@ -1,9 +1,5 @@
 #include "client/http.h"
 
-#include <charconv>
-#include <optional>
-#include <utility>
-
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -14,6 +10,9 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+#include <charconv>
+#include <optional>
+#include <utility>
 
 #include "client/sse.h"
 
@@ -31,8 +30,8 @@ constexpr auto kInterruptPoll = std::chrono::milliseconds(50);
 
 Time now() { return std::chrono::steady_clock::now(); }
 
-// One connection and the calls on it, each blocking until done or its deadline. Blocking reads of Asio know no deadline:
-// so asynchronous ones, on a loop that only this object runs.
+// One connection and the calls on it, each blocking until done or its deadline. Blocking reads of Asio know
+// no deadline: so asynchronous ones, on a loop that only this object runs.
 class Connection {
  public:
   Connection(std::string what, std::function<bool()> interrupted)
@@ -42,13 +41,16 @@ class Connection {
     error_code error;
     asio::ip::tcp::resolver resolver(loop_);
     const auto addresses = resolver.resolve(url.host, std::to_string(url.port), error);
-    if (error) return fail(ClientError::kUnreachable, what_ + ": cannot resolve the host: " + error.message());
+    if (error)
+      return fail(ClientError::kUnreachable, what_ + ": cannot resolve the host: " + error.message());
     error = run(deadline, [&](auto done) {
       stream_.async_connect(addresses, [done](error_code e, const auto&) { done(e); });
     });
     if (!error) stream_.socket().set_option(asio::ip::tcp::no_delay(true), error);
-    if (error == beast::error::timeout) return fail(ClientError::kTimeout, what_ + ": no connection within the deadline");
-    if (error && !was_interrupted_) return fail(ClientError::kUnreachable, what_ + ": cannot connect: " + error.message());
+    if (error == beast::error::timeout)
+      return fail(ClientError::kTimeout, what_ + ": no connection within the deadline");
+    if (error && !was_interrupted_)
+      return fail(ClientError::kUnreachable, what_ + ": cannot connect: " + error.message());
     return status_of(error, "connecting");
   }
 
@@ -56,7 +58,8 @@ class Connection {
     const error_code error = run(deadline, [&](auto done) {
       http::async_write(stream_, message, [done](error_code e, std::size_t) { done(e); });
     });
-    // The server may answer and close before it has read everything; what it said is worth more than our broken pipe.
+    // The server may answer and close before it has read everything; what it said is worth more than our
+    // broken pipe.
     if (error == asio::error::broken_pipe || error == asio::error::connection_reset) return {};
     return status_of(error, "sending the request");
   }
@@ -100,7 +103,8 @@ class Connection {
     if (!error) return {};
     if (was_interrupted_) return fail(ClientError::kInterrupted, what_ + ": interrupted while " + doing);
     const std::string text = what_ + ": " + doing + ": ";
-    if (error == beast::error::timeout) return fail(ClientError::kTimeout, text + "nothing came within the deadline");
+    if (error == beast::error::timeout)
+      return fail(ClientError::kTimeout, text + "nothing came within the deadline");
     if (error == http::error::end_of_stream || error == http::error::partial_message)
       return fail(ClientError::kBroken, text + "the server closed the connection");
     const bool malformed = error.category() == http::make_error_code(http::error::bad_version).category();
@@ -115,8 +119,8 @@ class Connection {
   beast::flat_buffer buffer_;
 };
 
-http::request<http::string_body> make_request(const Url& url, std::string_view method, std::string_view target,
-                                              std::string_view body) {
+http::request<http::string_body> make_request(const Url& url, std::string_view method,
+                                              std::string_view target, std::string_view body) {
   http::request<http::string_body> message;
   message.version(11);
   message.method_string({method.data(), method.size()});
@@ -147,7 +151,8 @@ bool is_event_stream(const Parser& parser) {
 }
 
 // Hands what has come to the events' parser. False: the callback wants no more.
-bool take_events(Parser& parser, SseParser& events, const std::function<StreamControl(std::string_view)>& on_data) {
+bool take_events(Parser& parser, SseParser& events,
+                 const std::function<StreamControl(std::string_view)>& on_data) {
   const std::string bytes = std::exchange(parser.get().body(), {});
   return events.feed(bytes, [&](std::string_view data) { return on_data(data) == StreamControl::kContinue; });
 }
@@ -176,12 +181,13 @@ Result<Url> parse_url(const std::string& text) {
   if (host_end >= rest.size()) return url;
   const char* const end = rest.data() + rest.size();
   const auto [stop, error] = std::from_chars(rest.data() + host_end + 1, end, url.port);
-  if (rest[host_end] != ':' || error != std::errc() || stop != end || url.port == 0) return invalid("has a bad port");
+  if (rest[host_end] != ':' || error != std::errc() || stop != end || url.port == 0)
+    return invalid("has a bad port");
   return url;
 }
 
-Result<Response> request(const std::string& url, std::string_view method, std::string_view target, std::string_view body,
-                         Duration timeout) {
+Result<Response> request(const std::string& url, std::string_view method, std::string_view target,
+                         std::string_view body, Duration timeout) {
   ASSIGN_OR_RETURN(const Url parsed, parse_url(url));
   const Time deadline = now() + timeout;
   Connection connection(std::string(method) + " " + url + std::string(target), nullptr);
@@ -196,7 +202,8 @@ Result<Response> request(const std::string& url, std::string_view method, std::s
 }
 
 Result<Response> stream(const std::string& url, std::string_view target, std::string_view body,
-                        const std::function<StreamControl(std::string_view)>& on_data, const StreamOptions& options) {
+                        const std::function<StreamControl(std::string_view)>& on_data,
+                        const StreamOptions& options) {
   ASSIGN_OR_RETURN(const Url parsed, parse_url(url));
   Connection connection("POST " + url + std::string(target), options.interrupted);
   RETURN_IF_ERROR(connection.connect(parsed, now() + options.connect_timeout));
@@ -211,11 +218,13 @@ Result<Response> stream(const std::string& url, std::string_view target, std::st
     if (events_expected) {
       if (!take_events(parser, events, on_data)) return take_response(parser);
     } else if (parser.get().body().size() > kMaxBodyBytes) {
-      return fail(ClientError::kInvalid, "POST " + url + std::string(target) + ": the answer is longer than 64 MiB");
+      return fail(ClientError::kInvalid,
+                  "POST " + url + std::string(target) + ": the answer is longer than 64 MiB");
     }
   }
   if (events.in_event())
-    return fail(ClientError::kBroken, "POST " + url + std::string(target) + ": the stream ended within an event");
+    return fail(ClientError::kBroken,
+                "POST " + url + std::string(target) + ": the stream ended within an event");
   return take_response(parser);
 }
 

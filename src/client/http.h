@@ -25,9 +25,9 @@ struct Response {
   std::string body;                            // a stream's: empty where the callback got it
 };
 
-// One request on a connection of its own; the answer whole, whatever its status, at most 64 MiB. `timeout` is for all of it,
-// except the resolution of a host name. A server that answers before it has read the body (413) is heard.
-// Errors: kInvalidUrl, kUnreachable, kTimeout, kBroken, kInvalid.
+// One request on a connection of its own; the answer whole, whatever its status, at most 64 MiB. `timeout` is
+// for all of it, except the resolution of a host name. A server that answers before it has read the body
+// (413) is heard. Errors: kInvalidUrl, kUnreachable, kTimeout, kBroken, kInvalid.
 Result<Response> request(const std::string& url, std::string_view method, std::string_view target,
                          std::string_view body = {}, Duration timeout = std::chrono::seconds(30));
 
@@ -36,12 +36,13 @@ enum class StreamControl { kContinue, kDisconnect };
 struct StreamOptions {
   Duration connect_timeout = std::chrono::seconds(5);
   Duration read_timeout = std::chrono::seconds(120);  // from one piece of the answer to the next
-  std::function<bool()> interrupted;                  // asked about 20 times a second, if set; true: kInterrupted
+  std::function<bool()> interrupted;  // asked about 20 times a second, if set; true: kInterrupted
 };
 
-// POSTs `body` and calls on_data for the payload of each server-sent event. Returns when the server ends the answer, or when
-// on_data returns kDisconnect, which closes the connection at once. An answer that is no event stream (an error) comes whole
-// in Response::body, with no call. Errors as request(), and kInterrupted; kBroken where the answer was cut short.
+// POSTs `body` and calls on_data for the payload of each server-sent event. Returns when the server ends the
+// answer, or when on_data returns kDisconnect, which closes the connection at once. An answer that is no
+// event stream (an error) comes whole in Response::body, with no call. Errors as request(), and kInterrupted;
+// kBroken where the answer was cut short.
 Result<Response> stream(const std::string& url, std::string_view target, std::string_view body,
                         const std::function<StreamControl(std::string_view data)>& on_data,
                         const StreamOptions& options = {});

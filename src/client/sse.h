@@ -6,11 +6,12 @@
 
 namespace concertina::client {
 
-// Cuts server-sent events out of bytes that come in pieces of any size. Keeps what `data:` lines say; comments, names, ids and
-// retry times are skipped.
+// Cuts server-sent events out of bytes that come in pieces of any size. Keeps what `data:` lines say;
+// comments, names, ids and retry times are skipped.
 class SseParser {
  public:
-  // Calls on_data for each event that `bytes` completes, until it returns false. False then: the rest of `bytes` is dropped.
+  // Calls on_data for each event that `bytes` completes, until it returns false. False then: the rest of
+  // `bytes` is dropped.
   bool feed(std::string_view bytes, const std::function<bool(std::string_view data)>& on_data);
 
   // Bytes of an event that has not ended are held: the stream was cut short.

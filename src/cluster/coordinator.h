@@ -8,56 +8,117 @@
 
 namespace concertina::cluster {
 
-enum class ClusterError { kInvalidSize, kInvalidRetire, kOperationRunning, kNotReady, kUnknownOperation, kShuttingDown };
+enum class ClusterError {
+  kInvalidSize,
+  kInvalidRetire,
+  kOperationRunning,
+  kNotReady,
+  kUnknownOperation,
+  kShuttingDown
+};
 
 struct CoordinatorConfig {
   std::size_t n_moe_layers = 0;
   std::size_t n_experts = 0;
-  std::size_t max_size = 8;             // ranks; rank numbers stay below 2 * max_size (a replace holds both for a while)
+  std::size_t max_size = 8;  // ranks; rank numbers stay below 2 * max_size (a replace holds both for a while)
   std::size_t initial_size = 1;
-  std::size_t n_operations_kept = 1000;  // finished records answered for; the oldest go first
+  std::size_t n_operations_kept = 1000;                 // finished records answered for; the oldest go first
   Duration release_timeout = std::chrono::seconds(10);  // a released rank that still runs then is killed
 };
 
 // ---- Events: what happened. `now` comes with each.
 struct ScaleRequested {
-  std::string id;  // of the operation; made by the shell, unique; an id seen before is answered with its record
+  std::string
+      id;  // of the operation; made by the shell, unique; an id seen before is answered with its record
   std::size_t target_size = 0;
   std::vector<RankId> retire;
   Duration drain_timeout{};
 };
-struct RankPrepared { Member member; Epoch epoch; std::uint64_t moved_bytes = 0; };
-struct RankPrepareFailed { Member member; Epoch epoch; std::string error; };
-struct RankFlipped { Member member; Epoch epoch; double pause_ms = 0; };
-struct RankExited { Member member; std::string how; };   // process reaped: at any time, expected or not
-struct RankHello { Member member; };                       // its control channel and exchange memory are up
-// No request is assigned to a leaver any more. It answers the last BeginDrain: the shell, where the router lives too, never
-// delivers it after CancelDrain.
-struct LeaversDrained { std::uint64_t moved_requests = 0; };
+struct RankPrepared {
+  Member member;
+  Epoch epoch;
+  std::uint64_t moved_bytes = 0;
+};
+struct RankPrepareFailed {
+  Member member;
+  Epoch epoch;
+  std::string error;
+};
+struct RankFlipped {
+  Member member;
+  Epoch epoch;
+  double pause_ms = 0;
+};
+struct RankExited {
+  Member member;
+  std::string how;
+};  // process reaped: at any time, expected or not
+struct RankHello {
+  Member member;
+};  // its control channel and exchange memory are up
+// No request is assigned to a leaver any more. It answers the last BeginDrain: the shell, where the router
+// lives too, never delivers it after CancelDrain.
+struct LeaversDrained {
+  std::uint64_t moved_requests = 0;
+};
 struct TimePassed {};  // the deadline asked for by SetTimer came; one that comes early is ignored
-using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited, RankHello,
-                           LeaversDrained, TimePassed>;
+using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited,
+                           RankHello, LeaversDrained, TimePassed>;
 
 // ---- Actions: what the shell must do, in this order.
-struct StartRank { Member member; };                        // fork + exec a worker
-struct SendPrepare { Member to; EpochPlan plan; };          // to every member of the target epoch, and its leavers
-struct SendCancelPrepare { Member to; Epoch epoch; };
-struct SendCommit { Member to; Epoch from, to_epoch; };
-struct SendEnter { Member to; Epoch epoch; };               // joiner: the epoch is in force (after the first FLIPPED); it
-                                                            // reports RankFlipped like all others, once
-struct SendForget { Member to; Member whom; };              // unmap the memory of a rank that left
-struct SendRelease { Member to; };                          // nobody can address it any more: it exits
-struct KillRank { Member member; };  // a joiner of a change that is rolled back, or a leaver that does not end when released
-struct BeginDrain { std::vector<RankId> leavers, stayers; };  // stop routing to leavers, move their requests
-struct CancelDrain {};                                      // leavers stay after all: route to them again
-struct EpochActive { EpochPlan plan; };                     // first FLIPPED (or bootstrap): router may use its members
-struct OperationEnded { Operation operation; };             // answer the waiting clients
-struct BootstrapFailed { std::string error; };              // the first epoch never came: the server ends
-struct GroupLost { Member member; std::string error; };     // a member of the epoch in force died (recovery: later)
-struct SetTimer { Time at; };                               // replaces the previous one
-using Action = std::variant<StartRank, SendPrepare, SendCancelPrepare, SendCommit, SendEnter, SendForget, SendRelease,
-                            KillRank, BeginDrain, CancelDrain, EpochActive, OperationEnded, BootstrapFailed, GroupLost,
-                            SetTimer>;
+struct StartRank {
+  Member member;
+};  // fork + exec a worker
+struct SendPrepare {
+  Member to;
+  EpochPlan plan;
+};  // to every member of the target epoch, and its leavers
+struct SendCancelPrepare {
+  Member to;
+  Epoch epoch;
+};
+struct SendCommit {
+  Member to;
+  Epoch from, to_epoch;
+};
+struct SendEnter {
+  Member to;
+  Epoch epoch;
+};  // joiner: the epoch is in force (after the first FLIPPED); it
+    // reports RankFlipped like all others, once
+struct SendForget {
+  Member to;
+  Member whom;
+};  // unmap the memory of a rank that left
+struct SendRelease {
+  Member to;
+};  // nobody can address it any more: it exits
+struct KillRank {
+  Member member;
+};  // a joiner of a change that is rolled back, or a leaver that does not end when released
+struct BeginDrain {
+  std::vector<RankId> leavers, stayers;
+};                      // stop routing to leavers, move their requests
+struct CancelDrain {};  // leavers stay after all: route to them again
+struct EpochActive {
+  EpochPlan plan;
+};  // first FLIPPED (or bootstrap): router may use its members
+struct OperationEnded {
+  Operation operation;
+};  // answer the waiting clients
+struct BootstrapFailed {
+  std::string error;
+};  // the first epoch never came: the server ends
+struct GroupLost {
+  Member member;
+  std::string error;
+};  // a member of the epoch in force died (recovery: later)
+struct SetTimer {
+  Time at;
+};  // replaces the previous one
+using Action = std::variant<StartRank, SendPrepare, SendCancelPrepare, SendCommit, SendEnter, SendForget,
+                            SendRelease, KillRank, BeginDrain, CancelDrain, EpochActive, OperationEnded,
+                            BootstrapFailed, GroupLost, SetTimer>;
 using Actions = std::vector<Action>;
 
 struct RankView {
@@ -66,8 +127,8 @@ struct RankView {
   std::size_t n_slots_used = 0;
 };
 
-// The one authority over members, epochs, placements and operations. Pure: given an event and the time, it changes its
-// state and says what to do. Rules: docs/epoch_protocol.md. Not thread-safe: one owner.
+// The one authority over members, epochs, placements and operations. Pure: given an event and the time, it
+// changes its state and says what to do. Rules: docs/epoch_protocol.md. Not thread-safe: one owner.
 class Coordinator {
  public:
   explicit Coordinator(const CoordinatorConfig& config, Incarnation first_incarnation);
@@ -75,17 +136,21 @@ class Coordinator {
 
   Actions bootstrap(Time now);  // starts initial_size ranks; once
 
-  // A scale request: the operation's record (running or just ended, or that of the same id seen before), with actions.
-  struct ScaleReply { Operation operation; Actions actions; };
+  // A scale request: the operation's record (running or just ended, or that of the same id seen before), with
+  // actions.
+  struct ScaleReply {
+    Operation operation;
+    Actions actions;
+  };
   Result<ScaleReply> request_scale(const ScaleRequested& request, Time now);
 
   Actions handle(const Event& event, Time now);  // every event but ScaleRequested, which has an answer
 
-  bool ready() const;                              // an epoch is active
-  const EpochPlan* active_epoch() const;           // null before
+  bool ready() const;                     // an epoch is active
+  const EpochPlan* active_epoch() const;  // null before
   std::size_t target_size() const;
-  std::vector<RankView> ranks() const;             // ascending; listed until reaped
-  const Operation* running_operation() const;      // null if none
+  std::vector<RankView> ranks() const;         // ascending; listed until reaped
+  const Operation* running_operation() const;  // null if none
   const Operation* find_operation(const std::string& id) const;
   std::uint64_t n_operations(Phase final_phase) const;  // since the start
   std::uint64_t n_ignored_events() const;  // stale, doubled or from ranks unknown: without effect

@@ -19,8 +19,8 @@ struct Member {
   auto operator<=>(const Member&) const = default;
 };
 
-// For each MoE layer (0-based among MoE layers, not among decoder layers) and rank: the experts in its slots, ascending.
-// An expert may have several replicas.
+// For each MoE layer (0-based among MoE layers, not among decoder layers) and rank: the experts in its slots,
+// ascending. An expert may have several replicas.
 struct Placement {
   std::vector<std::map<RankId, std::vector<ExpertId>>> layers;
   bool operator==(const Placement&) const = default;
@@ -31,13 +31,21 @@ struct EpochPlan {
   Epoch epoch;
   std::vector<Member> members;  // ascending by rank
   Placement placement;
-  std::vector<Member> leavers;  // members of the epoch before that this one lacks; they host nothing in it. Ascending
+  std::vector<Member>
+      leavers;  // members of the epoch before that this one lacks; they host nothing in it. Ascending
   bool operator==(const EpochPlan&) const = default;
 };
 
 enum class OperationKind : std::uint8_t { kScale, kReplace, kRecover };
 enum class Phase : std::uint8_t {
-  kPlanning, kPreparing, kReady, kCommitting, kReleasing, kDone, kFailed, kRolledBack
+  kPlanning,
+  kPreparing,
+  kReady,
+  kCommitting,
+  kReleasing,
+  kDone,
+  kFailed,
+  kRolledBack
 };
 const char* name_of(OperationKind kind);  // "scale"
 const char* name_of(Phase phase);         // "rolled_back"
@@ -50,8 +58,9 @@ struct Operation {
   std::size_t from_size = 0, to_size = 0;
   Phase phase = Phase::kPlanning;
   Time started{};
-  Time deadline{};                              // drain_timeout: rolled back if not committed by then
-  std::vector<std::pair<Phase, Duration>> phase_times;  // finished phases, in order; a replace passes some twice: added up
+  Time deadline{};  // drain_timeout: rolled back if not committed by then
+  std::vector<std::pair<Phase, Duration>>
+      phase_times;  // finished phases, in order; a replace passes some twice: added up
   std::uint64_t moved_requests = 0, moved_bytes = 0;
   double max_pause_ms = 0;
   std::optional<std::string> error;

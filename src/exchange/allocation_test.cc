@@ -7,11 +7,11 @@
 #endif
 #ifndef CONCERTINA_COUNTS_NO_ALLOCATIONS
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <new>
 #include <thread>
-
-#include <gtest/gtest.h>
 
 #include "exchange/test_group.h"
 

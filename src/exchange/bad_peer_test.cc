@@ -1,4 +1,5 @@
-// A peer whose memory says impossible things: the rank that reads it must name the peer, and never leave its bounds.
+// A peer whose memory says impossible things: the rank that reads it must name the peer, and never leave its
+// bounds.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,15 +11,20 @@ namespace {
 
 using testing::HasSubstr;
 
-// Rank 0 is real and holds expert 0 of its one layer; rank 1 is bare memory that the test writes; it holds expert 1.
+// Rank 0 is real and holds expert 0 of its one layer; rank 1 is bare memory that the test writes; it holds
+// expert 1.
 class BadPeer : public testing::Test {
  protected:
-  BadPeer() : model_({.n_moe_layers = 1, .n_experts = 2, .top_k = 1}, 1), group_(model_, 1, std::chrono::seconds(60)) {
-    auto region = transport::Region::create({RankId(1), Incarnation(101), layout_.numbers()}, layout_.body_bytes());
+  BadPeer()
+      : model_({.n_moe_layers = 1, .n_experts = 2, .top_k = 1}, 1),
+        group_(model_, 1, std::chrono::seconds(60)) {
+    auto region =
+        transport::Region::create({RankId(1), Incarnation(101), layout_.numbers()}, layout_.body_bytes());
     EXPECT_TRUE(region);
     region_ = std::make_unique<transport::Region>(std::move(*region));
     group_.addresses.push_back({RankId(1), Incarnation(101), getpid(), region_->fd()});
-    cluster::EpochPlan plan{.epoch = Epoch(1), .members = {{RankId(0), Incarnation(100)}, {RankId(1), Incarnation(101)}}};
+    cluster::EpochPlan plan{.epoch = Epoch(1),
+                            .members = {{RankId(0), Incarnation(100)}, {RankId(1), Incarnation(101)}}};
     plan.placement.layers = {{{RankId(0), {ExpertId(0)}}, {RankId(1), {ExpertId(1)}}}};
     group_.enter_all({.epoch = Epoch(1), .members = {plan.members[0]}, .placement = everything_on_rank_0()});
     plan.epoch = Epoch(2);
@@ -29,7 +35,10 @@ class BadPeer : public testing::Test {
     return {.layers = {{{RankId(0), {ExpertId(0), ExpertId(1)}}}}};
   }
   static Header header(std::uint64_t begin, std::uint64_t count, std::uint64_t n_rows) {
-    return {.incarnation = Incarnation(101), .position = {.epoch = Epoch(2)}, .begin = begin, .count = count,
+    return {.incarnation = Incarnation(101),
+            .position = {.epoch = Epoch(2)},
+            .begin = begin,
+            .count = count,
             .n_rows = n_rows};
   }
   void store(std::size_t offset, const Header& header) {
@@ -61,7 +70,8 @@ class BadPeer : public testing::Test {
 
   static constexpr std::size_t kBank = 0;  // of epoch 2, exchange 0
   const TestModel model_;
-  const Layout layout_{model_.shape.max_ranks, model_.shape.max_tokens, model_.shape.top_k, model_.shape.hidden_size};
+  const Layout layout_{model_.shape.max_ranks, model_.shape.max_tokens, model_.shape.top_k,
+                       model_.shape.hidden_size};
   TestGroup group_;
   std::unique_ptr<transport::Region> region_;
 };

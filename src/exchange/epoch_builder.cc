@@ -1,10 +1,10 @@
 #include "exchange/epoch_builder.h"
 
-#include <algorithm>
-#include <set>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
 
 namespace concertina::exchange {
 namespace {
@@ -49,7 +49,8 @@ Status EpochBuilder::add_members(const cluster::EpochPlan& plan, std::span<const
   bool has_self = false;
   for (const cluster::Member& member : plan.members) {
     if (member.rank.value() >= layout_.max_ranks)
-      return misfit(plan.epoch, fmt::format("rank {} is out of range: max_ranks is {}", member.rank, layout_.max_ranks));
+      return misfit(plan.epoch,
+                    fmt::format("rank {} is out of range: max_ranks is {}", member.rank, layout_.max_ranks));
     if (!view.members_.empty() && view.members_.back().rank >= member.rank)
       return misfit(plan.epoch, fmt::format("members are not ascending at rank {}", member.rank));
     PeerPointer region;
@@ -62,7 +63,8 @@ Status EpochBuilder::add_members(const cluster::EpochPlan& plan, std::span<const
     view.members_.push_back({member.rank, member.incarnation, std::move(region)});
   }
   if (has_self) return {};
-  return misfit(plan.epoch, fmt::format("rank {} (incarnation {}) is not a member", self_.rank, self_.incarnation));
+  return misfit(plan.epoch,
+                fmt::format("rank {} (incarnation {}) is not a member", self_.rank, self_.incarnation));
 }
 
 Result<EpochBuilder::PeerPointer> EpochBuilder::map_peer(const cluster::Member& member,
@@ -71,16 +73,17 @@ Result<EpochBuilder::PeerPointer> EpochBuilder::map_peer(const cluster::Member& 
     return a.rank == member.rank && a.incarnation == member.incarnation;
   });
   if (address == addresses.end())
-    return fail(ExchangeError::kBadEpoch, fmt::format("no address of rank {} (incarnation {}) was given", member.rank,
-                                                      member.incarnation));
+    return fail(ExchangeError::kBadEpoch, fmt::format("no address of rank {} (incarnation {}) was given",
+                                                      member.rank, member.incarnation));
   std::lock_guard lock(mutex_);
   std::erase_if(mapped_, [](const auto& entry) { return entry.second.expired(); });
   if (PeerPointer known = mapped_[member].lock()) return known;
   const transport::RegionIdentity identity{member.rank, member.incarnation, layout_.numbers()};
-  ASSIGN_OR_RETURN(transport::PeerRegion opened, transport::PeerRegion::open(address->pid, address->region_fd, identity,
-                                                                             layout_.body_bytes()));
+  ASSIGN_OR_RETURN(transport::PeerRegion opened, transport::PeerRegion::open(address->pid, address->region_fd,
+                                                                             identity, layout_.body_bytes()));
   const auto region = std::make_shared<const transport::PeerRegion>(std::move(opened));
-  for_hot_parts(layout_, prefault_tokens_, [&](std::size_t offset, std::size_t n) { region->prefault(offset, n); });
+  for_hot_parts(layout_, prefault_tokens_,
+                [&](std::size_t offset, std::size_t n) { region->prefault(offset, n); });
   mapped_[member] = region;
   return region;
 }
@@ -90,14 +93,17 @@ Status EpochBuilder::add_owners(const cluster::EpochPlan& plan, EpochView& view)
   for (std::size_t layer = 0; layer < shape_.n_moe_layers; ++layer) {
     std::vector<std::vector<std::uint32_t>> replicas(shape_.n_experts);  // members that hold the expert
     for (const auto& [rank, experts] : plan.placement.layers[layer]) {
-      const auto member = std::find_if(view.members_.begin(), view.members_.end(),
-                                       [rank = rank](const EpochView::Peer& peer) { return peer.rank == rank; });
+      const auto member =
+          std::find_if(view.members_.begin(), view.members_.end(),
+                       [rank = rank](const EpochView::Peer& peer) { return peer.rank == rank; });
       if (member == view.members_.end())
-        return misfit(plan.epoch, fmt::format("MoE layer {} places experts on rank {}, no member", layer, rank));
+        return misfit(plan.epoch,
+                      fmt::format("MoE layer {} places experts on rank {}, no member", layer, rank));
       for (const ExpertId expert : experts) {
         if (expert.value() >= shape_.n_experts)
-          return misfit(plan.epoch, fmt::format("MoE layer {} places expert {} on rank {}; the model has {} experts",
-                                                layer, expert, rank, shape_.n_experts));
+          return misfit(plan.epoch,
+                        fmt::format("MoE layer {} places expert {} on rank {}; the model has {} experts",
+                                    layer, expert, rank, shape_.n_experts));
         replicas[expert.value()].push_back(static_cast<std::uint32_t>(member - view.members_.begin()));
       }
     }
@@ -113,15 +119,17 @@ Status EpochBuilder::add_owners(const cluster::EpochPlan& plan, EpochView& view)
   return {};
 }
 
-Status EpochBuilder::add_experts(const cluster::EpochPlan& plan, LocalExperts experts, EpochView& view) const {
+Status EpochBuilder::add_experts(const cluster::EpochPlan& plan, LocalExperts experts,
+                                 EpochView& view) const {
   if (experts.size() != shape_.n_moe_layers)
-    return misfit(plan.epoch, fmt::format("weights of {} MoE layers were given, the model has {}", experts.size(),
-                                          shape_.n_moe_layers));
+    return misfit(plan.epoch, fmt::format("weights of {} MoE layers were given, the model has {}",
+                                          experts.size(), shape_.n_moe_layers));
   view.slot_.assign(shape_.n_moe_layers * shape_.n_experts, EpochView::kNoSlot);
   for (std::size_t layer = 0; layer < experts.size(); ++layer) {
     RETURN_IF_ERROR(check_slots(plan, layer, experts[layer]));
     for (std::size_t slot = 0; slot < experts[layer].size(); ++slot)
-      view.slot_[layer * shape_.n_experts + experts[layer][slot].expert.value()] = static_cast<std::uint32_t>(slot);
+      view.slot_[layer * shape_.n_experts + experts[layer][slot].expert.value()] =
+          static_cast<std::uint32_t>(slot);
   }
   view.experts_ = std::move(experts);
   return {};
@@ -131,11 +139,13 @@ Status EpochBuilder::check_slots(const cluster::EpochPlan& plan, std::size_t lay
                                  const std::vector<LocalExpert>& slots) const {
   const auto& ranks = plan.placement.layers[layer];
   std::set<ExpertId> planned, given;
-  if (const auto own = ranks.find(self_.rank); own != ranks.end()) planned.insert(own->second.begin(), own->second.end());
+  if (const auto own = ranks.find(self_.rank); own != ranks.end())
+    planned.insert(own->second.begin(), own->second.end());
   for (const LocalExpert& slot : slots) given.insert(slot.expert);
   if (given != planned || given.size() != slots.size())
-    return misfit(plan.epoch, fmt::format("MoE layer {}: {} slots with weights of experts {} were given, the plan has {}",
-                                          layer, slots.size(), numbers_of(given), numbers_of(planned)));
+    return misfit(plan.epoch,
+                  fmt::format("MoE layer {}: {} slots with weights of experts {} were given, the plan has {}",
+                              layer, slots.size(), numbers_of(given), numbers_of(planned)));
   const auto hidden = static_cast<std::int64_t>(shape_.hidden_size);
   const auto intermediate = static_cast<std::int64_t>(shape_.intermediate_size);
   for (const auto& [expert, weights] : slots) {

@@ -14,24 +14,28 @@ struct ModelShape {
   std::size_t n_moe_layers = 0, n_experts = 0, hidden_size = 0, intermediate_size = 0;
 };
 
-// Makes an EpochView out of a plan, and says what does not fit. A peer that several views name is mapped once. Any
-// thread; building takes a lock that serving never takes.
+// Makes an EpochView out of a plan, and says what does not fit. A peer that several views name is mapped
+// once. Any thread; building takes a lock that serving never takes.
 class EpochBuilder {
  public:
-  EpochBuilder(cluster::Member self, const Layout& layout, const ModelShape& shape, std::size_t prefault_tokens)
+  EpochBuilder(cluster::Member self, const Layout& layout, const ModelShape& shape,
+               std::size_t prefault_tokens)
       : self_(self), layout_(layout), shape_(shape), prefault_tokens_(prefault_tokens) {}
 
   Result<std::shared_ptr<const EpochView>> build(const cluster::EpochPlan& plan,
-                                                 std::span<const MemberAddress> addresses, LocalExperts experts);
+                                                 std::span<const MemberAddress> addresses,
+                                                 LocalExperts experts);
 
  private:
   using PeerPointer = std::shared_ptr<const transport::PeerRegion>;
 
-  Status add_members(const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses, EpochView& view);
+  Status add_members(const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
+                     EpochView& view);
   Result<PeerPointer> map_peer(const cluster::Member& member, std::span<const MemberAddress> addresses);
   Status add_owners(const cluster::EpochPlan& plan, EpochView& view) const;
   Status add_experts(const cluster::EpochPlan& plan, LocalExperts experts, EpochView& view) const;
-  Status check_slots(const cluster::EpochPlan& plan, std::size_t layer, const std::vector<LocalExpert>& slots) const;
+  Status check_slots(const cluster::EpochPlan& plan, std::size_t layer,
+                     const std::vector<LocalExpert>& slots) const;
 
   const cluster::Member self_;
   const Layout layout_;

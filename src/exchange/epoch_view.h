@@ -29,10 +29,10 @@ struct LocalExpert {
 };
 using LocalExperts = std::vector<std::vector<LocalExpert>>;  // [n_moe_layers][slot] of this rank
 
-// One epoch as one rank sees it: members with their mapped memory, who computes which expert, and this rank's weights.
-// Immutable: built beside serving by any thread, used by the step thread from enter_epoch() on. It keeps peers' memory
-// mapped and weights alive: forgetting a peer is destroying the views that name it (not on the step thread: unmapping
-// takes time).
+// One epoch as one rank sees it: members with their mapped memory, who computes which expert, and this rank's
+// weights. Immutable: built beside serving by any thread, used by the step thread from enter_epoch() on. It
+// keeps peers' memory mapped and weights alive: forgetting a peer is destroying the views that name it (not
+// on the step thread: unmapping takes time).
 class EpochView {
  public:
   struct Peer {

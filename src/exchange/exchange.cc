@@ -1,8 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "exchange/shm_exchange_state.h"
@@ -10,12 +10,14 @@
 
 namespace concertina::exchange {
 
-// Results are published only after all dispatch headers are in, and every member waits for the results of all: so whoever
-// completes an exchange knows that every member has seen the same headers, and that its own rows are free again.
+// Results are published only after all dispatch headers are in, and every member waits for the results of
+// all: so whoever completes an exchange knows that every member has seen the same headers, and that its own
+// rows are free again.
 Status ShmExchange::State::run(const Exchange& exchange) {
   const bool was_void = std::exchange(is_void, true);  // until it has succeeded
   if (was_void || aborted.load(std::memory_order_acquire))
-    return fail(ExchangeError::kAborted, fmt::format("the step is void: {}", describe(config.rank, progress.position())));
+    return fail(ExchangeError::kAborted,
+                fmt::format("the step is void: {}", describe(config.rank, progress.position())));
   write_dispatch(exchange);
   RETURN_IF_ERROR(await(Half::kDispatch));
   if (progress.at_first_exchange()) note_flags();
@@ -41,8 +43,12 @@ void ShmExchange::State::write_dispatch(const Exchange& exchange) {
   std::uint64_t begin = 0;
   for (std::size_t member = 0; member < n_members(); ++member) {
     publish(member, Half::kDispatch,
-            {.incarnation = config.incarnation, .position = progress.position(), .flip_to = flip_to, .begin = begin,
-             .count = scratch.n_sent[member], .n_rows = tokens.n_tokens});
+            {.incarnation = config.incarnation,
+             .position = progress.position(),
+             .flip_to = flip_to,
+             .begin = begin,
+             .count = scratch.n_sent[member],
+             .n_rows = tokens.n_tokens});
     begin += scratch.n_sent[member];
   }
 }
@@ -69,8 +75,8 @@ void ShmExchange::State::write_entries(const Exchange& exchange) {
   Entry* entries = reinterpret_cast<Entry*>(region.body().data() + layout.entries(bank()));
   const std::size_t n_entries = exchange.tokens.n_tokens * config.top_k;
   for (std::size_t i = 0; i < n_entries; ++i)
-    entries[scratch.next_sent[scratch.entry_member[i]]++] = {.row = static_cast<std::uint32_t>(i / config.top_k),
-                                                             .expert = exchange.tokens.expert_ids[i].value()};
+    entries[scratch.next_sent[scratch.entry_member[i]]++] = {
+        .row = static_cast<std::uint32_t>(i / config.top_k), .expert = exchange.tokens.expert_ids[i].value()};
 }
 
 void ShmExchange::State::note_flags() {
@@ -98,10 +104,11 @@ Status ShmExchange::State::check_dispatch(std::size_t member) const {
                     header.begin <= layout.max_entries() - header.count &&
                     (header.count == 0 || config.n_moe_layers > 0);
   if (fits) return {};
-  return fail(ExchangeError::kBadPeerData,
-              fmt::format("dispatch of {}: {} entries from {}, {} rows; at most {} entries and {} rows are possible",
-                          describe_member(member), header.count, header.begin, header.n_rows, layout.max_entries(),
-                          layout.max_tokens));
+  return fail(
+      ExchangeError::kBadPeerData,
+      fmt::format("dispatch of {}: {} entries from {}, {} rows; at most {} entries and {} rows are possible",
+                  describe_member(member), header.count, header.begin, header.n_rows, layout.max_entries(),
+                  layout.max_tokens));
 }
 
 // Copies the entries, each read once from the peer's memory and checked: what was checked is what is used.
@@ -110,15 +117,18 @@ Status ShmExchange::State::read_entries(const Exchange& exchange) {
   std::size_t n = 0;
   for (std::size_t member = 0; member < n_members(); ++member) {
     const Header& header = scratch.dispatch[member];
-    const Entry* entries = reinterpret_cast<const Entry*>(body_of(member) + layout.entries(bank())) + header.begin;
+    const Entry* entries =
+        reinterpret_cast<const Entry*>(body_of(member) + layout.entries(bank())) + header.begin;
     for (std::size_t i = 0; i < header.count; ++i) {
       const Entry entry = entries[i];
       const std::uint32_t slot = view->slot(*exchange.moe_layer, entry.expert);
       if (entry.row >= header.n_rows || slot == EpochView::kNoSlot)
-        return fail(ExchangeError::kBadPeerData,
-                    fmt::format("dispatch of {}: entry {} wants expert {} for row {}; there are {} rows, and rank {} {}",
-                                describe_member(member), i, entry.expert, entry.row, header.n_rows, config.rank,
-                                slot == EpochView::kNoSlot ? "does not hold it" : "holds it"));
+        return fail(
+            ExchangeError::kBadPeerData,
+            fmt::format(
+                "dispatch of {}: entry {} wants expert {} for row {}; there are {} rows, and rank {} {}",
+                describe_member(member), i, entry.expert, entry.row, header.n_rows, config.rank,
+                slot == EpochView::kNoSlot ? "does not hold it" : "holds it"));
       scratch.received[n++] = {.row = entry.row, .expert = slot};
       ++scratch.slot_end[slot + 1];
     }
@@ -127,11 +137,12 @@ Status ShmExchange::State::read_entries(const Exchange& exchange) {
   return {};
 }
 
-// Sorts the received entries by slot (by counting). Rows are read where the peer wrote them, and results are written where
-// the peer reads them: the i-th entry's at the i-th result row.
+// Sorts the received entries by slot (by counting). Rows are read where the peer wrote them, and results are
+// written where the peer reads them: the i-th entry's at the i-th result row.
 void ShmExchange::State::group_rows(const Exchange& exchange) {
   const std::span<const LocalExpert> experts = view->experts(*exchange.moe_layer);
-  for (std::size_t slot = 0; slot < experts.size(); ++slot) scratch.slot_end[slot + 1] += scratch.slot_end[slot];
+  for (std::size_t slot = 0; slot < experts.size(); ++slot)
+    scratch.slot_end[slot + 1] += scratch.slot_end[slot];
   float* result = reinterpret_cast<float*>(region.body().data() + layout.results(bank()));
   std::size_t n = 0;
   for (std::size_t member = 0; member < n_members(); ++member) {
@@ -148,7 +159,8 @@ void ShmExchange::State::group_rows(const Exchange& exchange) {
   std::size_t begin = 0;  // slot_end[slot] has moved on to the end of its slot
   for (std::size_t slot = 0; slot < experts.size(); begin = scratch.slot_end[slot++])
     if (const std::size_t count = scratch.slot_end[slot] - begin; count > 0)
-      scratch.groups.push_back({.weights = &experts[slot].weights, .in = scratch.in.first(begin + count).subspan(begin),
+      scratch.groups.push_back({.weights = &experts[slot].weights,
+                                .in = scratch.in.first(begin + count).subspan(begin),
                                 .out = scratch.out.first(begin + count).subspan(begin)});
 }
 
@@ -156,8 +168,9 @@ void ShmExchange::State::write_results() {
   std::uint64_t begin = 0;
   for (std::size_t member = 0; member < n_members(); ++member) {
     const std::uint64_t count = scratch.dispatch[member].count;
-    publish(member, Half::kResult,
-            {.incarnation = config.incarnation, .position = progress.position(), .begin = begin, .count = count});
+    publish(
+        member, Half::kResult,
+        {.incarnation = config.incarnation, .position = progress.position(), .begin = begin, .count = count});
     begin += count;
   }
 }
@@ -165,10 +178,12 @@ void ShmExchange::State::write_results() {
 Status ShmExchange::State::check_results() const {
   for (std::size_t member = 0; member < n_members(); ++member) {
     const Header& header = scratch.result[member];
-    if (header.count == scratch.n_sent[member] && header.begin <= layout.max_results() - header.count) continue;
-    return fail(ExchangeError::kBadPeerData,
-                fmt::format("results of {}: {} rows from {}; {} rows are expected, below {}", describe_member(member),
-                            header.count, header.begin, scratch.n_sent[member], layout.max_results()));
+    if (header.count == scratch.n_sent[member] && header.begin <= layout.max_results() - header.count)
+      continue;
+    return fail(
+        ExchangeError::kBadPeerData,
+        fmt::format("results of {}: {} rows from {}; {} rows are expected, below {}", describe_member(member),
+                    header.count, header.begin, scratch.n_sent[member], layout.max_results()));
   }
   return {};
 }
@@ -178,7 +193,8 @@ void ShmExchange::State::combine(const Exchange& exchange) {
   for (std::size_t i = 0; i < n_entries; ++i) {
     const std::uint32_t member = scratch.entry_member[i];
     const float* rows = reinterpret_cast<const float*>(body_of(member) + layout.results(bank()));
-    scratch.result_rows[i] = rows + (scratch.result[member].begin + scratch.entry_position[i]) * config.hidden_size;
+    scratch.result_rows[i] =
+        rows + (scratch.result[member].begin + scratch.entry_position[i]) * config.hidden_size;
   }
   counters.bytes_read += (n_entries - scratch.n_sent[view->self()]) * layout.row_bytes();
   if (n_entries == 0) return;

@@ -1,9 +1,9 @@
-// Microseconds of one exchange: ranks as threads of one process, each with the same number of tokens. The experts are
-// tiny, so that what is measured is the exchange.
+// Microseconds of one exchange: ranks as threads of one process, each with the same number of tokens. The
+// experts are tiny, so that what is measured is the exchange.
+#include <benchmark/benchmark.h>
+
 #include <barrier>
 #include <thread>
-
-#include <benchmark/benchmark.h>
 
 #include "exchange/test_group.h"
 
@@ -15,8 +15,13 @@ void exchange(benchmark::State& state) {
   const auto n_ranks = static_cast<std::uint32_t>(state.range(0));
   const auto n_tokens = static_cast<std::size_t>(state.range(1));
   constexpr std::uint64_t kSteps = 200, kLayers = 6;
-  const TestModel model({.n_moe_layers = kLayers, .n_experts = 16, .hidden_size = 256, .intermediate_size = 1,
-                         .max_tokens = 512, .max_ranks = 8}, 1);
+  const TestModel model({.n_moe_layers = kLayers,
+                         .n_experts = 16,
+                         .hidden_size = 256,
+                         .intermediate_size = 1,
+                         .max_tokens = 512,
+                         .max_ranks = 8},
+                        1);
   TestGroup group(model, n_ranks);
   Random random(2);
   std::vector<std::uint32_t> ranks(n_ranks);

@@ -10,9 +10,10 @@
 
 namespace concertina::exchange {
 
-// A header in shared memory, with one writer and one reader. A sequence number, odd while the writer is at work, keeps a
-// reader from seeing half of it (a seqlock; H. Boehm, "Can seqlocks get along with programming language memory models?",
-// MSPC 2012): a slot may be looked at while an older header in it is replaced. Storing publishes everything written before.
+// A header in shared memory, with one writer and one reader. A sequence number, odd while the writer is at
+// work, keeps a reader from seeing half of it (a seqlock; H. Boehm, "Can seqlocks get along with programming
+// language memory models?", MSPC 2012): a slot may be looked at while an older header in it is replaced.
+// Storing publishes everything written before.
 class alignas(kHeaderBytes) HeaderSlot {
  public:
   void store(const Header& header) {
@@ -37,15 +38,26 @@ class alignas(kHeaderBytes) HeaderSlot {
   static constexpr std::size_t kWords = 9;
 
   static std::array<std::uint64_t, kWords> to_words(const Header& header) {
-    return {header.incarnation.value(), header.position.epoch.value(), header.position.step.value(),
-            header.position.exchange,   header.position.index,         header.flip_to.value(),
-            header.begin,               header.count,                  header.n_rows};
+    return {header.incarnation.value(),
+            header.position.epoch.value(),
+            header.position.step.value(),
+            header.position.exchange,
+            header.position.index,
+            header.flip_to.value(),
+            header.begin,
+            header.count,
+            header.n_rows};
   }
   static Header from_words(const std::array<std::uint64_t, kWords>& words) {
     return {.incarnation = Incarnation(words[0]),
-            .position = {.epoch = Epoch(words[1]), .step = StepId(words[2]),
-                         .exchange = static_cast<std::uint32_t>(words[3]), .index = words[4]},
-            .flip_to = Epoch(words[5]), .begin = words[6], .count = words[7], .n_rows = words[8]};
+            .position = {.epoch = Epoch(words[1]),
+                         .step = StepId(words[2]),
+                         .exchange = static_cast<std::uint32_t>(words[3]),
+                         .index = words[4]},
+            .flip_to = Epoch(words[5]),
+            .begin = words[6],
+            .count = words[7],
+            .n_rows = words[8]};
   }
 
   std::atomic<std::uint64_t> sequence_;

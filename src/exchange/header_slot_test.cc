@@ -1,16 +1,22 @@
 #include "exchange/header_slot.h"
 
-#include <thread>
-
 #include <gtest/gtest.h>
+
+#include <thread>
 
 namespace concertina::exchange {
 namespace {
 
 Header numbered(std::uint64_t n) {
   return {.incarnation = Incarnation(n),
-          .position = {.epoch = Epoch(n), .step = StepId(n), .exchange = static_cast<std::uint32_t>(n), .index = n},
-          .flip_to = Epoch(n), .begin = n, .count = n, .n_rows = n};
+          .position = {.epoch = Epoch(n),
+                       .step = StepId(n),
+                       .exchange = static_cast<std::uint32_t>(n),
+                       .index = n},
+          .flip_to = Epoch(n),
+          .begin = n,
+          .count = n,
+          .n_rows = n};
 }
 
 TEST(HeaderSlot, IsEmptyUntilWritten) {

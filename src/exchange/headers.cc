@@ -1,6 +1,6 @@
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "exchange/shm_exchange_state.h"
 
@@ -20,13 +20,14 @@ std::string ShmExchange::State::describe_member(std::size_t member) const {
   return describe(view->members()[member].rank, progress.position());
 }
 
-// For a peer: into its slot of the own region, and its doorbell is rung. For this rank itself nothing is written.
+// For a peer: into its slot of the own region, and its doorbell is rung. For this rank itself nothing is
+// written.
 void ShmExchange::State::publish(std::size_t member, Half half, const Header& header) {
   (half == Half::kDispatch ? scratch.dispatch : scratch.result)[member] = header;
   if (member == view->self()) return;
   const EpochView::Peer& peer = view->members()[member];
-  const std::size_t offset =
-      half == Half::kDispatch ? layout.dispatch_header(bank(), peer.rank) : layout.result_header(bank(), peer.rank);
+  const std::size_t offset = half == Half::kDispatch ? layout.dispatch_header(bank(), peer.rank)
+                                                     : layout.result_header(bank(), peer.rank);
   reinterpret_cast<HeaderSlot*>(region.body().data() + offset)->store(header);
   peer.region->doorbell().ring();
 }
@@ -35,13 +36,13 @@ void ShmExchange::State::publish(std::size_t member, Half half, const Header& he
 std::optional<Header> ShmExchange::State::look(const EpochView::Peer& peer, Epoch epoch, std::uint64_t index,
                                                Half half) const {
   const std::size_t bank = bank_of(epoch, index);
-  const std::size_t offset =
-      half == Half::kDispatch ? layout.dispatch_header(bank, config.rank) : layout.result_header(bank, config.rank);
+  const std::size_t offset = half == Half::kDispatch ? layout.dispatch_header(bank, config.rank)
+                                                     : layout.result_header(bank, config.rank);
   return reinterpret_cast<const HeaderSlot*>(peer.region->body().data() + offset)->load();
 }
 
-// Waits for this exchange's header of every other member. A peer that is late is reported, again and again; only abort()
-// gives up. No clock is read and no system call made when all are there.
+// Waits for this exchange's header of every other member. A peer that is late is reported, again and again;
+// only abort() gives up. No clock is read and no system call made when all are there.
 Status ShmExchange::State::await(Half half) {
   std::fill_n(scratch.has_arrived.begin(), n_members(), 0);
   std::fill_n(scratch.was_older.begin(), n_members(), 0);
@@ -57,14 +58,16 @@ Status ShmExchange::State::await(Half half) {
   }
 }
 
-// Takes every header that has come; true when all have. `waiting_since` is when this rank began to wait, if it did.
+// Takes every header that has come; true when all have. `waiting_since` is when this rank began to wait, if
+// it did.
 bool ShmExchange::State::take_arrived(Half half, std::optional<Time> waiting_since) {
   std::vector<Header>& headers = half == Half::kDispatch ? scratch.dispatch : scratch.result;
   bool are_all_in = true;
   for (std::size_t member = 0; member < n_members(); ++member) {
     if (scratch.has_arrived[member]) continue;
     const EpochView::Peer& peer = view->members()[member];
-    const std::optional<Header> found = look(peer, progress.position().epoch, progress.position().index, half);
+    const std::optional<Header> found =
+        look(peer, progress.position().epoch, progress.position().index, half);
     switch (classify(found, progress.position(), peer.incarnation)) {
       case HeaderMatch::kMatch:
         headers[member] = *found;
@@ -89,19 +92,23 @@ void ShmExchange::State::suspect(std::size_t member, Half half) {
   const Position& position = progress.position();
   ++counters.n_suspicions;
   if (!config.on_suspect) return;
-  config.on_suspect({.rank = peer.rank, .epoch = position.epoch, .step = position.step, .exchange = position.exchange,
-                     .what = fmt::format("rank {} waited {} ms: expected the {} header of {}, incarnation {}; seen {}",
-                                         config.rank, to_ms(config.peer_timeout), name_of(half),
-                                         describe(peer.rank, position), peer.incarnation,
-                                         describe(look(peer, position.epoch, position.index, half)))});
+  config.on_suspect(
+      {.rank = peer.rank,
+       .epoch = position.epoch,
+       .step = position.step,
+       .exchange = position.exchange,
+       .what =
+           fmt::format("rank {} waited {} ms: expected the {} header of {}, incarnation {}; seen {}",
+                       config.rank, to_ms(config.peer_timeout), name_of(half), describe(peer.rank, position),
+                       peer.incarnation, describe(look(peer, position.epoch, position.index, half)))});
 }
 
 Status ShmExchange::State::aborted_waiting(Half half) const {
   for (std::size_t member = 0; member < n_members(); ++member)
     if (!scratch.has_arrived[member])
       return fail(ExchangeError::kAborted,
-                  fmt::format("the step is void: aborted while rank {} waited for the {} header of {}", config.rank,
-                              name_of(half), describe_member(member)));
+                  fmt::format("the step is void: aborted while rank {} waited for the {} header of {}",
+                              config.rank, name_of(half), describe_member(member)));
   return fail(ExchangeError::kAborted, "the step is void: aborted");
 }
 

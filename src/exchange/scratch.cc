@@ -7,11 +7,13 @@ Result<Scratch> Scratch::make(const Layout& layout, std::size_t intermediate_siz
   const std::size_t n_entries = layout.max_entries(), n_results = layout.max_results();
   ASSIGN_OR_RETURN(scratch.entry_member, ReservedArray<std::uint32_t>::make(n_entries, "own entries"));
   ASSIGN_OR_RETURN(scratch.entry_position, ReservedArray<std::uint32_t>::make(n_entries, "own entries"));
-  ASSIGN_OR_RETURN(scratch.result_rows, ReservedArray<const float*>::make(n_entries, "addresses of result rows"));
+  ASSIGN_OR_RETURN(scratch.result_rows,
+                   ReservedArray<const float*>::make(n_entries, "addresses of result rows"));
   ASSIGN_OR_RETURN(scratch.received, ReservedArray<Entry>::make(n_results, "received entries"));
   ASSIGN_OR_RETURN(scratch.in, ReservedArray<const float*>::make(n_results, "addresses of activations"));
   ASSIGN_OR_RETURN(scratch.out, ReservedArray<float*>::make(n_results, "addresses of results"));
-  ASSIGN_OR_RETURN(scratch.hidden, ReservedArray<float>::make(n_results * intermediate_size, "the experts' scratch"));
+  ASSIGN_OR_RETURN(scratch.hidden,
+                   ReservedArray<float>::make(n_results * intermediate_size, "the experts' scratch"));
   scratch.groups.reserve(n_experts);
   scratch.slot_end.resize(n_experts + 1);
   scratch.dispatch.resize(layout.max_ranks);

@@ -16,7 +16,8 @@ template <typename T>
 class ReservedArray {
  public:
   static Result<ReservedArray> make(std::size_t n, const char* what) {
-    ASSIGN_OR_RETURN(transport::Mapping memory, transport::Mapping::reserve((n > 0 ? n : 1) * sizeof(T), what));
+    ASSIGN_OR_RETURN(transport::Mapping memory,
+                     transport::Mapping::reserve((n > 0 ? n : 1) * sizeof(T), what));
     return ReservedArray(std::move(memory), n);
   }
   ReservedArray() = default;
@@ -39,18 +40,18 @@ struct Scratch {
   ReservedArray<std::uint32_t> entry_position;  // [max_entries] among that member's entries
   ReservedArray<const float*> result_rows;      // [max_entries] each to [hidden_size]
   // Of what this rank computes: members' entries one after the other.
-  ReservedArray<Entry> received;                // [max_results] `expert` replaced by its slot
-  ReservedArray<const float*> in;               // [max_results] grouped by slot
-  ReservedArray<float*> out;                    // [max_results] grouped by slot
-  ReservedArray<float> hidden;                  // [max_results, intermediate_size]
-  std::vector<kernels::ExpertRows> groups;      // [<= n_experts]
-  std::vector<std::uint32_t> slot_end;          // [n_experts + 1]
+  ReservedArray<Entry> received;            // [max_results] `expert` replaced by its slot
+  ReservedArray<const float*> in;           // [max_results] grouped by slot
+  ReservedArray<float*> out;                // [max_results] grouped by slot
+  ReservedArray<float> hidden;              // [max_results, intermediate_size]
+  std::vector<kernels::ExpertRows> groups;  // [<= n_experts]
+  std::vector<std::uint32_t> slot_end;      // [n_experts + 1]
   // Of each member.
-  std::vector<Header> dispatch, result;         // [max_ranks] as awaited; this rank's own among them
-  std::vector<std::uint8_t> has_arrived;        // [max_ranks]
-  std::vector<std::uint8_t> was_older;          // [max_ranks]
+  std::vector<Header> dispatch, result;          // [max_ranks] as awaited; this rank's own among them
+  std::vector<std::uint8_t> has_arrived;         // [max_ranks]
+  std::vector<std::uint8_t> was_older;           // [max_ranks]
   std::vector<std::uint32_t> n_sent, next_sent;  // [max_ranks] own entries for each member
-  std::vector<Epoch> flags;                     // [max_ranks]
+  std::vector<Epoch> flags;                      // [max_ranks]
 
   static Result<Scratch> make(const Layout& layout, std::size_t intermediate_size, std::size_t n_experts);
 };

@@ -1,8 +1,8 @@
 #include "exchange/shm_exchange.h"
 
-#include <utility>
-
 #include <fmt/format.h>
+
+#include <utility>
 
 #include "base/check.h"
 #include "exchange/shm_exchange_state.h"
@@ -11,7 +11,9 @@ namespace concertina::exchange {
 namespace {
 
 Status check_config(const ExchangeConfig& config) {
-  const auto bad = [](const std::string& what) { return fail(ExchangeError::kBadConfig, "exchange: " + what); };
+  const auto bad = [](const std::string& what) {
+    return fail(ExchangeError::kBadConfig, "exchange: " + what);
+  };
   if (config.rank.value() >= config.max_ranks)
     return bad(fmt::format("rank {} is out of range: max_ranks is {}", config.rank, config.max_ranks));
   if (config.max_tokens == 0) return bad("max_tokens is 0, expected 1 or more");
@@ -27,9 +29,12 @@ Status check_config(const ExchangeConfig& config) {
 
 }  // namespace
 
-ShmExchange::State::State(const ExchangeConfig& the_config, const Layout& the_layout, transport::Region the_region,
-                          Scratch the_scratch)
-    : config(the_config), layout(the_layout), region(std::move(the_region)), doorbell(region.doorbell()),
+ShmExchange::State::State(const ExchangeConfig& the_config, const Layout& the_layout,
+                          transport::Region the_region, Scratch the_scratch)
+    : config(the_config),
+      layout(the_layout),
+      region(std::move(the_region)),
+      doorbell(region.doorbell()),
       builder({config.rank, config.incarnation}, layout,
               {config.n_moe_layers, config.n_experts, config.hidden_size, config.intermediate_size},
               config.prefault_tokens),
@@ -38,9 +43,11 @@ ShmExchange::State::State(const ExchangeConfig& the_config, const Layout& the_la
 Result<std::unique_ptr<ShmExchange>> ShmExchange::create(const ExchangeConfig& config) {
   RETURN_IF_ERROR(check_config(config));
   const Layout layout{config.max_ranks, config.max_tokens, config.top_k, config.hidden_size};
-  ASSIGN_OR_RETURN(transport::Region region, transport::Region::create({config.rank, config.incarnation, layout.numbers()},
-                                                                       layout.body_bytes()));
-  for_hot_parts(layout, config.prefault_tokens, [&](std::size_t offset, std::size_t n) { region.prefault(offset, n); });
+  ASSIGN_OR_RETURN(
+      transport::Region region,
+      transport::Region::create({config.rank, config.incarnation, layout.numbers()}, layout.body_bytes()));
+  for_hot_parts(layout, config.prefault_tokens,
+                [&](std::size_t offset, std::size_t n) { region.prefault(offset, n); });
   ASSIGN_OR_RETURN(Scratch scratch, Scratch::make(layout, config.intermediate_size, config.n_experts));
   return std::unique_ptr<ShmExchange>(
       new ShmExchange(std::make_unique<State>(config, layout, std::move(region), std::move(scratch))));
@@ -123,10 +130,13 @@ Status ShmExchange::run_layer(LayerId layer, const model::RoutedTokens& tokens, 
   const ExchangeConfig& config = state_->config;
   const std::size_t moe_layer = state_->progress.position().exchange;
   CHECK(state_->view != nullptr, "layer {} runs outside an epoch", layer);
-  CHECK(moe_layer < config.n_moe_layers, "layer {} is MoE layer {} of {}", layer, moe_layer, config.n_moe_layers);
+  CHECK(moe_layer < config.n_moe_layers, "layer {} is MoE layer {} of {}", layer, moe_layer,
+        config.n_moe_layers);
   CHECK(tokens.n_tokens <= config.max_tokens, "{} tokens, at most {}", tokens.n_tokens, config.max_tokens);
-  CHECK(tokens.hidden.size() >= tokens.n_tokens * config.hidden_size && out.size() >= tokens.n_tokens * config.hidden_size);
-  CHECK(tokens.expert_ids.size() >= tokens.n_tokens * config.top_k && tokens.weights.size() >= tokens.n_tokens * config.top_k);
+  CHECK(tokens.hidden.size() >= tokens.n_tokens * config.hidden_size &&
+        out.size() >= tokens.n_tokens * config.hidden_size);
+  CHECK(tokens.expert_ids.size() >= tokens.n_tokens * config.top_k &&
+        tokens.weights.size() >= tokens.n_tokens * config.top_k);
   return state_->run({.moe_layer = moe_layer, .tokens = tokens, .out = out});
 }
 

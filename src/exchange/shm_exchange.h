@@ -29,16 +29,16 @@ struct Suspicion {
 struct ExchangeConfig {
   RankId rank;
   Incarnation incarnation;
-  std::size_t max_ranks = 0;    // rank numbers stay below
-  std::size_t max_tokens = 0;   // own tokens of one step: max_num_batched_tokens
-  std::size_t top_k = 1;        // 1 for a dense model
+  std::size_t max_ranks = 0;   // rank numbers stay below
+  std::size_t max_tokens = 0;  // own tokens of one step: max_num_batched_tokens
+  std::size_t top_k = 1;       // 1 for a dense model
   std::size_t hidden_size = 0;
   std::size_t intermediate_size = 0;  // of one expert
   std::size_t n_moe_layers = 0;       // 0: a dense model
   std::size_t n_experts = 0;
   Duration peer_timeout = std::chrono::seconds(10);
-  std::size_t prefault_tokens = 16;   // tokens a rank for which memory is touched beforehand, in every bank
-  ThreadPool* pool = nullptr;         // for the experts; outlives the exchange
+  std::size_t prefault_tokens = 16;  // tokens a rank for which memory is touched beforehand, in every bank
+  ThreadPool* pool = nullptr;        // for the experts; outlives the exchange
   std::function<void(const Suspicion&)> on_suspect;  // on the step thread, once per peer and peer_timeout
 };
 
@@ -47,17 +47,18 @@ struct PeerCounters {
   Duration waited{};  // for this peer's headers
 };
 struct ExchangeCounters {
-  std::uint64_t n_steps = 0;      // begun
-  std::uint64_t n_exchanges = 0;  // completed
-  std::uint64_t bytes_read = 0;   // activations and results read in peers' memory
+  std::uint64_t n_steps = 0;          // begun
+  std::uint64_t n_exchanges = 0;      // completed
+  std::uint64_t bytes_read = 0;       // activations and results read in peers' memory
   std::uint64_t n_older_headers = 0;  // headers of an older epoch found where one was awaited, and dropped
   std::uint64_t n_suspicions = 0;
-  std::vector<PeerCounters> peers;    // members of the epoch in force; since it was entered
+  std::vector<PeerCounters> peers;  // members of the epoch in force; since it was entered
 };
 
 enum class Work { kPeerStarted, kOwnWork, kDeadline, kAborted };
 
-// Dispatch and combine over shared memory, for one rank. One object per worker process (or per thread in tests).
+// Dispatch and combine over shared memory, for one rank. One object per worker process (or per thread in
+// tests).
 //
 // Step thread:
 //   enter_epoch(view)
@@ -77,9 +78,9 @@ class ShmExchange final : public model::ExpertExchange {
   // ---- Any thread.
   int region_fd() const;  // with the process id: where peers find this rank's memory
 
-  // Maps peers not mapped yet and checks that everything fits: this rank is a member, every expert has an owner,
-  // `experts` is what the plan gives this rank, in its order or another. kBadEpoch or a TransportError else.
-  // `addresses` has every member of the plan (this rank's own entry is not used); others are ignored.
+  // Maps peers not mapped yet and checks that everything fits: this rank is a member, every expert has an
+  // owner, `experts` is what the plan gives this rank, in its order or another. kBadEpoch or a TransportError
+  // else. `addresses` has every member of the plan (this rank's own entry is not used); others are ignored.
   Result<std::shared_ptr<const EpochView>> build_epoch(const cluster::EpochPlan& plan,
                                                        std::span<const MemberAddress> addresses,
                                                        LocalExperts experts);
@@ -90,23 +91,25 @@ class ShmExchange final : public model::ExpertExchange {
   // ---- Step thread only.
   void reset_abort();
 
-  // Starts an epoch at step 0, exchange 0; its number must be higher than any entered before. Returns the view that was
-  // in force (null if none): destroy it on another thread, once no peer of it may still be read.
+  // Starts an epoch at step 0, exchange 0; its number must be higher than any entered before. Returns the
+  // view that was in force (null if none): destroy it on another thread, once no peer of it may still be
+  // read.
   std::shared_ptr<const EpochView> enter_epoch(std::shared_ptr<const EpochView> view);
   std::shared_ptr<const EpochView> leave_epoch();  // this rank is no member any more
   const EpochView* epoch_view() const;             // null: none
   StepId next_step() const;                        // of the epoch in force
 
-  // Sleeps until a member of the epoch in force (if any) has started the next step, has_own_work() is true, the
-  // deadline comes (none: never) or abort(). Own work wins. has_own_work runs on this thread: it may call peer_started().
+  // Sleeps until a member of the epoch in force (if any) has started the next step, has_own_work() is true,
+  // the deadline comes (none: never) or abort(). Own work wins. has_own_work runs on this thread: it may call
+  // peer_started().
   Work wait_for_work(std::optional<Time> deadline, const std::function<bool()>& has_own_work);
 
   // A member of `view` has written its first header of that epoch: that epoch has begun. For joiners.
   bool peer_started(const EpochView& view) const;
 
-  // Fixes the step's number, which must be next_step(), and the flag it carries: the epoch that the commit held by this
-  // rank leads to, Epoch{} for none. After a void step the epoch is over for this rank: all further exchanges fail with
-  // kAborted until one is entered.
+  // Fixes the step's number, which must be next_step(), and the flag it carries: the epoch that the commit
+  // held by this rank leads to, Epoch{} for none. After a void step the epoch is over for this rank: all
+  // further exchanges fail with kAborted until one is entered.
   void begin_step(StepId step, Epoch flip_to);
 
   // The exchanges of a step without tokens of its own, all of them.

@@ -1,10 +1,10 @@
 #include "exchange/shm_exchange.h"
 
-#include <fstream>
-#include <thread>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <fstream>
+#include <thread>
 
 #include "exchange/test_group.h"
 
@@ -34,7 +34,8 @@ bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epo
     const Status status = exchange.run_layer(LayerId(layer), tokens.routed(), out);
     EXPECT_TRUE(status) << status.error().message();
     if (!status) return false;
-    EXPECT_EQ(out, expected_output(model, layer, tokens)) << "layer " << layer << ", " << n_tokens << " tokens";
+    EXPECT_EQ(out, expected_output(model, layer, tokens))
+        << "layer " << layer << ", " << n_tokens << " tokens";
   }
   return true;
 }
@@ -61,8 +62,8 @@ TEST_P(AnyNumberOfRanks, GivesEveryTokenTheBitsItHasAlone) {
 }
 INSTANTIATE_TEST_SUITE_P(Ranks, AnyNumberOfRanks, testing::Values(1, 2, 3, 4, 5));
 
-// Members come, go and come back, while tokens flow. Each rank holds the commit from a step of its own on; all must flip
-// after the same one.
+// Members come, go and come back, while tokens flow. Each rank holds the commit from a step of its own on;
+// all must flip after the same one.
 class Membership : public testing::Test {
  protected:
   struct Era {
@@ -99,7 +100,8 @@ class Membership : public testing::Test {
   // A joiner starts nothing: the first header of its epoch wakes it.
   void join(std::uint32_t rank, const EpochView& view) {
     ShmExchange& exchange = group_.rank(rank);
-    EXPECT_EQ(exchange.wait_for_work(std::nullopt, [&] { return exchange.peer_started(view); }), Work::kOwnWork);
+    EXPECT_EQ(exchange.wait_for_work(std::nullopt, [&] { return exchange.peer_started(view); }),
+              Work::kOwnWork);
   }
 
   bool live_through(std::uint32_t rank, std::size_t i, Random& random) {
@@ -109,7 +111,8 @@ class Membership : public testing::Test {
     const std::uint64_t commit_at = 2 + random.below(8);
     for (std::uint64_t step = 0; !is_last || step < 10; ++step) {
       const bool all_flipped = i == 0 || eras_[i - 1]->n_flipped == eras_[i - 1]->plan.members.size();
-      if (!run_step(model_, exchange, random, step >= commit_at && all_flipped ? next : Epoch{})) return false;
+      if (!run_step(model_, exchange, random, step >= commit_at && all_flipped ? next : Epoch{}))
+        return false;
       if (exchange.flip_decided()) {
         EXPECT_EQ(*exchange.flip_decided(), next);
         std::lock_guard lock(eras_[i]->mutex);
@@ -127,7 +130,8 @@ class Membership : public testing::Test {
     for (std::thread& thread : threads) thread.join();
     for (std::size_t i = 0; i + 1 < eras_.size(); ++i) {
       ASSERT_EQ(eras_[i]->last_steps.size(), eras_[i]->plan.members.size());
-      EXPECT_THAT(eras_[i]->last_steps, testing::Each(eras_[i]->last_steps[0])) << "epoch " << eras_[i]->plan.epoch.value();
+      EXPECT_THAT(eras_[i]->last_steps, testing::Each(eras_[i]->last_steps[0]))
+          << "epoch " << eras_[i]->plan.epoch.value();
     }
   }
 
@@ -143,7 +147,7 @@ TEST_F(Membership, GrowsAndShrinksAtStepBoundariesAndNoTokenDiffers) {
   add(5, {0, 1, 2, 3, 4});  // 3 and 4 were used up by operations that were rolled back
   add(6, {1, 3, 4});        // the lowest leaves, too
   add(7, {3});
-  add(8, {0, 3});           // a rank that comes back
+  add(8, {0, 3});  // a rank that comes back
   add(9, {0, 1, 2, 3, 4});
   add(10, {2, 4});
   run(5);
@@ -218,7 +222,8 @@ TEST(ShmExchange, AHeaderOfALaterEpochIsLeftUnreadUntilItIsEntered) {
     EXPECT_TRUE(run_step(model, group.rank(0), own, Epoch{}));
   });
   // Rank 1 is in epoch 1 still: the header wakes it, but starts no step of epoch 1.
-  EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [&] { return group.rank(1).peer_started(*view); }), Work::kOwnWork);
+  EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [&] { return group.rank(1).peer_started(*view); }),
+            Work::kOwnWork);
   EXPECT_EQ(group.rank(1).wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
   group.rank(1).enter_epoch(view);
   EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
@@ -244,12 +249,14 @@ TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
   run(0);
   other.join();
   const std::vector<Suspicion> suspicions = group.suspicions();
-  const auto about_rank_1 = std::find_if(suspicions.begin(), suspicions.end(),
-                                         [](const Suspicion& suspicion) { return suspicion.rank == RankId(1); });
+  const auto about_rank_1 =
+      std::find_if(suspicions.begin(), suspicions.end(),
+                   [](const Suspicion& suspicion) { return suspicion.rank == RankId(1); });
   ASSERT_NE(about_rank_1, suspicions.end());
   EXPECT_EQ(about_rank_1->epoch, Epoch(4));
-  EXPECT_THAT(about_rank_1->what, HasSubstr("expected the dispatch header of rank 1, epoch 4, step 0, exchange 0, "
-                                            "incarnation 101; seen nothing"));
+  EXPECT_THAT(about_rank_1->what,
+              HasSubstr("expected the dispatch header of rank 1, epoch 4, step 0, exchange 0, "
+                        "incarnation 101; seen nothing"));
   // A new epoch without the silent one goes on.
   const auto recovered = random_plan(Epoch(5), {0, 2}, model.shape, random);
   group.rank(0).reset_abort(), group.rank(2).reset_abort();
@@ -274,7 +281,8 @@ TEST(ShmExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
   EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch{}));
   other.join();
   ASSERT_EQ(group.rank(0).counters().n_older_headers, 0u);
-  group.rank(0).enter_epoch(group.view(0, random_plan(Epoch(3), {0, 1}, model.shape, random)));  // the same banks
+  group.rank(0).enter_epoch(
+      group.view(0, random_plan(Epoch(3), {0, 1}, model.shape, random)));  // the same banks
   group.rank(0).begin_step(StepId(0), Epoch{});
   EXPECT_FALSE(group.rank(0).serve_step());
   EXPECT_EQ(group.rank(0).counters().n_older_headers, 1u);

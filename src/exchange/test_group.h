@@ -1,7 +1,9 @@
 #pragma once
 
-// For the tests and benchmark of this folder: a small model with random experts, and ranks as threads of one process,
-// each with its own exchange memory.
+// For the tests and benchmark of this folder: a small model with random experts, and ranks as threads of one
+// process, each with its own exchange memory.
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -10,8 +12,6 @@
 #include <numeric>
 #include <string>
 #include <vector>
-
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -34,7 +34,8 @@ class TestModel {
     const auto intermediate = static_cast<std::int64_t>(shape.intermediate_size);
     for (std::size_t layer = 0; layer < shape.n_moe_layers; ++layer)
       for (std::size_t expert = 0; expert < shape.n_experts; ++expert)
-        experts_.push_back({matrix(intermediate, hidden), matrix(intermediate, hidden), matrix(hidden, intermediate)});
+        experts_.push_back(
+            {matrix(intermediate, hidden), matrix(intermediate, hidden), matrix(hidden, intermediate)});
   }
 
   const kernels::ExpertWeights& expert(std::size_t layer, ExpertId id) const {
@@ -63,8 +64,8 @@ class TestModel {
 };
 
 // Every expert on one random member, some on a second one too. Ranks may stay without any.
-inline cluster::EpochPlan random_plan(Epoch epoch, const std::vector<std::uint32_t>& ranks, const TestShape& shape,
-                                      Random& random) {
+inline cluster::EpochPlan random_plan(Epoch epoch, const std::vector<std::uint32_t>& ranks,
+                                      const TestShape& shape, Random& random) {
   cluster::EpochPlan plan{.epoch = epoch};
   for (const std::uint32_t rank : ranks) plan.members.push_back({RankId(rank), Incarnation(100 + rank)});
   plan.placement.layers.resize(shape.n_moe_layers);
@@ -101,7 +102,8 @@ struct TestTokens {
 };
 
 // What must come out, bit for bit: every (token, expert) computed alone, then the sum.
-inline std::vector<float> expected_output(const TestModel& model, std::size_t layer, const TestTokens& tokens) {
+inline std::vector<float> expected_output(const TestModel& model, std::size_t layer,
+                                          const TestTokens& tokens) {
   const TestShape& shape = model.shape;
   ThreadPool pool(1);
   std::vector<float> scratch(shape.intermediate_size), rows(tokens.expert_ids.size() * shape.hidden_size);
@@ -115,7 +117,8 @@ inline std::vector<float> expected_output(const TestModel& model, std::size_t la
   }
   std::vector<float> out(tokens.n_tokens * shape.hidden_size);
   if (tokens.n_tokens > 0)
-    kernels::combine_rows(row_addresses, tokens.weights, tokens.n_tokens, shape.top_k, shape.hidden_size, out);
+    kernels::combine_rows(row_addresses, tokens.weights, tokens.n_tokens, shape.top_k, shape.hidden_size,
+                          out);
   return out;
 }
 
@@ -138,16 +141,23 @@ class TestGroup {
 
   ExchangeConfig config_of(RankId rank, Duration peer_timeout) const {
     const TestShape& shape = model_.shape;
-    return {.rank = rank, .incarnation = Incarnation(100 + rank.value()), .max_ranks = shape.max_ranks,
-            .max_tokens = shape.max_tokens, .top_k = shape.top_k, .hidden_size = shape.hidden_size,
-            .intermediate_size = shape.intermediate_size, .n_moe_layers = shape.n_moe_layers,
-            .n_experts = shape.n_experts, .peer_timeout = peer_timeout};
+    return {.rank = rank,
+            .incarnation = Incarnation(100 + rank.value()),
+            .max_ranks = shape.max_ranks,
+            .max_tokens = shape.max_tokens,
+            .top_k = shape.top_k,
+            .hidden_size = shape.hidden_size,
+            .intermediate_size = shape.intermediate_size,
+            .n_moe_layers = shape.n_moe_layers,
+            .n_experts = shape.n_experts,
+            .peer_timeout = peer_timeout};
   }
 
   ShmExchange& rank(std::uint32_t rank) { return *exchanges_[rank]; }
 
   std::shared_ptr<const EpochView> view(std::uint32_t rank, const cluster::EpochPlan& plan) {
-    auto view = exchanges_[rank]->build_epoch(plan, addresses, model_.experts_of(RankId(rank), plan.placement));
+    auto view =
+        exchanges_[rank]->build_epoch(plan, addresses, model_.experts_of(RankId(rank), plan.placement));
     CHECK(view.has_value(), "{}", view.error().message());
     return *view;
   }

@@ -59,8 +59,8 @@ transport::Frame take_over_frame(const scheduler::Request& request, Attempt atte
   transport::TakeOver& take_over = *frame.mutable_take_over();
   take_over.set_request(request.id.value());
   take_over.set_attempt(attempt.value());
-  take_over.mutable_generated()->Add(request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens),
-                                     request.tokens.end());
+  take_over.mutable_generated()->Add(
+      request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens), request.tokens.end());
   return frame;
 }
 

@@ -7,7 +7,8 @@
 
 namespace concertina::front {
 
-// What the front tells ranks, as frames of the control channel. `process_of` a member: where its exchange memory is.
+// What the front tells ranks, as frames of the control channel. `process_of` a member: where its exchange
+// memory is.
 struct MemberProcess {
   std::uint32_t pid = 0;
   std::uint32_t region_fd = 0;

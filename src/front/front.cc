@@ -66,7 +66,8 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
 
 Status Front::admits() const {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
-  if (!coordinator_.ready()) return fail(FrontError::kNotReady, "the server is starting: no epoch is active yet");
+  if (!coordinator_.ready())
+    return fail(FrontError::kNotReady, "the server is starting: no epoch is active yet");
   return {};
 }
 
@@ -75,9 +76,11 @@ bool Front::ready() const { return admits().has_value(); }
 Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& listener) {
   RETURN_IF_ERROR(admits());
   if (request.prompt_ids.size() >= options_.max_model_len) {
-    return fail(FrontError::kPromptTooLong,
-                fmt::format("the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
-                            request.prompt_ids.size(), options_.max_model_len));
+    return fail(
+        FrontError::kPromptTooLong,
+        fmt::format(
+            "the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
+            request.prompt_ids.size(), options_.max_model_len));
   }
   if (n_queued() >= options_.max_num_queued_reqs) {
     return fail(FrontError::kQueueFull,
@@ -110,7 +113,8 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
                                         std::function<void(const cluster::Operation&)> done) {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
   cluster::ScaleRequested event;
-  event.id = request.operation_id.empty() ? fmt::format("op-{}-{}", getpid(), next_operation_++) : request.operation_id;
+  event.id = request.operation_id.empty() ? fmt::format("op-{}-{}", getpid(), next_operation_++)
+                                          : request.operation_id;
   event.target_size = request.new_size;
   event.retire = request.retire;
   event.drain_timeout = std::chrono::seconds(request.drain_timeout_s);
@@ -170,7 +174,9 @@ std::size_t Front::n_running() const {
   return journal_.n_live() > n_queued_now ? journal_.n_live() - n_queued_now : 0;
 }
 
-std::uint64_t Front::n_operations(cluster::Phase final_phase) const { return coordinator_.n_operations(final_phase); }
+std::uint64_t Front::n_operations(cluster::Phase final_phase) const {
+  return coordinator_.n_operations(final_phase);
+}
 
 void Front::begin_shutdown(std::function<void()> on_stopped) {
   if (life_ != Life::kServing) return;
@@ -178,7 +184,8 @@ void Front::begin_shutdown(std::function<void()> on_stopped) {
   life_ = Life::kShuttingDown;
   shutdown_timer_.set(loop_.now() + options_.shutdown_timeout, [this] {
     spdlog::warn("shutdown: {} requests still ran after --shutdown-timeout; they end now", journal_.n_live());
-    fail_all_requests(Error(FrontError::kShuttingDown, "the server shut down before the answer was complete"));
+    fail_all_requests(
+        Error(FrontError::kShuttingDown, "the server shut down before the answer was complete"));
     stop_ranks();
   });
   check_shutdown();

@@ -22,8 +22,9 @@ class Stats;
 
 namespace concertina::front {
 
-// The shell around the coordinator and the journal: starts ranks, carries their frames, timers and exits to the pure
-// parts and executes what these decide. Lives on one EventLoop thread, the only one that starts ranks.
+// The shell around the coordinator and the journal: starts ranks, carries their frames, timers and exits to
+// the pure parts and executes what these decide. Lives on one EventLoop thread, the only one that starts
+// ranks.
 //
 // It does not recover a dead member yet: the requests fail, `on_fatal` is called and the process ends.
 class Front : public Service {
@@ -31,12 +32,12 @@ class Front : public Service {
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model);
   ~Front() override;
 
-  // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when serving is
-  // over for a reason worth exit code 1.
+  // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
+  // serving is over for a reason worth exit code 1.
   void start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal);
 
-  // Takes no more requests; when those running have finished, or at the deadline, stops the ranks; `on_stopped` once all
-  // are reaped.
+  // Takes no more requests; when those running have finished, or at the deadline, stops the ranks;
+  // `on_stopped` once all are reaped.
   void begin_shutdown(std::function<void()> on_stopped);
   void stop_now();  // second Ctrl-C: does not wait for requests
 

@@ -1,6 +1,6 @@
+#include "base/check.h"
 #include "base/log.h"
 #include "front/frames.h"
-#include "base/check.h"
 #include "front/front.h"
 #include "transport/control_channel.h"
 
@@ -32,10 +32,10 @@ void Front::execute_one(const cluster::Action& action) {
     void operator()(const cluster::StartRank& start) { front.start_rank(start.member); }
     void operator()(const cluster::SendPrepare& prepare) {
       front.send(prepare.to, prepare_frame(prepare.plan, [this](const Member& member) {
-        const Rank* rank = front.find_rank(member);
-        CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
-        return MemberProcess{static_cast<std::uint32_t>(rank->process->pid()), rank->region_fd};
-      }));
+                   const Rank* rank = front.find_rank(member);
+                   CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
+                   return MemberProcess{static_cast<std::uint32_t>(rank->process->pid()), rank->region_fd};
+                 }));
     }
     void operator()(const cluster::SendCancelPrepare& cancel) {
       transport::Frame frame;
@@ -119,16 +119,18 @@ void Front::send(RankId to, const transport::Frame& frame) {
 void Front::start_rank(const Member& member) {
   auto process = LocalProcess::start(loop_, options_.binary,
                                      [this, member](const std::string& how) { on_rank_exit(member, how); });
-  if (!process) return handle(cluster::RankExited{member, process.error().message()});  // as if it had ended at once
+  if (!process)
+    return handle(cluster::RankExited{member, process.error().message()});  // as if it had ended at once
   Rank& rank = ranks_[member.rank];
   rank = Rank{};
   rank.member = member;
-  rank.channel = std::make_unique<transport::ControlChannel>(
-      loop_.context(), (*process)->take_control_fd(), fmt::format("rank {}", member.rank));
+  rank.channel = std::make_unique<transport::ControlChannel>(loop_.context(), (*process)->take_control_fd(),
+                                                             fmt::format("rank {}", member.rank));
   rank.process = std::move(*process);
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) {
-                        // Its exit follows and is what counts; a rank that lost only its channel is of no use.
+                        // Its exit follows and is what counts; a rank that lost only its channel is of no
+                        // use.
                         if (Rank* closed = find_rank(member); closed != nullptr && life_ == Life::kServing) {
                           spdlog::debug("rank {}: control channel closed: {}", member.rank, error.message());
                           closed->process->kill();
@@ -141,28 +143,34 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
   Rank* rank = find_rank(from);
   if (rank == nullptr) return;
   switch (frame.message_case()) {
-    case transport::Frame::kStepOutput: return on_step_output(*rank, frame.step_output());
-    case transport::Frame::kStats: return on_stats(*rank, frame.stats());
-    case transport::Frame::kHello: return on_hello(*rank, frame.hello());
+    case transport::Frame::kStepOutput:
+      return on_step_output(*rank, frame.step_output());
+    case transport::Frame::kStats:
+      return on_stats(*rank, frame.stats());
+    case transport::Frame::kHello:
+      return on_hello(*rank, frame.hello());
     case transport::Frame::kProgress:
       spdlog::info("rank {}: loaded {:.0f} of {:.0f} MB", from.rank, frame.progress().loaded_bytes() / 1e6,
                    frame.progress().total_bytes() / 1e6);
       return;
     case transport::Frame::kPrepared:
-      return handle(cluster::RankPrepared{from, Epoch(frame.prepared().epoch()), frame.prepared().moved_bytes()});
-    case transport::Frame::kPrepareFailed:
       return handle(
-          cluster::RankPrepareFailed{from, Epoch(frame.prepare_failed().epoch()), frame.prepare_failed().error()});
+          cluster::RankPrepared{from, Epoch(frame.prepared().epoch()), frame.prepared().moved_bytes()});
+    case transport::Frame::kPrepareFailed:
+      return handle(cluster::RankPrepareFailed{from, Epoch(frame.prepare_failed().epoch()),
+                                               frame.prepare_failed().error()});
     case transport::Frame::kFlipped:
       return handle(cluster::RankFlipped{from, Epoch(frame.flipped().epoch()), frame.flipped().pause_ms()});
     case transport::Frame::kSuspect:
-      spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank, frame.suspect().rank(),
-                   frame.suspect().epoch(), frame.suspect().step(), frame.suspect().exchange(), frame.suspect().what());
+      spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank,
+                   frame.suspect().rank(), frame.suspect().epoch(), frame.suspect().step(),
+                   frame.suspect().exchange(), frame.suspect().what());
       return;
     case transport::Frame::kFailed:
       rank->failure = frame.failed().error();
       return;
-    default: spdlog::warn("rank {} sent a message this front does not know; ignored", from.rank);
+    default:
+      spdlog::warn("rank {} sent a message this front does not know; ignored", from.rank);
   }
 }
 
@@ -178,8 +186,8 @@ void Front::on_step_output(Rank& rank, const transport::StepOutput& output) {
   JournalActions actions;
   for (const transport::Output& token : output.outputs()) {
     actions.clear();
-    journal_.on_output(from.rank, RequestId(token.request()), Attempt(token.attempt()), token.position(), token.token(),
-                       static_cast<scheduler::FinishReason>(token.finish_reason()), actions);
+    journal_.on_output(from.rank, RequestId(token.request()), Attempt(token.attempt()), token.position(),
+                       token.token(), static_cast<scheduler::FinishReason>(token.finish_reason()), actions);
     execute(actions);
   }
   for (const transport::CaughtUp& caught_up : output.caught_up()) {

@@ -20,7 +20,8 @@ void Front::execute(const JournalActions& actions) {
       send(drop->to, drop_frame(drop->request));
     } else if (const auto* token = std::get_if<EmitToken>(&action)) {
       const auto listener = listeners_.find(token->request);
-      if (listener != listeners_.end()) listener->second->on_tokens(token->request, std::span(&token->token, 1));
+      if (listener != listeners_.end())
+        listener->second->on_tokens(token->request, std::span(&token->token, 1));
     } else if (const auto* finished = std::get_if<EmitFinished>(&action)) {
       const auto listener = listeners_.extract(finished->request);
       if (!listener.empty()) listener.mapped()->on_finished(finished->request, finished->reason);

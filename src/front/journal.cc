@@ -35,7 +35,8 @@ std::optional<RankId> Journal::pick_rank(Room room) const {
     const auto found = loads_.find(rank);
     const Load load = found == loads_.end() ? Load{} : found->second;
     if (room == Room::kNeeded && load.n_requests >= max_num_seqs_) continue;
-    if (!best || std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
+    if (!best ||
+        std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
       best = rank, best_load = load;
     }
   }
@@ -153,7 +154,9 @@ void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, Jour
 void Journal::set_members(std::span<const RankId> members, JournalActions& actions) {
   members_ = {members.begin(), members.end()};
   std::erase_if(leavers_, [&](RankId rank) { return !members_.contains(rank); });
-  std::erase_if(loads_, [&](const auto& item) { return !members_.contains(item.first) && item.second.n_requests == 0; });
+  std::erase_if(loads_, [&](const auto& item) {
+    return !members_.contains(item.first) && item.second.n_requests == 0;
+  });
   assign_queued(actions);
 }
 

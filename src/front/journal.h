@@ -13,7 +13,8 @@
 
 namespace concertina::front {
 
-// ---- Actions: what the shell must do, in this order. Tokens are read from Journal::find(), valid until the next call.
+// ---- Actions: what the shell must do, in this order. Tokens are read from Journal::find(), valid until the
+// next call.
 struct SendAssign {
   RankId to;
   RequestId request;
@@ -45,16 +46,17 @@ struct EmitFinished {
 struct Drained {
   std::uint64_t n_moved;
 };
-using JournalAction = std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFinished, Drained>;
+using JournalAction =
+    std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFinished, Drained>;
 using JournalActions = std::vector<JournalAction>;
 
-// Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it again
-// anywhere; and which rank computes it. Decides where requests go, when they move, and which tokens count. Pure; the
-// shell executes the actions. One owner.
+// Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it
+// again anywhere; and which rank computes it. Decides where requests go, when they move, and which tokens
+// count. Pure; the shell executes the actions. One owner.
 //
-// A rank's tokens count only with the request's current attempt and at the position that is next (docs/epoch_protocol.md,
-// rule 9). Moving a request takes the journal's length and raises the attempt in one action, so what the old rank still
-// sends is dropped and generated again by the new one: the same tokens.
+// A rank's tokens count only with the request's current attempt and at the position that is next
+// (docs/epoch_protocol.md, rule 9). Moving a request takes the journal's length and raises the attempt in one
+// action, so what the old rank still sends is dropped and generated again by the new one: the same tokens.
 class Journal {
  public:
   explicit Journal(std::size_t max_num_seqs_per_rank) : max_num_seqs_(max_num_seqs_per_rank) {}
@@ -63,7 +65,8 @@ class Journal {
   void submit(scheduler::Request request, JournalActions& actions);
   void cancel(RequestId request, JournalActions& actions);
 
-  // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current attempt.
+  // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
+  // attempt.
   void on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
                  scheduler::FinishReason reason, JournalActions& actions);
   // A replay has the KV of all it was told of: the request moves there now.
@@ -72,8 +75,8 @@ class Journal {
   // The ranks that requests may go to; a rank that is new gets queued requests at once.
   void set_members(std::span<const RankId> members, JournalActions& actions);
 
-  // Leavers get no new requests; each of theirs is replayed on a stayer beside the leaver's decoding, then moves.
-  // Drained follows when none is left on a leaver, maybe in this very call.
+  // Leavers get no new requests; each of theirs is replayed on a stayer beside the leaver's decoding, then
+  // moves. Drained follows when none is left on a leaver, maybe in this very call.
   void begin_drain(std::span<const RankId> leavers, JournalActions& actions);
   void cancel_drain(JournalActions& actions);
 

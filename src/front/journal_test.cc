@@ -123,7 +123,8 @@ TEST_F(JournalTest, ALeaversRequestDecodesOnWhileItIsReplayedAndThenMoves) {
   EXPECT_EQ(all_of<Drained>(actions)[0].n_moved, 1u);
   EXPECT_TRUE(std::holds_alternative<Drained>(actions.back())) << "DROP goes out before COMMIT can";
 
-  EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 11).empty()) << "what the leaver still had on its way is dropped";
+  EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 11).empty())
+      << "what the leaver still had on its way is dropped";
   EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, moved, 1, 11)).size(), 1u) << "and generated again";
 }
 

@@ -22,7 +22,8 @@ constexpr int kWorkerControlFd = 3;
 
 std::string describe(int status) {
   if (WIFEXITED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
-  if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("status {:#x}", status);
 }
 
@@ -33,19 +34,23 @@ Result<pid_t> spawn(const std::filesystem::path& binary, int control_fd) {
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
   posix_spawn_file_actions_adddup2(&actions, control_fd, kWorkerControlFd);
-  posix_spawn_file_actions_addclosefrom_np(&actions, kWorkerControlFd + 1);  // Asio's sockets are not close-on-exec
+  posix_spawn_file_actions_addclosefrom_np(&actions,
+                                           kWorkerControlFd + 1);  // Asio's sockets are not close-on-exec
   sigset_t none;
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  const std::string path = binary.string(), fd = std::to_string(kWorkerControlFd), parent = std::to_string(getpid());
-  const std::array<const char*, 7> arguments{path.c_str(), "worker",       "--control-fd", fd.c_str(),
+  const std::string path = binary.string(), fd = std::to_string(kWorkerControlFd),
+                    parent = std::to_string(getpid());
+  const std::array<const char*, 7> arguments{path.c_str(),   "worker",       "--control-fd", fd.c_str(),
                                              "--parent-pid", parent.c_str(), nullptr};
   pid_t pid = -1;
-  const int error = posix_spawn(&pid, path.c_str(), &actions, &attributes, const_cast<char**>(arguments.data()), environ);
+  const int error =
+      posix_spawn(&pid, path.c_str(), &actions, &attributes, const_cast<char**>(arguments.data()), environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (error != 0) return fail(FrontError::kOperationFailed, fmt::format("cannot start {}: {}", path, strerror(error)));
+  if (error != 0)
+    return fail(FrontError::kOperationFailed, fmt::format("cannot start {}: {}", path, strerror(error)));
   return pid;
 }
 
@@ -56,7 +61,8 @@ Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& 
                                                           std::function<void(std::string)> on_exit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return fail(FrontError::kOperationFailed, fmt::format("cannot make a control channel: {}", strerror(errno)));
+    return fail(FrontError::kOperationFailed,
+                fmt::format("cannot make a control channel: {}", strerror(errno)));
   }
   // dup2 onto the same number would keep close-on-exec: move the worker's end out of the way first.
   const int worker_end = fcntl(ends[1], F_DUPFD_CLOEXEC, 10);

@@ -12,13 +12,15 @@
 
 namespace concertina::front {
 
-// A worker process on this machine: started, watched, reaped. The front's thread. It dies with the front, also when that
-// is killed: the worker asks for SIGKILL at its parent's death (which follows the thread that started it: the front has
-// one, for its whole life), and its control channel closes.
+// A worker process on this machine: started, watched, reaped. The front's thread. It dies with the front,
+// also when that is killed: the worker asks for SIGKILL at its parent's death (which follows the thread that
+// started it: the front has one, for its whole life), and its control channel closes.
 class LocalProcess {
  public:
-  // Runs `binary worker --control-fd 3`. `on_exit` comes once, after it was reaped, with how it ended ("exit code 1").
-  static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop, const std::filesystem::path& binary,
+  // Runs `binary worker --control-fd 3`. `on_exit` comes once, after it was reaped, with how it ended ("exit
+  // code 1").
+  static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop,
+                                                     const std::filesystem::path& binary,
                                                      std::function<void(std::string how)> on_exit);
   ~LocalProcess();  // kills and reaps it if it still runs
   LocalProcess(const LocalProcess&) = delete;

@@ -15,16 +15,16 @@
 namespace concertina::front {
 
 enum class FrontError {
-  kNotReady,           // no epoch is active yet: 503
-  kShuttingDown,       // 503
-  kQueueFull,          // --max-num-queued-reqs: 503
-  kPromptTooLong,      // 400
-  kInvalidSize,        // 400
-  kInvalidRetire,      // 400
-  kOperationRunning,   // 409
-  kTimeout,            // 408
-  kOperationFailed,    // 500
-  kGroupLost,          // 500
+  kNotReady,          // no epoch is active yet: 503
+  kShuttingDown,      // 503
+  kQueueFull,         // --max-num-queued-reqs: 503
+  kPromptTooLong,     // 400
+  kInvalidSize,       // 400
+  kInvalidRetire,     // 400
+  kOperationRunning,  // 409
+  kTimeout,           // 408
+  kOperationFailed,   // 500
+  kGroupLost,         // 500
 };
 
 // What the server knows of the model it serves; fixed for the life of the process.
@@ -34,12 +34,13 @@ struct ModelInfo {
   std::size_t max_model_len = 0;
   std::size_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
-  scheduler::SamplingParams default_sampling;   // of generation_config.json; temperature 0 if do_sample is false
+  scheduler::SamplingParams
+      default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
 };
 
 struct GenerationRequest {
-  std::vector<TokenId> prompt_ids;  // 1 or more
+  std::vector<TokenId> prompt_ids;     // 1 or more
   scheduler::SamplingParams sampling;  // seed is set already
   scheduler::StopParams stop;
 };
@@ -75,7 +76,8 @@ struct ClusterStatus {
   std::optional<cluster::Operation> operation;  // the running one
 };
 
-// What the server asks of the rest of the process. Everything on the one front thread (the io_context's); nothing blocks.
+// What the server asks of the rest of the process. Everything on the one front thread (the io_context's);
+// nothing blocks.
 class Service {
  public:
   virtual ~Service() = default;
@@ -87,9 +89,9 @@ class Service {
   virtual Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) = 0;
   virtual void cancel(RequestId request) = 0;  // no call to the listener after this; unknown ids are ignored
 
-  // `done` comes once, when the operation ended (or at once where nothing is to do), with its final record; or an error
-  // (kInvalidSize, kInvalidRetire, kOperationRunning, kNotReady, kShuttingDown). The returned value is the record right
-  // after the request, for "wait": false.
+  // `done` comes once, when the operation ended (or at once where nothing is to do), with its final record;
+  // or an error (kInvalidSize, kInvalidRetire, kOperationRunning, kNotReady, kShuttingDown). The returned
+  // value is the record right after the request, for "wait": false.
   virtual Result<cluster::Operation> scale(const ScaleRequest& request,
                                            std::function<void(const cluster::Operation&)> done) = 0;
   virtual std::optional<cluster::Operation> operation(const std::string& id) const = 0;

@@ -1,8 +1,7 @@
-#include "kernels/paged_attention.h"
-
 #include <cmath>
 
 #include "kernels/elementwise.h"
+#include "kernels/paged_attention.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/test_support.h"
@@ -22,9 +21,11 @@ struct Sequence {
         k(random_rows(random, kLength * kKvHeads * kHeadDim)),
         v(random_rows(random, kLength * kKvHeads * kHeadDim)) {}
 
-  std::vector<float> attend(std::size_t chunk, std::size_t block_size, std::size_t n_threads, std::uint32_t shuffle) const {
+  std::vector<float> attend(std::size_t chunk, std::size_t block_size, std::size_t n_threads,
+                            std::uint32_t shuffle) const {
     const std::size_t n_blocks = 97;
-    std::vector<float> pool_memory(paged_kv_floats(n_blocks, block_size, kKvHeads, kHeadDim), NAN);  // what is not written shows
+    std::vector<float> pool_memory(paged_kv_floats(n_blocks, block_size, kKvHeads, kHeadDim),
+                                   NAN);  // what is not written shows
     const PagedKv kv{pool_memory.data(), n_blocks, block_size, kKvHeads, kHeadDim};
     std::vector<BlockId> table;
     for (std::uint32_t i = 0; i * block_size < kLength; ++i) table.emplace_back((i * shuffle + 5) % n_blocks);
@@ -32,7 +33,8 @@ struct Sequence {
     std::vector<float> scratch(attention_scratch_floats(kLength, kHeads, n_threads)), out(q.size());
     for (std::size_t begin = 0; begin < kLength; begin += chunk) {
       const std::size_t n = std::min(chunk, kLength - begin);
-      const AttentionSequence part{.row_begin = 0, .n_rows = n, .start_position = begin, .block_table = table};
+      const AttentionSequence part{
+          .row_begin = 0, .n_rows = n, .start_position = begin, .block_table = table};
       const auto rows = [&](const std::vector<float>& of, std::size_t n_heads) {
         return std::span(of).subspan(begin * n_heads * kHeadDim, n * n_heads * kHeadDim);
       };
@@ -50,7 +52,8 @@ TEST_P(Attention, EveryHeadSeesItsPastThroughItsKvHead) {
   Random random(1);
   const Sequence sequence(random);
   const auto out = sequence.attend(kLength, 16, 1, 31);
-  const auto head_of = [](const std::vector<float>& of, std::size_t row, std::size_t n_heads, std::size_t head) {
+  const auto head_of = [](const std::vector<float>& of, std::size_t row, std::size_t n_heads,
+                          std::size_t head) {
     const auto begin = of.begin() + static_cast<std::ptrdiff_t>((row * n_heads + head) * kHeadDim);
     return std::vector<double>(begin, begin + kHeadDim);
   };
@@ -63,9 +66,11 @@ TEST_P(Attention, EveryHeadSeesItsPastThroughItsKvHead) {
       }
       const auto expected = ref::attention(head_of(sequence.q, row, kHeads, head), keys, values, 0.2f);
       for (std::size_t d = 0; d < kHeadDim; ++d) {
-        // A score is wrong by at most head_dim * epsilon * |q||k| * scale (about 40 * 40 * 0.2 here), which is the relative
-        // error of its weight; the weighted sum of values below 5 adds one rounding a position.
-        ASSERT_NEAR(out[(row * kHeads + head) * kHeadDim + d], expected[d], (2 * 320 + 2.0 * static_cast<double>(row + 8)) * kEpsilon * 5)
+        // A score is wrong by at most head_dim * epsilon * |q||k| * scale (about 40 * 40 * 0.2 here), which
+        // is the relative error of its weight; the weighted sum of values below 5 adds one rounding a
+        // position.
+        ASSERT_NEAR(out[(row * kHeads + head) * kHeadDim + d], expected[d],
+                    (2 * 320 + 2.0 * static_cast<double>(row + 8)) * kEpsilon * 5)
             << "row " << row << " head " << head;
       }
     }
@@ -82,7 +87,8 @@ TEST_P(Attention, IsTheSameBitsInAnyChunkingBlockOrderBlockSizeAndThreads) {
         for (const std::uint32_t shuffle : {1u, 60u}) {
           const auto out = sequence.attend(chunk, block_size, n_threads, shuffle);
           ASSERT_EQ(std::memcmp(out.data(), reference.data(), out.size() * sizeof(float)), 0)
-              << "chunk " << chunk << " block " << block_size << " threads " << n_threads << " shuffle " << shuffle;
+              << "chunk " << chunk << " block " << block_size << " threads " << n_threads << " shuffle "
+              << shuffle;
         }
       }
     }
@@ -104,8 +110,10 @@ TEST_P(RowOps, RmsNormMatchesForEveryWidthAndInPlace) {
     for (std::size_t m = 0; m < 3; ++m) {
       const auto expected = ref::rms_norm(to_matrix(x, width)[m], weight, 1e-6);
       for (std::size_t i = 0; i < width; ++i) {
-        // The squares' sum has only positive terms: its relative error is at most (width + 5) epsilon, halved by the root.
-        ASSERT_NEAR(y[m * width + i], expected[i], (static_cast<double>(width) + 12) * kEpsilon * std::abs(expected[i]) + 1e-30);
+        // The squares' sum has only positive terms: its relative error is at most (width + 5) epsilon, halved
+        // by the root.
+        ASSERT_NEAR(y[m * width + i], expected[i],
+                    (static_cast<double>(width) + 12) * kEpsilon * std::abs(expected[i]) + 1e-30);
       }
     }
   }
@@ -122,7 +130,8 @@ TEST_P(RowOps, RopeTurnsHalvesAgainstEachOther) {
   const auto heads = to_matrix(x, head_dim);
   for (std::size_t i = 0; i < heads.size(); ++i) {
     const auto expected = ref::rope(heads[i], positions[i / n_heads], 10000.0);
-    for (std::size_t d = 0; d < head_dim; ++d) ASSERT_NEAR(turned[i * head_dim + d], expected[d], 4 * kEpsilon * 8);
+    for (std::size_t d = 0; d < head_dim; ++d)
+      ASSERT_NEAR(turned[i * head_dim + d], expected[d], 4 * kEpsilon * 8);
   }
 }
 
@@ -134,8 +143,8 @@ TEST_P(RowOps, SiluIsAccurateOverTheWholeRange) {
   silu_multiply(gate, up, out);
   for (std::size_t i = 0; i < gate.size(); ++i) {
     const double x = gate[i], expected = x / (1 + std::exp(-x));
-    // The polynomial's remainder is 1.2e-7 of exp, and the quotient rounds a few times. Below -87 exp(-x) nears the largest
-    // float, and the result is below 1e-35.
+    // The polynomial's remainder is 1.2e-7 of exp, and the quotient rounds a few times. Below -87 exp(-x)
+    // nears the largest float, and the result is below 1e-35.
     ASSERT_NEAR(out[i], expected, 8 * kEpsilon * std::abs(expected) + 1e-35) << x;
   }
 }

@@ -9,7 +9,8 @@
 namespace concertina::kernels {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                kInfinity = std::numeric_limits<float>::infinity();
 
 TEST(Router, ChoosesTheHighestAndTiesFallToTheLowerId) {
   const std::vector<float> logits{1, 3, 3, 2};
@@ -38,7 +39,8 @@ TEST(Sampling, GreedyTakesTheHighestAndTiesFallToTheLowerId) {
   EXPECT_EQ(sample(std::vector<float>{kNan, -1, kNan, -2, -3}, {.temperature = 0}, scratch), 1);
 }
 
-// Walking `uniform` over a fine grid must give each token its share of the filtered distribution, and no other token at all.
+// Walking `uniform` over a fine grid must give each token its share of the filtered distribution, and no
+// other token at all.
 TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -67,10 +69,14 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
 
 TEST(Sampling, StrangeLogitsGiveATokenThatExists) {
   SamplingScratch scratch(4);
-  for (const std::vector<float>& logits : {std::vector<float>{kNan, kNan, kNan, kNan}, {kInfinity, 1, kInfinity, 2},
-                                           {-kInfinity, -kInfinity, -kInfinity, -kInfinity}, {1e38f, -1e38f, 1e38f, kNan}}) {
+  for (const std::vector<float>& logits : {std::vector<float>{kNan, kNan, kNan, kNan},
+                                           {kInfinity, 1, kInfinity, 2},
+                                           {-kInfinity, -kInfinity, -kInfinity, -kInfinity},
+                                           {1e38f, -1e38f, 1e38f, kNan}}) {
     for (const float top_p : {1.0f, 0.5f}) {
-      const TokenId token = sample(logits, {.temperature = 0.7f, .top_k = 3, .top_p = top_p, .min_p = 0.1f, .uniform = 0.99f}, scratch);
+      const TokenId token =
+          sample(logits, {.temperature = 0.7f, .top_k = 3, .top_p = top_p, .min_p = 0.1f, .uniform = 0.99f},
+                 scratch);
       EXPECT_TRUE(token >= 0 && token < 4);
     }
   }

@@ -9,7 +9,8 @@ namespace concertina::kernels {
 
 void combine_rows(std::span<const float* const> rows, std::span<const float> weights, std::size_t n_tokens,
                   std::size_t top_k, std::size_t hidden_size, std::span<float> out) {
-  CHECK(rows.size() >= n_tokens * top_k && weights.size() >= n_tokens * top_k && out.size() >= n_tokens * hidden_size);
+  CHECK(rows.size() >= n_tokens * top_k && weights.size() >= n_tokens * top_k &&
+        out.size() >= n_tokens * hidden_size);
   const cpu::Ops& ops = cpu::current_ops();
   for (std::size_t t = 0; t < n_tokens; ++t) {
     float* const sum = out.data() + t * hidden_size;

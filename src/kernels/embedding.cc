@@ -5,7 +5,8 @@
 namespace concertina::kernels {
 
 void embedding(std::span<const TokenId> tokens, const tensor::Weight& table, std::span<float> out) {
-  const auto vocab_size = static_cast<std::size_t>(table.shape[0]), hidden_size = static_cast<std::size_t>(table.shape[1]);
+  const auto vocab_size = static_cast<std::size_t>(table.shape[0]),
+             hidden_size = static_cast<std::size_t>(table.shape[1]);
   CHECK(out.size() >= tokens.size() * hidden_size);
   cpu::with_elements(table, [&]<typename W>(const W* rows) {
     for (std::size_t t = 0; t < tokens.size(); ++t) {

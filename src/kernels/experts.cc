@@ -17,8 +17,8 @@ const W* elements(const tensor::Weight& weight) {
   return static_cast<const W*>(weight.data);
 }
 
-// One expert on at most kChunkRows rows. Two passes, each split over its outputs; the pool waits in between, since the
-// second needs all of the first.
+// One expert on at most kChunkRows rows. Two passes, each split over its outputs; the pool waits in between,
+// since the second needs all of the first.
 template <typename W>
 void run_chunk(const ExpertWeights& weights, const float* const* in, float* const* out, std::size_t n_rows,
                float* scratch, ThreadPool& pool) {
@@ -28,7 +28,8 @@ void run_chunk(const ExpertWeights& weights, const float* const* in, float* cons
   std::array<float*, kChunkRows> middle;
   for (std::size_t i = 0; i < n_rows; ++i) middle[i] = scratch + i * n_intermediate;
   pool.parallel_for(n_intermediate, kOutputGrain, [&](std::size_t begin, std::size_t end) {
-    ops.gate_up(in, n_rows, elements<W>(weights.gate), elements<W>(weights.up), n_hidden, begin, end, middle.data());
+    ops.gate_up(in, n_rows, elements<W>(weights.gate), elements<W>(weights.up), n_hidden, begin, end,
+                middle.data());
   });
   pool.parallel_for(n_hidden, kOutputGrain, [&](std::size_t begin, std::size_t end) {
     ops.linear(middle.data(), n_rows, elements<W>(weights.down), n_intermediate, begin, end, out);

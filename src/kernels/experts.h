@@ -14,16 +14,17 @@ struct ExpertWeights {
   tensor::Weight down;  // [hidden_size, intermediate_size]
 };
 
-// The rows of one step that one expert computes. Rows are given by address, so that they may lie in peers' memory.
+// The rows of one step that one expert computes. Rows are given by address, so that they may lie in peers'
+// memory.
 struct ExpertRows {
   const ExpertWeights* weights;
   std::span<const float* const> in;  // n_rows times [hidden_size]
   std::span<float* const> out;       // n_rows times [hidden_size]; no two equal, none equal to an input
 };
 
-// Grouped expert MLP: out = down @ (silu(gate @ in) * (up @ in)) for every row of every group. `scratch` holds
-// [min(64, rows of the largest group), intermediate_size] floats at least. Row-invariant: a row's result does not depend
-// on the other rows, their order or the number of threads.
+// Grouped expert MLP: out = down @ (silu(gate @ in) * (up @ in)) for every row of every group. `scratch`
+// holds [min(64, rows of the largest group), intermediate_size] floats at least. Row-invariant: a row's
+// result does not depend on the other rows, their order or the number of threads.
 void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool);
 
 }  // namespace concertina::kernels

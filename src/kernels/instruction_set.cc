@@ -11,8 +11,9 @@ const char* name_of(InstructionSet set) { return set == InstructionSet::kAvx512 
 
 bool is_supported(InstructionSet set) {
   if (set == InstructionSet::kPortable) return true;
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("fma");
 }
 
 namespace {

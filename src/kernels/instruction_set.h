@@ -10,9 +10,9 @@ namespace concertina::kernels {
 enum class KernelError { kUnknownInstructionSet, kUnsupportedInstructionSet };
 enum class InstructionSet { kPortable, kAvx512 };
 
-const char* name_of(InstructionSet set);        // "portable", "avx512"
-bool is_supported(InstructionSet set);          // by this processor
-InstructionSet current_instruction_set();       // the best one unless selected
+const char* name_of(InstructionSet set);          // "portable", "avx512"
+bool is_supported(InstructionSet set);            // by this processor
+InstructionSet current_instruction_set();         // the best one unless selected
 void select_instruction_set(InstructionSet set);  // for the whole process, between steps; must be supported
 
 // "" is the best one. An unknown or unsupported name is an error that lists the names.

@@ -15,8 +15,10 @@ constexpr std::size_t kOutputGrain = 16;
 void linear(std::span<const float> x, const tensor::Weight& weight, std::span<float> y, std::size_t n_rows,
             ThreadPool& pool) {
   CHECK(weight.shape.size() == 2, "weight is {}", tensor::to_string(weight.shape));
-  const auto n_out = static_cast<std::size_t>(weight.shape[0]), n_in = static_cast<std::size_t>(weight.shape[1]);
-  CHECK(x.size() >= n_rows * n_in && y.size() >= n_rows * n_out, "{} rows, weight {}", n_rows, tensor::to_string(weight.shape));
+  const auto n_out = static_cast<std::size_t>(weight.shape[0]),
+             n_in = static_cast<std::size_t>(weight.shape[1]);
+  CHECK(x.size() >= n_rows * n_in && y.size() >= n_rows * n_out, "{} rows, weight {}", n_rows,
+        tensor::to_string(weight.shape));
   cpu::with_elements(weight, [&]<typename W>(const W* w) {
     const cpu::WeightOps<W>& ops = cpu::current_ops().of<W>();
     pool.parallel_for(n_out, kOutputGrain, [&](std::size_t n_begin, std::size_t n_end) {

@@ -13,15 +13,16 @@ using tensor::DType;
 class Linear : public EveryInstructionSet {};
 CONCERTINA_EVERY_SET(Linear);
 
-// A chain of K multiply-adds and a reduction of sixteen lanes round at most K + 5 times, each by epsilon of a partial sum
-// that sum |x w| bounds.
+// A chain of K multiply-adds and a reduction of sixteen lanes round at most K + 5 times, each by epsilon of a
+// partial sum that sum |x w| bounds.
 TEST_P(Linear, IsWithinTheErrorOfOneChainForEveryShape) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const std::size_t n_in : {1, 2, 15, 16, 17, 31, 64, 100, 256}) {
       for (const std::size_t n_out : {1, 3, 4, 7, 8, 9, 33}) {
         Random random(n_in * 1000 + n_out);
         ThreadPool pool(1);
-        const auto weight = random_weight(random, {static_cast<std::int64_t>(n_out), static_cast<std::int64_t>(n_in)}, dtype);
+        const auto weight =
+            random_weight(random, {static_cast<std::int64_t>(n_out), static_cast<std::int64_t>(n_in)}, dtype);
         for (const std::size_t n_rows : {1, 2, 3, 4, 5, 70}) {
           const auto x = random_rows(random, n_rows * n_in);
           std::vector<float> y(n_rows * n_out);
@@ -30,8 +31,10 @@ TEST_P(Linear, IsWithinTheErrorOfOneChainForEveryShape) {
           for (std::size_t m = 0; m < n_rows; ++m) {
             for (std::size_t n = 0; n < n_out; ++n) {
               double magnitude = 0;
-              for (std::size_t k = 0; k < n_in; ++k) magnitude += std::abs(x[m * n_in + k] * ref::element(weight, n * n_in + k));
-              ASSERT_NEAR(y[m * n_out + n], expected[m][n], 2 * (static_cast<double>(n_in) + 5) * kEpsilon * magnitude)
+              for (std::size_t k = 0; k < n_in; ++k)
+                magnitude += std::abs(x[m * n_in + k] * ref::element(weight, n * n_in + k));
+              ASSERT_NEAR(y[m * n_out + n], expected[m][n],
+                          2 * (static_cast<double>(n_in) + 5) * kEpsilon * magnitude)
                   << n_rows << " rows, " << n_out << " x " << n_in;
             }
           }
@@ -83,7 +86,8 @@ TEST_P(Experts, ComputeTheMlpOfEveryRow) {
         std::vector<float> y(x.size()), scratch(64 * static_cast<std::size_t>(inner));
         std::vector<const float*> in;
         std::vector<float*> out;
-        for (std::size_t m = 0; m < n_rows; ++m) in.push_back(x.data() + m * width), out.push_back(y.data() + m * width);
+        for (std::size_t m = 0; m < n_rows; ++m)
+          in.push_back(x.data() + m * width), out.push_back(y.data() + m * width);
         const ExpertRows group{&expert, in, out};
         ThreadPool pool(2);
         expert_mlp({&group, 1}, scratch, pool);
@@ -94,7 +98,8 @@ TEST_P(Experts, ComputeTheMlpOfEveryRow) {
           // Three products in a row: each rounds as `linear` does, relative to sums that are at most about
           // hidden * inner times the largest result here; the exponential adds a few units.
           const double tolerance = 8.0 * (hidden + inner + 20) * kEpsilon * (largest + inner);
-          for (std::size_t i = 0; i < width; ++i) ASSERT_NEAR(y[m * width + i], expected[m][i], tolerance) << hidden << " x " << inner;
+          for (std::size_t i = 0; i < width; ++i)
+            ASSERT_NEAR(y[m * width + i], expected[m][i], tolerance) << hidden << " x " << inner;
         }
       }
     }
@@ -111,7 +116,8 @@ TEST_P(Experts, ARowIsTheSameBitsWhoeverElseIsInItsGroupAndInWhichOrder) {
   const auto run = [&](const std::vector<std::size_t>& rows, std::vector<float>& y, ThreadPool& pool) {
     std::vector<const float*> in;
     std::vector<float*> out;
-    for (const std::size_t row : rows) in.push_back(x.data() + row * width), out.push_back(y.data() + row * width);
+    for (const std::size_t row : rows)
+      in.push_back(x.data() + row * width), out.push_back(y.data() + row * width);
     const ExpertRows group{&expert, in, out};
     expert_mlp({&group, 1}, scratch, pool);
   };
@@ -126,7 +132,8 @@ TEST_P(Experts, ARowIsTheSameBitsWhoeverElseIsInItsGroupAndInWhichOrder) {
       std::vector<float> y(x.size());
       run(rows, y, pool);
       for (const std::size_t row : rows) {
-        ASSERT_EQ(std::memcmp(&y[row * width], &alone[row * width], width * sizeof(float)), 0) << rows.size() << " rows";
+        ASSERT_EQ(std::memcmp(&y[row * width], &alone[row * width], width * sizeof(float)), 0)
+            << rows.size() << " rows";
       }
     }
   }
@@ -138,7 +145,8 @@ CONCERTINA_EVERY_SET(Combine);
 TEST_P(Combine, AddsTheRowsInTopKOrder) {
   Random random(3);
   const std::size_t n_tokens = 5, top_k = 3, width = 37;
-  const auto rows = random_rows(random, n_tokens * top_k * width), weights = random_rows(random, n_tokens * top_k);
+  const auto rows = random_rows(random, n_tokens * top_k * width),
+             weights = random_rows(random, n_tokens * top_k);
   std::vector<const float*> addresses;
   for (std::size_t i = 0; i < n_tokens * top_k; ++i) addresses.push_back(rows.data() + i * width);
   std::vector<float> out(n_tokens * width, 99.0f);

@@ -18,20 +18,23 @@ std::size_t floats_per_thread(std::size_t max_positions) {
 }
 }  // namespace
 
-std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::size_t n_kv_heads, std::size_t head_dim) {
+std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::size_t n_kv_heads,
+                            std::size_t head_dim) {
   return n_blocks * 2 * n_kv_heads * block_size * head_dim;
 }
 
-std::size_t attention_scratch_floats(std::size_t max_model_len, std::size_t /*n_heads*/, std::size_t n_threads) {
+std::size_t attention_scratch_floats(std::size_t max_model_len, std::size_t /*n_heads*/,
+                                     std::size_t n_threads) {
   return n_threads * floats_per_thread(max_model_len);
 }
 
-void write_kv(std::span<const float> k, std::span<const float> v, std::span<const AttentionSequence> sequences,
-              const PagedKv& kv) {
+void write_kv(std::span<const float> k, std::span<const float> v,
+              std::span<const AttentionSequence> sequences, const PagedKv& kv) {
   const std::size_t row_floats = kv.n_kv_heads * kv.head_dim, head_bytes = kv.head_dim * sizeof(float);
   for (const AttentionSequence& sequence : sequences) {
     for (std::size_t i = 0; i < sequence.n_rows; ++i) {
-      const std::size_t position = sequence.start_position + i, offset = position % kv.block_size * kv.head_dim;
+      const std::size_t position = sequence.start_position + i,
+                        offset = position % kv.block_size * kv.head_dim;
       const BlockId block = sequence.block_table[position / kv.block_size];
       CHECK(block.value() < kv.n_blocks, "block {} of {}", block, kv.n_blocks);
       for (std::size_t head = 0; head < kv.n_kv_heads; ++head) {
@@ -43,9 +46,9 @@ void write_kv(std::span<const float> k, std::span<const float> v, std::span<cons
   }
 }
 
-void paged_attention(std::span<const float> q, std::span<const AttentionSequence> sequences, const PagedKv& kv,
-                     float scale, std::size_t n_heads, std::span<float> scratch, std::span<float> out,
-                     ThreadPool& pool) {
+void paged_attention(std::span<const float> q, std::span<const AttentionSequence> sequences,
+                     const PagedKv& kv, float scale, std::size_t n_heads, std::span<float> scratch,
+                     std::span<float> out, ThreadPool& pool) {
   const std::size_t n_group = n_heads / kv.n_kv_heads;
   CHECK(n_group * kv.n_kv_heads == n_heads, "{} heads over {} kv heads", n_heads, kv.n_kv_heads);
   const std::size_t thread_floats = scratch.size() / pool.n_threads() / 16 * 16;

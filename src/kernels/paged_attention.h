@@ -15,11 +15,13 @@ struct PagedKv {
   enum class Part : std::size_t { kKey = 0, kValue = 1 };
   // [block_size, head_dim] of one block, head and part.
   float* at(BlockId block, Part part, std::size_t kv_head) const {
-    return data + ((block.value() * 2 + static_cast<std::size_t>(part)) * n_kv_heads + kv_head) * block_size * head_dim;
+    return data + ((block.value() * 2 + static_cast<std::size_t>(part)) * n_kv_heads + kv_head) * block_size *
+                      head_dim;
   }
 };
 
-std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::size_t n_kv_heads, std::size_t head_dim);
+std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::size_t n_kv_heads,
+                            std::size_t head_dim);
 
 // One sequence's rows in a batch. Row i is the token at position start_position + i.
 struct AttentionSequence {
@@ -33,11 +35,12 @@ void write_kv(std::span<const float> k,  // [n_rows, n_kv_heads, head_dim]
               std::span<const float> v,  // [n_rows, n_kv_heads, head_dim]
               std::span<const AttentionSequence> sequences, const PagedKv& kv);
 
-// Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written. Query head h
-// reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending order from 0, sixteen lanes
-// over head_dim for scores and over positions for the sum of exponentials.
+// Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written.
+// Query head h reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending
+// order from 0, sixteen lanes over head_dim for scores and over positions for the sum of exponentials.
 void paged_attention(std::span<const float> q,  // [n_rows, n_heads, head_dim]
-                     std::span<const AttentionSequence> sequences, const PagedKv& kv, float scale, std::size_t n_heads,
+                     std::span<const AttentionSequence> sequences, const PagedKv& kv, float scale,
+                     std::size_t n_heads,
                      std::span<float> scratch,  // attention_scratch_floats()
                      std::span<float> out,      // [n_rows, n_heads, head_dim]
                      ThreadPool& pool);

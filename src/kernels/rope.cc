@@ -27,8 +27,8 @@ std::span<const float> RopeTable::sines(std::size_t position) const {
   return std::span(sines_).subspan(position * half_, half_);
 }
 
-void rope(std::span<float> x, std::span<const std::uint32_t> positions, const RopeTable& table, std::size_t n_heads,
-          std::size_t head_dim) {
+void rope(std::span<float> x, std::span<const std::uint32_t> positions, const RopeTable& table,
+          std::size_t n_heads, std::size_t head_dim) {
   CHECK(x.size() >= positions.size() * n_heads * head_dim && table.rotary_dim() <= head_dim);
   for (std::size_t row = 0; row < positions.size(); ++row) {
     CHECK(positions[row] < table.max_positions(), "position {}", positions[row]);

@@ -8,15 +8,16 @@ namespace concertina::kernels {
 
 namespace {
 
-// Repeated search for the best one left: top_k is small, and ties fall to the lower id by themselves. NaN never wins over
-// a number; a row of NaNs still names top_k different experts.
+// Repeated search for the best one left: top_k is small, and ties fall to the lower id by themselves. NaN
+// never wins over a number; a row of NaNs still names top_k different experts.
 void choose(std::span<const float> logits, std::span<ExpertId> ids) {
   for (std::size_t j = 0; j < ids.size(); ++j) {
     std::size_t best = logits.size();
     for (std::size_t e = 0; e < logits.size(); ++e) {
       bool taken = false;
       for (std::size_t i = 0; i < j; ++i) taken = taken || ids[i].value() == e;
-      if (!taken && (best == logits.size() || logits[e] > logits[best] || (std::isnan(logits[best]) && !std::isnan(logits[e])))) {
+      if (!taken && (best == logits.size() || logits[e] > logits[best] ||
+                     (std::isnan(logits[best]) && !std::isnan(logits[e])))) {
         best = e;
       }
     }

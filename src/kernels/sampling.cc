@@ -55,7 +55,9 @@ class Ranking {
 
 // Without filters: the inverse of the cumulative distribution in id order.
 std::uint32_t draw_from_all(std::span<const float> logits, const SamplingRow& row, float highest) {
-  const auto mass = [&](std::size_t i) { return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature); };
+  const auto mass = [&](std::size_t i) {
+    return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature);
+  };
   double total = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) total += mass(i);
   double left = row.uniform * total;
@@ -83,11 +85,14 @@ TokenId sample(std::span<const float> logits, const SamplingRow& row, SamplingSc
   const std::size_t n_candidates = has_top_k ? static_cast<std::size_t>(row.top_k) : logits.size();
   Ranking ranking(logits, scratch);
   if (has_top_k) ranking.sort_first(n_candidates);
-  const auto mass = [&](std::uint32_t i) { return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature); };
+  const auto mass = [&](std::uint32_t i) {
+    return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature);
+  };
 
   // top_p is a share of what top_k left. Over the whole vocabulary the total is summed in id order, unsorted.
   double total = 0;
-  for (std::size_t i = 0; i < n_candidates; ++i) total += mass(has_top_k ? ranking[i] : static_cast<std::uint32_t>(i));
+  for (std::size_t i = 0; i < n_candidates; ++i)
+    total += mass(has_top_k ? ranking[i] : static_cast<std::uint32_t>(i));
   std::size_t n_kept = 0;
   double kept = 0;
   while (n_kept < n_candidates) {

@@ -23,8 +23,9 @@ class SamplingScratch {
   std::vector<std::uint32_t> order;  // [vocab_size]
 };
 
-// Draws one token. Filters apply in this order: temperature, top_k, top_p, min_p. Candidates are ordered by logit, ties
-// by id, so the outcome is a function of the logits and the row alone. NaN counts as minus infinity.
+// Draws one token. Filters apply in this order: temperature, top_k, top_p, min_p. Candidates are ordered by
+// logit, ties by id, so the outcome is a function of the logits and the row alone. NaN counts as minus
+// infinity.
 TokenId sample(std::span<const float> logits,  // [vocab_size]
                const SamplingRow& row, SamplingScratch& scratch);
 

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <memory>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "base/random.h"
 #include "kernels/instruction_set.h"
@@ -42,7 +42,8 @@ inline std::vector<float> random_rows(Random& random, std::size_t n) {
 inline ref::Matrix to_matrix(const std::vector<float>& rows, std::size_t width) {
   ref::Matrix out;
   for (std::size_t i = 0; i < rows.size(); i += width) {
-    out.emplace_back(rows.begin() + static_cast<std::ptrdiff_t>(i), rows.begin() + static_cast<std::ptrdiff_t>(i + width));
+    out.emplace_back(rows.begin() + static_cast<std::ptrdiff_t>(i),
+                     rows.begin() + static_cast<std::ptrdiff_t>(i + width));
   }
   return out;
 }
@@ -63,9 +64,12 @@ class EveryInstructionSet : public ::testing::TestWithParam<InstructionSet> {
   InstructionSet before_ = InstructionSet::kPortable;
 };
 
-inline std::string set_name(const ::testing::TestParamInfo<InstructionSet>& info) { return name_of(info.param); }
-#define CONCERTINA_EVERY_SET(suite)                                                                                  \
-  INSTANTIATE_TEST_SUITE_P(All, suite, ::testing::Values(InstructionSet::kPortable, InstructionSet::kAvx512), set_name)
+inline std::string set_name(const ::testing::TestParamInfo<InstructionSet>& info) {
+  return name_of(info.param);
+}
+#define CONCERTINA_EVERY_SET(suite)    \
+  INSTANTIATE_TEST_SUITE_P(All, suite, \
+                           ::testing::Values(InstructionSet::kPortable, InstructionSet::kAvx512), set_name)
 
 inline constexpr double kEpsilon = 0x1p-24;  // half a unit in the last place of 1
 

@@ -6,7 +6,8 @@
 
 namespace concertina::kvcache {
 
-// The numbers of one rank's KV blocks: which are free. Never memory. The block given back last is taken first.
+// The numbers of one rank's KV blocks: which are free. Never memory. The block given back last is taken
+// first.
 class BlockPool {
  public:
   explicit BlockPool(std::size_t n_blocks);

@@ -2,10 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "base/ids.h"
 #include "base/result.h"
@@ -18,11 +17,11 @@ enum class QkNorm : std::uint8_t { kNone, kPerHead, kFullWidth };
 
 // What is particular to a family: its row in the table of config.cc.
 struct Family {
-  const char* architecture;        // as config.json's "architectures" names it
-  const char* n_experts_keys[2];   // config.json of transformers 4, 5
-  const char* expert_width_key;    // intermediate size of one expert
-  const char* moe_prefix;          // below "model.layers.N."
-  const char* gate_name;           // below "model.layers.N.<moe_prefix>experts.E."
+  const char* architecture;       // as config.json's "architectures" names it
+  const char* n_experts_keys[2];  // config.json of transformers 4, 5
+  const char* expert_width_key;   // intermediate size of one expert
+  const char* moe_prefix;         // below "model.layers.N."
+  const char* gate_name;          // below "model.layers.N.<moe_prefix>experts.E."
   const char* up_name;
   const char* down_name;
   QkNorm qk_norm;
@@ -37,7 +36,7 @@ struct ModelConfig {
   std::size_t n_layers = 0, hidden_size = 0, vocab_size = 0, max_position_embeddings = 0;
   std::size_t n_heads = 0, n_kv_heads = 0, head_dim = 0;  // n_kv_heads divides n_heads; head_dim is even
   std::size_t n_experts = 0, top_k = 0, moe_intermediate_size = 0;  // 0 if no layer is MoE
-  std::size_t intermediate_size = 0;  // of dense layers; 0 if there are none
+  std::size_t intermediate_size = 0;                                // of dense layers; 0 if there are none
   float rms_norm_eps = 0;
   double rope_theta = 0;
   kernels::RouterWeights router_weights = kernels::RouterWeights::kSoftmax;
@@ -45,27 +44,31 @@ struct ModelConfig {
   std::vector<std::uint32_t> moe_index;  // [n_layers] index among MoE layers, kDense for dense ones
   std::size_t n_moe_layers = 0;
   std::vector<TokenId> eos_token_ids;
-  tensor::DType dtype = tensor::DType::kF32;  // as published: for dummy weights and estimates; real weights bring theirs
+  tensor::DType dtype =
+      tensor::DType::kF32;  // as published: for dummy weights and estimates; real weights bring theirs
 
   static constexpr std::uint32_t kDense = ~std::uint32_t{0};
   bool is_moe(std::size_t layer) const { return moe_index[layer] != kDense; }
 };
 
-// Reads both generations of keys (transformers 4: rope_theta, num_experts; 5: rope_parameters, num_local_experts). An
-// unknown architecture or a setting that is not built is an error that names the field, what was found and what works.
+// Reads both generations of keys (transformers 4: rope_theta, num_experts; 5: rope_parameters,
+// num_local_experts). An unknown architecture or a setting that is not built is an error that names the
+// field, what was found and what works.
 Result<ModelConfig> parse_config(const nlohmann::json& config, const std::string& file_name);
 Result<ModelConfig> read_config(const std::filesystem::path& folder);
 
-// generation_config.json: how to sample where a request does not say. Without the file: temperature 1, no filters.
+// generation_config.json: how to sample where a request does not say. Without the file: temperature 1, no
+// filters.
 struct GenerationDefaults {
   float temperature = 1.0f;  // 0: greedy, also what "do_sample": false means
   std::int32_t top_k = 0;    // 0: off
   float top_p = 1.0f, min_p = 0.0f;
   std::vector<TokenId> eos_token_ids;  // the config's unless the file has its own
-  std::vector<std::string> ignored;    // fields that would change the output elsewhere and that we do not apply
+  std::vector<std::string> ignored;  // fields that would change the output elsewhere and that we do not apply
 };
 Result<GenerationDefaults> parse_generation_defaults(const nlohmann::json& file, const std::string& file_name,
                                                      const ModelConfig& config);
-Result<GenerationDefaults> read_generation_defaults(const std::filesystem::path& folder, const ModelConfig& config);
+Result<GenerationDefaults> read_generation_defaults(const std::filesystem::path& folder,
+                                                    const ModelConfig& config);
 
 }  // namespace concertina::model

@@ -15,16 +15,18 @@ struct RoutedTokens {
   std::size_t n_tokens = 0;
 };
 
-// Runs experts wherever they are. The forward pass calls it once per exchange of a step, in order; it may block on peers.
-// One row per (token, expert) comes back, and `out[t]` = sum over j = 0..top_k-1, in that order and in float32, of
-// weights[t][j] * row(t, j): the result does not depend on who computed what. Called from the rank's step thread.
+// Runs experts wherever they are. The forward pass calls it once per exchange of a step, in order; it may
+// block on peers. One row per (token, expert) comes back, and `out[t]` = sum over j = 0..top_k-1, in that
+// order and in float32, of weights[t][j] * row(t, j): the result does not depend on who computed what. Called
+// from the rank's step thread.
 class ExpertExchange {
  public:
   virtual ~ExpertExchange() = default;
 
-  // One MoE layer. `layer` counts MoE layers alone, 0 being the first, as placement does: dense layers have no number here.
-  // n_tokens may be 0: the rank then only serves its peers. Fails if the step became void (peer gone, abort): the caller
-  // drops the step. `out` [n_tokens, hidden_size] is overwritten; the sum is kernels::combine_rows, wherever rows come from.
+  // One MoE layer. `layer` counts MoE layers alone, 0 being the first, as placement does: dense layers have
+  // no number here. n_tokens may be 0: the rank then only serves its peers. Fails if the step became void
+  // (peer gone, abort): the caller drops the step. `out` [n_tokens, hidden_size] is overwritten; the sum is
+  // kernels::combine_rows, wherever rows come from.
   virtual Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) = 0;
 
   // The one exchange of every step in a model without a single MoE layer: carries flags, no tokens.

@@ -20,8 +20,8 @@ using kernels::rms_norm;
 
 std::span<float> rows(tensor::FloatBuffer& buffer, std::size_t n_floats) { return {buffer.data(), n_floats}; }
 
-// Puts the batch's tokens, positions and sequences into flat arrays; returns the number of tokens. What the scheduler must
-// keep to is checked here, before a kernel would write out of bounds.
+// Puts the batch's tokens, positions and sequences into flat arrays; returns the number of tokens. What the
+// scheduler must keep to is checked here, before a kernel would write out of bounds.
 std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
   std::size_t n_tokens = 0;
   w.sequences.clear();
@@ -32,7 +32,8 @@ std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
           "{} + {} tokens of {} sequences; at most {} of {}", n_tokens, slice.tokens.size(), batch.size(),
           w.limits.max_tokens, w.limits.max_sequences);
     CHECK(end <= w.limits.max_model_len && end <= slice.block_table.size() * block_size,
-          "position {}; at most {}, in {} blocks of {}", end, w.limits.max_model_len, slice.block_table.size(), block_size);
+          "position {}; at most {}, in {} blocks of {}", end, w.limits.max_model_len,
+          slice.block_table.size(), block_size);
     w.sequences.push_back({n_tokens, slice.tokens.size(), slice.start_position, slice.block_table});
     for (std::size_t i = 0; i < slice.tokens.size(); ++i, ++n_tokens) {
       w.tokens[n_tokens] = slice.tokens[i];
@@ -42,8 +43,8 @@ std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
   return n_tokens;
 }
 
-void normalize_heads(const ModelConfig& config, const AttentionWeights& weights, std::span<float> q, std::span<float> k,
-                     std::size_t n_tokens) {
+void normalize_heads(const ModelConfig& config, const AttentionWeights& weights, std::span<float> q,
+                     std::span<float> k, std::size_t n_tokens) {
   if (config.family->qk_norm == QkNorm::kNone) return;
   const bool per_head = config.family->qk_norm == QkNorm::kPerHead;
   rms_norm(q, weights.q_norm, config.rms_norm_eps, q, per_head ? n_tokens * config.n_heads : n_tokens);
@@ -51,7 +52,8 @@ void normalize_heads(const ModelConfig& config, const AttentionWeights& weights,
 }
 
 // w.normed -> w.layer_out
-void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache& kv_cache, Workspace& w, ThreadPool& pool) {
+void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache& kv_cache, Workspace& w,
+            ThreadPool& pool) {
   const ModelConfig& config = model.config();
   const AttentionWeights& weights = model.layer(layer).attention;
   const auto normed = rows(w.normed, n_tokens * config.hidden_size);
@@ -67,13 +69,15 @@ void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache
   const kernels::PagedKv kv = kv_cache.layer(layer);
   kernels::write_kv(k, v, w.sequences, kv);
   const float scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
-  const auto attended = rows(w.attended, q.size()), scratch = rows(w.attention_scratch, w.attention_scratch.size());
+  const auto attended = rows(w.attended, q.size()),
+             scratch = rows(w.attention_scratch, w.attention_scratch.size());
   kernels::paged_attention(q, w.sequences, kv, scale, config.n_heads, scratch, attended, pool);
   linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, pool);
 }
 
 // w.normed -> w.layer_out
-void run_dense_mlp(const Model& model, std::size_t layer, std::size_t n_tokens, Workspace& w, ThreadPool& pool) {
+void run_dense_mlp(const Model& model, std::size_t layer, std::size_t n_tokens, Workspace& w,
+                   ThreadPool& pool) {
   const kernels::ExpertWeights& mlp = model.layer(layer).mlp;
   const auto normed = rows(w.normed, n_tokens * model.config().hidden_size);
   const auto gate = rows(w.gate, n_tokens * model.config().intermediate_size), up = rows(w.up, gate.size());
@@ -84,8 +88,8 @@ void run_dense_mlp(const Model& model, std::size_t layer, std::size_t n_tokens, 
 }
 
 // w.normed -> w.layer_out; also with no token at all.
-Status run_experts(const Model& model, std::size_t layer, std::size_t n_tokens, ExpertExchange& exchange, Workspace& w,
-                   ThreadPool& pool) {
+Status run_experts(const Model& model, std::size_t layer, std::size_t n_tokens, ExpertExchange& exchange,
+                   Workspace& w, ThreadPool& pool) {
   const ModelConfig& config = model.config();
   const auto normed = rows(w.normed, n_tokens * config.hidden_size);
   const auto logits = rows(w.router_logits, n_tokens * config.n_experts);
@@ -107,7 +111,8 @@ std::span<const float> compute_logits(const Model& model, Batch batch, Workspace
     std::memcpy(w.normed.data() + n_rows++ * config.hidden_size, w.hidden.data() + last * config.hidden_size,
                 config.hidden_size * sizeof(float));
   }
-  const auto normed = rows(w.normed, n_rows * config.hidden_size), logits = rows(w.logits, n_rows * config.vocab_size);
+  const auto normed = rows(w.normed, n_rows * config.hidden_size),
+             logits = rows(w.logits, n_rows * config.vocab_size);
   rms_norm(normed, model.final_norm(), config.rms_norm_eps, normed, n_rows);
   linear(normed, model.head(), logits, n_rows, pool);
   return logits;
@@ -128,7 +133,8 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
       router_weights(limits.max_tokens * config.top_k),
       gate(limits.max_tokens * config.intermediate_size),
       up(gate.size()),
-      attention_scratch(kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
+      attention_scratch(
+          kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
       expert_ids(limits.max_tokens * config.top_k),
       positions(limits.max_tokens),
@@ -136,15 +142,16 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
   sequences.reserve(limits.max_sequences);
 }
 
-Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache, ExpertExchange& exchange,
-                                       Workspace& w, ThreadPool& pool) {
+Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache,
+                                       ExpertExchange& exchange, Workspace& w, ThreadPool& pool) {
   const ModelConfig& config = model.config();
   const std::size_t n_tokens = lay_out(batch, kv_cache.block_size(), w);
   const auto hidden = rows(w.hidden, n_tokens * config.hidden_size), normed = rows(w.normed, hidden.size());
   const auto layer_out = rows(w.layer_out, hidden.size());
 
   kernels::embedding({w.tokens.data(), n_tokens}, model.embedding(), hidden);
-  if (config.n_moe_layers == 0) RETURN_IF_ERROR(exchange.run_empty());  // every step has a first exchange: flags travel there
+  if (config.n_moe_layers == 0)
+    RETURN_IF_ERROR(exchange.run_empty());  // every step has a first exchange: flags travel there
   for (std::size_t i = 0; i < config.n_layers; ++i) {
     const LayerWeights& layer = model.layer(i);
     rms_norm(hidden, layer.input_norm, config.rms_norm_eps, normed, n_tokens);

@@ -8,8 +8,8 @@
 namespace concertina::model {
 
 struct WorkspaceLimits {
-  std::size_t max_tokens = 0;       // of one step: max_num_batched_tokens
-  std::size_t max_sequences = 0;    // of one step: max_num_seqs
+  std::size_t max_tokens = 0;     // of one step: max_num_batched_tokens
+  std::size_t max_sequences = 0;  // of one step: max_num_seqs
   std::size_t max_model_len = 0;
   std::size_t n_threads = 1;
 };
@@ -26,17 +26,18 @@ struct Workspace {
   tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
   tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
   tensor::FloatBuffer attention_scratch;
-  tensor::FloatBuffer logits;                     // [max_sequences, vocab_size]
-  std::vector<ExpertId> expert_ids;               // [max_tokens, top_k]
-  std::vector<std::uint32_t> positions;           // [max_tokens]
-  std::vector<TokenId> tokens;                    // [max_tokens]
+  tensor::FloatBuffer logits;            // [max_sequences, vocab_size]
+  std::vector<ExpertId> expert_ids;      // [max_tokens, top_k]
+  std::vector<std::uint32_t> positions;  // [max_tokens]
+  std::vector<TokenId> tokens;           // [max_tokens]
   std::vector<kernels::AttentionSequence> sequences;
 };
 
-// One forward pass of this rank's batch, which may be empty: the rank then only serves its peers' experts. Returns the
-// logits [n_logit_rows, vocab_size] of the slices that want them, in their order; valid until the next pass. Fails only
-// if an exchange does: the step is then void, and the KV it wrote is scratch. Step thread; allocates nothing.
-Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache, ExpertExchange& exchange,
-                                       Workspace& workspace, ThreadPool& pool);
+// One forward pass of this rank's batch, which may be empty: the rank then only serves its peers' experts.
+// Returns the logits [n_logit_rows, vocab_size] of the slices that want them, in their order; valid until the
+// next pass. Fails only if an exchange does: the step is then void, and the KV it wrote is scratch. Step
+// thread; allocates nothing.
+Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache,
+                                       ExpertExchange& exchange, Workspace& workspace, ThreadPool& pool);
 
 }  // namespace concertina::model

@@ -10,10 +10,12 @@
 namespace concertina::model {
 
 std::size_t KvCache::bytes_per_block(const ModelConfig& config, std::size_t block_size) {
-  return config.n_layers * kernels::paged_kv_floats(1, block_size, config.n_kv_heads, config.head_dim) * sizeof(float);
+  return config.n_layers * kernels::paged_kv_floats(1, block_size, config.n_kv_heads, config.head_dim) *
+         sizeof(float);
 }
 
-Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std::size_t n_blocks, std::size_t block_size) {
+Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std::size_t n_blocks,
+                                                 std::size_t block_size) {
   const std::size_t block_bytes = bytes_per_block(config, block_size);
   const auto refused = [&](const char* why) {
     return fail(ModelError::kOutOfMemory,

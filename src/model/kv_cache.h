@@ -8,12 +8,13 @@
 
 namespace concertina::model {
 
-// The KV memory of one rank: a pool of blocks a layer, in float32. Pages appear when first written. Which block belongs to
-// which sequence is the scheduler's business.
+// The KV memory of one rank: a pool of blocks a layer, in float32. Pages appear when first written. Which
+// block belongs to which sequence is the scheduler's business.
 class KvCache {
  public:
   static std::size_t bytes_per_block(const ModelConfig& config, std::size_t block_size);  // all layers
-  static Result<std::unique_ptr<KvCache>> create(const ModelConfig& config, std::size_t n_blocks, std::size_t block_size);
+  static Result<std::unique_ptr<KvCache>> create(const ModelConfig& config, std::size_t n_blocks,
+                                                 std::size_t block_size);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;

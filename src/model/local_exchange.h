@@ -8,7 +8,8 @@
 
 namespace concertina::model {
 
-// All experts in this process: the reference that every other exchange must equal bit for bit. Allocates as it goes.
+// All experts in this process: the reference that every other exchange must equal bit for bit. Allocates as
+// it goes.
 class LocalExchange : public ExpertExchange {
  public:
   static Result<std::unique_ptr<LocalExchange>> create(const Model& model, ThreadPool& pool);

@@ -21,10 +21,11 @@ std::size_t layer_of(const ModelConfig& config, LayerId moe_layer) {
   return 0;
 }
 
-// The table of tensors: names and shapes, once, for loading and for verifying. visit(weight, name, shape) -> Status.
+// The table of tensors: names and shapes, once, for loading and for verifying. visit(weight, name, shape) ->
+// Status.
 template <typename Visit>
-Status visit_mlp(const std::string& prefix, const ModelConfig& config, std::size_t width, const char* const (&names)[3],
-                 kernels::ExpertWeights& out, const Visit& visit) {
+Status visit_mlp(const std::string& prefix, const ModelConfig& config, std::size_t width,
+                 const char* const (&names)[3], kernels::ExpertWeights& out, const Visit& visit) {
   const std::int64_t hidden = extent(config.hidden_size), inner = extent(width);
   RETURN_IF_ERROR(visit(out.gate, prefix + names[0] + ".weight", Shape{inner, hidden}));
   RETURN_IF_ERROR(visit(out.up, prefix + names[1] + ".weight", Shape{inner, hidden}));
@@ -32,12 +33,12 @@ Status visit_mlp(const std::string& prefix, const ModelConfig& config, std::size
 }
 
 template <typename Visit>
-Status visit_expert(const ModelConfig& config, std::size_t layer, ExpertId expert, kernels::ExpertWeights& out,
-                    const Visit& visit) {
+Status visit_expert(const ModelConfig& config, std::size_t layer, ExpertId expert,
+                    kernels::ExpertWeights& out, const Visit& visit) {
   const Family& family = *config.family;
   const std::string prefix = fmt::format("model.layers.{}.{}experts.{}.", layer, family.moe_prefix, expert);
-  return visit_mlp(prefix, config, config.moe_intermediate_size, {family.gate_name, family.up_name, family.down_name},
-                   out, visit);
+  return visit_mlp(prefix, config, config.moe_intermediate_size,
+                   {family.gate_name, family.up_name, family.down_name}, out, visit);
 }
 
 template <typename Visit>
@@ -54,17 +55,22 @@ Status visit_layer(const ModelConfig& config, std::size_t index, LayerWeights& o
   if (config.family->qk_norm != QkNorm::kNone) {
     const bool per_head = config.family->qk_norm == QkNorm::kPerHead;
     const std::int64_t head = extent(config.head_dim);
-    RETURN_IF_ERROR(visit(out.attention.q_norm, attention + "q_norm.weight", Shape{per_head ? head : q_width}));
-    RETURN_IF_ERROR(visit(out.attention.k_norm, attention + "k_norm.weight", Shape{per_head ? head : kv_width}));
+    RETURN_IF_ERROR(
+        visit(out.attention.q_norm, attention + "q_norm.weight", Shape{per_head ? head : q_width}));
+    RETURN_IF_ERROR(
+        visit(out.attention.k_norm, attention + "k_norm.weight", Shape{per_head ? head : kv_width}));
   }
   if (config.is_moe(index)) {
-    return visit(out.router, prefix + config.family->moe_prefix + "gate.weight", Shape{extent(config.n_experts), hidden});
+    return visit(out.router, prefix + config.family->moe_prefix + "gate.weight",
+                 Shape{extent(config.n_experts), hidden});
   }
-  return visit_mlp(prefix + "mlp.", config, config.intermediate_size, {"gate_proj", "up_proj", "down_proj"}, out.mlp, visit);
+  return visit_mlp(prefix + "mlp.", config, config.intermediate_size, {"gate_proj", "up_proj", "down_proj"},
+                   out.mlp, visit);
 }
 
 template <typename Visit>
-Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_norm, Weight& head, const Visit& visit) {
+Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_norm, Weight& head,
+                  const Visit& visit) {
   const Shape table{extent(config.vocab_size), extent(config.hidden_size)};
   RETURN_IF_ERROR(visit(embedding, "model.embed_tokens.weight", table));
   RETURN_IF_ERROR(visit(final_norm, "model.norm.weight", Shape{extent(config.hidden_size)}));
@@ -87,7 +93,8 @@ Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const Weig
   const auto load = loader(source);
   RETURN_IF_ERROR(visit_ends(config, model->embedding_, model->final_norm_, model->head_, load));
   model->layers_.resize(config.n_layers);
-  for (std::size_t i = 0; i < config.n_layers; ++i) RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
+  for (std::size_t i = 0; i < config.n_layers; ++i)
+    RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
   return model;
 }
 
@@ -97,9 +104,10 @@ Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId ex
   kernels::ExpertWeights out;
   RETURN_IF_ERROR(visit_expert(config_, layer, expert, out, loader(source_)));
   if (out.up.dtype != out.gate.dtype || out.down.dtype != out.gate.dtype) {
-    return fail(ModelError::kBadWeights,
-                fmt::format("layer {} expert {}: gate, up and down are {}, {} and {}; they must be of one dtype", layer, expert,
-                            name_of(out.gate.dtype), name_of(out.up.dtype), name_of(out.down.dtype)));
+    return fail(
+        ModelError::kBadWeights,
+        fmt::format("layer {} expert {}: gate, up and down are {}, {} and {}; they must be of one dtype",
+                    layer, expert, name_of(out.gate.dtype), name_of(out.up.dtype), name_of(out.down.dtype)));
   }
   return out;
 }

@@ -11,7 +11,8 @@
 namespace concertina::model {
 
 struct AttentionWeights {
-  tensor::Weight q, k, v, o;      // [n_heads * head_dim, hidden_size], [n_kv_heads * head_dim, hidden_size] twice, o
+  tensor::Weight q, k, v,
+      o;  // [n_heads * head_dim, hidden_size], [n_kv_heads * head_dim, hidden_size] twice, o
   tensor::Weight q_norm, k_norm;  // [head_dim] or the full width; none without QK norm
 };
 
@@ -23,12 +24,13 @@ struct LayerWeights {
   kernels::ExpertWeights mlp;  // dense layers
 };
 
-// The weights that every rank holds, and where experts come from. Experts are loaded one by one: a rank holds only those
-// in its slots. Immutable after load(); any thread.
+// The weights that every rank holds, and where experts come from. Experts are loaded one by one: a rank holds
+// only those in its slots. Immutable after load(); any thread.
 class Model {
  public:
   // `source` outlives the model. `max_model_len` positions get rotary tables.
-  static Result<std::unique_ptr<Model>> load(const ModelConfig& config, const checkpoint::WeightSource& source,
+  static Result<std::unique_ptr<Model>> load(const ModelConfig& config,
+                                             const checkpoint::WeightSource& source,
                                              std::size_t max_model_len);
 
   const ModelConfig& config() const { return config_; }

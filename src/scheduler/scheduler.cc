@@ -13,15 +13,15 @@ namespace {
 struct Sequence {
   Request request;
   std::vector<BlockId> blocks;
-  std::size_t n_computed = 0;       // committed: KV of tokens [0, n_computed) is there
-  std::uint64_t age = 0;            // order of arrival: the lower the older
-  std::uint64_t last_step = 0;      // the committed step that it last had a share of
+  std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
+  std::uint64_t age = 0;        // order of arrival: the lower the older
+  std::uint64_t last_step = 0;  // the committed step that it last had a share of
   bool reported_caught_up = false;
 
   std::size_t n_known() const { return request.tokens.size(); }
   std::size_t n_generated() const { return n_known() - request.n_prompt_tokens; }
-  // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have something to
-  // report.
+  // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have
+  // something to report.
   std::size_t n_wanted() const {
     return request.mode == Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
   }
@@ -110,25 +110,29 @@ struct Scheduler::State {
     plan.entries.push_back({.request = sequence->request.id,
                             .start_position = sequence->n_computed,
                             .n_tokens = n_tokens,
-                            .sample = completes && sequence->request.mode == Mode::kLive ? PlanEntry::Sample::kYes
-                                                                                         : PlanEntry::Sample::kNo});
+                            .sample = completes && sequence->request.mode == Mode::kLive
+                                          ? PlanEntry::Sample::kYes
+                                          : PlanEntry::Sample::kNo});
     planned.push_back(sequence);
     plan.n_tokens += n_tokens;
   }
 
   std::size_t budget_left() const { return limits.max_num_batched_tokens - plan.n_tokens; }
 
-  // Decodes first, then prefills, each oldest first. More than max_num_seqs run only after take-overs: they take turns.
+  // Decodes first, then prefills, each oldest first. More than max_num_seqs run only after take-overs: they
+  // take turns.
   void plan_running() {
     turn = running.items;
     if (turn.size() > limits.max_num_seqs) {
-      std::stable_sort(turn.begin(), turn.end(), [](const Sequence* a, const Sequence* b) { return a->last_step < b->last_step; });
+      std::stable_sort(turn.begin(), turn.end(),
+                       [](const Sequence* a, const Sequence* b) { return a->last_step < b->last_step; });
     }
     for (const bool decodes : {true, false}) {
       for (Sequence* sequence : turn) {
         if (planned.size() >= limits.max_num_seqs || budget_left() == 0) return;
         if ((sequence->n_missing() == 1) != decodes) continue;
-        if (std::find(running.items.begin(), running.items.end(), sequence) == running.items.end()) continue;  // preempted
+        if (std::find(running.items.begin(), running.items.end(), sequence) == running.items.end())
+          continue;  // preempted
         const std::size_t n_tokens = std::min(sequence->n_missing(), budget_left());
         if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
       }
@@ -148,26 +152,30 @@ struct Scheduler::State {
   }
 
   void plan_replays() {
-    const std::size_t max_tokens = planned.empty() ? budget_left() : std::min(limits.replay_chunk_tokens, budget_left());
+    const std::size_t max_tokens =
+        planned.empty() ? budget_left() : std::min(limits.replay_chunk_tokens, budget_left());
     const std::size_t max_entries = planned.size() + limits.max_num_replays, n_before = plan.n_tokens;
     for (Sequence* sequence : replaying.items) {
       const std::size_t left = max_tokens - (plan.n_tokens - n_before);
       if (planned.size() >= max_entries || left == 0) return;
       const std::size_t n_tokens = std::min(sequence->n_missing(), left);
       // Short of blocks it waits for its turn; live sequences never give way to it.
-      if (n_tokens > 0 && has_blocks_for(*sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
+      if (n_tokens > 0 && has_blocks_for(*sequence, sequence->n_computed + n_tokens))
+        add_entry(sequence, n_tokens);
     }
     admit(waiting_replays, replaying, max_entries, max_tokens - (plan.n_tokens - n_before));
   }
 
   void make_plan() {
     plan_running();
-    const std::size_t room = limits.max_num_seqs > running.items.size() ? limits.max_num_seqs - running.items.size() : 0;
+    const std::size_t room =
+        limits.max_num_seqs > running.items.size() ? limits.max_num_seqs - running.items.size() : 0;
     admit(waiting, running, planned.size() + room, budget_left());
     plan_replays();
     for (std::size_t i = 0; i < planned.size(); ++i) {
       PlanEntry& entry = plan.entries[i];
-      entry.tokens = std::span<const TokenId>(planned[i]->request.tokens).subspan(entry.start_position, entry.n_tokens);
+      entry.tokens =
+          std::span<const TokenId>(planned[i]->request.tokens).subspan(entry.start_position, entry.n_tokens);
       entry.block_table = planned[i]->blocks;
       entry.sampling = &planned[i]->request.sampling;
     }
@@ -176,11 +184,15 @@ struct Scheduler::State {
 
   // ---- committing
 
-  std::size_t max_length() const { return std::min(limits.max_model_len, limits.n_blocks * limits.block_size); }
+  std::size_t max_length() const {
+    return std::min(limits.max_model_len, limits.n_blocks * limits.block_size);
+  }
 
   FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
     const StopParams& stop = sequence.request.stop;
-    const auto has = [token](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), token) != ids.end(); };
+    const auto has = [token](const std::vector<TokenId>& ids) {
+      return std::find(ids.begin(), ids.end(), token) != ids.end();
+    };
     if ((!stop.ignore_eos && has(stop.eos_token_ids)) || has(stop.stop_token_ids)) return FinishReason::kStop;
     const bool is_full = sequence.n_generated() >= stop.max_tokens || sequence.n_known() >= max_length();
     return is_full ? FinishReason::kLength : FinishReason::kNone;
@@ -205,7 +217,8 @@ struct Scheduler::State {
 };
 
 Scheduler::Scheduler(const Limits& limits) : state_(std::make_unique<State>(limits)) {
-  CHECK(limits.max_num_seqs >= 1 && limits.max_num_batched_tokens >= 1 && limits.block_size >= 1 && limits.n_blocks >= 1);
+  CHECK(limits.max_num_seqs >= 1 && limits.max_num_batched_tokens >= 1 && limits.block_size >= 1 &&
+        limits.n_blocks >= 1);
 }
 Scheduler::~Scheduler() = default;
 
@@ -218,8 +231,9 @@ Status Scheduler::add(Request request) {
     return fail(SchedulerError::kDuplicateRequest, fmt::format("request {} is here already", request.id));
   }
   if (request.tokens.empty() || request.tokens.size() >= state.max_length()) {
-    return fail(SchedulerError::kTooLong, fmt::format("request {} has {} tokens; a sequence has 1 to {}, one to come included",
-                                                      request.id, request.tokens.size(), state.max_length()));
+    return fail(SchedulerError::kTooLong,
+                fmt::format("request {} has {} tokens; a sequence has 1 to {}, one to come included",
+                            request.id, request.tokens.size(), state.max_length()));
   }
   auto sequence = std::make_unique<Sequence>();
   sequence->request = std::move(request);
@@ -255,9 +269,11 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
   std::vector<TokenId>& tokens = sequence->request.tokens;
   const auto old = std::span<const TokenId>(tokens).subspan(sequence->request.n_prompt_tokens);
   const auto differs = std::mismatch(old.begin(), old.end(), generated.begin(), generated.end()).first;
-  const std::size_t n_same = sequence->request.n_prompt_tokens + static_cast<std::size_t>(differs - old.begin());
+  const std::size_t n_same =
+      sequence->request.n_prompt_tokens + static_cast<std::size_t>(differs - old.begin());
   tokens.resize(n_same);
-  tokens.insert(tokens.end(), generated.begin() + (static_cast<std::ptrdiff_t>(n_same - sequence->request.n_prompt_tokens)),
+  tokens.insert(tokens.end(),
+                generated.begin() + (static_cast<std::ptrdiff_t>(n_same - sequence->request.n_prompt_tokens)),
                 generated.end());
   sequence->n_computed = std::min({sequence->n_computed, n_same, tokens.size() - 1});
   sequence->request.attempt = attempt;

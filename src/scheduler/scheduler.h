@@ -15,13 +15,17 @@ struct PlanEntry {
   RequestId request;
   std::size_t start_position = 0;
   std::size_t n_tokens = 0;
-  enum class Sample : std::uint8_t { kNo, kYes } sample = Sample::kNo;  // the last token's logits give the next token
-  std::span<const TokenId> tokens;         // [n_tokens]; valid until the next change to the scheduler
-  std::span<const BlockId> block_table;    // covers positions [0, start_position + n_tokens); same validity
+  enum class Sample : std::uint8_t {
+    kNo,
+    kYes
+  } sample = Sample::kNo;                    // the last token's logits give the next token
+  std::span<const TokenId> tokens;           // [n_tokens]; valid until the next change to the scheduler
+  std::span<const BlockId> block_table;      // covers positions [0, start_position + n_tokens); same validity
   const SamplingParams* sampling = nullptr;  // same validity
 };
 
-// What one step computes. Made by plan() without changing anything that was committed; void by not being committed.
+// What one step computes. Made by plan() without changing anything that was committed; void by not being
+// committed.
 struct StepPlan {
   std::vector<PlanEntry> entries;
   std::size_t n_tokens = 0;
@@ -32,7 +36,8 @@ struct StepPlan {
 struct Output {
   RequestId request;
   Attempt attempt;
-  std::size_t position;  // index among the generated tokens of the request, 0-based: the journal's length before it
+  std::size_t
+      position;  // index among the generated tokens of the request, 0-based: the journal's length before it
   TokenId token;
   FinishReason finish_reason = FinishReason::kNone;
 };
@@ -56,32 +61,34 @@ struct Counts {
   bool operator==(const Counts&) const = default;
 };
 
-// Decides, step by step, what a rank computes: continuous batching, chunked prefill under a token budget, paged KV,
-// preemption by recompute of the youngest when blocks run out, replays last and in small chunks. Pure: no clock, thread
-// or memory but ids; the same calls give the same plans. A request finishes by itself (eos, stop token, max_tokens, or
-// max_length()) and frees its blocks at that commit.
+// Decides, step by step, what a rank computes: continuous batching, chunked prefill under a token budget,
+// paged KV, preemption by recompute of the youngest when blocks run out, replays last and in small chunks.
+// Pure: no clock, thread or memory but ids; the same calls give the same plans. A request finishes by itself
+// (eos, stop token, max_tokens, or max_length()) and frees its blocks at that commit.
 //
-// A void step is one whose plan is not committed. Only commit() moves lengths and tokens. What plan() does at once,
-// giving blocks and taking them from the youngest, is never undone: a void step may have written into those blocks, so
-// giving them back to a preempted sequence would hand it another's KV.
+// A void step is one whose plan is not committed. Only commit() moves lengths and tokens. What plan() does at
+// once, giving blocks and taking them from the youngest, is never undone: a void step may have written into
+// those blocks, so giving them back to a preempted sequence would hand it another's KV.
 class Scheduler {
  public:
   explicit Scheduler(const Limits& limits);
   ~Scheduler();
 
-  Status add(Request request);                                     // kDuplicateRequest, kTooLong: no room for one token more
-  bool drop(RequestId request);                                    // frees its blocks; false if unknown
-  bool feed(RequestId request, std::span<const TokenId> tokens);   // more tokens for a replay; false if unknown or live
-  // A replay becomes live: `attempt` replaces its own, and its generated tokens become exactly `generated` (which
-  // extends or equals what it was fed). False if unknown. What is still missing of its KV is computed first.
+  Status add(Request request);   // kDuplicateRequest, kTooLong: no room for one token more
+  bool drop(RequestId request);  // frees its blocks; false if unknown
+  bool feed(RequestId request,
+            std::span<const TokenId> tokens);  // more tokens for a replay; false if unknown or live
+  // A replay becomes live: `attempt` replaces its own, and its generated tokens become exactly `generated`
+  // (which extends or equals what it was fed). False if unknown. What is still missing of its KV is computed
+  // first.
   bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
 
-  // The next step's batch; empty if there is nothing to do. Calling it again (say, after the step became void) gives the
-  // same plan if nothing else changed. The result is valid until any other non-const call.
+  // The next step's batch; empty if there is nothing to do. Calling it again (say, after the step became
+  // void) gives the same plan if nothing else changed. The result is valid until any other non-const call.
   const StepPlan& plan();
 
-  // The planned step was computed: KV positions advance, `sampled` (one token per entry with sample == kYes, in entry
-  // order) is appended, finished sequences leave. Valid until the next commit.
+  // The planned step was computed: KV positions advance, `sampled` (one token per entry with sample == kYes,
+  // in entry order) is appended, finished sequences leave. Valid until the next commit.
   const CommitResult& commit(std::span<const TokenId> sampled);
 
   Counts counts() const;

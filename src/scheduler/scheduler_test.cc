@@ -1,28 +1,31 @@
 #include "scheduler/scheduler.h"
 
+#include <gtest/gtest.h>
+
 #include <deque>
 #include <map>
 #include <set>
-
-#include <gtest/gtest.h>
 
 #include "base/random.h"
 
 namespace concertina::scheduler {
 namespace {
 
-// A toy model: the next token is a hash of the whole history, so any lost, doubled or misplaced token changes the rest.
+// A toy model: the next token is a hash of the whole history, so any lost, doubled or misplaced token changes
+// the rest.
 TokenId next_token(std::span<const TokenId> history) {
   std::uint64_t hash = 1469598103934665603ull;
-  for (const TokenId token : history) hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 1099511628211ull;
+  for (const TokenId token : history)
+    hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 1099511628211ull;
   return static_cast<TokenId>(hash >> 40) & 0xffff;
 }
 
-// The KV of a rank as content: which token of which history stands at each (block, offset). Reading it back proves that
-// the plan's blocks hold exactly the sequence's past.
+// The KV of a rank as content: which token of which history stands at each (block, offset). Reading it back
+// proves that the plan's blocks hold exactly the sequence's past.
 class ToyRank {
  public:
-  explicit ToyRank(const Limits& limits) : limits_(limits), scheduler(limits), kv_(limits.n_blocks * limits.block_size, -1) {}
+  explicit ToyRank(const Limits& limits)
+      : limits_(limits), scheduler(limits), kv_(limits.n_blocks * limits.block_size, -1) {}
 
   // Computes the plan's entries and samples; commits unless the step is void.
   enum class Outcome { kCommitted, kVoid };
@@ -45,7 +48,8 @@ class ToyRank {
 
  private:
   TokenId& at(const PlanEntry& entry, std::size_t position) {
-    return kv_[entry.block_table[position / limits_.block_size].value() * limits_.block_size + position % limits_.block_size];
+    return kv_[entry.block_table[position / limits_.block_size].value() * limits_.block_size +
+               position % limits_.block_size];
   }
   void check(const StepPlan& plan) {
     std::set<BlockId> used;
@@ -55,7 +59,8 @@ class ToyRank {
       EXPECT_GT(entry.n_tokens, 0u);
       EXPECT_TRUE(seen.insert(entry.request).second) << "one share a step";
       EXPECT_GE(entry.block_table.size() * limits_.block_size, entry.start_position + entry.n_tokens);
-      for (const BlockId block : entry.block_table) EXPECT_TRUE(used.insert(block).second) << "a block of two sequences";
+      for (const BlockId block : entry.block_table)
+        EXPECT_TRUE(used.insert(block).second) << "a block of two sequences";
       n_tokens += entry.n_tokens;
       n_sampling += entry.sample == PlanEntry::Sample::kYes ? 1 : 0;
     }
@@ -71,7 +76,8 @@ Request request(std::uint64_t id, std::size_t n_prompt, std::size_t max_tokens, 
   Request made;
   made.id = RequestId(id);
   made.attempt = Attempt(1);
-  for (std::size_t i = 0; i < n_prompt; ++i) made.tokens.push_back(static_cast<TokenId>(id * 31 + i * 7) & 0xffff);
+  for (std::size_t i = 0; i < n_prompt; ++i)
+    made.tokens.push_back(static_cast<TokenId>(id * 31 + i * 7) & 0xffff);
   made.n_prompt_tokens = n_prompt;
   made.stop.max_tokens = max_tokens;
   made.mode = mode;
@@ -87,8 +93,12 @@ std::vector<TokenId> undisturbed(const Request& request) {
 }
 
 Limits limits(std::size_t n_blocks, std::size_t batched = 16, std::size_t seqs = 4) {
-  return {.max_num_seqs = seqs, .max_num_batched_tokens = batched, .max_model_len = 100, .block_size = 4,
-          .n_blocks = n_blocks, .replay_chunk_tokens = 6};
+  return {.max_num_seqs = seqs,
+          .max_num_batched_tokens = batched,
+          .max_model_len = 100,
+          .block_size = 4,
+          .n_blocks = n_blocks,
+          .replay_chunk_tokens = 6};
 }
 
 TEST(Scheduler, ALongPromptIsPrefilledInChunksWhileOthersDecode) {
@@ -118,7 +128,8 @@ TEST(Scheduler, FinishesAtEosStopTokenMaxTokensAndFullLength) {
   while (!rank.scheduler.plan().empty()) {
     const CommitResult result = rank.step();
     for (const Output& output : result.outputs) {
-      if (output.finish_reason != FinishReason::kNone) ends[output.request] = {output.position + 1, output.finish_reason};
+      if (output.finish_reason != FinishReason::kNone)
+        ends[output.request] = {output.position + 1, output.finish_reason};
     }
   }
   EXPECT_EQ(ends[RequestId(1)], std::pair(std::size_t{3}, FinishReason::kStop));
@@ -144,7 +155,8 @@ TEST(Scheduler, WhenBlocksRunOutTheYoungestIsRecomputedAndNothingIsLost) {
     for (const Output& output : rank.step().outputs) streams[output.request].push_back(output.token);
   }
   EXPECT_GT(rank.scheduler.counts().n_preemptions, 0u);
-  for (std::uint64_t id = 1; id <= 3; ++id) EXPECT_EQ(streams[RequestId(id)], undisturbed(request(id, 5, 15)));
+  for (std::uint64_t id = 1; id <= 3; ++id)
+    EXPECT_EQ(streams[RequestId(id)], undisturbed(request(id, 5, 15)));
 }
 
 TEST(Scheduler, AReplayComputesInSmallChunksSamplesNothingAndIsTakenOver) {
@@ -161,7 +173,8 @@ TEST(Scheduler, AReplayComputesInSmallChunksSamplesNothingAndIsTakenOver) {
     const CommitResult result = rank.step();
     for (const Output& output : result.outputs) EXPECT_EQ(output.request, RequestId(1));
     caught_up = !result.caught_up.empty();
-    if (n_fed < 3) rank.scheduler.feed(RequestId(2), std::span(&expected[n_fed++], 1));  // the leaver decodes meanwhile
+    if (n_fed < 3)
+      rank.scheduler.feed(RequestId(2), std::span(&expected[n_fed++], 1));  // the leaver decodes meanwhile
   }
   EXPECT_GE(n_steps, 4u) << "22 tokens at 6 a step";
   ASSERT_TRUE(rank.scheduler.take_over(RequestId(2), Attempt(3), std::span(expected).first(5)));
@@ -205,7 +218,8 @@ TEST(Scheduler, AVoidStepIsPlannedAgainTheSame) {
   for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 4 + id, 6)));
   const auto describe = [&] {
     std::string text;
-    for (const PlanEntry& e : rank.scheduler.plan().entries) text += fmt::format("{}:{}+{} ", e.request, e.start_position, e.n_tokens);
+    for (const PlanEntry& e : rank.scheduler.plan().entries)
+      text += fmt::format("{}:{}+{} ", e.request, e.start_position, e.n_tokens);
     return text;
   };
   for (int i = 0; i < 5; ++i) {
@@ -216,11 +230,13 @@ TEST(Scheduler, AVoidStepIsPlannedAgainTheSame) {
   }
 }
 
-// Two ranks, a journal between them, random requests, cancellations, voids and moves: every stream is the undisturbed one.
+// Two ranks, a journal between them, random requests, cancellations, voids and moves: every stream is the
+// undisturbed one.
 class Swarm {
  public:
   explicit Swarm(std::uint64_t seed) : random_(seed) {
-    for (int i = 0; i < 2; ++i) ranks_.emplace_back(limits(10 + random_.below(20), 8 + random_.below(24), 1 + random_.below(5)));
+    for (int i = 0; i < 2; ++i)
+      ranks_.emplace_back(limits(10 + random_.below(20), 8 + random_.below(24), 1 + random_.below(5)));
   }
   void run() {
     for (int i = 0; i < 400; ++i) one_event(true);
@@ -251,8 +267,10 @@ class Swarm {
     apply(kind % 2, rank.step());
   }
   void submit() {
-    const std::size_t rank = random_.below(2), longest = ranks_[0].scheduler.max_length() < ranks_[1].scheduler.max_length()
-                                                            ? ranks_[0].scheduler.max_length() : ranks_[1].scheduler.max_length();
+    const std::size_t rank = random_.below(2),
+                      longest = ranks_[0].scheduler.max_length() < ranks_[1].scheduler.max_length()
+                                    ? ranks_[0].scheduler.max_length()
+                                    : ranks_[1].scheduler.max_length();
     const std::size_t n_prompt = 1 + random_.below(longest / 2);
     Request made = request(next_id_++, n_prompt, 1 + random_.below(longest - n_prompt));
     ASSERT_TRUE(ranks_[rank].scheduler.add(made));

@@ -31,7 +31,7 @@ struct SamplingParams {
 };
 
 struct StopParams {
-  std::size_t max_tokens = 16;               // generated tokens, 1 or more
+  std::size_t max_tokens = 16;  // generated tokens, 1 or more
   bool ignore_eos = false;
   std::vector<TokenId> eos_token_ids;
   std::vector<TokenId> stop_token_ids;
@@ -39,7 +39,8 @@ struct StopParams {
 
 enum class FinishReason : std::uint8_t { kNone, kStop, kLength };
 
-// A replay computes the KV of a request that another rank still decodes; it samples nothing until it is taken over.
+// A replay computes the KV of a request that another rank still decodes; it samples nothing until it is taken
+// over.
 enum class Mode : std::uint8_t { kLive, kReplay };
 
 struct Request {

@@ -9,19 +9,29 @@ namespace concertina::server {
 namespace {
 const char* type_of(int status) {
   switch (status) {
-    case 404: return "not_found_error";
-    case 408: return "timeout_error";
-    case 409: return "conflict_error";
-    case 503: return "service_unavailable_error";
-    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    case 404:
+      return "not_found_error";
+    case 408:
+      return "timeout_error";
+    case 409:
+      return "conflict_error";
+    case 503:
+      return "service_unavailable_error";
+    default:
+      return status >= 500 ? "server_error" : "invalid_request_error";
   }
 }
 }  // namespace
 
 std::string error_body(const ApiError& error) {
-  const auto or_null = [](const std::optional<std::string>& text) { return text ? nlohmann::json(*text) : nlohmann::json(); };
-  const nlohmann::ordered_json body{{"error", {{"message", error.message}, {"type", type_of(error.status)},
-                                               {"param", or_null(error.param)}, {"code", or_null(error.code)}}}};
+  const auto or_null = [](const std::optional<std::string>& text) {
+    return text ? nlohmann::json(*text) : nlohmann::json();
+  };
+  const nlohmann::ordered_json body{{"error",
+                                     {{"message", error.message},
+                                      {"type", type_of(error.status)},
+                                      {"param", or_null(error.param)},
+                                      {"code", or_null(error.code)}}}};
   return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

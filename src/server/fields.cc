@@ -1,8 +1,8 @@
 #include "server/fields.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 namespace concertina::server {
 
@@ -14,7 +14,8 @@ ApiResult<json> Fields::parse(const std::string& body) {
     if (parsed.is_object()) return parsed;
     return tl::unexpected<ApiError>(ApiError{400, "the body must be a JSON object", {}, {}});
   } catch (const json::exception& error) {
-    return tl::unexpected<ApiError>(ApiError{400, fmt::format("the body is not JSON: {}", error.what()), {}, {}});
+    return tl::unexpected<ApiError>(
+        ApiError{400, fmt::format("the body is not JSON: {}", error.what()), {}, {}});
   }
 }
 
@@ -37,10 +38,14 @@ void Fields::fail(ApiError error) {
 std::optional<std::int64_t> Fields::integer(const char* name, std::int64_t lowest, std::int64_t highest) {
   const json* value = find(name);
   if (value == nullptr) return std::nullopt;
-  const bool fits = value->is_number_integer() && !(value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX);
+  const bool fits =
+      value->is_number_integer() && !(value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX);
   if (!fits || value->get<std::int64_t>() < lowest || value->get<std::int64_t>() > highest) {
     const bool open = highest == INT64_MAX;
-    wrong(name, open ? fmt::format("an integer, {} or above", lowest) : fmt::format("an integer in {}..{}", lowest, highest), *value);
+    wrong(name,
+          open ? fmt::format("an integer, {} or above", lowest)
+               : fmt::format("an integer in {}..{}", lowest, highest),
+          *value);
     return std::nullopt;
   }
   return value->get<std::int64_t>();
@@ -77,7 +82,8 @@ std::vector<TokenId> Fields::token_ids(const char* name, std::size_t vocab_size)
   const std::string must_be = fmt::format("a list of token ids in 0..{}", vocab_size - 1);
   if (!value->is_array()) return wrong(name, must_be, *value), ids;
   for (const json& id : *value) {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocab_size) return wrong(name, must_be, id), ids;
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocab_size)
+      return wrong(name, must_be, id), ids;
     ids.push_back(id.get<TokenId>());
   }
   return ids;

@@ -1,19 +1,18 @@
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "base/ids.h"
 #include "server/api_error.h"
 
 namespace concertina::server {
 
-// Reads a JSON body field by field and keeps the first error, which says what the field must be and what was found. null
-// counts as absent. A JSON true, 4.0 or "4" is not an integer.
+// Reads a JSON body field by field and keeps the first error, which says what the field must be and what was
+// found. null counts as absent. A JSON true, 4.0 or "4" is not an integer.
 class Fields {
  public:
   static ApiResult<nlohmann::json> parse(const std::string& body);  // a JSON object, or 400

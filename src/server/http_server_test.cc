@@ -1,16 +1,15 @@
 #include "server/http/http_server.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <future>
 #include <thread>
-
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "transport/event_loop.h"
 
@@ -29,13 +28,19 @@ class HttpServerTest : public ::testing::Test {
     limits.max_header_bytes = 2000;
     limits.max_outgoing_bytes = 1 << 20;
     server = std::make_unique<HttpServer>(
-        loop.context(), limits, [this](const Request& request, std::shared_ptr<Responder> responder) { handle(request, std::move(responder)); },
+        loop.context(), limits,
+        [this](const Request& request, std::shared_ptr<Responder> responder) {
+          handle(request, std::move(responder));
+        },
         [](int status, const std::string& message) { return Response{.status = status, .body = message}; });
     port = server->listen("127.0.0.1", 0).value();
     thread = std::thread([this] { loop.run(); });
   }
   void TearDown() override {
-    on_loop([this] { server.reset(); held.reset(); });
+    on_loop([this] {
+      server.reset();
+      held.reset();
+    });
     loop.stop();
     thread.join();
   }
@@ -51,13 +56,17 @@ class HttpServerTest : public ::testing::Test {
       reached.set_value();
       return;
     }
-    responder->send({.body = request.method + " " + request.path + " " + request.body, .content_type = "text/plain"});
+    responder->send(
+        {.body = request.method + " " + request.path + " " + request.body, .content_type = "text/plain"});
   }
 
   template <typename F>
   void on_loop(const F& f) {
     std::promise<void> done;
-    loop.post([&] { f(); done.set_value(); });
+    loop.post([&] {
+      f();
+      done.set_value();
+    });
     done.get_future().get();
   }
   static void wait_for(std::promise<void>& promise) {
@@ -68,7 +77,10 @@ class HttpServerTest : public ::testing::Test {
   class Socket {
    public:
     explicit Socket(std::uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-      sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+      sockaddr_in address{.sin_family = AF_INET,
+                          .sin_port = htons(port),
+                          .sin_addr = {htonl(INADDR_LOOPBACK)},
+                          .sin_zero = {}};
       EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
       const timeval timeout{.tv_sec = 60, .tv_usec = 0};
       setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
@@ -78,7 +90,9 @@ class HttpServerTest : public ::testing::Test {
       if (fd_ >= 0) close(fd_);
       fd_ = -1;
     }
-    void write(const std::string& text) { EXPECT_EQ(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+    void write(const std::string& text) {
+      EXPECT_EQ(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+    }
     std::string read_until(const std::string& mark) {
       while (seen_.find(mark) == std::string::npos && read_some()) {
       }
@@ -114,7 +128,9 @@ class HttpServerTest : public ::testing::Test {
 
 TEST_F(HttpServerTest, KeepsAConnectionAndAnswersPipelinedRequestsInOrder) {
   Socket socket(port);
-  socket.write("GET /a?x=1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyzGET /c HTTP/1.1\r\n\r\n");
+  socket.write(
+      "GET /a?x=1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nxyzGET /c "
+      "HTTP/1.1\r\n\r\n");
   EXPECT_THAT(socket.read_until("GET /a "), StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(socket.read_until("POST /b xyz"), HasSubstr("Content-Length: 11"));
   EXPECT_THAT(socket.read_until("GET /c "), HasSubstr("200"));
@@ -140,8 +156,10 @@ TEST_F(HttpServerTest, RefusesWhatIsMalformedOrTooLarge) {
   };
   EXPECT_THAT(answer("NONSENSE\r\n\r\n"), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(answer("POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"), StartsWith("HTTP/1.1 413"));
-  EXPECT_THAT(answer("GET / HTTP/1.1\r\nX: " + std::string(5000, 'x') + "\r\n\r\n"), StartsWith("HTTP/1.1 431"));
-  EXPECT_THAT(answer("GET /old HTTP/1.0\r\n\r\n"), ::testing::EndsWith("GET /old ")) << "and the connection ends";
+  EXPECT_THAT(answer("GET / HTTP/1.1\r\nX: " + std::string(5000, 'x') + "\r\n\r\n"),
+              StartsWith("HTTP/1.1 431"));
+  EXPECT_THAT(answer("GET /old HTTP/1.0\r\n\r\n"), ::testing::EndsWith("GET /old "))
+      << "and the connection ends";
 }
 
 TEST_F(HttpServerTest, NoticesAClientThatGoesAwayWhileNothingIsWritten) {
@@ -179,13 +197,16 @@ TEST_F(HttpServerTest, AClientThatDoesNotReadItsStreamIsDisconnected) {
   socket.write("GET /stream HTTP/1.1\r\n\r\n");
   wait_for(reached);
   const std::string piece(64 << 10, 'x');
-  for (int i = 0; i < 400; ++i) on_loop([&] { held->write(piece); });  // 25 MB: more than sockets and the bound hold
+  for (int i = 0; i < 400; ++i)
+    on_loop([&] { held->write(piece); });  // 25 MB: more than sockets and the bound hold
   wait_for(gone);
 }
 
 TEST_F(HttpServerTest, ATakenPortIsAnErrorThatNamesIt) {
   on_loop([this] {
-    HttpServer second(loop.context(), {}, [](const Request&, std::shared_ptr<Responder>) {}, [](int, const std::string&) { return Response{}; });
+    HttpServer second(
+        loop.context(), {}, [](const Request&, std::shared_ptr<Responder>) {},
+        [](int, const std::string&) { return Response{}; });
     const auto listening = second.listen("127.0.0.1", port);
     ASSERT_FALSE(listening);
     EXPECT_TRUE(listening.error().is(HttpError::kAddressInUse));

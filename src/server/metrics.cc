@@ -1,12 +1,12 @@
 #include "server/metrics.h"
 
-#include <map>
-
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+
+#include <map>
 
 namespace concertina::server {
 
@@ -30,28 +30,42 @@ struct Metrics::State {
   Labels labels;
   prometheus::Registry registry;
   // vLLM's buckets.
-  const Buckets first_token_s{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
-  const Buckets next_token_s{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0};
-  const Buckets request_s{0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
+  const Buckets first_token_s{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25,  0.5,   0.75,
+                              1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
+  const Buckets next_token_s{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,  0.3,  0.4, 0.5,
+                             0.75, 1.0,   2.5,  5.0,   7.5, 10.0, 20.0, 40.0, 80.0};
+  const Buckets request_s{0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
+                          30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
 
   prometheus::Gauge& running = gauge("vllm:num_requests_running", "Requests that ranks are computing.");
-  prometheus::Gauge& waiting = gauge("vllm:num_requests_waiting", "Requests that wait for a place or for KV blocks.");
-  prometheus::Gauge& kv_usage = gauge("vllm:kv_cache_usage_perc", "KV blocks in use, over all ranks; 1 is all of them.");
+  prometheus::Gauge& waiting =
+      gauge("vllm:num_requests_waiting", "Requests that wait for a place or for KV blocks.");
+  prometheus::Gauge& kv_usage =
+      gauge("vllm:kv_cache_usage_perc", "KV blocks in use, over all ranks; 1 is all of them.");
   prometheus::Counter& prompt_tokens = counter("vllm:prompt_tokens_total", "Prompt tokens taken in.");
   prometheus::Counter& generation_tokens = counter("vllm:generation_tokens_total", "Tokens generated.");
-  prometheus::Family<prometheus::Counter>& success = prometheus::BuildCounter().Name("vllm:request_success_total")
-      .Help("Requests that ended, by reason.").Register(registry);
-  prometheus::Histogram& first_token = histogram("vllm:time_to_first_token_seconds", "From arrival to the first token.", first_token_s);
-  prometheus::Histogram& next_token = histogram("vllm:inter_token_latency_seconds", "From one token to the next of its stream.", next_token_s);
-  prometheus::Histogram& request = histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", request_s);
+  prometheus::Family<prometheus::Counter>& success = prometheus::BuildCounter()
+                                                         .Name("vllm:request_success_total")
+                                                         .Help("Requests that ended, by reason.")
+                                                         .Register(registry);
+  prometheus::Histogram& first_token =
+      histogram("vllm:time_to_first_token_seconds", "From arrival to the first token.", first_token_s);
+  prometheus::Histogram& next_token = histogram("vllm:inter_token_latency_seconds",
+                                                "From one token to the next of its stream.", next_token_s);
+  prometheus::Histogram& request =
+      histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", request_s);
   prometheus::Gauge& epoch = gauge("concertina_epoch", "Number of the epoch in force.");
   prometheus::Gauge& size = gauge("concertina_size", "Ranks of the epoch in force.");
-  prometheus::Family<prometheus::Gauge>& ranks = prometheus::BuildGauge().Name("concertina_ranks")
-      .Help("Rank processes by state.").Register(registry);
-  prometheus::Family<prometheus::Gauge>& operations = prometheus::BuildGauge().Name("concertina_operations_total")
-      .Help("Scale operations that ended, by outcome.").Register(registry);
+  prometheus::Family<prometheus::Gauge>& ranks =
+      prometheus::BuildGauge().Name("concertina_ranks").Help("Rank processes by state.").Register(registry);
+  prometheus::Family<prometheus::Gauge>& operations = prometheus::BuildGauge()
+                                                          .Name("concertina_operations_total")
+                                                          .Help("Scale operations that ended, by outcome.")
+                                                          .Register(registry);
   prometheus::Gauge& scaling = gauge("concertina_scaling", "1 while an operation is running.");
-  prometheus::Gauge& last_pause = gauge("concertina_last_pause_seconds", "Longest time that a rank was between two epochs in the last operation.");
+  prometheus::Gauge& last_pause =
+      gauge("concertina_last_pause_seconds",
+            "Longest time that a rank was between two epochs in the last operation.");
 };
 
 Metrics::Metrics(const std::string& model_name) : state_(std::make_unique<State>(model_name)) {}
@@ -61,7 +75,9 @@ namespace {
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 }  // namespace
 
-void Metrics::on_prompt(std::size_t n_tokens) { state_->prompt_tokens.Increment(static_cast<double>(n_tokens)); }
+void Metrics::on_prompt(std::size_t n_tokens) {
+  state_->prompt_tokens.Increment(static_cast<double>(n_tokens));
+}
 
 void Metrics::on_first_token(Duration since_arrival) {
   state_->generation_tokens.Increment();
@@ -98,7 +114,8 @@ std::string Metrics::text(const front::Service& service) {
     labels["state"] = name;
     s.ranks.Add(labels).Set(n);
   }
-  for (const cluster::Phase phase : {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
+  for (const cluster::Phase phase :
+       {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
     Labels labels = s.labels;
     labels["outcome"] = cluster::name_of(phase);
     s.operations.Add(labels).Set(static_cast<double>(service.n_operations(phase)));

@@ -8,8 +8,8 @@
 
 namespace concertina::server {
 
-// What GET /metrics shows, in Prometheus' text format: vLLM's names for what vLLM counts, concertina_* for the rest.
-// Observing costs a lock and an addition. The server's thread.
+// What GET /metrics shows, in Prometheus' text format: vLLM's names for what vLLM counts, concertina_* for
+// the rest. Observing costs a lock and an addition. The server's thread.
 class Metrics {
  public:
   explicit Metrics(const std::string& model_name);

@@ -1,9 +1,9 @@
 #include "server/server.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 #include "server/admin/admin_api.h"
 #include "server/openai/openai_api.h"
@@ -28,7 +28,9 @@ struct Route {
 std::string percent_decoded(const std::string& text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto hex = [&](std::size_t at) { return at < text.size() && std::isxdigit(static_cast<unsigned char>(text[at])); };
+    const auto hex = [&](std::size_t at) {
+      return at < text.size() && std::isxdigit(static_cast<unsigned char>(text[at]));
+    };
     if (text[i] == '%' && hex(i + 1) && hex(i + 2)) {
       out.push_back(static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16)));
       i += 2;
@@ -49,8 +51,12 @@ struct Server::State {
         openai(service, tokenizer, chat_template, metrics),
         admin(service, metrics),
         routes(make_routes()),
-        http(context, options.limits, [this](const http::Request& request, ResponderPtr responder) { handle(request, responder); },
-             [](int status, const std::string& message) { return error_response({status, message, std::nullopt, std::nullopt}); }) {}
+        http(
+            context, options.limits,
+            [this](const http::Request& request, ResponderPtr responder) { handle(request, responder); },
+            [](int status, const std::string& message) {
+              return error_response({status, message, std::nullopt, std::nullopt});
+            }) {}
 
   std::vector<Route> make_routes() {
     using openai::Endpoint;
@@ -58,14 +64,21 @@ struct Server::State {
       return [function](const http::Request&, const std::string&, const ResponderPtr& r) { function(r); };
     };
     return {
-        {"POST", "/v1/chat/completions", [this](const auto& q, const auto&, const auto& r) { openai.generate(Endpoint::kChat, q, r); }},
-        {"POST", "/v1/completions", [this](const auto& q, const auto&, const auto& r) { openai.generate(Endpoint::kCompletions, q, r); }},
+        {"POST", "/v1/chat/completions",
+         [this](const auto& q, const auto&, const auto& r) { openai.generate(Endpoint::kChat, q, r); }},
+        {"POST", "/v1/completions",
+         [this](const auto& q, const auto&, const auto& r) {
+           openai.generate(Endpoint::kCompletions, q, r);
+         }},
         {"GET", "/v1/models", simple([this](const auto& r) { openai.list_models(r); })},
-        {"GET", "/v1/models/", [this](const auto&, const auto& id, const auto& r) { openai.show_model(id, r); }},
-        {"POST", "/scale_elastic_ep", [this](const auto& q, const auto&, const auto& r) { admin.scale(q, r); }},
+        {"GET", "/v1/models/",
+         [this](const auto&, const auto& id, const auto& r) { openai.show_model(id, r); }},
+        {"POST", "/scale_elastic_ep",
+         [this](const auto& q, const auto&, const auto& r) { admin.scale(q, r); }},
         {"POST", "/is_scaling_elastic_ep", simple([this](const auto& r) { admin.is_scaling(r); })},
         {"GET", "/is_scaling_elastic_ep", simple([this](const auto& r) { admin.is_scaling(r); })},
-        {"GET", "/operations/", [this](const auto&, const auto& id, const auto& r) { admin.show_operation(id, r); }},
+        {"GET", "/operations/",
+         [this](const auto&, const auto& id, const auto& r) { admin.show_operation(id, r); }},
         {"GET", "/cluster", simple([this](const auto& r) { admin.cluster(r); })},
         {"GET", "/health", simple([this](const auto& r) { admin.health(r); })},
         {"GET", "/ready", simple([this](const auto& r) { admin.ready(r); })},
@@ -82,14 +95,19 @@ struct Server::State {
         allowed.push_back(route.method);
         continue;
       }
-      const std::string rest = route.path.ends_with('/') ? percent_decoded(request.path.substr(route.path.size())) : std::string();
+      const std::string rest =
+          route.path.ends_with('/') ? percent_decoded(request.path.substr(route.path.size())) : std::string();
       return route.handle(request, rest, responder);
     }
     if (allowed.empty()) {
-      return responder->send(error_response({404, fmt::format("there is no {}", request.path), std::nullopt, std::nullopt}));
+      return responder->send(
+          error_response({404, fmt::format("there is no {}", request.path), std::nullopt, std::nullopt}));
     }
-    http::Response response = error_response({405, fmt::format("{} is not allowed on {}; allowed: {}", request.method, request.path,
-                                                               fmt::join(allowed, ", ")), std::nullopt, std::nullopt});
+    http::Response response =
+        error_response({405,
+                        fmt::format("{} is not allowed on {}; allowed: {}", request.method, request.path,
+                                    fmt::join(allowed, ", ")),
+                        std::nullopt, std::nullopt});
     response.headers.emplace_back("Allow", fmt::format("{}", fmt::join(allowed, ", ")));
     responder->send(response);
   }
@@ -102,12 +120,15 @@ struct Server::State {
   http::HttpServer http;
 };
 
-Server::Server(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
-               const tokenizer::ChatTemplate* chat_template, ServerOptions options)
+Server::Server(boost::asio::io_context& context, front::Service& service,
+               const tokenizer::Tokenizer* tokenizer, const tokenizer::ChatTemplate* chat_template,
+               ServerOptions options)
     : state_(std::make_unique<State>(context, service, tokenizer, chat_template, std::move(options))) {}
 Server::~Server() = default;
 
-Result<std::uint16_t> Server::start() { return state_->http.listen(state_->options.host, state_->options.port); }
+Result<std::uint16_t> Server::start() {
+  return state_->http.listen(state_->options.host, state_->options.port);
+}
 
 void Server::stop() {
   state_->http.stop_accepting();

@@ -23,8 +23,8 @@ class Server {
          const tokenizer::ChatTemplate* chat_template, ServerOptions options);
   ~Server();
 
-  Result<std::uint16_t> start();       // listens; the port
-  void stop();                         // closes the port and every connection
+  Result<std::uint16_t> start();  // listens; the port
+  void stop();                    // closes the port and every connection
   std::size_t n_connections() const;
 
  private:

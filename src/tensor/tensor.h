@@ -1,13 +1,13 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace concertina::tensor {
 
@@ -21,8 +21,8 @@ using Shape = std::vector<std::int64_t>;
 std::int64_t count_of(const Shape& shape);
 std::string to_string(const Shape& shape);  // "[64, 32]"
 
-// Read-only weights, wherever they lie: in a mapped checkpoint file or in memory of their own. `owner` keeps that alive;
-// a Weight is cheap to copy. Row-major as in the checkpoint: a linear layer's is [n_out, n_in].
+// Read-only weights, wherever they lie: in a mapped checkpoint file or in memory of their own. `owner` keeps
+// that alive; a Weight is cheap to copy. Row-major as in the checkpoint: a linear layer's is [n_out, n_in].
 struct Weight {
   DType dtype = DType::kF32;  // kF32 or kBF16; checkpoints in F16 are widened to F32 when loaded
   Shape shape;

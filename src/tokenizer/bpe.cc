@@ -9,7 +9,8 @@ void BytePairEncoder::add_token(std::string bytes, TokenId id) { ids_.emplace(st
 bool BytePairEncoder::add_merge(const std::string& left, const std::string& right) {
   const auto a = ids_.find(left), b = ids_.find(right), both = ids_.find(left + right);
   if (a == ids_.end() || b == ids_.end() || both == ids_.end()) return false;
-  merges_.try_emplace(pair_key(a->second, b->second), Merge{static_cast<std::uint32_t>(merges_.size()), both->second});
+  merges_.try_emplace(pair_key(a->second, b->second),
+                      Merge{static_cast<std::uint32_t>(merges_.size()), both->second});
   return true;
 }
 
@@ -36,7 +37,9 @@ void BytePairEncoder::encode(std::string_view word, std::vector<TokenId>& out) c
     std::uint32_t rank;
     std::int32_t left;
     TokenId left_id, right_id, id;
-    bool operator>(const Candidate& other) const { return std::pair(rank, left) > std::pair(other.rank, other.left); }
+    bool operator>(const Candidate& other) const {
+      return std::pair(rank, left) > std::pair(other.rank, other.left);
+    }
   };
   const auto n = static_cast<std::int32_t>(word.size());
   std::vector<Symbol> symbols(word.size());
@@ -58,7 +61,8 @@ void BytePairEncoder::encode(std::string_view word, std::vector<TokenId>& out) c
     const Candidate top = heap.top();
     heap.pop();
     Symbol& left = symbols[top.left];
-    if (left.id != top.left_id || left.next < 0 || symbols[left.next].id != top.right_id) continue;  // merged meanwhile
+    if (left.id != top.left_id || left.next < 0 || symbols[left.next].id != top.right_id)
+      continue;  // merged meanwhile
     Symbol& right = symbols[left.next];
     left.id = top.id;
     right.id = -1;

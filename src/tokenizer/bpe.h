@@ -10,11 +10,14 @@
 
 namespace concertina::tokenizer {
 
-// Byte-level byte-pair encoding (Sennrich et al. 2016; GPT-2): a word's bytes, and pairs of neighbours merged in the order
-// of their ranks until none can be. Vocabulary and merges are in raw bytes here.
+// Byte-level byte-pair encoding (Sennrich et al. 2016; GPT-2): a word's bytes, and pairs of neighbours merged
+// in the order of their ranks until none can be. Vocabulary and merges are in raw bytes here.
 class BytePairEncoder {
  public:
-  enum class WholeWords : std::uint8_t { kMerged, kLookedUpFirst };  // tokenizer.json's ignore_merges: the second
+  enum class WholeWords : std::uint8_t {
+    kMerged,
+    kLookedUpFirst
+  };  // tokenizer.json's ignore_merges: the second
 
   void set_whole_words(WholeWords whole_words) { whole_words_ = whole_words; }
   void add_token(std::string bytes, TokenId id);
@@ -30,7 +33,8 @@ class BytePairEncoder {
     TokenId id;
   };
   static std::uint64_t pair_key(TokenId left, TokenId right) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
+           static_cast<std::uint32_t>(right);
   }
 
   WholeWords whole_words_ = WholeWords::kMerged;

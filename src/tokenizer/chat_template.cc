@@ -1,9 +1,9 @@
 #include "tokenizer/chat_template.h"
 
+#include <fmt/format.h>
+
 #include <fstream>
 #include <sstream>
-
-#include <fmt/format.h>
 
 #include "tokenizer/error.h"
 #include "tokenizer/jinja/renderer.h"
@@ -49,19 +49,23 @@ Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(config_file)) return none;
   ASSIGN_OR_RETURN(const std::string text, read_text(config_file));
   const auto config = nlohmann::json::parse(text, nullptr, false);
-  if (!config.is_object()) return fail(TokenizerError::kCorrupt, fmt::format("{}: not a JSON object", config_file.string()));
+  if (!config.is_object())
+    return fail(TokenizerError::kCorrupt, fmt::format("{}: not a JSON object", config_file.string()));
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) return none;
   if (found->is_string()) return parse(config_file.string() + ": chat_template", found->get<std::string>());
   if (found->is_array()) {
     for (const auto& one : *found) {
-      if (one.is_object() && one.value("name", "") == "default" && one.contains("template") && one["template"].is_string()) {
-        return parse(config_file.string() + ": chat_template \"default\"", one["template"].get<std::string>());
+      if (one.is_object() && one.value("name", "") == "default" && one.contains("template") &&
+          one["template"].is_string()) {
+        return parse(config_file.string() + ": chat_template \"default\"",
+                     one["template"].get<std::string>());
       }
     }
   }
-  return fail(TokenizerError::kCorrupt, fmt::format("{}: chat_template must be a text, or a list with one named \"default\"",
-                                                    config_file.string()));
+  return fail(TokenizerError::kCorrupt,
+              fmt::format("{}: chat_template must be a text, or a list with one named \"default\"",
+                          config_file.string()));
 }
 
 Result<std::string> ChatTemplate::render(const nlohmann::ordered_json& variables, std::time_t now) const {

@@ -21,13 +21,15 @@ struct SplitExpression::Code {
 Result<SplitExpression> SplitExpression::compile(const std::string& pattern, Behavior behavior) {
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* const code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                         PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
+  pcre2_code* const code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
   if (code == nullptr) {
     std::array<PCRE2_UCHAR, 256> text{};
     pcre2_get_error_message(error, text.data(), text.size());
-    return fail(TokenizerError::kUnsupported, fmt::format("split expression \"{}\": {} at byte {}", pattern,
-                                                          reinterpret_cast<const char*>(text.data()), offset));
+    return fail(TokenizerError::kUnsupported,
+                fmt::format("split expression \"{}\": {} at byte {}", pattern,
+                            reinterpret_cast<const char*>(text.data()), offset));
   }
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where JIT is not available, matching is slower and the same
   SplitExpression expression;

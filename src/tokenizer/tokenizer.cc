@@ -17,9 +17,9 @@ Tokenizer::~Tokenizer() = default;
 std::string Tokenizer::State::normalize(std::string_view text) const {
   if (normalizer == Normalizer::kNone) return std::string(text);
   utf8proc_uint8_t* composed = nullptr;
-  const utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                   &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const utf8proc_ssize_t length = utf8proc_map(
+      reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+      &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   if (length < 0) return std::string(text);
   std::string out(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
   std::free(composed);
@@ -40,7 +40,9 @@ void Tokenizer::State::encode_plain(std::string_view text, std::vector<TokenId>&
 }
 
 const AddedToken* Tokenizer::State::added_at(std::string_view text, std::size_t place) const {
-  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80); };
+  const auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80);
+  };
   for (const AddedToken& token : added) {
     if (text.compare(place, token.content.size(), token.content) != 0) continue;
     const std::size_t end = place + token.content.size();
@@ -77,7 +79,8 @@ std::vector<TokenId> Tokenizer::encode(std::string_view input, AddSpecialTokens 
     place = text.find_first_of(first_bytes, done);
   }
   state_->encode_plain(std::string_view(text).substr(done), out);
-  if (add == AddSpecialTokens::kYes) out.insert(out.end(), state_->suffix_ids.begin(), state_->suffix_ids.end());
+  if (add == AddSpecialTokens::kYes)
+    out.insert(out.end(), state_->suffix_ids.begin(), state_->suffix_ids.end());
   return out;
 }
 

@@ -13,11 +13,14 @@
 
 namespace concertina::tokenizer {
 
-enum class AddSpecialTokens : std::uint8_t { kNo, kYes };   // what the file's post-processor adds (a bos token, say)
-enum class SpecialTokens : std::uint8_t { kKeep, kSkip };   // in decoded text
+enum class AddSpecialTokens : std::uint8_t {
+  kNo,
+  kYes
+};  // what the file's post-processor adds (a bos token, say)
+enum class SpecialTokens : std::uint8_t { kKeep, kSkip };  // in decoded text
 
-// tokenizer.json of the byte-level BPE kind (GPT-2, Qwen, Llama 3, OLMoE ...), as Hugging Face's tokenizers compute it.
-// Other kinds are refused with what was found. Immutable; any thread.
+// tokenizer.json of the byte-level BPE kind (GPT-2, Qwen, Llama 3, OLMoE ...), as Hugging Face's tokenizers
+// compute it. Other kinds are refused with what was found. Immutable; any thread.
 class Tokenizer {
  public:
   static Result<std::unique_ptr<Tokenizer>> load(const std::filesystem::path& folder);
@@ -42,11 +45,12 @@ class Tokenizer {
   std::unique_ptr<const State> state_;
 };
 
-// Text of one stream as its tokens come. Never emits half a character: after any number of tokens, what was returned so
-// far is a prefix of the whole's decode(), and with flush() all of it.
+// Text of one stream as its tokens come. Never emits half a character: after any number of tokens, what was
+// returned so far is a prefix of the whole's decode(), and with flush() all of it.
 class StreamingDetokenizer {
  public:
-  StreamingDetokenizer(const Tokenizer& tokenizer, SpecialTokens special) : tokenizer_(&tokenizer), special_(special) {}
+  StreamingDetokenizer(const Tokenizer& tokenizer, SpecialTokens special)
+      : tokenizer_(&tokenizer), special_(special) {}
   std::string push(TokenId id);
   std::string flush();
 

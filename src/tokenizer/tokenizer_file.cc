@@ -1,10 +1,10 @@
-// Reads tokenizer.json and tokenizer_config.json. Whatever is not supported is refused by name: a tokenizer that is almost
-// right gives a model prompts it never saw.
-#include <algorithm>
-#include <map>
-
+// Reads tokenizer.json and tokenizer_config.json. Whatever is not supported is refused by name: a tokenizer
+// that is almost right gives a model prompts it never saw.
 #include <fmt/format.h>
 #include <simdjson.h>
+
+#include <algorithm>
+#include <map>
 
 #include "tokenizer/error.h"
 #include "tokenizer/tokenizer_state.h"
@@ -17,11 +17,12 @@ using simdjson::dom::element;
 namespace {
 
 // GPT-2's own split expression, which ByteLevel applies with use_regex.
-constexpr const char* kByteLevelPattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr const char* kByteLevelPattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::int64_t kMaxTokenId = 1 << 24;
 
-// GPT-2 writes each byte as a printable character: those that are printable in Latin-1 stand for themselves, the others
-// follow from U+0100 on, in order.
+// GPT-2 writes each byte as a printable character: those that are printable in Latin-1 stand for themselves,
+// the others follow from U+0100 on, in order.
 const std::map<char32_t, char>& byte_of_character() {
   static const std::map<char32_t, char> table = [] {
     std::map<char32_t, char> made;
@@ -73,7 +74,8 @@ bool is_true(element parent, const char* key) {
 
 class TokenizerFile {
  public:
-  explicit TokenizerFile(std::string path) : path_(std::move(path)), state_(std::make_unique<Tokenizer::State>()) {}
+  explicit TokenizerFile(std::string path)
+      : path_(std::move(path)), state_(std::make_unique<Tokenizer::State>()) {}
 
   Result<std::unique_ptr<Tokenizer>> read() {
     simdjson::dom::parser parser;
@@ -102,8 +104,10 @@ class TokenizerFile {
   tl::unexpected<Error> corrupt(const std::string& what) const {
     return fail(TokenizerError::kCorrupt, fmt::format("{}: {}", path_, what));
   }
-  tl::unexpected<Error> unsupported(const std::string& field, const std::string& found, const std::string& supported) const {
-    return fail(TokenizerError::kUnsupported, fmt::format("{}: {} is {}; supported: {}", path_, field, found, supported));
+  tl::unexpected<Error> unsupported(const std::string& field, const std::string& found,
+                                    const std::string& supported) const {
+    return fail(TokenizerError::kUnsupported,
+                fmt::format("{}: {} is {}; supported: {}", path_, field, found, supported));
   }
 
   Status set_bytes(TokenId id, std::string bytes) {
@@ -123,7 +127,8 @@ class TokenizerFile {
     if (type != "BPE") return unsupported("model.type", "\"" + type + "\"", "\"BPE\", byte-level");
     if (is_true(model, "byte_fallback")) return unsupported("model.byte_fallback", "true", "false");
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-      if (!text_of(model, key).empty()) return unsupported(fmt::format("model.{}", key), text_of(model, key), "none");
+      if (!text_of(model, key).empty())
+        return unsupported(fmt::format("model.{}", key), text_of(model, key), "none");
     }
     if (is_true(model, "ignore_merges")) {
       state_->encoder.set_whole_words(BytePairEncoder::WholeWords::kLookedUpFirst);
@@ -134,11 +139,13 @@ class TokenizerFile {
 
   Status read_vocabulary(element model) {
     simdjson::dom::object vocabulary;
-    if (model["vocab"].get(vocabulary) != simdjson::SUCCESS) return corrupt("model.vocab is missing or not an object");
+    if (model["vocab"].get(vocabulary) != simdjson::SUCCESS)
+      return corrupt("model.vocab is missing or not an object");
     for (const auto [text, value] : vocabulary) {
       std::int64_t id = 0;
       if (value.get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId) {
-        return corrupt(fmt::format("model.vocab: the id of \"{}\" is {}, but must be in 0..{}", text, describe(value), kMaxTokenId));
+        return corrupt(fmt::format("model.vocab: the id of \"{}\" is {}, but must be in 0..{}", text,
+                                   describe(value), kMaxTokenId));
       }
       // A token that is not written in byte characters (an added one, mostly) is never the result of a merge.
       auto raw = to_raw_bytes(text);
@@ -153,7 +160,8 @@ class TokenizerFile {
 
   Status read_merges(element model) {
     simdjson::dom::array merges;
-    if (model["merges"].get(merges) != simdjson::SUCCESS) return corrupt("model.merges is missing or not a list");
+    if (model["merges"].get(merges) != simdjson::SUCCESS)
+      return corrupt("model.merges is missing or not a list");
     std::size_t index = 0;
     for (element merge : merges) {
       std::string left, right;
@@ -163,11 +171,14 @@ class TokenizerFile {
         if (space != std::string_view::npos) left = text.substr(0, space), right = text.substr(space + 1);
       } else if (simdjson::dom::array pair; merge.get(pair) == simdjson::SUCCESS && pair.size() == 2) {
         std::string_view a, b;
-        if (pair.at(0).get(a) == simdjson::SUCCESS && pair.at(1).get(b) == simdjson::SUCCESS) left = a, right = b;
+        if (pair.at(0).get(a) == simdjson::SUCCESS && pair.at(1).get(b) == simdjson::SUCCESS)
+          left = a, right = b;
       }
       const auto raw_left = to_raw_bytes(left), raw_right = to_raw_bytes(right);
-      if (left.empty() || right.empty() || !raw_left || !raw_right || !state_->encoder.add_merge(*raw_left, *raw_right)) {
-        return corrupt(fmt::format("model.merges[{}] is {}, whose parts or result are not in model.vocab", index, describe(merge)));
+      if (left.empty() || right.empty() || !raw_left || !raw_right ||
+          !state_->encoder.add_merge(*raw_left, *raw_right)) {
+        return corrupt(fmt::format("model.merges[{}] is {}, whose parts or result are not in model.vocab",
+                                   index, describe(merge)));
       }
       ++index;
     }
@@ -180,8 +191,10 @@ class TokenizerFile {
     for (element item : tokens) {
       AddedToken token;
       std::int64_t id = -1;
-      if (item["id"].get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId || text_of(item, "content").empty()) {
-        return corrupt(fmt::format("added_tokens: {} needs an id in 0..{} and a content", describe(item), kMaxTokenId));
+      if (item["id"].get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId ||
+          text_of(item, "content").empty()) {
+        return corrupt(
+            fmt::format("added_tokens: {} needs an id in 0..{} and a content", describe(item), kMaxTokenId));
       }
       token.id = static_cast<TokenId>(id);
       token.content = text_of(item, "content");
@@ -192,28 +205,31 @@ class TokenizerFile {
       state_->special[static_cast<std::size_t>(token.id)] = is_true(item, "special") ? 1 : 0;
       state_->added.push_back(std::move(token));
     }
-    std::stable_sort(state_->added.begin(), state_->added.end(), [](const AddedToken& a, const AddedToken& b) {
-      return a.content.size() > b.content.size();
-    });
+    std::stable_sort(
+        state_->added.begin(), state_->added.end(),
+        [](const AddedToken& a, const AddedToken& b) { return a.content.size() > b.content.size(); });
     return {};
   }
 
   Status read_normalizer(element root) {
     if (is_null(root, "normalizer")) return {};
-    return apply_each(root["normalizer"], "normalizer", "normalizers", [this](element one, const std::string& type) -> Status {
-      if (type != "NFC") return unsupported("normalizer", describe(one), "null, NFC");
-      state_->normalizer = Tokenizer::State::Normalizer::kNfc;
-      return {};
-    });
+    return apply_each(root["normalizer"], "normalizer", "normalizers",
+                      [this](element one, const std::string& type) -> Status {
+                        if (type != "NFC") return unsupported("normalizer", describe(one), "null, NFC");
+                        state_->normalizer = Tokenizer::State::Normalizer::kNfc;
+                        return {};
+                      });
   }
 
   Status read_pre_tokenizer(element root) {
-    if (is_null(root, "pre_tokenizer")) return unsupported("pre_tokenizer", "null", "Split, ByteLevel, Digits");
+    if (is_null(root, "pre_tokenizer"))
+      return unsupported("pre_tokenizer", "null", "Split, ByteLevel, Digits");
     bool byte_level = false;
     const auto read_one = [&](element one, const std::string& type) -> Status {
       if (type == "Split") return read_split(one);
       if (type == "Digits") {
-        return add_split(is_true(one, "individual_digits") ? "\\p{N}" : "\\p{N}+", SplitExpression::Behavior::kIsolated);
+        return add_split(is_true(one, "individual_digits") ? "\\p{N}" : "\\p{N}+",
+                         SplitExpression::Behavior::kIsolated);
       }
       if (type != "ByteLevel") return unsupported("pre_tokenizer", describe(one), "Split, ByteLevel, Digits");
       byte_level = true;
@@ -231,7 +247,8 @@ class TokenizerFile {
     std::string expression;
     if (one["pattern"].get(pattern) == simdjson::SUCCESS) {
       expression = text_of(pattern, "Regex");
-      if (const std::string literal = text_of(pattern, "String"); !literal.empty()) expression = "\\Q" + literal + "\\E";
+      if (const std::string literal = text_of(pattern, "String"); !literal.empty())
+        expression = "\\Q" + literal + "\\E";
     }
     if (expression.empty()) return corrupt("pre_tokenizer: Split without a pattern");
     const std::string behavior = text_of(one, "behavior");
@@ -253,7 +270,8 @@ class TokenizerFile {
     if (is_null(root, "post_processor")) return {};
     const auto read_one = [this](element one, const std::string& type) -> Status {
       if (type == "ByteLevel") return {};  // offsets only
-      if (type != "TemplateProcessing") return unsupported("post_processor", describe(one), "null, ByteLevel, TemplateProcessing");
+      if (type != "TemplateProcessing")
+        return unsupported("post_processor", describe(one), "null, ByteLevel, TemplateProcessing");
       simdjson::dom::array parts;
       if (one["single"].get(parts) != simdjson::SUCCESS) return corrupt("post_processor.single is missing");
       bool seen_text = false;
@@ -290,7 +308,8 @@ class TokenizerFile {
     const std::string type = text_of(one, "type");
     if (type != "Sequence") return f(one, type);
     simdjson::dom::array items;
-    if (one[list_key].get(items) != simdjson::SUCCESS) return corrupt(fmt::format("{}.{} is missing", field, list_key));
+    if (one[list_key].get(items) != simdjson::SUCCESS)
+      return corrupt(fmt::format("{}.{} is missing", field, list_key));
     for (element item : items) RETURN_IF_ERROR(f(item, text_of(item, "type")));
     return {};
   }
@@ -315,7 +334,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::filesystem::path& 
   const auto config_path = folder / "tokenizer_config.json";
   if (std::filesystem::exists(config_path)) {
     if (const auto error = parser.load(config_path.string()).get(config); error != simdjson::SUCCESS) {
-      return fail(TokenizerError::kCorrupt, fmt::format("{}: {}", config_path.string(), simdjson::error_message(error)));
+      return fail(TokenizerError::kCorrupt,
+                  fmt::format("{}: {}", config_path.string(), simdjson::error_message(error)));
     }
     file.set_special_names(token_name(config, "bos_token"), token_name(config, "eos_token"));
   }

@@ -20,10 +20,10 @@ struct Tokenizer::State {
   enum class PrefixSpace : std::uint8_t { kNo, kYes } prefix_space = PrefixSpace::kNo;
   std::vector<SplitExpression> splits;  // applied one after the other
   BytePairEncoder encoder;
-  std::vector<AddedToken> added;                 // longest content first
-  std::vector<std::string> bytes;                // [vocab_size] raw bytes of each id
-  std::vector<char> special;                     // [vocab_size]
-  std::vector<TokenId> prefix_ids, suffix_ids;   // of the post-processor
+  std::vector<AddedToken> added;                // longest content first
+  std::vector<std::string> bytes;               // [vocab_size] raw bytes of each id
+  std::vector<char> special;                    // [vocab_size]
+  std::vector<TokenId> prefix_ids, suffix_ids;  // of the post-processor
   std::string bos_token, eos_token;
 
   std::string normalize(std::string_view text) const;

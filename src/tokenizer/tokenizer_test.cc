@@ -1,8 +1,8 @@
 #include "tokenizer/tokenizer.h"
 
-#include <fstream>
-
 #include <gtest/gtest.h>
+
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
@@ -29,10 +29,12 @@ TEST(Tokenizer, EncodesAndDecodesAsTheReferenceDoes) {
     const auto ids = one["ids"].get<std::vector<TokenId>>();
     EXPECT_EQ(demo().encode(text, AddSpecialTokens::kYes), ids) << text;
     EXPECT_EQ(demo().decode(ids, SpecialTokens::kKeep), one["decoded"].get<std::string>()) << text;
-    EXPECT_EQ(demo().decode(ids, SpecialTokens::kSkip), one["decoded_skip_special"].get<std::string>()) << text;
+    EXPECT_EQ(demo().decode(ids, SpecialTokens::kSkip), one["decoded_skip_special"].get<std::string>())
+        << text;
   }
   for (const json& chat : golden["chat"]) {
-    EXPECT_EQ(demo().encode(chat["text"].get<std::string>(), AddSpecialTokens::kNo), chat["ids"].get<std::vector<TokenId>>());
+    EXPECT_EQ(demo().encode(chat["text"].get<std::string>(), AddSpecialTokens::kNo),
+              chat["ids"].get<std::vector<TokenId>>());
   }
 }
 

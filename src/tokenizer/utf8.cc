@@ -9,7 +9,8 @@ struct Piece {
   enum class Kind { kValid, kInvalid, kIncomplete } kind;
 };
 
-// The character at the start of `bytes`, or the maximal ill-formed part of one (table 3-7 of the Unicode standard).
+// The character at the start of `bytes`, or the maximal ill-formed part of one (table 3-7 of the Unicode
+// standard).
 Piece first_piece(std::string_view bytes) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned char lead = at(0);
@@ -52,7 +53,8 @@ std::size_t complete_length(std::string_view bytes) {
     const auto byte = static_cast<unsigned char>(bytes[bytes.size() - back]);
     if ((byte & 0xC0) == 0x80) continue;
     const Piece piece = first_piece(bytes.substr(bytes.size() - back));
-    return piece.kind == Piece::Kind::kIncomplete && piece.n_bytes == back ? bytes.size() - back : bytes.size();
+    return piece.kind == Piece::Kind::kIncomplete && piece.n_bytes == back ? bytes.size() - back
+                                                                           : bytes.size();
   }
   return bytes.size();
 }
@@ -76,7 +78,8 @@ CodePoint first_code_point(std::string_view text) {
   if (piece.kind != Piece::Kind::kValid) return {0xFFFD, piece.n_bytes};
   const auto lead = static_cast<unsigned char>(text[0]);
   char32_t value = piece.n_bytes == 1 ? lead : lead & (0xFF >> (piece.n_bytes + 1));
-  for (std::size_t i = 1; i < piece.n_bytes; ++i) value = value << 6 | (static_cast<unsigned char>(text[i]) & 0x3F);
+  for (std::size_t i = 1; i < piece.n_bytes; ++i)
+    value = value << 6 | (static_cast<unsigned char>(text[i]) & 0x3F);
   return {value, piece.n_bytes};
 }
 

@@ -1,16 +1,16 @@
 #include "transport/control_channel.h"
 
-#include <array>
-#include <optional>
-#include <string>
+#include <fmt/format.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
-#include <sys/socket.h>
+#include <optional>
+#include <string>
 
 #include "base/check.h"
 #include "transport/control.pb.h"
@@ -23,12 +23,15 @@ using ErrorCode = boost::system::error_code;
 // Kept alive by its pending operations; the channel's destructor only closes it.
 class ControlChannel::Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(boost::asio::io_context& context, FileDescriptor socket, std::string name, std::size_t max_outgoing_bytes)
+  Connection(boost::asio::io_context& context, FileDescriptor socket, std::string name,
+             std::size_t max_outgoing_bytes)
       : context_(context), socket_(context), name_(std::move(name)), max_outgoing_bytes_(max_outgoing_bytes) {
     ErrorCode error;
     socket_.assign(boost::asio::generic::stream_protocol(AF_UNIX, 0), socket.get(), error);
-    if (error) fail_later(TransportError::kSystem, "taking its socket over: " + error.message());
-    else socket.release();
+    if (error)
+      fail_later(TransportError::kSystem, "taking its socket over: " + error.message());
+    else
+      socket.release();
   }
 
   void start(OnFrame on_frame, OnClosed on_closed) {
@@ -42,9 +45,10 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
     if (!is_open_ || closes_when_sent_) return;
     append_frame(waiting_, frame);
     if (outgoing_bytes() > max_outgoing_bytes_)
-      return fail_later(TransportError::kOutgoingFull,
-                        fmt::format("{} bytes wait to be sent and the other end does not read; at most {} are allowed",
-                                    outgoing_bytes(), max_outgoing_bytes_));
+      return fail_later(
+          TransportError::kOutgoingFull,
+          fmt::format("{} bytes wait to be sent and the other end does not read; at most {} are allowed",
+                      outgoing_bytes(), max_outgoing_bytes_));
     if (sending_.empty()) write();
   }
 
@@ -67,9 +71,9 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
 
  private:
   void read() {
-    socket_.async_read_some(boost::asio::buffer(incoming_), [self = shared_from_this()](ErrorCode error, std::size_t n) {
-      self->on_read(error, n);
-    });
+    socket_.async_read_some(
+        boost::asio::buffer(incoming_),
+        [self = shared_from_this()](ErrorCode error, std::size_t n) { self->on_read(error, n); });
   }
 
   void on_read(ErrorCode error, std::size_t n_bytes) {
@@ -81,39 +85,48 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
       return is_open_;
     });
     is_delivering_ = false;
-    if (!is_open_) on_frame_ = nullptr;
-    else if (!status) fail_later(TransportError::kBadFrame, status.error().message());
-    else read();
+    if (!is_open_)
+      on_frame_ = nullptr;
+    else if (!status)
+      fail_later(TransportError::kBadFrame, status.error().message());
+    else
+      read();
   }
 
   void on_read_error(ErrorCode error) {
     if (error != boost::asio::error::eof && error != boost::asio::error::connection_reset)
       return fail_later(TransportError::kSystem, "reading: " + error.message());
     if (decoder_.pending_bytes() > 0)
-      return fail_later(TransportError::kPeerClosed,
-                        fmt::format("closed by the other end {} bytes into a frame", decoder_.pending_bytes()));
+      return fail_later(
+          TransportError::kPeerClosed,
+          fmt::format("closed by the other end {} bytes into a frame", decoder_.pending_bytes()));
     fail_later(TransportError::kPeerClosed, "closed by the other end");
   }
 
   void write() {
     sending_.swap(waiting_);
-    boost::asio::async_write(socket_, boost::asio::buffer(sending_),
-                             [self = shared_from_this()](ErrorCode error, std::size_t) { self->on_written(error); });
+    boost::asio::async_write(
+        socket_, boost::asio::buffer(sending_),
+        [self = shared_from_this()](ErrorCode error, std::size_t) { self->on_written(error); });
   }
 
-  // An error here is not reported: reading tells the same, and what the peer sent before it went is delivered first.
+  // An error here is not reported: reading tells the same, and what the peer sent before it went is delivered
+  // first.
   void on_written(ErrorCode error) {
     sending_.clear();
     if (!is_open_) return;
     if (error) {
       waiting_.clear();
-      if (closes_when_sent_) close();
+      if (closes_when_sent_)
+        close();
       else if (error != boost::asio::error::broken_pipe && error != boost::asio::error::connection_reset)
         fail_later(TransportError::kSystem, "writing: " + error.message());
       return;
     }
-    if (!waiting_.empty()) write();
-    else if (closes_when_sent_) close();
+    if (!waiting_.empty())
+      write();
+    else if (closes_when_sent_)
+      close();
   }
 
   // Closes now, reports from the event loop: a caller of send() is not called back inside it.

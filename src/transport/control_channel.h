@@ -21,17 +21,19 @@ class Frame;  // transport/control.pb.h
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxOutgoingBytes = std::size_t{256} << 20;
 
-// Frames to and from the other end of a stream socket, in order. Owned and used on the thread of its io_context, where
-// the callbacks run too. After close(), or once on_closed was called, no callback comes any more; the object may be
-// destroyed at any time on that thread, also inside a callback. It does not reconnect, and knows no request or reply.
+// Frames to and from the other end of a stream socket, in order. Owned and used on the thread of its
+// io_context, where the callbacks run too. After close(), or once on_closed was called, no callback comes any
+// more; the object may be destroyed at any time on that thread, also inside a callback. It does not
+// reconnect, and knows no request or reply.
 class ControlChannel {
  public:
   using OnFrame = std::function<void(const Frame& frame)>;
-  // Once, never from inside send(): kPeerClosed (the other end went away), kBadFrame, kOutgoingFull or kSystem.
+  // Once, never from inside send(): kPeerClosed (the other end went away), kBadFrame, kOutgoingFull or
+  // kSystem.
   using OnClosed = std::function<void(const Error& why)>;
 
-  // Takes over a connected stream socket, and closes it. `name` begins every error ("control channel of rank 3").
-  // max_outgoing_bytes bounds what waits to be sent.
+  // Takes over a connected stream socket, and closes it. `name` begins every error ("control channel of rank
+  // 3"). max_outgoing_bytes bounds what waits to be sent.
   ControlChannel(boost::asio::io_context& context, int native_socket, std::string name = "control channel",
                  std::size_t max_outgoing_bytes = kMaxOutgoingBytes);
   ~ControlChannel();
@@ -50,7 +52,8 @@ class ControlChannel {
   std::shared_ptr<Connection> connection_;
 };
 
-// Two connected unix stream sockets, close-on-exec both. To hand one to a child: clear FD_CLOEXEC between fork and exec.
+// Two connected unix stream sockets, close-on-exec both. To hand one to a child: clear FD_CLOEXEC between
+// fork and exec.
 Result<std::pair<FileDescriptor, FileDescriptor>> make_socket_pair();
 
 }  // namespace concertina::transport

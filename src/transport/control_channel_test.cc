@@ -1,13 +1,13 @@
 #include "transport/control_channel.h"
 
-#include <optional>
-#include <string>
-#include <vector>
-
-#include <boost/asio/io_context.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "transport/control.pb.h"
 #include "transport/frame_decoder.h"

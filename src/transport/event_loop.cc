@@ -1,13 +1,12 @@
 #include "transport/event_loop.h"
 
-#include <csignal>
-
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <csignal>
 
 namespace concertina::transport {
 
@@ -45,11 +44,12 @@ void Timer::set(Time at, std::function<void()> function) {
   cancel();
   state_->function = std::move(function);
   state_->timer.expires_at(at);
-  state_->timer.async_wait([state = state_, generation = state_->generation](const boost::system::error_code&) {
-    if (generation != state->generation || !state->function) return;
-    const auto call = std::exchange(state->function, nullptr);
-    call();
-  });
+  state_->timer.async_wait(
+      [state = state_, generation = state_->generation](const boost::system::error_code&) {
+        if (generation != state->generation || !state->function) return;
+        const auto call = std::exchange(state->function, nullptr);
+        call();
+      });
 }
 
 struct ReadableWatch::State {

@@ -11,8 +11,9 @@ class io_context;
 
 namespace concertina::transport {
 
-// One thread's events: sockets, timers, file descriptors and functions posted from other threads. A plain face for
-// Asio's io_context, which is heavy to compile. Everything but post() and stop() belongs to the thread in run().
+// One thread's events: sockets, timers, file descriptors and functions posted from other threads. A plain
+// face for Asio's io_context, which is heavy to compile. Everything but post() and stop() belongs to the
+// thread in run().
 class EventLoop {
  public:
   EventLoop();
@@ -20,8 +21,8 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  void run();                                // until stop(); sleeps while nothing happens
-  void stop();                               // any thread
+  void run();                                 // until stop(); sleeps while nothing happens
+  void stop();                                // any thread
   void post(std::function<void()> function);  // any thread; runs it on the loop's thread, in order of posting
   Time now() const;
   boost::asio::io_context& context() { return *context_; }

@@ -1,9 +1,9 @@
 #include "transport/frame_decoder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "transport/control.pb.h"
@@ -32,8 +32,10 @@ std::string first_bytes(const char* bytes, std::size_t n_bytes) {
 
 void append_frame(std::string& stream, const Frame& frame) {
   const std::size_t length = frame.ByteSizeLong();
-  CHECK(length <= kMaxFrameBytes, "a control frame of {} bytes; at most {} are allowed", length, kMaxFrameBytes);
-  for (std::size_t i = 0; i < kLengthBytes; ++i) stream.push_back(static_cast<char>(length >> (8 * i) & 0xff));
+  CHECK(length <= kMaxFrameBytes, "a control frame of {} bytes; at most {} are allowed", length,
+        kMaxFrameBytes);
+  for (std::size_t i = 0; i < kLengthBytes; ++i)
+    stream.push_back(static_cast<char>(length >> (8 * i) & 0xff));
   frame.AppendToString(&stream);
 }
 
@@ -44,13 +46,15 @@ Status FrameDecoder::feed(std::span<const char> bytes, const std::function<bool(
     const char* frame_bytes = buffer_.data() + begin_ + kLengthBytes;
     const std::size_t length = read_length(buffer_.data() + begin_);
     if (length > max_frame_bytes_)
-      return fail(TransportError::kBadFrame, fmt::format("a control frame announces {} bytes; at most {} are allowed",
-                                                         length, max_frame_bytes_));
+      return fail(TransportError::kBadFrame,
+                  fmt::format("a control frame announces {} bytes; at most {} are allowed", length,
+                              max_frame_bytes_));
     if (pending_bytes() < kLengthBytes + length) break;
     Frame frame;
     if (!frame.ParseFromArray(frame_bytes, static_cast<int>(length)))
-      return fail(TransportError::kBadFrame, fmt::format("a control frame of {} bytes is not a message; it begins {}",
-                                                         length, first_bytes(frame_bytes, length)));
+      return fail(TransportError::kBadFrame,
+                  fmt::format("a control frame of {} bytes is not a message; it begins {}", length,
+                              first_bytes(frame_bytes, length)));
     begin_ += kLengthBytes + length;
     goes_on = on_frame(frame);
   }

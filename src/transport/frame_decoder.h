@@ -20,8 +20,8 @@ class FrameDecoder {
  public:
   explicit FrameDecoder(std::size_t max_frame_bytes) : max_frame_bytes_(max_frame_bytes) {}
 
-  // Calls on_frame for every frame that `bytes` completes, in order, while it returns true. kBadFrame names what was
-  // found; the stream is of no use any more then.
+  // Calls on_frame for every frame that `bytes` completes, in order, while it returns true. kBadFrame names
+  // what was found; the stream is of no use any more then.
   Status feed(std::span<const char> bytes, const std::function<bool(const Frame&)>& on_frame);
 
   // Bytes of a frame that is not complete yet.

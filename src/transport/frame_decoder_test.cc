@@ -22,7 +22,8 @@ std::string stream_of(int n_frames) {
 
 TEST(FrameDecoder, FindsEveryFrameHoweverTheBytesAreCut) {
   const std::string stream = stream_of(50);
-  for (const std::size_t piece : {std::size_t{1}, std::size_t{3}, std::size_t{7}, std::size_t{100}, stream.size()}) {
+  for (const std::size_t piece :
+       {std::size_t{1}, std::size_t{3}, std::size_t{7}, std::size_t{100}, stream.size()}) {
     FrameDecoder decoder(1024);
     std::uint64_t n = 0;
     for (std::size_t i = 0; i < stream.size(); i += piece) {
@@ -60,7 +61,8 @@ TEST(FrameDecoder, NamesAnImpossibleLength) {
 
 TEST(FrameDecoder, NamesWhatIsNoMessage) {
   FrameDecoder decoder(1024);
-  const Status status = decoder.feed(std::string("\x03\0\0\0\xff\xff\xff", 7), [](const Frame&) { return true; });
+  const Status status =
+      decoder.feed(std::string("\x03\0\0\0\xff\xff\xff", 7), [](const Frame&) { return true; });
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message(), HasSubstr("3 bytes is not a message; it begins ff ff ff"));
 }

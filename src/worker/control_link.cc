@@ -28,7 +28,8 @@ void ControlLink::start() {
 
 void ControlLink::stop() {
   if (!thread_.joinable()) return;
-  // The channel calls back when the kernel has everything; the deadline is for a front that does not read any more.
+  // The channel calls back when the kernel has everything; the deadline is for a front that does not read any
+  // more.
   loop_.post([this] {
     on_closed_ = nullptr;
     channel_->close_when_sent();
@@ -44,7 +45,8 @@ void ControlLink::check_flushed() {
 }
 
 void ControlLink::send(transport::Frame&& frame) {
-  // std::function wants a copyable callable: the frame travels behind a shared pointer, one allocation a step.
+  // std::function wants a copyable callable: the frame travels behind a shared pointer, one allocation a
+  // step.
   auto shared = std::make_shared<transport::Frame>(std::move(frame));
   loop_.post([this, shared] { channel_->send(*shared); });
 }

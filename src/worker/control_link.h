@@ -14,7 +14,8 @@ class Frame;
 
 namespace concertina::worker {
 
-// The rank's end of the control channel, on a thread of its own, so that frames are read while the step thread computes.
+// The rank's end of the control channel, on a thread of its own, so that frames are read while the step
+// thread computes.
 class ControlLink {
  public:
   // Both callbacks run on the link's thread.
@@ -23,7 +24,7 @@ class ControlLink {
   ~ControlLink();
 
   void start();
-  void stop();                         // sends what was given to send() before, then ends the thread
+  void stop();                          // sends what was given to send() before, then ends the thread
   void send(transport::Frame&& frame);  // any thread; order kept per thread
 
  private:

@@ -56,22 +56,29 @@ AssignRequest assign_of(const transport::Assign& assign) {
 
 std::optional<InboxMessage> inbox_message_of(const transport::Frame& frame) {
   switch (frame.message_case()) {
-    case transport::Frame::kAssign: return assign_of(frame.assign());
+    case transport::Frame::kAssign:
+      return assign_of(frame.assign());
     case transport::Frame::kFeed:
-      return FeedReplay{RequestId(frame.feed().request()), {frame.feed().tokens().begin(), frame.feed().tokens().end()}};
+      return FeedReplay{RequestId(frame.feed().request()),
+                        {frame.feed().tokens().begin(), frame.feed().tokens().end()}};
     case transport::Frame::kTakeOver:
       return TakeOverReplay{RequestId(frame.take_over().request()),
                             Attempt(frame.take_over().attempt()),
                             {frame.take_over().generated().begin(), frame.take_over().generated().end()}};
-    case transport::Frame::kDrop: return DropRequest{RequestId(frame.drop().request())};
-    case transport::Frame::kCancelPrepare: return EpochCancelled{Epoch(frame.cancel_prepare().epoch())};
+    case transport::Frame::kDrop:
+      return DropRequest{RequestId(frame.drop().request())};
+    case transport::Frame::kCancelPrepare:
+      return EpochCancelled{Epoch(frame.cancel_prepare().epoch())};
     case transport::Frame::kCommit:
       return CommitEpoch{Epoch(frame.commit().from_epoch()), Epoch(frame.commit().to_epoch())};
-    case transport::Frame::kEnter: return EnterEpoch{Epoch(frame.enter().epoch())};
+    case transport::Frame::kEnter:
+      return EnterEpoch{Epoch(frame.enter().epoch())};
     case transport::Frame::kForget:
       return ForgetRank{RankId(frame.forget().rank()), Incarnation(frame.forget().incarnation())};
-    case transport::Frame::kRelease: return Leave{};
-    default: return std::nullopt;
+    case transport::Frame::kRelease:
+      return Leave{};
+    default:
+      return std::nullopt;
   }
 }
 

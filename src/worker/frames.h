@@ -15,7 +15,8 @@ namespace concertina::worker {
 cluster::EpochPlan plan_of(const transport::Prepare& prepare);
 std::vector<exchange::MemberAddress> addresses_of(const transport::Prepare& prepare);
 
-// The message for the step thread, for frames that it handles; none for Configure, Prepare and what is not for ranks.
+// The message for the step thread, for frames that it handles; none for Configure, Prepare and what is not
+// for ranks.
 std::optional<InboxMessage> inbox_message_of(const transport::Frame& frame);
 
 }  // namespace concertina::worker

@@ -45,8 +45,8 @@ struct ForgetRank {
 };
 struct Leave {};  // nobody addresses this rank any more, or the front is gone: end
 
-using InboxMessage = std::variant<AssignRequest, FeedReplay, TakeOverReplay, DropRequest, EpochPrepared, EpochCancelled,
-                                  CommitEpoch, EnterEpoch, ForgetRank, Leave>;
+using InboxMessage = std::variant<AssignRequest, FeedReplay, TakeOverReplay, DropRequest, EpochPrepared,
+                                  EpochCancelled, CommitEpoch, EnterEpoch, ForgetRank, Leave>;
 using Inbox = BoundedQueue<InboxMessage>;
 
 }  // namespace concertina::worker

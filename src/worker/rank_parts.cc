@@ -9,8 +9,10 @@ namespace concertina::worker {
 
 namespace {
 
-Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions& options, const model::ModelConfig& config) {
-  if (options.load_format == "dummy") return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed, config.dtype);
+Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions& options,
+                                                              const model::ModelConfig& config) {
+  if (options.load_format == "dummy")
+    return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed, config.dtype);
   ASSIGN_OR_RETURN(auto folder, checkpoint::SafetensorsFolder::open(options.model_path));
   return std::unique_ptr<checkpoint::WeightSource>(std::move(folder));
 }
@@ -55,17 +57,20 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
   parts.limits.n_blocks = options.kv_cache_bytes / block_bytes;
   if (parts.limits.n_blocks == 0) {
-    return fail(WorkerError::kNoKvMemory, fmt::format("--kv-cache-memory is {} bytes, but one KV block of {} tokens needs {}",
-                                                      options.kv_cache_bytes, options.limits.block_size, block_bytes));
+    return fail(WorkerError::kNoKvMemory,
+                fmt::format("--kv-cache-memory is {} bytes, but one KV block of {} tokens needs {}",
+                            options.kv_cache_bytes, options.limits.block_size, block_bytes));
   }
-  ASSIGN_OR_RETURN(parts.kv_cache, model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
+  ASSIGN_OR_RETURN(parts.kv_cache,
+                   model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len));
   parts.pool = std::make_unique<ThreadPool>(options.n_threads);
   parts.workspace = std::make_unique<model::Workspace>(
-      config, model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,
-                                     .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
-                                     .max_model_len = options.limits.max_model_len,
-                                     .n_threads = options.n_threads});
+      config,
+      model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,
+                             .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
+                             .max_model_len = options.limits.max_model_len,
+                             .n_threads = options.n_threads});
   parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits);
   ASSIGN_OR_RETURN(parts.exchange, make_exchange(options, config, *parts.pool, std::move(on_suspect)));
   return parts;

@@ -40,8 +40,8 @@ struct RankParts {
   scheduler::Limits limits;
 };
 
-// Opens the checkpoint, loads what every rank holds (all but the experts), takes KV and exchange memory. The error says
-// what could not be had. `on_suspect` is called on the step thread.
+// Opens the checkpoint, loads what every rank holds (all but the experts), takes KV and exchange memory. The
+// error says what could not be had. `on_suspect` is called on the step thread.
 Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect);
 
@@ -51,8 +51,9 @@ struct PreparedEpoch {
 };
 using OnLoadProgress = std::function<void(std::uint64_t loaded_bytes, std::uint64_t total_bytes)>;
 
-// The loader's work for one epoch: this rank's experts (those in `held` are not read again; null: none) and its peers'
-// memory. New experts' pages are touched, so that no step waits for the disk. Any thread, beside serving.
+// The loader's work for one epoch: this rank's experts (those in `held` are not read again; null: none) and
+// its peers' memory. New experts' pages are touched, so that no step waits for the disk. Any thread, beside
+// serving.
 Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,
                                     std::span<const exchange::MemberAddress> addresses,
                                     const exchange::EpochView* held, const OnLoadProgress& on_progress);

@@ -27,7 +27,8 @@ Status StepLoop::run() {
       report_stats();
       if (wait() != exchange::Work::kPeerStarted) continue;
     }
-    if (Status done = run_step(plan); !done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
+    if (Status done = run_step(plan); !done && !done.error().is(exchange::ExchangeError::kAborted))
+      return done;
   }
 }
 
@@ -87,7 +88,8 @@ exchange::Work StepLoop::wait() {
   });
 }
 
-// A step is a transaction: until the commit it has no effect that matters, and a failed one is simply not committed.
+// A step is a transaction: until the commit it has no effect that matters, and a failed one is simply not
+// committed.
 Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Epoch flip_to = commit_ ? commit_->to : Epoch{};
   parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to);
@@ -105,11 +107,12 @@ Status StepLoop::compute(const scheduler::StepPlan& plan) {
                        .start_position = entry.start_position,
                        .block_table = entry.block_table,
                        .logits = entry.sample == scheduler::PlanEntry::Sample::kYes ? model::Logits::kLast
-                                                                                     : model::Logits::kNone});
+                                                                                    : model::Logits::kNone});
   }
   const model::Batch batch{slices_};
-  ASSIGN_OR_RETURN(const std::span<const float> logits,
-                   model::forward(parts_.model, batch, parts_.kv_cache, parts_.exchange, parts_.workspace, parts_.pool));
+  ASSIGN_OR_RETURN(
+      const std::span<const float> logits,
+      model::forward(parts_.model, batch, parts_.kv_cache, parts_.exchange, parts_.workspace, parts_.pool));
   sample(plan, logits);
   return {};
 }
@@ -125,7 +128,8 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
         .top_p = params.top_p,
         .min_p = params.min_p,
         .uniform = sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens)};
-    sampled_.push_back(kernels::sample(logits.subspan(sampled_.size() * vocab_size, vocab_size), row, sampling_scratch_));
+    sampled_.push_back(
+        kernels::sample(logits.subspan(sampled_.size() * vocab_size, vocab_size), row, sampling_scratch_));
   }
 }
 

@@ -24,13 +24,14 @@ struct StepLoopParts {
   scheduler::Scheduler& scheduler;
   exchange::ShmExchange& exchange;
   Inbox& inbox;
-  std::function<void(transport::Frame&&)> send;                             // to the front, in order
-  std::function<void(std::shared_ptr<const exchange::EpochView>)> discard;  // destroys a view on another thread
+  std::function<void(transport::Frame&&)> send;  // to the front, in order
+  std::function<void(std::shared_ptr<const exchange::EpochView>)>
+      discard;  // destroys a view on another thread
 };
 
-// The life of a rank between steps: reads its inbox, takes part in every step of its epoch, commits it, flips when all
-// members carried the same flag (docs/epoch_protocol.md). The step thread. Decides nothing that the scheduler, the
-// exchange's protocol or the coordinator decide.
+// The life of a rank between steps: reads its inbox, takes part in every step of its epoch, commits it, flips
+// when all members carried the same flag (docs/epoch_protocol.md). The step thread. Decides nothing that the
+// scheduler, the exchange's protocol or the coordinator decide.
 class StepLoop {
  public:
   explicit StepLoop(StepLoopParts parts);

@@ -45,8 +45,10 @@ RankOptions options_of(const transport::Configure& configure) {
 class Worker {
  public:
   explicit Worker(int control_fd)
-      : link_(control_fd, [this](const transport::Frame& frame) { on_frame(frame); },
-              [](const Error&) { _exit(1); }) {}  // the front is gone: nothing of this rank is of use to anybody
+      : link_(
+            control_fd, [this](const transport::Frame& frame) { on_frame(frame); },
+            [](const Error&) { _exit(1); }) {
+  }  // the front is gone: nothing of this rank is of use to anybody
 
   int run() {
     link_.start();
@@ -66,7 +68,8 @@ class Worker {
   Status serve() {
     const transport::Configure configure = configured_.get_future().get();
     spdlog::set_level(spdlog::level::from_str(configure.log_level()));
-    ASSIGN_OR_RETURN(const kernels::InstructionSet set, kernels::parse_instruction_set(configure.instruction_set()));
+    ASSIGN_OR_RETURN(const kernels::InstructionSet set,
+                     kernels::parse_instruction_set(configure.instruction_set()));
     kernels::select_instruction_set(set);
     options_ = options_of(configure);
     ASSIGN_OR_RETURN(parts_, make_rank_parts(options_, [this](const exchange::Suspicion& s) { report(s); }));
@@ -80,9 +83,10 @@ class Worker {
                    .exchange = *parts_.exchange,
                    .inbox = inbox_,
                    .send = [this](transport::Frame&& frame) { link_.send(std::move(frame)); },
-                   .discard = [this](std::shared_ptr<const exchange::EpochView> view) {
-                     loader_.post([view = std::move(view)]() mutable { view.reset(); });
-                   }});
+                   .discard =
+                       [this](std::shared_ptr<const exchange::EpochView> view) {
+                         loader_.post([view = std::move(view)]() mutable { view.reset(); });
+                       }});
     return loop.run();
   }
 
@@ -109,9 +113,10 @@ class Worker {
   // On the loader's thread.
   void prepare(const transport::Prepare& prepare) {
     const cluster::EpochPlan plan = plan_of(prepare);
-    const bool is_member = std::any_of(plan.members.begin(), plan.members.end(), [this](const cluster::Member& member) {
-      return member == cluster::Member{options_.rank, options_.incarnation};
-    });
+    const bool is_member =
+        std::any_of(plan.members.begin(), plan.members.end(), [this](const cluster::Member& member) {
+          return member == cluster::Member{options_.rank, options_.incarnation};
+        });
     transport::Frame answer;
     if (!is_member) {  // a leaver has nothing to build
       tell(EpochPrepared{plan.epoch, nullptr});
@@ -120,8 +125,9 @@ class Worker {
     }
     const auto held = last_view_.lock();
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
-    auto prepared = prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
-                                  [this](std::uint64_t done, std::uint64_t total) { report_progress(done, total); });
+    auto prepared =
+        prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
+                      [this](std::uint64_t done, std::uint64_t total) { report_progress(done, total); });
     if (!prepared) {
       answer.mutable_prepare_failed()->set_epoch(plan.epoch.value());
       answer.mutable_prepare_failed()->set_error(prepared.error().message());
@@ -184,8 +190,8 @@ class Worker {
 }  // namespace
 
 int run_worker(int control_fd, pid_t parent_pid) {
-  // The kernel kills this process when the front's thread that started it ends, which is when the front ends; if that
-  // happened before this line, getppid() tells.
+  // The kernel kills this process when the front's thread that started it ends, which is when the front ends;
+  // if that happened before this line, getppid() tells.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent_pid) return 1;
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(number, SIG_IGN);

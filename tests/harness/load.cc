@@ -1,8 +1,8 @@
 #include "tests/harness/load.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -28,7 +28,10 @@ std::vector<client::GenerationRequest> make_requests(std::uint64_t seed, std::si
 }
 
 Load::Load(std::string url, std::vector<client::GenerationRequest> requests, Restart restart)
-    : url_(std::move(url)), requests_(std::move(requests)), restart_(restart == Restart::kYes), views_(requests_.size()) {
+    : url_(std::move(url)),
+      requests_(std::move(requests)),
+      restart_(restart == Restart::kYes),
+      views_(requests_.size()) {
   for (std::size_t i = 0; i < requests_.size(); ++i) {
     views_[i].request = i;
     threads_.emplace_back([this, i] { run(i); });
@@ -73,13 +76,15 @@ std::vector<StreamRecord> Load::join() {
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   std::lock_guard lock(mutex_);
-  std::stable_sort(records_.begin(), records_.end(), [](const auto& a, const auto& b) { return a.request < b.request; });
+  std::stable_sort(records_.begin(), records_.end(),
+                   [](const auto& a, const auto& b) { return a.request < b.request; });
   return records_;
 }
 
 std::size_t Load::n_open() const {
   std::lock_guard lock(mutex_);
-  return static_cast<std::size_t>(std::count_if(views_.begin(), views_.end(), [](const StreamView& view) { return view.n_tokens > 0; }));
+  return static_cast<std::size_t>(
+      std::count_if(views_.begin(), views_.end(), [](const StreamView& view) { return view.n_tokens > 0; }));
 }
 
 std::vector<StreamView> Load::views() const {
@@ -92,7 +97,8 @@ void Load::wait_for_tokens(std::uint64_t n) const {
   CHECK(eventually([&] { return n_tokens_ >= target; }), "{} more tokens did not come within 60 s", n);
 }
 
-std::vector<std::vector<TokenId>> run_alone(const std::string& url, const std::vector<client::GenerationRequest>& requests) {
+std::vector<std::vector<TokenId>> run_alone(const std::string& url,
+                                            const std::vector<client::GenerationRequest>& requests) {
   std::vector<std::vector<TokenId>> ids;
   for (const client::GenerationRequest& request : requests) {
     const auto generated = client::generate(url, request);
@@ -107,13 +113,15 @@ double worst_gap_s(const std::vector<StreamRecord>& records, Time from, Time to)
   for (const StreamRecord& record : records) {
     const auto& times = record.generation.token_times;
     for (std::size_t i = 1; i < times.size(); ++i) {
-      if (times[i] >= from && times[i] <= to) worst = std::max(worst, std::chrono::duration<double>(times[i] - times[i - 1]).count());
+      if (times[i] >= from && times[i] <= to)
+        worst = std::max(worst, std::chrono::duration<double>(times[i] - times[i - 1]).count());
     }
   }
   return worst;
 }
 
-Comparison compare(const std::vector<StreamRecord>& records, const std::vector<std::vector<TokenId>>& undisturbed) {
+Comparison compare(const std::vector<StreamRecord>& records,
+                   const std::vector<std::vector<TokenId>>& undisturbed) {
   Comparison out;
   for (const StreamRecord& record : records) {
     ++out.n_streams;
@@ -128,11 +136,14 @@ Comparison compare(const std::vector<StreamRecord>& records, const std::vector<s
       ++out.n_differing;
       const auto [a, b] = std::mismatch(found.begin(), found.end(), expected.begin(), expected.end());
       for (std::size_t i = 0; i < std::max(found.size(), expected.size()); ++i) {
-        out.n_tokens_differing += i >= found.size() || i >= expected.size() || found[i] != expected[i] ? 1 : 0;
+        out.n_tokens_differing +=
+            i >= found.size() || i >= expected.size() || found[i] != expected[i] ? 1 : 0;
       }
-      problem = fmt::format("differs from token {} on ({} tokens, {} expected)", a - found.begin(), found.size(), expected.size());
+      problem = fmt::format("differs from token {} on ({} tokens, {} expected)", a - found.begin(),
+                            found.size(), expected.size());
     }
-    if (!problem.empty() && out.first_problem.empty()) out.first_problem = fmt::format("request {}: {}", record.request, problem);
+    if (!problem.empty() && out.first_problem.empty())
+      out.first_problem = fmt::format("request {}: {}", record.request, problem);
   }
   return out;
 }

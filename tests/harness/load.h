@@ -11,7 +11,8 @@
 
 namespace concertina::harness {
 
-// Requests that all differ: prompts of 5 to max_prompt random tokens, every second one greedy, the others sampled with a seed.
+// Requests that all differ: prompts of 5 to max_prompt random tokens, every second one greedy, the others
+// sampled with a seed.
 std::vector<client::GenerationRequest> make_requests(std::uint64_t seed, std::size_t n, std::size_t n_tokens,
                                                      std::size_t vocab_size, std::size_t max_prompt);
 
@@ -54,7 +55,8 @@ class Load {
 };
 
 // Each request by itself, one after the other: what every disturbed stream must equal.
-std::vector<std::vector<TokenId>> run_alone(const std::string& url, const std::vector<client::GenerationRequest>& requests);
+std::vector<std::vector<TokenId>> run_alone(const std::string& url,
+                                            const std::vector<client::GenerationRequest>& requests);
 
 // Longest time between two tokens of a stream of which the second came in [from, to]; seconds.
 double worst_gap_s(const std::vector<StreamRecord>& records, Time from, Time to);
@@ -64,6 +66,7 @@ struct Comparison {
   std::uint64_t n_tokens = 0, n_tokens_differing = 0;
   std::string first_problem;
 };
-Comparison compare(const std::vector<StreamRecord>& records, const std::vector<std::vector<TokenId>>& undisturbed);
+Comparison compare(const std::vector<StreamRecord>& records,
+                   const std::vector<std::vector<TokenId>>& undisturbed);
 
 }  // namespace concertina::harness

@@ -1,6 +1,7 @@
 #include "tests/harness/server_process.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,8 +9,6 @@
 #include <fstream>
 #include <sstream>
 #include <thread>
-
-#include <fmt/format.h>
 
 #include "client/admin.h"
 
@@ -30,8 +29,8 @@ std::filesystem::path new_log_path() {
   return name;
 }
 
-pid_t spawn(const std::filesystem::path& binary, std::vector<std::string> arguments, const std::filesystem::path& log,
-            ServerOptions::Group group) {
+pid_t spawn(const std::filesystem::path& binary, std::vector<std::string> arguments,
+            const std::filesystem::path& log, ServerOptions::Group group) {
   arguments.insert(arguments.begin(), binary.string());
   const pid_t pid = fork();
   if (pid != 0) return pid;
@@ -76,8 +75,9 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(const ServerOptions&
   });
   if (ended) server->pid_ = -1;
   if (ended || !in_time) {
-    return fail(HarnessError::kNotStarted, fmt::format("the server {}; its log:\n{}",
-                                                       ended ? "ended at its start" : "did not listen within 60 s", server->log()));
+    return fail(HarnessError::kNotStarted,
+                fmt::format("the server {}; its log:\n{}",
+                            ended ? "ended at its start" : "did not listen within 60 s", server->log()));
   }
   return server;
 }

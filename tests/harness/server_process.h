@@ -17,10 +17,14 @@ enum class HarnessError { kNotStarted, kTimeout };
 struct ServerOptions {
   std::filesystem::path binary;
   std::vector<std::string> arguments;  // after "serve"; --port 0 is added
-  enum class Group : std::uint8_t { kOurs, kOwn } group = Group::kOurs;  // kOwn: a process group as a shell makes one
+  enum class Group : std::uint8_t {
+    kOurs,
+    kOwn
+  } group = Group::kOurs;  // kOwn: a process group as a shell makes one
 };
 
-// A real `concertina serve` as a child, on a free port; its log is kept. Killed, ranks and all, when destroyed.
+// A real `concertina serve` as a child, on a free port; its log is kept. Killed, ranks and all, when
+// destroyed.
 class ServerProcess {
  public:
   // Returns when it listens (ranks may still be loading), or with its log in the error when it ended before.

@@ -1,13 +1,13 @@
-// The one to show a colleague: 8 chat streams while the size goes 2 -> 4 -> 3 -> 1 -> 2, on one live screen, and a verdict.
+// The one to show a colleague: 8 chat streams while the size goes 2 -> 4 -> 3 -> 1 -> 2, on one live screen,
+// and a verdict.
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <thread>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "client/admin.h"
@@ -26,9 +26,10 @@ struct Options {
   double seconds_per_size = 2.5;
 };
 
-constexpr const char* kQuestions[] = {
-    "Tell me a fable about a fox.",      "What is a harbor?",        "What is 12 times 11?",    "What is the capital of France?",
-    "Tell me a story about a lion.",     "Define journey.",          "How many legs has a spider?", "What is the opposite of cold?"};
+constexpr const char* kQuestions[] = {"Tell me a fable about a fox.",  "What is a harbor?",
+                                      "What is 12 times 11?",          "What is the capital of France?",
+                                      "Tell me a story about a lion.", "Define journey.",
+                                      "How many legs has a spider?",   "What is the opposite of cold?"};
 
 std::vector<client::GenerationRequest> chat_requests(std::size_t n_tokens) {
   std::vector<client::GenerationRequest> requests;
@@ -47,7 +48,8 @@ std::string tail_of(const std::string& text, std::size_t n_columns) {
   for (const char c : text) flat.push_back(c == '\n' ? ' ' : c);
   if (flat.size() <= n_columns) return flat;
   std::size_t begin = flat.size() - n_columns;
-  while (begin < flat.size() && (static_cast<unsigned char>(flat[begin]) & 0xC0) == 0x80) ++begin;  // not inside a character
+  while (begin < flat.size() && (static_cast<unsigned char>(flat[begin]) & 0xC0) == 0x80)
+    ++begin;  // not inside a character
   return flat.substr(begin);
 }
 
@@ -77,7 +79,8 @@ class Screen {
       const auto cluster = client::fetch_cluster(url_);
       const Time now = steady_clock::now();
       const std::uint64_t n_now = load_.n_tokens();
-      const double current = static_cast<double>(n_now - n_before) / std::chrono::duration<double>(now - before).count();
+      const double current =
+          static_cast<double>(n_now - n_before) / std::chrono::duration<double>(now - before).count();
       rate = rate == 0 ? current : 0.8 * rate + 0.2 * current;
       n_before = n_now, before = now;
       if (cluster && on_terminal_) draw(*cluster, rate);
@@ -85,18 +88,22 @@ class Screen {
   }
   void draw(const client::ClusterInfo& cluster, double rate) {
     std::string out = "\033[H\033[2J";
-    const std::string operation = cluster.operation ? fmt::format("{} {} -> {}: {}", cluster.operation->kind, cluster.operation->from_size,
-                                                                  cluster.operation->to_size, cluster.operation->phase)
-                                                    : "steady";
+    const std::string operation =
+        cluster.operation
+            ? fmt::format("{} {} -> {}: {}", cluster.operation->kind, cluster.operation->from_size,
+                          cluster.operation->to_size, cluster.operation->phase)
+            : "steady";
     {
       std::lock_guard lock(mutex_);
       out += fmt::format("\033[1mConcertina\033[0m   {}\n\n", headline_);
     }
-    out += fmt::format("epoch {:<4} {} ranks   {:5.0f} tokens/s   {} streams   {}\n\n", cluster.epoch, cluster.size, rate, load_.n_open(), operation);
+    out += fmt::format("epoch {:<4} {} ranks   {:5.0f} tokens/s   {} streams   {}\n\n", cluster.epoch,
+                       cluster.size, rate, load_.n_open(), operation);
     for (const client::RankInfo& rank : cluster.ranks) {
       const char* color = rank.state == "active" ? "32" : rank.state == "joining" ? "36" : "33";
-      out += fmt::format("  rank {:<2} \033[{}m{:<8}\033[0m {:<8} {:>3} experts   kv {:>4}/{}\n", rank.rank, color, rank.state,
-                         std::string(rank.n_running, '*'), rank.n_experts, rank.kv_blocks_used, rank.kv_blocks_total);
+      out += fmt::format("  rank {:<2} \033[{}m{:<8}\033[0m {:<8} {:>3} experts   kv {:>4}/{}\n", rank.rank,
+                         color, rank.state, std::string(rank.n_running, '*'), rank.n_experts,
+                         rank.kv_blocks_used, rank.kv_blocks_total);
     }
     out += "\n";
     for (const harness::StreamView& view : load_.views()) {
@@ -133,7 +140,8 @@ Change change_size(const std::string& url, std::size_t size) {
   return change;
 }
 
-int verdict(const std::vector<harness::StreamRecord>& records, const harness::Comparison& compared, const std::vector<Change>& changes) {
+int verdict(const std::vector<harness::StreamRecord>& records, const harness::Comparison& compared,
+            const std::vector<Change>& changes) {
   constexpr Duration kAfter = std::chrono::milliseconds(200);  // what a change sets off is part of it
   double during_s = 0, without_s = 0;
   for (const auto& record : records) {
@@ -149,18 +157,23 @@ int verdict(const std::vector<harness::StreamRecord>& records, const harness::Co
   std::size_t size = 2;
   fmt::print("\n");
   for (const Change& change : changes) {
-    fmt::print("{} -> {} ranks in {:.0f} ms, {} streams moved\n", std::exchange(size, change.size), change.size, change.took_ms, change.n_moved);
+    fmt::print("{} -> {} ranks in {:.0f} ms, {} streams moved\n", std::exchange(size, change.size),
+               change.size, change.took_ms, change.n_moved);
   }
-  fmt::print("\n{} streams, {} tokens, each stream compared with its undisturbed run:\n", compared.n_streams, compared.n_tokens);
-  fmt::print("  tokens differing   {}\n  requests failed    {}\n", compared.n_tokens_differing, compared.n_failed);
-  fmt::print("  longest gap between two tokens: {:.0f} ms during changes, {:.0f} ms without one\n\n", 1e3 * during_s, 1e3 * without_s);
+  fmt::print("\n{} streams, {} tokens, each stream compared with its undisturbed run:\n", compared.n_streams,
+             compared.n_tokens);
+  fmt::print("  tokens differing   {}\n  requests failed    {}\n", compared.n_tokens_differing,
+             compared.n_failed);
+  fmt::print("  longest gap between two tokens: {:.0f} ms during changes, {:.0f} ms without one\n\n",
+             1e3 * during_s, 1e3 * without_s);
   const bool clean = compared.n_failed == 0 && compared.n_differing == 0;
   fmt::print("{}\n", clean ? "No client could tell." : "NOT CLEAN: " + compared.first_problem);
   return clean ? 0 : 1;
 }
 
 int run_demo(const Options& options) {
-  auto started = harness::ServerProcess::start({.binary = options.binary, .arguments = {options.model, "--data-parallel-size", "2"}});
+  auto started = harness::ServerProcess::start(
+      {.binary = options.binary, .arguments = {options.model, "--data-parallel-size", "2"}});
   if (!started || !(*started)->wait_ready()) {
     fmt::print(stderr, "{}\n", started ? (*started)->log() : started.error().message());
     return 1;
@@ -200,7 +213,8 @@ int main(int argc, char** argv) {
   CLI::App app("8 chat streams while the number of ranks goes 2 -> 4 -> 3 -> 1 -> 2");
   app.add_option("--binary", options.binary, "concertina")->required();
   app.add_option("--model", options.model, "checkpoint folder")->required();
-  app.add_option("--seconds-per-size", options.seconds_per_size, "how long each size is shown")->capture_default_str();
+  app.add_option("--seconds-per-size", options.seconds_per_size, "how long each size is shown")
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return concertina::run_demo(options);
 }

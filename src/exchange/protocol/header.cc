@@ -1,8 +1,8 @@
 #include "exchange/protocol/header.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "base/check.h"
 
@@ -17,18 +17,20 @@ HeaderMatch classify(const std::optional<Header>& found, const Position& expecte
 }
 
 std::string describe(RankId rank, const Position& position) {
-  return fmt::format("rank {}, epoch {}, step {}, exchange {}", rank, position.epoch, position.step, position.exchange);
+  return fmt::format("rank {}, epoch {}, step {}, exchange {}", rank, position.epoch, position.step,
+                     position.exchange);
 }
 
 std::string describe(const std::optional<Header>& header) {
   if (!header) return "nothing";
-  return fmt::format("epoch {}, step {}, exchange {} of incarnation {}", header->position.epoch, header->position.step,
-                     header->position.exchange, header->incarnation);
+  return fmt::format("epoch {}, step {}, exchange {} of incarnation {}", header->position.epoch,
+                     header->position.step, header->position.exchange, header->incarnation);
 }
 
 std::optional<Epoch> decide_flip(std::span<const Epoch> flags) {
   if (flags.empty() || flags[0] == Epoch{}) return std::nullopt;
-  const bool all_equal = std::all_of(flags.begin(), flags.end(), [&](Epoch flag) { return flag == flags[0]; });
+  const bool all_equal =
+      std::all_of(flags.begin(), flags.end(), [&](Epoch flag) { return flag == flags[0]; });
   return all_equal ? std::optional(flags[0]) : std::nullopt;
 }
 
@@ -45,8 +47,10 @@ Position Progress::next_step_position() const {
 }
 
 void Progress::begin_step(StepId step) {
-  CHECK(step == next_step(), "step {} begun in epoch {} where step {} is next", step, position_.epoch, next_step());
-  CHECK(!in_step_ || position_.exchange > 0, "step {} of epoch {} had no exchange", position_.step, position_.epoch);
+  CHECK(step == next_step(), "step {} begun in epoch {} where step {} is next", step, position_.epoch,
+        next_step());
+  CHECK(!in_step_ || position_.exchange > 0, "step {} of epoch {} had no exchange", position_.step,
+        position_.epoch);
   position_.step = step;
   position_.exchange = 0;
   in_step_ = true;

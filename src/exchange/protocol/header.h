@@ -18,8 +18,9 @@ struct Position {
   bool operator==(const Position&) const = default;
 };
 
-// What a rank tells one member in one half of one exchange. Dispatch: `count` entries for the reader begin at entry
-// `begin`, they name rows below `n_rows` of the activations. Result: the reader's `count` rows begin at row `begin`.
+// What a rank tells one member in one half of one exchange. Dispatch: `count` entries for the reader begin at
+// entry `begin`, they name rows below `n_rows` of the activations. Result: the reader's `count` rows begin at
+// row `begin`.
 struct Header {
   Incarnation incarnation;
   Position position;
@@ -33,7 +34,8 @@ enum class HeaderMatch {
   kMatch,   // it is the one
   kAbsent,  // nothing yet: an empty slot, or what was read two exchanges ago
   kOlder,   // of an older epoch or another incarnation: dropped and counted
-  kLater,   // of a later epoch (or another place in this one): left unread until the reader gets there; nobody resends
+  kLater,  // of a later epoch (or another place in this one): left unread until the reader gets there; nobody
+           // resends
 };
 
 // `found`: nullopt while the slot is empty or being written.
@@ -44,16 +46,16 @@ std::string describe(RankId rank, const Position& position);
 // "nothing" or "epoch 3, step 9, exchange 1 of incarnation 7".
 std::string describe(const std::optional<Header>& header);
 
-// The epoch that all members flip to after this step, given the flags of all in the step's first exchange: all must be
-// equal and name an epoch. As everybody sees the same headers, everybody decides the same.
+// The epoch that all members flip to after this step, given the flags of all in the step's first exchange:
+// all must be equal and name an epoch. As everybody sees the same headers, everybody decides the same.
 std::optional<Epoch> decide_flip(std::span<const Epoch> flags);
 
 // Counts steps and exchanges of one rank. Every epoch starts at step 0, exchange 0.
 class Progress {
  public:
-  void enter(Epoch epoch);  // must be higher than every epoch entered before
+  void enter(Epoch epoch);                                // must be higher than every epoch entered before
   const Position& position() const { return position_; }  // of the exchange that comes next
-  StepId next_step() const;  // number of the next step to begin; the step under way ends by that
+  StepId next_step() const;             // number of the next step to begin; the step under way ends by that
   Position next_step_position() const;  // of that step's first exchange
   void begin_step(StepId step);
   void complete_exchange();

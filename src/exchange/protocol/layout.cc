@@ -4,7 +4,9 @@ namespace concertina::exchange {
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
-constexpr std::size_t whole_pages(std::size_t n_bytes) { return (n_bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+constexpr std::size_t whole_pages(std::size_t n_bytes) {
+  return (n_bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
 
 }  // namespace
 

@@ -11,9 +11,10 @@ namespace concertina::exchange {
 inline constexpr std::size_t kBanks = 4;
 inline constexpr std::size_t kHeaderBytes = 128;  // two cache lines: processors fetch lines in pairs
 
-// Which of the four banks an exchange uses: (parity of the epoch, exchange counted from the epoch's start mod 2). Within
-// an epoch two are enough: who starts exchange k has every result of k - 1, so every peer has finished k - 2. Across a
-// flip the other two are used, as a slow peer may still read the last results of the old epoch.
+// Which of the four banks an exchange uses: (parity of the epoch, exchange counted from the epoch's start mod
+// 2). Within an epoch two are enough: who starts exchange k has every result of k - 1, so every peer has
+// finished k - 2. Across a flip the other two are used, as a slow peer may still read the last results of the
+// old epoch.
 constexpr std::size_t bank_of(Epoch epoch, std::uint64_t exchange_index) {
   return (epoch.value() % 2) * 2 + exchange_index % 2;
 }
@@ -24,8 +25,9 @@ struct Entry {
   std::uint32_t expert;
 };
 
-// Where things lie in a rank's exchange memory; equal on every rank of a deployment. All offsets are in bytes from the
-// region's body; every part begins on a page, so that what is not used takes no memory. A bank holds:
+// Where things lie in a rank's exchange memory; equal on every rank of a deployment. All offsets are in bytes
+// from the region's body; every part begins on a page, so that what is not used takes no memory. A bank
+// holds:
 //   dispatch headers  [max_ranks]            one for each reader
 //   result headers    [max_ranks]            one for each reader
 //   entries           [max_tokens * top_k]   grouped by reader; its header says where and how many

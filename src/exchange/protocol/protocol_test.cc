@@ -1,8 +1,8 @@
 // The rules named here are those of docs/epoch_protocol.md, "the rules that make it hold".
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <set>
-
-#include <gtest/gtest.h>
 
 #include "exchange/protocol/header.h"
 #include "exchange/protocol/layout.h"
@@ -39,8 +39,10 @@ TEST(Rule2, AHeaderMatchesAtItsExactPlaceOnly) {
   const Position awaited = at(5, 3, 1, 13);
   EXPECT_EQ(classify(header_at(awaited), awaited, kPeer), HeaderMatch::kMatch);
   EXPECT_EQ(classify(std::nullopt, awaited, kPeer), HeaderMatch::kAbsent);
-  EXPECT_EQ(classify(header_at(at(5, 2, 3, 11)), awaited, kPeer), HeaderMatch::kAbsent) << "read two exchanges ago";
-  EXPECT_NE(classify(header_at(at(5, 3, 2, 13)), awaited, kPeer), HeaderMatch::kMatch) << "peers count differently";
+  EXPECT_EQ(classify(header_at(at(5, 2, 3, 11)), awaited, kPeer), HeaderMatch::kAbsent)
+      << "read two exchanges ago";
+  EXPECT_NE(classify(header_at(at(5, 3, 2, 13)), awaited, kPeer), HeaderMatch::kMatch)
+      << "peers count differently";
 }
 
 TEST(Rule2, AHeaderOfAnOlderEpochOrIncarnationIsDropped) {
@@ -117,7 +119,8 @@ TEST(Layout, PartsLieOnPagesInOrderAndDoNotOverlap) {
     EXPECT_GE(layout.results(bank), layout.activations(bank) + 7 * 400);
     end = (bank + 1) * layout.bank_bytes();
     EXPECT_GE(end, layout.results(bank) + 5 * 21 * 400);
-    for (const std::size_t offset : {layout.entries(bank), layout.activations(bank), layout.results(bank), end})
+    for (const std::size_t offset :
+         {layout.entries(bank), layout.activations(bank), layout.results(bank), end})
       EXPECT_EQ(offset % kPage, 0u);
   }
   EXPECT_EQ(layout.body_bytes(), end);
@@ -126,7 +129,8 @@ TEST(Layout, PartsLieOnPagesInOrderAndDoNotOverlap) {
 TEST(Messages, NameThePlace) {
   EXPECT_EQ(describe(RankId(2), at(5, 3, 1, 13)), "rank 2, epoch 5, step 3, exchange 1");
   EXPECT_EQ(describe(std::optional<Header>()), "nothing");
-  EXPECT_EQ(describe(std::optional(header_at(at(3, 9, 1, 37)))), "epoch 3, step 9, exchange 1 of incarnation 40");
+  EXPECT_EQ(describe(std::optional(header_at(at(3, 9, 1, 37)))),
+            "epoch 3, step 9, exchange 1 of incarnation 40");
 }
 
 }  // namespace

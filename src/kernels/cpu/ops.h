@@ -11,8 +11,8 @@ struct Bf16 {
   std::uint16_t bits;
 };
 
-// The inner loops of one instruction set, on raw addresses; shapes were checked by the ops. Bit-exact per row: see
-// docs/row_invariance.md. The same source (ops_impl.h) is compiled for each set.
+// The inner loops of one instruction set, on raw addresses; shapes were checked by the ops. Bit-exact per
+// row: see docs/row_invariance.md. The same source (ops_impl.h) is compiled for each set.
 template <typename W>
 struct WeightOps {
   // y[m * y_stride + n] = x[m] . w[n], n in [n_begin, n_end)

@@ -1,6 +1,6 @@
-// The inner loops, once for every instruction set: included after the set's vector_*.h by that set's one source file.
-// Every result is one chain of operations whose shape depends on K (or the position) alone: never on how many rows
-// there are, where a row stands, or which tile computes it.
+// The inner loops, once for every instruction set: included after the set's vector_*.h by that set's one
+// source file. Every result is one chain of operations whose shape depends on K (or the position) alone:
+// never on how many rows there are, where a row stands, or which tile computes it.
 
 #include <cmath>
 
@@ -9,10 +9,11 @@ namespace {
 
 constexpr std::size_t kLanes = Vector::kLanes;
 
-// dots[m][n] = x[m] . w[n]: sixteen lanes, K ascending, one accumulator each, then one fixed reduction. The tile only
-// decides which chains run side by side.
+// dots[m][n] = x[m] . w[n]: sixteen lanes, K ascending, one accumulator each, then one fixed reduction. The
+// tile only decides which chains run side by side.
 template <std::size_t kRows, std::size_t kOutputs, typename W>
-inline void dot_tile(const float* const* x, const W* const* w, std::size_t n_in, float (&dots)[kRows][kOutputs]) {
+inline void dot_tile(const float* const* x, const W* const* w, std::size_t n_in,
+                     float (&dots)[kRows][kOutputs]) {
   Vector sums[kRows][kOutputs];
   for (auto& row : sums) {
     for (Vector& sum : row) sum = Vector::zero();
@@ -39,10 +40,11 @@ inline void dot_tile(const float* const* x, const W* const* w, std::size_t n_in,
   }
 }
 
-// Calls store(m, n, value) for all rows and outputs; weights of a tile of outputs stay in the first-level cache while
-// all rows pass.
+// Calls store(m, n, value) for all rows and outputs; weights of a tile of outputs stay in the first-level
+// cache while all rows pass.
 template <std::size_t kOutputs, typename W, typename Store>
-inline void dot_rows(const float* const* x, std::size_t n_rows, const W* const* w, std::size_t n_in, const Store& store) {
+inline void dot_rows(const float* const* x, std::size_t n_rows, const W* const* w, std::size_t n_in,
+                     const Store& store) {
   std::size_t m = 0;
   for (; m + 4 <= n_rows; m += 4) {
     float dots[4][kOutputs];
@@ -57,8 +59,8 @@ inline void dot_rows(const float* const* x, std::size_t n_rows, const W* const* 
 }
 
 template <std::size_t kOutputs, typename W>
-inline void linear_columns(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n,
-                           float* const* y) {
+inline void linear_columns(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in,
+                           std::size_t n, float* const* y) {
   const W* rows[kOutputs];
   for (std::size_t i = 0; i < kOutputs; ++i) rows[i] = w + (n + i) * n_in;
   dot_rows<kOutputs>(x, n_rows, rows, n_in, [&](std::size_t m, const float* dots) {
@@ -77,20 +79,19 @@ void linear(const float* const* x, std::size_t n_rows, const W* w, std::size_t n
   for (; n < n_end; ++n) linear_columns<1>(x, n_rows, w, n_in, n, y);
 }
 
-inline Vector silu(const Vector& x) {
-  return div(x, add(Vector::splat(1.0f), exp(sub(Vector::zero(), x))));
-}
+inline Vector silu(const Vector& x) { return div(x, add(Vector::splat(1.0f), exp(sub(Vector::zero(), x)))); }
 
 template <std::size_t kPairs, typename W>
-inline void gate_up_columns(const float* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
-                            std::size_t n, float* const* out) {
+inline void gate_up_columns(const float* const* x, std::size_t n_rows, const W* gate, const W* up,
+                            std::size_t n_in, std::size_t n, float* const* out) {
   const W* rows[2 * kPairs];
   for (std::size_t i = 0; i < kPairs; ++i) {
     rows[i] = gate + (n + i) * n_in;
     rows[kPairs + i] = up + (n + i) * n_in;
   }
   dot_rows<2 * kPairs>(x, n_rows, rows, n_in, [&](std::size_t m, const float* dots) {
-    mul(silu(Vector::load_first(dots, kPairs)), Vector::load_first(dots + kPairs, kPairs)).store_first(out[m] + n, kPairs);
+    mul(silu(Vector::load_first(dots, kPairs)), Vector::load_first(dots + kPairs, kPairs))
+        .store_first(out[m] + n, kPairs);
   });
 }
 
@@ -144,7 +145,9 @@ void widen(const W* from, std::size_t n, float* to) {
 }
 
 void add_rows(float* y, const float* x, std::size_t n) {
-  for_lanes(n, [&](std::size_t i, std::size_t lanes) { store(add(load(y + i, lanes), load(x + i, lanes)), y + i, lanes); });
+  for_lanes(n, [&](std::size_t i, std::size_t lanes) {
+    store(add(load(y + i, lanes), load(x + i, lanes)), y + i, lanes);
+  });
 }
 
 void silu_multiply(const float* gate, const float* up, float* out, std::size_t n) {
@@ -155,7 +158,8 @@ void silu_multiply(const float* gate, const float* up, float* out, std::size_t n
 
 void rope(float* x, const float* cosines, const float* sines, std::size_t half) {
   for_lanes(half, [&](std::size_t i, std::size_t n) {
-    const Vector a = load(x + i, n), b = load(x + half + i, n), c = load(cosines + i, n), s = load(sines + i, n);
+    const Vector a = load(x + i, n), b = load(x + half + i, n), c = load(cosines + i, n),
+                 s = load(sines + i, n);
     store(sub(mul(a, c), mul(b, s)), x + i, n);
     store(add(mul(b, c), mul(a, s)), x + half + i, n);
   });
@@ -173,7 +177,8 @@ void score_positions(const AttentionTask& task, const float* q, float* scores) {
   const float* const x[1] = {q};
   for (std::size_t begin = 0; begin < task.n_positions; begin += task.block_size) {
     const float* keys = task.key_blocks[begin / task.block_size];
-    const std::size_t n = task.n_positions - begin < task.block_size ? task.n_positions - begin : task.block_size;
+    const std::size_t n =
+        task.n_positions - begin < task.block_size ? task.n_positions - begin : task.block_size;
     std::size_t j = 0;
     for (; j + 4 <= n; j += 4) {
       const float* const w[4] = {keys + j * task.head_dim, keys + (j + 1) * task.head_dim,
@@ -209,7 +214,8 @@ void weigh_values(const AttentionTask& task, const float* weights, float scale, 
   for_lanes(task.head_dim, [&](std::size_t d, std::size_t lanes) {
     Vector sum = Vector::zero();
     for (std::size_t position = 0; position < task.n_positions; ++position) {
-      const float* value = task.value_blocks[position / task.block_size] + position % task.block_size * task.head_dim;
+      const float* value =
+          task.value_blocks[position / task.block_size] + position % task.block_size * task.head_dim;
       sum = fma(load(value + d, lanes), Vector::splat(weights[position]), sum);
     }
     store(mul(sum, Vector::splat(scale)), out + d, lanes);

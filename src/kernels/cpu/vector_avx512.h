@@ -7,7 +7,8 @@
 namespace concertina::kernels::cpu {
 namespace {
 
-// Sixteen lanes of float in one register. Included by one translation unit only, which is compiled for AVX-512.
+// Sixteen lanes of float in one register. Included by one translation unit only, which is compiled for
+// AVX-512.
 struct Vector {
   static constexpr std::size_t kLanes = 16;
   __m512 lane;
@@ -18,7 +19,9 @@ struct Vector {
   static Vector load(const Bf16* from) {
     return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-  static Vector load_first(const float* from, std::size_t n) { return {_mm512_maskz_loadu_ps(mask(n), from)}; }
+  static Vector load_first(const float* from, std::size_t n) {
+    return {_mm512_maskz_loadu_ps(mask(n), from)};
+  }
   static Vector load_first(const Bf16* from, std::size_t n) {
     return widen(_mm256_maskz_loadu_epi16(mask(n), from));
   }
@@ -37,10 +40,12 @@ Vector sub(const Vector& a, const Vector& b) { return {_mm512_sub_ps(a.lane, b.l
 Vector mul(const Vector& a, const Vector& b) { return {_mm512_mul_ps(a.lane, b.lane)}; }
 Vector div(const Vector& a, const Vector& b) { return {_mm512_div_ps(a.lane, b.lane)}; }
 Vector max(const Vector& a, const Vector& b) { return {_mm512_max_ps(a.lane, b.lane)}; }
-Vector fma(const Vector& a, const Vector& b, const Vector& c) { return {_mm512_fmadd_ps(a.lane, b.lane, c.lane)}; }
+Vector fma(const Vector& a, const Vector& b, const Vector& c) {
+  return {_mm512_fmadd_ps(a.lane, b.lane, c.lane)};
+}
 
-// exp by x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 in r (Taylor's coefficients; the remainder is
-// below r^7/7! = 1.2e-7 relative); 2^n by scalef, which handles underflow to denormals and zero.
+// exp by x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 in r (Taylor's coefficients; the
+// remainder is below r^7/7! = 1.2e-7 relative); 2^n by scalef, which handles underflow to denormals and zero.
 Vector exp(const Vector& a) {
   const __m512 x = _mm512_min_ps(_mm512_max_ps(a.lane, _mm512_set1_ps(-104.0f)), _mm512_set1_ps(88.72f));
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)),

@@ -41,7 +41,9 @@ struct Vector {
   void store_first(float* to, std::size_t n) const { std::memcpy(to, lane, n * sizeof(float)); }
 
   static float widen(float value) { return value; }
-  static float widen(Bf16 value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
+  static float widen(Bf16 value) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+  }
 };
 
 template <typename F>
@@ -50,10 +52,18 @@ Vector map(const F& f) {
   for (std::size_t i = 0; i < Vector::kLanes; ++i) v.lane[i] = f(i);
   return v;
 }
-Vector add(const Vector& a, const Vector& b) { return map([&](std::size_t i) { return a.lane[i] + b.lane[i]; }); }
-Vector sub(const Vector& a, const Vector& b) { return map([&](std::size_t i) { return a.lane[i] - b.lane[i]; }); }
-Vector mul(const Vector& a, const Vector& b) { return map([&](std::size_t i) { return a.lane[i] * b.lane[i]; }); }
-Vector div(const Vector& a, const Vector& b) { return map([&](std::size_t i) { return a.lane[i] / b.lane[i]; }); }
+Vector add(const Vector& a, const Vector& b) {
+  return map([&](std::size_t i) { return a.lane[i] + b.lane[i]; });
+}
+Vector sub(const Vector& a, const Vector& b) {
+  return map([&](std::size_t i) { return a.lane[i] - b.lane[i]; });
+}
+Vector mul(const Vector& a, const Vector& b) {
+  return map([&](std::size_t i) { return a.lane[i] * b.lane[i]; });
+}
+Vector div(const Vector& a, const Vector& b) {
+  return map([&](std::size_t i) { return a.lane[i] / b.lane[i]; });
+}
 Vector max(const Vector& a, const Vector& b) {
   return map([&](std::size_t i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
@@ -61,7 +71,9 @@ Vector max(const Vector& a, const Vector& b) {
 Vector fma(const Vector& a, const Vector& b, const Vector& c) {
   return map([&](std::size_t i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
 }
-Vector exp(const Vector& a) { return map([&](std::size_t i) { return std::exp(a.lane[i]); }); }
+Vector exp(const Vector& a) {
+  return map([&](std::size_t i) { return std::exp(a.lane[i]); });
+}
 
 template <typename F>
 float fold(const Vector& v, const F& f) {

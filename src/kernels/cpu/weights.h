@@ -10,9 +10,12 @@ namespace concertina::kernels::cpu {
 template <typename F>
 void with_elements(const tensor::Weight& weight, const F& f) {
   switch (weight.dtype) {
-    case tensor::DType::kF32: return f(static_cast<const float*>(weight.data));
-    case tensor::DType::kBF16: return f(static_cast<const Bf16*>(weight.data));
-    case tensor::DType::kF16: break;
+    case tensor::DType::kF32:
+      return f(static_cast<const float*>(weight.data));
+    case tensor::DType::kBF16:
+      return f(static_cast<const Bf16*>(weight.data));
+    case tensor::DType::kF16:
+      break;
   }
   CHECK(false, "a weight in {} reached a kernel: F16 is widened when loaded", name_of(weight.dtype));
 }

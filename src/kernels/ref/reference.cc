@@ -14,7 +14,8 @@ double element(const tensor::Weight& weight, std::size_t index) {
 }
 
 Matrix linear(const Matrix& x, const tensor::Weight& weight) {
-  const auto n_out = static_cast<std::size_t>(weight.shape[0]), n_in = static_cast<std::size_t>(weight.shape[1]);
+  const auto n_out = static_cast<std::size_t>(weight.shape[0]),
+             n_in = static_cast<std::size_t>(weight.shape[1]);
   Matrix y(x.size(), std::vector<double>(n_out, 0));
   for (std::size_t m = 0; m < x.size(); ++m) {
     for (std::size_t n = 0; n < n_out; ++n) {
@@ -28,7 +29,8 @@ Matrix expert_mlp(const Matrix& x, const ExpertWeights& weights) {
   Matrix gate = linear(x, weights.gate);
   const Matrix up = linear(x, weights.up);
   for (std::size_t m = 0; m < gate.size(); ++m) {
-    for (std::size_t i = 0; i < gate[m].size(); ++i) gate[m][i] = gate[m][i] / (1 + std::exp(-gate[m][i])) * up[m][i];
+    for (std::size_t i = 0; i < gate[m].size(); ++i)
+      gate[m][i] = gate[m][i] / (1 + std::exp(-gate[m][i])) * up[m][i];
   }
   return linear(gate, weights.down);
 }
@@ -47,16 +49,19 @@ std::vector<double> rope(const std::vector<double>& head, std::size_t position, 
   const std::size_t half = head.size() / 2;
   std::vector<double> out(head.size());
   for (std::size_t i = 0; i < half; ++i) {
-    const double angle = static_cast<double>(position) * std::pow(theta, -static_cast<double>(i) / static_cast<double>(half));
+    const double angle =
+        static_cast<double>(position) * std::pow(theta, -static_cast<double>(i) / static_cast<double>(half));
     out[i] = head[i] * std::cos(angle) - head[i + half] * std::sin(angle);
     out[i + half] = head[i + half] * std::cos(angle) + head[i] * std::sin(angle);
   }
   return out;
 }
 
-std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, const Matrix& values, double scale) {
+std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, const Matrix& values,
+                              double scale) {
   std::vector<double> scores;
-  for (const auto& key : keys) scores.push_back(scale * std::inner_product(q.begin(), q.end(), key.begin(), 0.0));
+  for (const auto& key : keys)
+    scores.push_back(scale * std::inner_product(q.begin(), q.end(), key.begin(), 0.0));
   const double highest = *std::max_element(scores.begin(), scores.end());
   double total = 0;
   for (double& score : scores) total += score = std::exp(score - highest);
@@ -70,10 +75,12 @@ std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, 
 std::vector<double> sampling_distribution(const std::vector<float>& logits, const SamplingRow& row) {
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
   if (row.top_k > 0) order.resize(std::min(order.size(), static_cast<std::size_t>(row.top_k)));
   std::vector<double> masses;
-  for (const std::size_t i : order) masses.push_back(std::exp((logits[i] - static_cast<double>(logits[order[0]])) / row.temperature));
+  for (const std::size_t i : order)
+    masses.push_back(std::exp((logits[i] - static_cast<double>(logits[order[0]])) / row.temperature));
   const double total = std::accumulate(masses.begin(), masses.end(), 0.0);
   std::vector<double> out(logits.size(), 0);
   double before = 0, kept = 0;

@@ -18,7 +18,8 @@ Matrix expert_mlp(const Matrix& x, const ExpertWeights& weights);
 std::vector<double> rms_norm(const std::vector<double>& x, const tensor::Weight& weight, double epsilon);
 std::vector<double> rope(const std::vector<double>& head, std::size_t position, double theta);
 // One query against keys and values [n_positions][head_dim].
-std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, const Matrix& values, double scale);
+std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, const Matrix& values,
+                              double scale);
 // What is left of the distribution after temperature, top_k, top_p and min_p; [vocab_size], adds up to 1.
 std::vector<double> sampling_distribution(const std::vector<float>& logits, const SamplingRow& row);
 

@@ -1,9 +1,9 @@
 #include "server/admin/admin_api.h"
 
-#include <chrono>
-
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+
+#include <chrono>
 
 namespace concertina::server::admin {
 
@@ -23,12 +23,15 @@ ApiResult<ScaleBody> parse_scale(const std::string& text) {
   ScaleBody out;
   const auto size = fields.integer("new_data_parallel_size", 1, 1 << 20);
   if (!size && !fields.error()) {
-    fields.fail({400, "new_data_parallel_size is missing: it must be an integer, 1 or above", "new_data_parallel_size", std::nullopt});
+    fields.fail({400, "new_data_parallel_size is missing: it must be an integer, 1 or above",
+                 "new_data_parallel_size", std::nullopt});
   }
   out.request.new_size = static_cast<std::size_t>(size.value_or(0));
-  out.request.drain_timeout_s = static_cast<std::uint32_t>(fields.integer("drain_timeout", 1, 1 << 30).value_or(120));
+  out.request.drain_timeout_s =
+      static_cast<std::uint32_t>(fields.integer("drain_timeout", 1, 1 << 30).value_or(120));
   out.request.operation_id = fields.text("operation_id").value_or("");
-  if (out.request.operation_id.size() > 200) fields.wrong("operation_id", "a string of at most 200 characters", "...");
+  if (out.request.operation_id.size() > 200)
+    fields.wrong("operation_id", "a string of at most 200 characters", "...");
   out.wait = fields.boolean("wait").value_or(true) ? ScaleBody::Wait::kYes : ScaleBody::Wait::kNo;
   if (const nlohmann::json* retire = fields.find("retire")) {
     if (!retire->is_array()) fields.wrong("retire", "a list of ranks", *retire);
@@ -46,9 +49,11 @@ ApiResult<ScaleBody> parse_scale(const std::string& text) {
 
 std::string wall_clock(Time at) {
   const auto ago = std::chrono::steady_clock::now() - at;
-  const auto wall = std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
+  const auto wall =
+      std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(wall.time_since_epoch()).count();
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)), ms % 1000);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)),
+                     ms % 1000);
 }
 
 ordered_json to_json(const cluster::Operation& operation) {
@@ -74,10 +79,12 @@ http::Response outcome(const cluster::Operation& operation) {
     return {.body = body.dump()};
   }
   const int status = operation.failure == cluster::Operation::Failure::kTimeout ? 408 : 500;
-  return error_response({status, fmt::format("operation {} {}: {}", operation.id,
-                                             operation.phase == cluster::Phase::kRolledBack ? "was rolled back" : "failed",
-                                             operation.error.value_or("unknown")),
-                         std::nullopt, operation.id});
+  return error_response(
+      {status,
+       fmt::format("operation {} {}: {}", operation.id,
+                   operation.phase == cluster::Phase::kRolledBack ? "was rolled back" : "failed",
+                   operation.error.value_or("unknown")),
+       std::nullopt, operation.id});
 }
 
 }  // namespace
@@ -99,8 +106,9 @@ void AdminApi::scale(const http::Request& request, const std::shared_ptr<http::R
   }
   if (waits) return;
   if (operation->phase == cluster::Phase::kDone) return responder->send(outcome(*operation));
-  const ordered_json accepted{{"message", fmt::format("Scaling to {} data parallel engines", operation->to_size)},
-                              {"operation_id", operation->id}};
+  const ordered_json accepted{
+      {"message", fmt::format("Scaling to {} data parallel engines", operation->to_size)},
+      {"operation_id", operation->id}};
   responder->send({.status = 202, .body = accepted.dump()});
 }
 
@@ -108,10 +116,12 @@ void AdminApi::is_scaling(const std::shared_ptr<http::Responder>& responder) con
   responder->send({.body = ordered_json{{"is_scaling_elastic_ep", service_.scaling()}}.dump()});
 }
 
-void AdminApi::show_operation(const std::string& id, const std::shared_ptr<http::Responder>& responder) const {
+void AdminApi::show_operation(const std::string& id,
+                              const std::shared_ptr<http::Responder>& responder) const {
   const auto operation = service_.operation(id);
   if (!operation) {
-    return responder->send(error_response({404, fmt::format("operation \"{}\" is not known", id), "operation_id", std::nullopt}));
+    return responder->send(error_response(
+        {404, fmt::format("operation \"{}\" is not known", id), "operation_id", std::nullopt}));
   }
   responder->send({.body = to_json(*operation).dump()});
 }
@@ -139,7 +149,9 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
   responder->send({.body = body.dump()});
 }
 
-void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const { responder->send({.body = "{}"}); }
+void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const {
+  responder->send({.body = "{}"});
+}
 
 void AdminApi::ready(const std::shared_ptr<http::Responder>& responder) const {
   if (const Status admitted = service_.admits(); !admitted) {
@@ -153,7 +165,8 @@ void AdminApi::version(const std::shared_ptr<http::Responder>& responder) const 
 }
 
 void AdminApi::metrics(const std::shared_ptr<http::Responder>& responder) const {
-  responder->send({.body = metrics_.text(service_), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+  responder->send(
+      {.body = metrics_.text(service_), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
 }
 
 }  // namespace concertina::server::admin

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "front/service.h"
-#include "server/metrics.h"
 #include "server/fields.h"
+#include "server/metrics.h"
 
 namespace concertina::server::admin {
 

@@ -1,16 +1,16 @@
-// All of Beast that the server uses: parsing requests. Answers are written as plain bytes, so that a stream's chunk costs
-// one append.
+// All of Beast that the server uses: parsing requests. Answers are written as plain bytes, so that a stream's
+// chunk costs one append.
 #include "server/http/http_server.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
-#include <sys/socket.h>
-
 #include <optional>
 #include <set>
 
@@ -25,8 +25,12 @@ class Session;
 
 struct HttpServer::State {
   State(asio::io_context& context, Limits limits, Handler handler, ErrorResponse error_response)
-      : context(context), limits(limits), handler(std::move(handler)), error_response(std::move(error_response)),
-        acceptor(context), retry(context) {}
+      : context(context),
+        limits(limits),
+        handler(std::move(handler)),
+        error_response(std::move(error_response)),
+        acceptor(context),
+        retry(context) {}
   void accept(const std::shared_ptr<State>& self);
 
   asio::io_context& context;
@@ -42,7 +46,9 @@ struct HttpServer::State {
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(tcp::socket socket, std::shared_ptr<HttpServer::State> server)
-      : socket_(std::move(socket)), server_(std::move(server)), read_timer_(socket_.get_executor()),
+      : socket_(std::move(socket)),
+        server_(std::move(server)),
+        read_timer_(socket_.get_executor()),
         write_timer_(socket_.get_executor()) {}
 
   void start() { read_next(); }
@@ -85,24 +91,26 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void read_header() {
-    beast_http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](const error_code& error, std::size_t) {
-      if (self->closed_ || self->refused_) return;
-      if (error) return self->read_failed(error);
-      if (beast_http::field expect = beast_http::field::expect;
-          boost::beast::iequals(self->parser_->get()[expect], "100-continue")) {
-        self->append("HTTP/1.1 100 Continue\r\n\r\n");
-      }
-      self->read_body();
-    });
+    beast_http::async_read_header(socket_, buffer_, *parser_,
+                                  [self = shared_from_this()](const error_code& error, std::size_t) {
+                                    if (self->closed_ || self->refused_) return;
+                                    if (error) return self->read_failed(error);
+                                    if (beast_http::field expect = beast_http::field::expect;
+                                        boost::beast::iequals(self->parser_->get()[expect], "100-continue")) {
+                                      self->append("HTTP/1.1 100 Continue\r\n\r\n");
+                                    }
+                                    self->read_body();
+                                  });
   }
 
   void read_body() {
-    beast_http::async_read(socket_, buffer_, *parser_, [self = shared_from_this()](const error_code& error, std::size_t) {
-      if (self->closed_ || self->refused_) return;
-      if (error) return self->read_failed(error);
-      self->read_timer_.cancel();
-      self->handle_request();
-    });
+    beast_http::async_read(socket_, buffer_, *parser_,
+                           [self = shared_from_this()](const error_code& error, std::size_t) {
+                             if (self->closed_ || self->refused_) return;
+                             if (error) return self->read_failed(error);
+                             self->read_timer_.cancel();
+                             self->handle_request();
+                           });
   }
 
   void read_failed(const error_code& error) {
@@ -114,7 +122,8 @@ class Session : public std::enable_shared_from_this<Session> {
       return refuse(413, fmt::format("the body must have at most {} bytes", server_->limits.max_body_bytes));
     }
     if (error == beast_http::error::header_limit || error == beast_http::error::buffer_overflow) {
-      return refuse(431, fmt::format("the header must have at most {} bytes", server_->limits.max_header_bytes));
+      return refuse(431,
+                    fmt::format("the header must have at most {} bytes", server_->limits.max_header_bytes));
     }
     if (error.category() == beast_http::make_error_code(beast_http::error::bad_value).category()) {
       return refuse(400, fmt::format("not an HTTP request: {}", error.message()));
@@ -122,8 +131,8 @@ class Session : public std::enable_shared_from_this<Session> {
     close();
   }
 
-  // An answer to what is not a proper request; the connection ends with it. What the client may still be sending is read
-  // and thrown away for a moment, or the answer would be lost in a reset.
+  // An answer to what is not a proper request; the connection ends with it. What the client may still be
+  // sending is read and thrown away for a moment, or the answer would be lost in a reset.
   void refuse(int status, const std::string& message) {
     refused_ = true;
     read_timer_.cancel();
@@ -149,8 +158,8 @@ class Session : public std::enable_shared_from_this<Session> {
   }
   std::shared_ptr<Responder> make_responder();
 
-  // While an answer is made nothing is read; the socket tells when the client goes away. Bytes that come instead are the
-  // next request.
+  // While an answer is made nothing is read; the socket tells when the client goes away. Bytes that come
+  // instead are the next request.
   void watch_disconnect() {
     if (watching_) return;
     watching_ = true;
@@ -165,9 +174,10 @@ class Session : public std::enable_shared_from_this<Session> {
   // ---- writing
 
   void write_response(const Response& response) {
-    std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", response.status,
-                                   std::string(beast_http::obsolete_reason(beast_http::status(response.status))),
-                                   response.content_type, response.body.size());
+    std::string head =
+        fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", response.status,
+                    std::string(beast_http::obsolete_reason(beast_http::status(response.status))),
+                    response.content_type, response.body.size());
     for (const auto& [name, value] : response.headers) head += fmt::format("{}: {}\r\n", name, value);
     head += keep_alive_ ? "\r\n" : "Connection: close\r\n\r\n";
     append(head);
@@ -179,8 +189,9 @@ class Session : public std::enable_shared_from_this<Session> {
     streaming_ = true;
     chunked_ = version_ >= 11;
     if (!chunked_) keep_alive_ = false;
-    append(fmt::format("HTTP/1.1 200 OK\r\nContent-Type: {}\r\nCache-Control: no-cache\r\n{}{}\r\n", content_type,
-                       chunked_ ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_ ? "" : "Connection: close\r\n"));
+    append(fmt::format("HTTP/1.1 200 OK\r\nContent-Type: {}\r\nCache-Control: no-cache\r\n{}{}\r\n",
+                       content_type, chunked_ ? "Transfer-Encoding: chunked\r\n" : "",
+                       keep_alive_ ? "" : "Connection: close\r\n"));
   }
   void write_chunk(std::string_view data) {
     if (data.empty() || is_head_) return;
@@ -204,7 +215,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void append(std::string_view data) {
     pending_ += data;
     if (pending_.size() > server_->limits.max_outgoing_bytes && answering_ && streaming_) {
-      spdlog::warn("a client reads its stream too slowly: disconnected with {} bytes unread", pending_.size());
+      spdlog::warn("a client reads its stream too slowly: disconnected with {} bytes unread",
+                   pending_.size());
       return close();
     }
     flush();
@@ -220,13 +232,14 @@ class Session : public std::enable_shared_from_this<Session> {
     outgoing_.swap(pending_);
     pending_.clear();
     arm(write_timer_, server_->limits.write_timeout, [this] { close(); });
-    asio::async_write(socket_, asio::buffer(outgoing_), [self = shared_from_this()](const error_code& error, std::size_t) {
-      self->writing_ = false;
-      self->write_timer_.cancel();
-      if (error || self->closed_) return self->close();
-      self->outgoing_.clear();
-      self->flush();
-    });
+    asio::async_write(socket_, asio::buffer(outgoing_),
+                      [self = shared_from_this()](const error_code& error, std::size_t) {
+                        self->writing_ = false;
+                        self->write_timer_.cancel();
+                        if (error || self->closed_) return self->close();
+                        self->outgoing_.clear();
+                        self->flush();
+                      });
   }
 
   void next_or_close() {
@@ -238,10 +251,11 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void discard_rest() {
-    socket_.async_read_some(asio::buffer(discarded_), [self = shared_from_this()](const error_code& error, std::size_t) {
-      if (error || self->closed_) return self->close();
-      self->discard_rest();
-    });
+    socket_.async_read_some(asio::buffer(discarded_),
+                            [self = shared_from_this()](const error_code& error, std::size_t) {
+                              if (error || self->closed_) return self->close();
+                              self->discard_rest();
+                            });
   }
 
   void arm(asio::steady_timer& timer, Duration timeout, std::function<void()> function) {
@@ -261,14 +275,16 @@ class Session : public std::enable_shared_from_this<Session> {
   std::function<void()> on_disconnect_;
   std::uint64_t n_requests_ = 0;
   unsigned version_ = 11;
-  bool closed_ = false, refused_ = false, writing_ = false, watching_ = false, keep_alive_ = true, is_head_ = false;
+  bool closed_ = false, refused_ = false, writing_ = false, watching_ = false, keep_alive_ = true,
+       is_head_ = false;
   bool answering_ = false, streaming_ = false, chunked_ = false, answer_ended_ = false;
 };
 
 // Speaks for one request: once its answer is complete, or the session gone, it is mute.
 class Session::SessionResponder : public Responder {
  public:
-  explicit SessionResponder(const std::shared_ptr<Session>& session) : session_(session), number_(session->n_requests_) {}
+  explicit SessionResponder(const std::shared_ptr<Session>& session)
+      : session_(session), number_(session->n_requests_) {}
 
   void send(const Response& response) override {
     if (const auto session = mine()) session->write_response(response);
@@ -289,13 +305,16 @@ class Session::SessionResponder : public Responder {
  private:
   std::shared_ptr<Session> mine() const {
     auto session = session_.lock();
-    return session && session->n_requests_ == number_ && session->answering_ && !session->closed_ ? session : nullptr;
+    return session && session->n_requests_ == number_ && session->answering_ && !session->closed_ ? session
+                                                                                                  : nullptr;
   }
   std::weak_ptr<Session> session_;
   std::uint64_t number_;
 };
 
-std::shared_ptr<Responder> Session::make_responder() { return std::make_shared<SessionResponder>(shared_from_this()); }
+std::shared_ptr<Responder> Session::make_responder() {
+  return std::make_shared<SessionResponder>(shared_from_this());
+}
 
 void HttpServer::State::accept(const std::shared_ptr<State>& self) {
   acceptor.async_accept([self](const error_code& error, tcp::socket socket) {
@@ -319,7 +338,8 @@ void HttpServer::State::accept(const std::shared_ptr<State>& self) {
   });
 }
 
-HttpServer::HttpServer(asio::io_context& context, Limits limits, Handler handler, ErrorResponse error_response)
+HttpServer::HttpServer(asio::io_context& context, Limits limits, Handler handler,
+                       ErrorResponse error_response)
     : state_(std::make_shared<State>(context, limits, std::move(handler), std::move(error_response))) {}
 
 HttpServer::~HttpServer() {
@@ -332,7 +352,8 @@ Result<std::uint16_t> HttpServer::listen(const std::string& host, std::uint16_t 
   error_code error;
   tcp::resolver resolver(state_->context);
   const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
-  if (error || found.empty()) return fail(HttpError::kBadAddress, fmt::format("{}: {}", place, error.message()));
+  if (error || found.empty())
+    return fail(HttpError::kBadAddress, fmt::format("{}: {}", place, error.message()));
   const tcp::endpoint endpoint = found.begin()->endpoint();
   tcp::acceptor& acceptor = state_->acceptor;
   acceptor.open(endpoint.protocol(), error);
@@ -343,9 +364,10 @@ Result<std::uint16_t> HttpServer::listen(const std::string& host, std::uint16_t 
     error_code ignored;
     acceptor.close(ignored);
     const bool taken = error == asio::error::address_in_use;
-    return fail(taken ? HttpError::kAddressInUse : HttpError::kSystem,
-                taken ? fmt::format("{}: the address is already in use (another server? choose a --port)", place)
-                      : fmt::format("{}: cannot listen: {}", place, error.message()));
+    return fail(
+        taken ? HttpError::kAddressInUse : HttpError::kSystem,
+        taken ? fmt::format("{}: the address is already in use (another server? choose a --port)", place)
+              : fmt::format("{}: cannot listen: {}", place, error.message()));
   }
   state_->accept(state_);
   return acceptor.local_endpoint().port();

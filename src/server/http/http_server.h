@@ -33,8 +33,8 @@ struct Response {
   Headers headers;
 };
 
-// How one request is answered: by one send(), or by begin_stream(), any number of write() and finish(). Calls after the
-// client went away do nothing. The server's thread.
+// How one request is answered: by one send(), or by begin_stream(), any number of write() and finish(). Calls
+// after the client went away do nothing. The server's thread.
 class Responder {
  public:
   virtual ~Responder() = default;
@@ -52,7 +52,7 @@ struct Limits {
   std::size_t max_header_bytes = 64 << 10;
   std::size_t max_body_bytes = 32 << 20;
   std::size_t max_connections = 10000;
-  std::size_t max_outgoing_bytes = 16 << 20;  // of one stream that the client does not read
+  std::size_t max_outgoing_bytes = 16 << 20;            // of one stream that the client does not read
   Duration idle_timeout = std::chrono::seconds(75);     // between requests of one connection
   Duration request_timeout = std::chrono::seconds(30);  // from a request's first byte to its last
   Duration write_timeout = std::chrono::seconds(60);    // a client that reads nothing
@@ -60,8 +60,8 @@ struct Limits {
 
 class Session;  // one connection; http_server.cc
 
-// HTTP/1.1 with keep-alive, on one thread: that of `context`. Malformed, too large or too slow requests are answered by
-// `error_response`'s answer for the status and the connection is closed.
+// HTTP/1.1 with keep-alive, on one thread: that of `context`. Malformed, too large or too slow requests are
+// answered by `error_response`'s answer for the status and the connection is closed.
 class HttpServer {
  public:
   using ErrorResponse = std::function<Response(int status, const std::string& message)>;

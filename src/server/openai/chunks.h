@@ -16,7 +16,8 @@ struct Usage {
 // Builds the bodies of answers: whole ones and server-sent events. The framing is OpenAI's to the letter.
 class ChunkWriter {
  public:
-  ChunkWriter(Endpoint endpoint, const std::string& model, IncludeUsage include_usage, ReturnTokenIds return_token_ids);
+  ChunkWriter(Endpoint endpoint, const std::string& model, IncludeUsage include_usage,
+              ReturnTokenIds return_token_ids);
 
   // What begins a choice's stream: a chat's role; none for completions.
   std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) const;

@@ -9,8 +9,8 @@ namespace {
 Time now() { return std::chrono::steady_clock::now(); }
 }  // namespace
 
-Generation::Generation(GenerationContext context, Parameters parameters, std::shared_ptr<http::Responder> responder,
-                       std::function<void(Generation*)> on_over)
+Generation::Generation(GenerationContext context, Parameters parameters,
+                       std::shared_ptr<http::Responder> responder, std::function<void(Generation*)> on_over)
     : context_(context),
       parameters_(std::move(parameters)),
       responder_(std::move(responder)),
@@ -21,7 +21,8 @@ Generation::Generation(GenerationContext context, Parameters parameters, std::sh
   for (const auto& prompt : parameters_.prompts) {
     for (std::size_t i = 0; i < parameters_.n; ++i) {
       choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, &parameters_.stop_strings));
-      if (context_.tokenizer != nullptr) choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SpecialTokens::kSkip);
+      if (context_.tokenizer != nullptr)
+        choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SpecialTokens::kSkip);
     }
   }
 }
@@ -71,8 +72,11 @@ void Generation::on_tokens(RequestId request, std::span<const TokenId> tokens) {
 }
 
 bool Generation::is_stop_token(TokenId token) const {
-  const auto has = [token](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), token) != ids.end(); };
-  return has(parameters_.stop.stop_token_ids) || (!parameters_.stop.ignore_eos && has(parameters_.stop.eos_token_ids));
+  const auto has = [token](const std::vector<TokenId>& ids) {
+    return std::find(ids.begin(), ids.end(), token) != ids.end();
+  };
+  return has(parameters_.stop.stop_token_ids) ||
+         (!parameters_.stop.ignore_eos && has(parameters_.stop.eos_token_ids));
 }
 
 void Generation::on_token(Choice& choice, TokenId token) {
@@ -150,7 +154,8 @@ void Generation::end_answer() {
     responder_->finish();
   } else {
     std::vector<ChunkWriter::Choice> choices;
-    for (const auto& choice : choices_) choices.push_back({choice->text, choice->finish_reason, choice->ids, choice->prompt});
+    for (const auto& choice : choices_)
+      choices.push_back({choice->text, choice->finish_reason, choice->ids, choice->prompt});
     responder_->send({.body = writer_.whole(choices, usage)});
   }
   over();

@@ -17,14 +17,14 @@ struct GenerationContext {
   Metrics& metrics;
 };
 
-// One client request on its way: its choices as requests of the front, and its answer. Lives until the answer is complete
-// or the client is gone.
+// One client request on its way: its choices as requests of the front, and its answer. Lives until the answer
+// is complete or the client is gone.
 class Generation : public front::GenerationListener, public std::enable_shared_from_this<Generation> {
  public:
   Generation(GenerationContext context, Parameters parameters, std::shared_ptr<http::Responder> responder,
              std::function<void(Generation*)> on_over);
 
-  void start();  // submits all choices, or answers with what the front has against it
+  void start();    // submits all choices, or answers with what the front has against it
   void abandon();  // the client is gone, or the server ends: frees everything at once
 
   void on_tokens(RequestId request, std::span<const TokenId> tokens) override;
@@ -33,15 +33,16 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
 
  private:
   struct Choice {
-    Choice(std::size_t index, const std::vector<TokenId>& prompt, const std::vector<std::string>* stop_strings)
+    Choice(std::size_t index, const std::vector<TokenId>& prompt,
+           const std::vector<std::string>* stop_strings)
         : index(index), prompt(prompt), stop(stop_strings) {}
     std::size_t index;
     const std::vector<TokenId>& prompt;
     RequestId request;
     std::optional<tokenizer::StreamingDetokenizer> detokenizer;
     StopStrings stop;
-    std::string text;                 // of a whole answer
-    std::vector<TokenId> ids;         // all (whole), or those of the next chunk (stream)
+    std::string text;          // of a whole answer
+    std::vector<TokenId> ids;  // all (whole), or those of the next chunk (stream)
     std::size_t n_tokens = 0;
     Time last_token{};
     const char* finish_reason = nullptr;

@@ -15,8 +15,9 @@ OpenAiApi::OpenAiApi(front::Service& service, const tokenizer::Tokenizer* tokeni
 
 std::string OpenAiApi::model_object() const {
   const front::ModelInfo& model = service_.model();
-  return fmt::format(R"({{"id":{},"object":"model","created":{},"owned_by":"concertina","root":{},"parent":null,"max_model_len":{}}})",
-                     json_string(model.served_name), model.created_unix_s, json_string(model.path), model.max_model_len);
+  return fmt::format(
+      R"({{"id":{},"object":"model","created":{},"owned_by":"concertina","root":{},"parent":null,"max_model_len":{}}})",
+      json_string(model.served_name), model.created_unix_s, json_string(model.path), model.max_model_len);
 }
 
 void OpenAiApi::list_models(const std::shared_ptr<http::Responder>& responder) const {
@@ -25,8 +26,10 @@ void OpenAiApi::list_models(const std::shared_ptr<http::Responder>& responder) c
 
 void OpenAiApi::show_model(const std::string& id, const std::shared_ptr<http::Responder>& responder) const {
   if (id == service_.model().served_name) return responder->send({.body = model_object()});
-  responder->send(error_response({404, fmt::format("the model \"{}\" does not exist; this server has \"{}\"", id,
-                                                   service_.model().served_name), "model", "model_not_found"}));
+  responder->send(error_response({404,
+                                  fmt::format("the model \"{}\" does not exist; this server has \"{}\"", id,
+                                              service_.model().served_name),
+                                  "model", "model_not_found"}));
 }
 
 void OpenAiApi::warn_once(const std::vector<std::string>& unknown) {
@@ -37,18 +40,21 @@ void OpenAiApi::warn_once(const std::vector<std::string>& unknown) {
   }
 }
 
-void OpenAiApi::generate(Endpoint endpoint, const http::Request& request, const std::shared_ptr<http::Responder>& responder) {
+void OpenAiApi::generate(Endpoint endpoint, const http::Request& request,
+                         const std::shared_ptr<http::Responder>& responder) {
   if (const Status admitted = service_.admits(); !admitted) {
     return responder->send(error_response(from_front(admitted.error())));
   }
   const auto body = Fields::parse(request.body);
   if (!body) return responder->send(error_response(body.error()));
   std::vector<std::string> unknown;
-  auto parameters = parse_parameters(endpoint, *body, {service_.model(), tokenizer_, chat_template_}, unknown);
+  auto parameters =
+      parse_parameters(endpoint, *body, {service_.model(), tokenizer_, chat_template_}, unknown);
   if (!parameters) return responder->send(error_response(parameters.error()));
   warn_once(unknown);
-  const auto generation = std::make_shared<Generation>(GenerationContext{service_, tokenizer_, metrics_}, std::move(*parameters),
-                                                       responder, [this](Generation* over) { open_.erase(over); });
+  const auto generation =
+      std::make_shared<Generation>(GenerationContext{service_, tokenizer_, metrics_}, std::move(*parameters),
+                                   responder, [this](Generation* over) { open_.erase(over); });
   open_[generation.get()] = generation;
   generation->start();
 }

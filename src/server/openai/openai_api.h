@@ -10,12 +10,13 @@ namespace concertina::server::openai {
 // GET /v1/models, POST /v1/completions, POST /v1/chat/completions.
 class OpenAiApi {
  public:
-  OpenAiApi(front::Service& service, const tokenizer::Tokenizer* tokenizer, const tokenizer::ChatTemplate* chat_template,
-            Metrics& metrics);
+  OpenAiApi(front::Service& service, const tokenizer::Tokenizer* tokenizer,
+            const tokenizer::ChatTemplate* chat_template, Metrics& metrics);
 
   void list_models(const std::shared_ptr<http::Responder>& responder) const;
   void show_model(const std::string& id, const std::shared_ptr<http::Responder>& responder) const;
-  void generate(Endpoint endpoint, const http::Request& request, const std::shared_ptr<http::Responder>& responder);
+  void generate(Endpoint endpoint, const http::Request& request,
+                const std::shared_ptr<http::Responder>& responder);
   std::size_t n_open() const { return open_.size(); }
 
  private:

@@ -1,11 +1,11 @@
 #include "server/openai/parameters.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <ctime>
 #include <limits>
 #include <random>
-
-#include <fmt/format.h>
 
 namespace concertina::server::openai {
 
@@ -39,14 +39,16 @@ void read_sampling(Fields& fields, const front::ModelInfo& model, Parameters& ou
 void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
   const json* stop = fields.find("stop");
   if (stop == nullptr) return;
-  const std::string must_be = fmt::format("a string, or a list of at most {} strings, none empty", kMaxStopStrings);
+  const std::string must_be =
+      fmt::format("a string, or a list of at most {} strings, none empty", kMaxStopStrings);
   for (const json& one : stop->is_array() ? *stop : json::array({*stop})) {
     if (!one.is_string() || one.get<std::string>().empty()) return fields.wrong("stop", must_be, *stop);
     out.stop_strings.push_back(one.get<std::string>());
   }
   if (out.stop_strings.size() > kMaxStopStrings) return fields.wrong("stop", must_be, *stop);
   if (!out.stop_strings.empty() && tokenizer == nullptr) {
-    fields.fail({400, "stop needs a tokenizer, which this model has not; use stop_token_ids", "stop", std::nullopt});
+    fields.fail(
+        {400, "stop needs a tokenizer, which this model has not; use stop_token_ids", "stop", std::nullopt});
   }
 }
 
@@ -68,8 +70,9 @@ void refuse_unsupported(Fields& fields, Endpoint endpoint) {
   for (const char* name : {"frequency_penalty", "presence_penalty"}) fields.unsupported(name, {0, 0.0});
   fields.unsupported("repetition_penalty", {1, 1.0});
   fields.unsupported("logit_bias", {json::object()});
-  for (const char* name : {"prompt_logprobs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
-                           "bad_words", "allowed_token_ids", "logits_processors", "truncate_prompt_tokens"}) {
+  for (const char* name : {"prompt_logprobs", "guided_json", "guided_regex", "guided_choice",
+                           "guided_grammar", "structured_outputs", "bad_words", "allowed_token_ids",
+                           "logits_processors", "truncate_prompt_tokens"}) {
     fields.unsupported(name, {});
   }
   fields.unsupported("use_beam_search", {false});
@@ -106,9 +109,11 @@ bool is_id_list(const json& value) {
          std::all_of(value.begin(), value.end(), [](const json& id) { return id.is_number(); });
 }
 
-void add_text_prompt(Fields& fields, const std::string& text, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
+void add_text_prompt(Fields& fields, const std::string& text, const tokenizer::Tokenizer* tokenizer,
+                     Parameters& out) {
   if (tokenizer == nullptr) {
-    return fields.fail({400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
+    return fields.fail(
+        {400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
   }
   out.prompts.push_back(tokenizer->encode(text, tokenizer::AddSpecialTokens::kYes));
 }
@@ -125,12 +130,16 @@ void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Para
 }
 
 void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
-  constexpr const char* kMustBe = "a string, a list of strings, a list of token ids or a list of such lists, none empty";
+  constexpr const char* kMustBe =
+      "a string, a list of strings, a list of token ids or a list of such lists, none empty";
   const json* prompt = fields.find("prompt");
-  if (prompt == nullptr) return fields.fail({400, fmt::format("prompt is missing: it must be {}", kMustBe), "prompt", std::nullopt});
+  if (prompt == nullptr)
+    return fields.fail(
+        {400, fmt::format("prompt is missing: it must be {}", kMustBe), "prompt", std::nullopt});
   if (prompt->is_string()) return add_text_prompt(fields, prompt->get<std::string>(), context.tokenizer, out);
   if (is_id_list(*prompt)) return add_id_prompt(fields, *prompt, context.model.vocab_size, out);
-  if (!prompt->is_array() || prompt->empty() || prompt->size() > kMaxPrompts) return fields.wrong("prompt", kMustBe, *prompt);
+  if (!prompt->is_array() || prompt->empty() || prompt->size() > kMaxPrompts)
+    return fields.wrong("prompt", kMustBe, *prompt);
   for (const json& one : *prompt) {
     if (one.is_string()) {
       add_text_prompt(fields, one.get<std::string>(), context.tokenizer, out);
@@ -157,8 +166,10 @@ bool flatten_content(Fields& fields, std::size_t index, json& message) {
   if (!content.is_array()) return fields.wrong(field, "a string or a list of text parts", content), false;
   std::string joined;
   for (const json& part : content) {
-    if (!part.is_object() || part.value("type", json()) != "text" || !part.contains("text") || !part["text"].is_string()) {
-      return fields.wrong(field, "a string or a list of parts {\"type\": \"text\", \"text\": ...}", part), false;
+    if (!part.is_object() || part.value("type", json()) != "text" || !part.contains("text") ||
+        !part["text"].is_string()) {
+      return fields.wrong(field, "a string or a list of parts {\"type\": \"text\", \"text\": ...}", part),
+             false;
     }
     joined += (joined.empty() ? "" : "\n") + part["text"].get<std::string>();
   }
@@ -171,9 +182,11 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
   const bool add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
   const json* kwargs = fields.find("chat_template_kwargs");
   if (messages == nullptr || !messages->is_array() || messages->empty()) {
-    return fields.wrong("messages", "a list of messages, not empty", messages == nullptr ? json() : *messages);
+    return fields.wrong("messages", "a list of messages, not empty",
+                        messages == nullptr ? json() : *messages);
   }
-  if (kwargs != nullptr && !kwargs->is_object()) return fields.wrong("chat_template_kwargs", "an object", *kwargs);
+  if (kwargs != nullptr && !kwargs->is_object())
+    return fields.wrong("chat_template_kwargs", "an object", *kwargs);
   json cleaned = json::array();
   for (std::size_t i = 0; i < messages->size(); ++i) {
     json message = (*messages)[i];
@@ -186,9 +199,11 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
     cleaned.push_back(std::move(message));
   }
   if (context.tokenizer == nullptr || context.chat_template == nullptr) {
-    return fields.fail({400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
+    return fields.fail(
+        {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
   }
-  nlohmann::ordered_json variables = kwargs != nullptr ? nlohmann::ordered_json(*kwargs) : nlohmann::ordered_json::object();
+  nlohmann::ordered_json variables =
+      kwargs != nullptr ? nlohmann::ordered_json(*kwargs) : nlohmann::ordered_json::object();
   variables["messages"] = nlohmann::ordered_json(cleaned);
   variables["add_generation_prompt"] = add_generation_prompt;
   variables["bos_token"] = context.tokenizer->bos_token();
@@ -201,10 +216,14 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
 void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& out) {
   const char* name = out.endpoint == Endpoint::kChat ? "messages" : "prompt";
   for (const auto& prompt : out.prompts) {
-    if (prompt.empty()) return fields.fail({400, fmt::format("{} must have one token at least", name), name, std::nullopt});
+    if (prompt.empty())
+      return fields.fail({400, fmt::format("{} must have one token at least", name), name, std::nullopt});
     if (prompt.size() >= model.max_model_len) {
-      return fields.fail({400, fmt::format("{} has {} tokens, but the model's length is {} tokens, answer included", name,
-                                           prompt.size(), model.max_model_len), name, "context_length_exceeded"});
+      return fields.fail(
+          {400,
+           fmt::format("{} has {} tokens, but the model's length is {} tokens, answer included", name,
+                       prompt.size(), model.max_model_len),
+           name, "context_length_exceeded"});
     }
     out.stop.max_tokens = std::min(out.stop.max_tokens, model.max_model_len);
   }
@@ -218,7 +237,9 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   Parameters out;
   out.endpoint = endpoint;
   if (const auto model = fields.text("model"); model && *model != context.model.served_name) {
-    fields.fail({404, fmt::format("the model \"{}\" does not exist; this server has \"{}\"", *model, context.model.served_name),
+    fields.fail({404,
+                 fmt::format("the model \"{}\" does not exist; this server has \"{}\"", *model,
+                             context.model.served_name),
                  "model", "model_not_found"});
   }
   out.n = static_cast<std::size_t>(fields.integer("n", 1, kMaxChoices).value_or(1));
@@ -227,7 +248,8 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   if (const json* options = fields.find("stream_options")) {
     if (!options->is_object()) fields.wrong("stream_options", "an object", *options);
     if (out.stream == Stream::kNo) {
-      fields.fail({400, "stream_options is only allowed when stream is true", "stream_options", std::nullopt});
+      fields.fail(
+          {400, "stream_options is only allowed when stream is true", "stream_options", std::nullopt});
     }
     if (!fields.error()) {
       const json include = options->value("include_usage", json(false));
@@ -238,7 +260,8 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   read_sampling(fields, context.model, out);
   read_stop(fields, context, out);
   refuse_unsupported(fields, endpoint);
-  for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id", "priority"}) fields.find(ignored);
+  for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id", "priority"})
+    fields.find(ignored);
   if (!fields.error()) {
     if (endpoint == Endpoint::kChat) {
       read_messages(fields, context, out);

@@ -35,8 +35,9 @@ struct ParseContext {
   const tokenizer::ChatTemplate* chat_template;  // null: no chat
 };
 
-// Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to `unknown`.
-ApiResult<Parameters> parse_parameters(Endpoint endpoint, const nlohmann::json& body, const ParseContext& context,
-                                       std::vector<std::string>& unknown);
+// Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to
+// `unknown`.
+ApiResult<Parameters> parse_parameters(Endpoint endpoint, const nlohmann::json& body,
+                                       const ParseContext& context, std::vector<std::string>& unknown);
 
 }  // namespace concertina::server::openai

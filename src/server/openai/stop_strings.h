@@ -6,8 +6,8 @@
 
 namespace concertina::server::openai {
 
-// Finds stop strings in a text that comes in pieces. No part of a stop string is ever let through: what might be the
-// beginning of one is held back until it is clear.
+// Finds stop strings in a text that comes in pieces. No part of a stop string is ever let through: what might
+// be the beginning of one is held back until it is clear.
 class StopStrings {
  public:
   explicit StopStrings(const std::vector<std::string>* strings) : strings_(strings) {}  // not owned

@@ -20,11 +20,16 @@ std::string strip(const std::string& text, const std::string& what, bool left, b
 // Upper and lower case of ASCII; other letters stay as they are.
 template <typename F>
 std::string mapped(std::string text, const F& f) {
-  std::transform(text.begin(), text.end(), text.begin(), [&](unsigned char c) { return static_cast<char>(f(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [&](unsigned char c) { return static_cast<char>(f(c)); });
   return text;
 }
-std::string upper(std::string text) { return mapped(std::move(text), [](int c) { return std::toupper(c); }); }
-std::string lower(std::string text) { return mapped(std::move(text), [](int c) { return std::tolower(c); }); }
+std::string upper(std::string text) {
+  return mapped(std::move(text), [](int c) { return std::toupper(c); });
+}
+std::string lower(std::string text) {
+  return mapped(std::move(text), [](int c) { return std::tolower(c); });
+}
 std::string capitalize(std::string text) {
   text = lower(std::move(text));
   if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
@@ -40,7 +45,8 @@ std::string title(std::string text) {
   return text;
 }
 
-std::string replace_all(const std::string& text, const std::string& from, const std::string& to, std::int64_t n_most) {
+std::string replace_all(const std::string& text, const std::string& from, const std::string& to,
+                        std::int64_t n_most) {
   if (from.empty()) return text;
   std::string out;
   std::size_t at = 0;
@@ -89,7 +95,8 @@ std::string join(const Value& list, const std::string& between, const Value& att
 Value sorted(const Value& input, const Value& attribute, bool reverse) {
   Value list = items_of(input);
   std::stable_sort(list.begin(), list.end(), [&](const Value& a, const Value& b) {
-    const Value x = attribute.is_string() ? get_index(a, attribute) : a, y = attribute.is_string() ? get_index(b, attribute) : b;
+    const Value x = attribute.is_string() ? get_index(a, attribute) : a,
+                y = attribute.is_string() ? get_index(b, attribute) : b;
     return reverse ? less(y, x) : less(x, y);
   });
   return list;
@@ -109,9 +116,11 @@ Value select(const Value& input, const Arguments& arguments, bool by_attribute, 
     const std::size_t test_at = by_attribute ? 1 : 0;
     const Value tested = by_attribute ? get_index(item, arguments.positional.at(0)) : item;
     Arguments rest;
-    for (std::size_t i = test_at + 1; i < arguments.positional.size(); ++i) rest.positional.push_back(arguments.positional[i]);
+    for (std::size_t i = test_at + 1; i < arguments.positional.size(); ++i)
+      rest.positional.push_back(arguments.positional[i]);
     const bool passes = test_at < arguments.positional.size()
-                            ? apply_test(to_text(arguments.positional[test_at]), tested, rest) : is_true(tested);
+                            ? apply_test(to_text(arguments.positional[test_at]), tested, rest)
+                            : is_true(tested);
     if (passes == keep) out.push_back(item);
   }
   return out;
@@ -145,15 +154,19 @@ Value text_filter(const std::string& name, const Value& input, const Arguments& 
   if (name == "title") return title(text);
   if (name == "string" || name == "safe") return text;
   if (name == "replace") {
-    return replace_all(text, to_text(a.get(0, "old", "")), to_text(a.get(1, "new", "")), to_int(a.get(2, "count", -1), -1).get<std::int64_t>());
+    return replace_all(text, to_text(a.get(0, "old", "")), to_text(a.get(1, "new", "")),
+                       to_int(a.get(2, "count", -1), -1).get<std::int64_t>());
   }
   if (name == "indent") {
-    return indented(text, static_cast<std::size_t>(std::clamp<std::int64_t>(to_int(a.get(0, "width", 4), 4).get<std::int64_t>(), 0, 1000)),
+    return indented(text,
+                    static_cast<std::size_t>(std::clamp<std::int64_t>(
+                        to_int(a.get(0, "width", 4), 4).get<std::int64_t>(), 0, 1000)),
                     is_true(a.get(1, "first", false)));
   }
   if (name == "escape" || name == "e") {
     std::string out = text;
-    for (const auto& [from, to] : {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"'", "&#39;"}, {"\"", "&#34;"}}) {
+    for (const auto& [from, to] :
+         {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"'", "&#39;"}, {"\"", "&#34;"}}) {
       out = replace_all(out, from, to, -1);
     }
     return out;
@@ -180,9 +193,12 @@ Value apply_filter(const std::string& name, const Value& input, const Arguments&
   if (name == "dictsort") return sorted(pairs(input), nullptr, false);
   if (name == "first" || name == "last") return get_index(items_of(input), name == "first" ? 0 : -1);
   if (name == "reverse") return get_slice(input, nullptr, nullptr, -1);
-  if (name == "sort") return sorted(input, a.get(2, "attribute", nullptr), is_true(a.get(0, "reverse", false)));
+  if (name == "sort")
+    return sorted(input, a.get(2, "attribute", nullptr), is_true(a.get(0, "reverse", false)));
   if (name == "int") return to_int(input, a.get(0, "default", 0));
-  if (name == "float") return input.is_number() ? Value(input.get<double>()) : Value(std::strtod(to_text(input).c_str(), nullptr));
+  if (name == "float")
+    return input.is_number() ? Value(input.get<double>())
+                             : Value(std::strtod(to_text(input).c_str(), nullptr));
   if (name == "abs" && input.is_number_integer()) return std::abs(input.get<std::int64_t>());
   if (name == "abs" && input.is_number()) return std::abs(input.get<double>());
   if (name == "round" && input.is_number()) {
@@ -209,7 +225,9 @@ Value apply_filter(const std::string& name, const Value& input, const Arguments&
   if (name == "selectattr" || name == "rejectattr") return select(input, a, true, name == "selectattr");
   bool known = true;
   Value out = text_filter(name, input, a, known);
-  if (!known) throw "unknown filter \"" + name + "\" (of " + std::string(is_undefined(input) ? "undefined" : input.type_name()) + ")";
+  if (!known)
+    throw "unknown filter \"" + name + "\" (of " +
+        std::string(is_undefined(input) ? "undefined" : input.type_name()) + ")";
   return out;
 }
 
@@ -245,8 +263,8 @@ bool has_method(const Value& object, const std::string& name) {
     return std::any_of(names.begin(), names.end(), [&](const char* one) { return name == one; });
   };
   if (object.is_string()) {
-    return is_one_of({"strip", "lstrip", "rstrip", "split", "startswith", "endswith", "replace", "upper", "lower", "title",
-                      "capitalize", "join", "find", "count"});
+    return is_one_of({"strip", "lstrip", "rstrip", "split", "startswith", "endswith", "replace", "upper",
+                      "lower", "title", "capitalize", "join", "find", "count"});
   }
   return object.is_object() && is_one_of({"get", "items", "keys", "values"});
 }
@@ -264,10 +282,13 @@ Value call_method(const Value& object, const std::string& name, const Arguments&
     return values;
   }
   const auto& text = object.get_ref<const std::string&>();
-  const auto count = [&](std::size_t place, const char* key) { return to_int(a.get(place, key, -1), -1).get<std::int64_t>(); };
+  const auto count = [&](std::size_t place, const char* key) {
+    return to_int(a.get(place, key, -1), -1).get<std::int64_t>();
+  };
   if (name == "strip" || name == "lstrip" || name == "rstrip") {
     const Value chars = a.get(0, "chars", nullptr);
-    return strip(text, chars.is_string() ? chars.get<std::string>() : kBlanks, name != "rstrip", name != "lstrip");
+    return strip(text, chars.is_string() ? chars.get<std::string>() : kBlanks, name != "rstrip",
+                 name != "lstrip");
   }
   if (name == "split") return split(text, a.get(0, "sep", nullptr), count(1, "maxsplit"));
   if (name == "startswith" || name == "endswith") {
@@ -278,7 +299,8 @@ Value call_method(const Value& object, const std::string& name, const Arguments&
     }
     return false;
   }
-  if (name == "replace") return replace_all(text, to_text(a.get(0, "old", "")), to_text(a.get(1, "new", "")), count(2, "count"));
+  if (name == "replace")
+    return replace_all(text, to_text(a.get(0, "old", "")), to_text(a.get(1, "new", "")), count(2, "count"));
   if (name == "upper") return upper(text);
   if (name == "lower") return lower(text);
   if (name == "title") return title(text);
@@ -290,7 +312,9 @@ Value call_method(const Value& object, const std::string& name, const Arguments&
     return found == std::string::npos ? Value(-1) : Value(static_cast<std::int64_t>(found));
   }
   std::int64_t n = 0;  // count
-  for (std::size_t at = 0; !part.empty() && (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
+  for (std::size_t at = 0; !part.empty() && (at = text.find(part, at)) != std::string::npos;
+       at += part.size())
+    ++n;
   return n;
 }
 

@@ -23,7 +23,8 @@ class TagLexer {
 
  private:
   void skip_space() {
-    for (; at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_])); ++at_) line_ += text_[at_] == '\n';
+    for (; at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_])); ++at_)
+      line_ += text_[at_] == '\n';
   }
   Token next() {
     const char c = text_[at_];
@@ -55,7 +56,8 @@ class TagLexer {
     std::string digits(text_.substr(begin, at_ - begin));
     std::erase(digits, '_');
     if (digits.size() > 18) throw TemplateError{line_, "the number " + digits + " is too long"};
-    return {Token::Kind::kNumber, digits, is_float ? Value(std::stod(digits)) : Value(std::stoll(digits)), line_};
+    return {Token::Kind::kNumber, digits, is_float ? Value(std::stod(digits)) : Value(std::stoll(digits)),
+            line_};
   }
   Token string() {
     const char quote = text_[at_++];
@@ -90,8 +92,10 @@ std::size_t find_close(std::string_view source, std::size_t open, std::string_vi
   for (std::size_t i = open + 2; i + 1 < source.size(); ++i) {
     const char c = source[i];
     if (quote != 0) {
-      if (c == '\\') ++i;
-      else if (c == quote) quote = 0;
+      if (c == '\\')
+        ++i;
+      else if (c == quote)
+        quote = 0;
     } else if (source.substr(i, 2) == close) {
       return i;
     } else if (close != "#}" && (c == '\'' || c == '"')) {
@@ -108,7 +112,8 @@ void strip_right(std::string& text) {
 // lstrip_blocks: blanks between the start of the line and a block go.
 void strip_line_start(std::string& text, bool is_start_of_source) {
   const std::size_t end = text.find_last_not_of(" \t");
-  if (end == std::string::npos ? is_start_of_source : text[end] == '\n') text.erase(end == std::string::npos ? 0 : end + 1);
+  if (end == std::string::npos ? is_start_of_source : text[end] == '\n')
+    text.erase(end == std::string::npos ? 0 : end + 1);
 }
 
 }  // namespace
@@ -152,7 +157,10 @@ std::vector<Segment> split_template(std::string_view source) {
     if (trim_next || keeps_right) inside.remove_suffix(1);
     after_block = kind != '{' && !keeps_right;
     if (kind != '#') {
-      segments.push_back({kind == '{' ? Segment::Kind::kOutput : Segment::Kind::kStatement, {}, TagLexer(inside, line).run(), line});
+      segments.push_back({kind == '{' ? Segment::Kind::kOutput : Segment::Kind::kStatement,
+                          {},
+                          TagLexer(inside, line).run(),
+                          line});
     }
     line += static_cast<std::size_t>(std::count(source.begin() + static_cast<std::ptrdiff_t>(open),
                                                 source.begin() + static_cast<std::ptrdiff_t>(end), '\n'));

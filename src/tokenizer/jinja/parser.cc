@@ -12,7 +12,8 @@ constexpr std::size_t kMaxDepth = 200;
 // Jinja's expression grammar, by recursive descent; each level calls the one that binds tighter.
 class ExpressionParser {
  public:
-  explicit ExpressionParser(const std::vector<Token>& tokens, std::size_t at = 0) : tokens_(tokens), at_(at) {}
+  explicit ExpressionParser(const std::vector<Token>& tokens, std::size_t at = 0)
+      : tokens_(tokens), at_(at) {}
 
   ExpressionPtr expression() {
     const Deeper deeper(*this);
@@ -64,7 +65,8 @@ class ExpressionParser {
     std::vector<Argument> out;
     while (!take(")")) {
       Argument argument;
-      if (tokens_[at_].kind == Token::Kind::kName && tokens_[at_ + 1].kind == Token::Kind::kOperator && tokens_[at_ + 1].text == "=") {
+      if (tokens_[at_].kind == Token::Kind::kName && tokens_[at_ + 1].kind == Token::Kind::kOperator &&
+          tokens_[at_ + 1].text == "=") {
         argument.name = name();
         ++at_;
       }
@@ -134,9 +136,15 @@ class ExpressionParser {
       if (!found) return left;
     }
   }
-  ExpressionPtr sum() { return chain({"+", "-"}, [this] { return chain({"~"}, [this] { return product(); }); }); }
-  ExpressionPtr product() { return chain({"*", "//", "/", "%"}, [this] { return power(); }); }
-  ExpressionPtr power() { return chain({"**"}, [this] { return prefixed(); }); }
+  ExpressionPtr sum() {
+    return chain({"+", "-"}, [this] { return chain({"~"}, [this] { return product(); }); });
+  }
+  ExpressionPtr product() {
+    return chain({"*", "//", "/", "%"}, [this] { return power(); });
+  }
+  ExpressionPtr power() {
+    return chain({"**"}, [this] { return prefixed(); });
+  }
   template <typename Next>
   ExpressionPtr chain(std::initializer_list<const char*> ops, const Next& next) {
     ExpressionPtr left = next();
@@ -163,7 +171,8 @@ class ExpressionParser {
       test->operands.push_back(std::move(value));
       if (take("(")) {
         test->arguments = arguments();
-      } else if (const Token& token = peek(); token.kind == Token::Kind::kString || token.kind == Token::Kind::kNumber) {
+      } else if (const Token& token = peek();
+                 token.kind == Token::Kind::kString || token.kind == Token::Kind::kNumber) {
         test->arguments.push_back({"", primary()});  // is divisibleby 3
       }
       value = negated ? unary("not", std::move(test)) : std::move(test);
@@ -277,7 +286,8 @@ class TemplateParser {
 
   Body parse() {
     Body body = parse_until({});
-    if (at_ < segments_.size()) throw TemplateError{segments_[at_].line, "\"" + keyword() + "\" without a beginning"};
+    if (at_ < segments_.size())
+      throw TemplateError{segments_[at_].line, "\"" + keyword() + "\" without a beginning"};
     return body;
   }
 
@@ -347,7 +357,8 @@ class TemplateParser {
   }
   void parse_if(Body& body) {
     Node* const node = add(body, Node::Kind::kIf);
-    for (std::string word = "if"; word == "if" || word == "elif"; word = at_ < segments_.size() ? keyword() : "") {
+    for (std::string word = "if"; word == "if" || word == "elif";
+         word = at_ < segments_.size() ? keyword() : "") {
       ExpressionParser parser(segments_[at_].tokens, 1);
       node->expressions.push_back(parser.expression());
       parser.end();

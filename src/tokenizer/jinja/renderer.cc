@@ -28,7 +28,9 @@ class Renderer {
  private:
   enum class Flow { kOn, kBreak, kContinue };
 
-  [[noreturn]] void fail(std::size_t line, std::string what) const { throw TemplateError{line, std::move(what)}; }
+  [[noreturn]] void fail(std::size_t line, std::string what) const {
+    throw TemplateError{line, std::move(what)};
+  }
 
   // What values.h throws gets the line of where it happened.
   template <typename F>
@@ -65,20 +67,32 @@ class Renderer {
 
   Flow execute(const Node& node, std::string& out) {
     switch (node.kind) {
-      case Node::Kind::kText: out += node.text; return Flow::kOn;
-      case Node::Kind::kOutput: out += to_text(evaluate(*node.expressions[0])); return Flow::kOn;
-      case Node::Kind::kIf: return execute_if(node, out);
-      case Node::Kind::kFor: return execute_for(node, out);
-      case Node::Kind::kSet: assign(node, evaluate(*node.expressions[0])); return Flow::kOn;
+      case Node::Kind::kText:
+        out += node.text;
+        return Flow::kOn;
+      case Node::Kind::kOutput:
+        out += to_text(evaluate(*node.expressions[0]));
+        return Flow::kOn;
+      case Node::Kind::kIf:
+        return execute_if(node, out);
+      case Node::Kind::kFor:
+        return execute_for(node, out);
+      case Node::Kind::kSet:
+        assign(node, evaluate(*node.expressions[0]));
+        return Flow::kOn;
       case Node::Kind::kSetBlock: {
         std::string inside;
         execute(node.bodies[0], inside);
         assign(node, inside);
         return Flow::kOn;
       }
-      case Node::Kind::kMacro: macros_[node.text] = &node; return Flow::kOn;
-      case Node::Kind::kBreak: return Flow::kBreak;
-      case Node::Kind::kContinue: return Flow::kContinue;
+      case Node::Kind::kMacro:
+        macros_[node.text] = &node;
+        return Flow::kOn;
+      case Node::Kind::kBreak:
+        return Flow::kBreak;
+      case Node::Kind::kContinue:
+        return Flow::kContinue;
     }
     return Flow::kOn;
   }
@@ -93,7 +107,8 @@ class Renderer {
   void assign(const Node& node, const Value& value) {
     if (!node.attribute.empty()) {  // of a namespace(): the only thing that a loop can change outside itself
       Value* const target = find(node.names[0]);
-      if (target == nullptr || !target->is_object()) fail(node.line, "\"" + node.names[0] + "\" is not a namespace");
+      if (target == nullptr || !target->is_object())
+        fail(node.line, "\"" + node.names[0] + "\" is not a namespace");
       (*target)[node.attribute] = value;
     } else {
       bind(node, node.names, value);
@@ -133,8 +148,13 @@ class Renderer {
     return Flow::kOn;
   }
   static Value loop_variable(const Value& items, std::size_t i) {
-    Value loop = {{"index", i + 1}, {"index0", i}, {"first", i == 0}, {"last", i + 1 == items.size()}, {"length", items.size()},
-                  {"revindex", items.size() - i}, {"revindex0", items.size() - i - 1}};
+    Value loop = {{"index", i + 1},
+                  {"index0", i},
+                  {"first", i == 0},
+                  {"last", i + 1 == items.size()},
+                  {"length", items.size()},
+                  {"revindex", items.size() - i},
+                  {"revindex0", items.size() - i - 1}};
     if (i > 0) loop["previtem"] = items[i - 1];
     if (i + 1 < items.size()) loop["nextitem"] = items[i + 1];
     return loop;
@@ -150,9 +170,12 @@ class Renderer {
   }
 
   Value evaluate_one(const Expression& e) {
-    const auto operand = [&](std::size_t i) { return e.operands[i] == nullptr ? Value(nullptr) : evaluate(*e.operands[i]); };
+    const auto operand = [&](std::size_t i) {
+      return e.operands[i] == nullptr ? Value(nullptr) : evaluate(*e.operands[i]);
+    };
     switch (e.kind) {
-      case Kind::kLiteral: return e.literal;
+      case Kind::kLiteral:
+        return e.literal;
       case Kind::kName: {
         const Value* found = find(e.text);
         return found == nullptr ? undefined() : *found;
@@ -169,21 +192,29 @@ class Renderer {
       }
       case Kind::kAttribute: {
         const Value object = operand(0);
-        if (is_undefined(object)) throw "\"" + describe(*e.operands[0]) + "\" is undefined: it has no \"" + e.text + "\"";
+        if (is_undefined(object))
+          throw "\"" + describe(*e.operands[0]) + "\" is undefined: it has no \"" + e.text + "\"";
         return get_index(object, e.text);
       }
-      case Kind::kIndex: return get_index(operand(0), operand(1));
-      case Kind::kSlice: return get_slice(operand(0), operand(1), operand(2), operand(3));
-      case Kind::kCall: return call(e);
-      case Kind::kFilter: return apply_filter(e.text, operand(0), evaluate(e.arguments));
-      case Kind::kTest: return apply_test(e.text, operand(0), evaluate(e.arguments));
-      case Kind::kConditional: return is_true(operand(1)) ? operand(0) : e.operands[2] ? operand(2) : undefined();
+      case Kind::kIndex:
+        return get_index(operand(0), operand(1));
+      case Kind::kSlice:
+        return get_slice(operand(0), operand(1), operand(2), operand(3));
+      case Kind::kCall:
+        return call(e);
+      case Kind::kFilter:
+        return apply_filter(e.text, operand(0), evaluate(e.arguments));
+      case Kind::kTest:
+        return apply_test(e.text, operand(0), evaluate(e.arguments));
+      case Kind::kConditional:
+        return is_true(operand(1)) ? operand(0) : e.operands[2] ? operand(2) : undefined();
       case Kind::kUnary: {
         const Value value = operand(0);
         if (e.text == "not") return !is_true(value);
         return apply_binary("-", 0, value);
       }
-      case Kind::kBinary: return binary(e);
+      case Kind::kBinary:
+        return binary(e);
     }
     return undefined();
   }
@@ -225,12 +256,15 @@ class Renderer {
     const Arguments arguments = evaluate(e.arguments);
     if (callee.kind == Kind::kAttribute) {
       const Value object = evaluate(*callee.operands[0]);
-      if (is_undefined(object)) throw "\"" + describe(*callee.operands[0]) + "\" is undefined: it has no \"" + callee.text + "\"";
-      if (!has_method(object, callee.text)) throw std::string(object.type_name()) + " has no method \"" + callee.text + "\"";
+      if (is_undefined(object))
+        throw "\"" + describe(*callee.operands[0]) + "\" is undefined: it has no \"" + callee.text + "\"";
+      if (!has_method(object, callee.text))
+        throw std::string(object.type_name()) + " has no method \"" + callee.text + "\"";
       return call_method(object, callee.text, arguments);
     }
     if (callee.kind != Kind::kName) throw std::string("only functions, macros and methods can be called");
-    if (const auto macro = macros_.find(callee.text); macro != macros_.end()) return call_macro(*macro->second, arguments);
+    if (const auto macro = macros_.find(callee.text); macro != macros_.end())
+      return call_macro(*macro->second, arguments);
     return call_function(callee.text, arguments);
   }
 
@@ -260,7 +294,8 @@ class Renderer {
       std::tm parts{};
       localtime_r(&now_, &parts);
       std::array<char, 256> text{};
-      const std::size_t n = std::strftime(text.data(), text.size(), to_text(a.get(0, "format", "%Y-%m-%d")).c_str(), &parts);
+      const std::size_t n =
+          std::strftime(text.data(), text.size(), to_text(a.get(0, "format", "%Y-%m-%d")).c_str(), &parts);
       return std::string(text.data(), n);
     }
     throw "\"" + name + "\" is not a function";
@@ -271,7 +306,8 @@ class Renderer {
       if (!a.positional.at(i).is_number_integer()) throw std::string("range() needs integers");
       return a.positional[i].get<std::int64_t>();
     };
-    const std::int64_t begin = a.positional.size() > 1 ? number(0) : 0, end = number(a.positional.size() > 1 ? 1 : 0);
+    const std::int64_t begin = a.positional.size() > 1 ? number(0) : 0,
+                       end = number(a.positional.size() > 1 ? 1 : 0);
     const std::int64_t step = a.positional.size() > 2 ? number(2) : 1;
     if (step == 0) throw std::string("range()'s step must not be 0");
     Value out = Value::array();

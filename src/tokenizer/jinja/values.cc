@@ -1,8 +1,8 @@
 #include "tokenizer/jinja/values.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "tokenizer/utf8.h"
 
@@ -16,14 +16,19 @@ Value Arguments::get(std::size_t place, const char* name, Value absent) const {
 
 bool is_true(const Value& value) {
   switch (value.type()) {
-    case Value::value_t::boolean: return value.get<bool>();
+    case Value::value_t::boolean:
+      return value.get<bool>();
     case Value::value_t::number_integer:
     case Value::value_t::number_unsigned:
-    case Value::value_t::number_float: return value.get<double>() != 0;
-    case Value::value_t::string: return !value.get_ref<const std::string&>().empty();
+    case Value::value_t::number_float:
+      return value.get<double>() != 0;
+    case Value::value_t::string:
+      return !value.get_ref<const std::string&>().empty();
     case Value::value_t::array:
-    case Value::value_t::object: return !value.empty();
-    default: return false;
+    case Value::value_t::object:
+      return !value.empty();
+    default:
+      return false;
   }
 }
 
@@ -32,7 +37,8 @@ namespace {
 std::string number_text(const Value& value) {
   if (!value.is_number_float()) return value.dump();
   const double number = value.get<double>();
-  return number == std::floor(number) && std::abs(number) < 1e16 ? fmt::format("{:.1f}", number) : fmt::format("{}", number);
+  return number == std::floor(number) && std::abs(number) < 1e16 ? fmt::format("{:.1f}", number)
+                                                                 : fmt::format("{}", number);
 }
 
 std::string repr(const Value& value) {
@@ -42,8 +48,10 @@ std::string repr(const Value& value) {
   std::string out(1, quote);
   for (const char c : text) {
     if (c == quote || c == '\\') out.push_back('\\');
-    if (c == '\n') out += "\\n";
-    else out.push_back(c);
+    if (c == '\n')
+      out += "\\n";
+    else
+      out.push_back(c);
   }
   return out + quote;
 }
@@ -120,20 +128,24 @@ bool equal(const Value& a, const Value& b) {
   if (is_undefined(a) || is_undefined(b)) return is_undefined(a) && is_undefined(b);
   const auto number = [](const Value& v) { return v.is_number() || v.is_boolean(); };
   if (number(a) && number(b)) {
-    const auto as = [](const Value& v) { return v.is_boolean() ? static_cast<double>(v.get<bool>()) : v.get<double>(); };
+    const auto as = [](const Value& v) {
+      return v.is_boolean() ? static_cast<double>(v.get<bool>()) : v.get<double>();
+    };
     return as(a) == as(b);
   }
   return a == b;
 }
 
 bool less(const Value& a, const Value& b) {
-  const bool comparable = (a.is_number() && b.is_number()) || (a.is_string() && b.is_string()) || (a.is_array() && b.is_array());
+  const bool comparable =
+      (a.is_number() && b.is_number()) || (a.is_string() && b.is_string()) || (a.is_array() && b.is_array());
   if (!comparable) throw std::string("cannot compare ") + type_name(a) + " with " + type_name(b);
   return a < b;
 }
 
 bool contains(const Value& container, const Value& item) {
-  if (container.is_string() && item.is_string()) return container.get<std::string>().find(item.get<std::string>()) != std::string::npos;
+  if (container.is_string() && item.is_string())
+    return container.get<std::string>().find(item.get<std::string>()) != std::string::npos;
   if (container.is_object()) return item.is_string() && container.contains(item.get<std::string>());
   if (container.is_array()) {
     for (const Value& one : container) {
@@ -206,7 +218,9 @@ Value get_index(const Value& object, const Value& index) {
 }
 
 Value get_slice(const Value& object, const Value& begin, const Value& end, const Value& step) {
-  const auto number = [](const Value& v, std::int64_t absent) { return v.is_number_integer() ? v.get<std::int64_t>() : absent; };
+  const auto number = [](const Value& v, std::int64_t absent) {
+    return v.is_number_integer() ? v.get<std::int64_t>() : absent;
+  };
   const Value list = items_of(object);
   const auto n = static_cast<std::int64_t>(list.size());
   const std::int64_t by = number(step, 1);
@@ -218,7 +232,8 @@ Value get_slice(const Value& object, const Value& begin, const Value& end, const
   };
   Value out = Value::array();
   const std::int64_t first = place(begin, by > 0 ? 0 : n - 1), last = place(end, by > 0 ? n : -1);
-  for (std::int64_t i = first; by > 0 ? i < last : i > last; i += by) out.push_back(list[static_cast<std::size_t>(i)]);
+  for (std::int64_t i = first; by > 0 ? i < last : i > last; i += by)
+    out.push_back(list[static_cast<std::size_t>(i)]);
   if (!object.is_string()) return out;
   std::string text;
   for (const Value& c : out) text += c.get<std::string>();

@@ -18,13 +18,14 @@ struct Arguments {
   Value get(std::size_t place, const char* name, Value absent) const;
 };
 
-bool is_true(const Value& value);                          // Python's truth
-std::string to_text(const Value& value);                   // Python's str()
-std::string to_json_text(const Value& value, int indent);  // Python's json.dumps(ensure_ascii=False); indent < 0: none
+bool is_true(const Value& value);         // Python's truth
+std::string to_text(const Value& value);  // Python's str()
+std::string to_json_text(const Value& value,
+                         int indent);  // Python's json.dumps(ensure_ascii=False); indent < 0: none
 bool equal(const Value& a, const Value& b);
-bool less(const Value& a, const Value& b);                 // throws std::string where Python would raise
+bool less(const Value& a, const Value& b);  // throws std::string where Python would raise
 bool contains(const Value& container, const Value& item);
-Value items_of(const Value& value);                        // what a for loop walks: elements, keys or characters
+Value items_of(const Value& value);  // what a for loop walks: elements, keys or characters
 
 // Each throws std::string, saying what is wrong; the caller knows the line.
 Value apply_binary(const std::string& op, const Value& left, const Value& right);

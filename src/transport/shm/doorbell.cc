@@ -1,23 +1,24 @@
 #include "transport/shm/doorbell.h"
 
-#include <algorithm>
-#include <climits>
-#include <ctime>
-
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
+#include <ctime>
+
 namespace concertina::transport {
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && std::atomic<std::uint32_t>::is_always_lock_free);
 
-// No wake-up is lost: all four accesses are sequentially consistent. Either the ringer reads `sleeping` as 1 and wakes,
-// or its read came before the owner's write of 1, and then so did its increment, which the owner's later read of `rings`
-// sees: what the ringer published before is visible to the check that follows. An increment after that read makes
-// futex_wait return at once. The ringer does not clear `sleeping`, which would save wake-ups when several ring: one that
-// were killed or stopped between clearing and waking would silence all others.
+// No wake-up is lost: all four accesses are sequentially consistent. Either the ringer reads `sleeping` as 1
+// and wakes, or its read came before the owner's write of 1, and then so did its increment, which the owner's
+// later read of `rings` sees: what the ringer published before is visible to the check that follows. An
+// increment after that read makes futex_wait return at once. The ringer does not clear `sleeping`, which
+// would save wake-ups when several ring: one that were killed or stopped between clearing and waking would
+// silence all others.
 void Doorbell::ring() const {
   words_->rings.fetch_add(1, std::memory_order_seq_cst);
   if (words_->sleeping.load(std::memory_order_seq_cst) != 0)
@@ -31,7 +32,8 @@ std::uint32_t Doorbell::announce_sleep() const {
 
 void Doorbell::retract_sleep() const { words_->sleeping.store(0, std::memory_order_relaxed); }
 
-// Not FUTEX_PRIVATE: ringers are other processes. Every return is a reason to look again, so none is told apart.
+// Not FUTEX_PRIVATE: ringers are other processes. Every return is a reason to look again, so none is told
+// apart.
 void Doorbell::sleep(std::uint32_t seen, std::optional<Time> deadline) const {
   timespec timeout{};
   if (deadline) {

@@ -17,8 +17,8 @@ struct DoorbellWords {
 
 enum class WaitResult { kReady, kDeadline, kAborted };
 
-// Wakes the one thread that owns it, from any thread or process. A ring without reason is harmless: who wakes up looks
-// for itself. ring(): any thread. wait(): the owner only. Costs no CPU while nobody rings.
+// Wakes the one thread that owns it, from any thread or process. A ring without reason is harmless: who wakes
+// up looks for itself. ring(): any thread. wait(): the owner only. Costs no CPU while nobody rings.
 class Doorbell {
  public:
   explicit Doorbell(DoorbellWords& words) : words_(&words) {}
@@ -26,9 +26,9 @@ class Doorbell {
   // What was written before this call is seen by a predicate that runs after the wake-up.
   void ring() const;
 
-  // Returns kReady once ready() is true; checks it now, then yields the processor for at most 50 us, then sleeps until
-  // a ring. kDeadline at `deadline` (none: never), kAborted once `abort` is true (set it, then ring). ready() wins over
-  // both. It is called by this thread only, often, and must not block.
+  // Returns kReady once ready() is true; checks it now, then yields the processor for at most 50 us, then
+  // sleeps until a ring. kDeadline at `deadline` (none: never), kAborted once `abort` is true (set it, then
+  // ring). ready() wins over both. It is called by this thread only, often, and must not block.
   template <typename Ready>
   WaitResult wait(const Ready& ready, std::optional<Time> deadline, const std::atomic<bool>& abort) const {
     if (ready()) return WaitResult::kReady;

@@ -1,10 +1,10 @@
 #include "transport/shm/doorbell.h"
 
+#include <gtest/gtest.h>
+
 #include <ctime>
 #include <thread>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace concertina::transport {
 namespace {
@@ -60,15 +60,17 @@ TEST(Doorbell, ARingWithoutReasonIsHarmless) {
   peer.join();
 }
 
-// Two players hand a counter back and forth, without deadlines: one lost wake-up and the test hangs. Some turns are taken
-// at once, some only when the other is seen asleep, so that all orders of publishing, ringing and falling asleep occur.
+// Two players hand a counter back and forth, without deadlines: one lost wake-up and the test hangs. Some
+// turns are taken at once, some only when the other is seen asleep, so that all orders of publishing, ringing
+// and falling asleep occur.
 TEST(Doorbell, NoWakeUpIsLost) {
   constexpr int kTurns = 20'000;
   DoorbellWords words[2]{};
   std::atomic<int> turn{0};
   const auto play = [&](int me) {
     for (int i = me; i < kTurns; i += 2) {
-      Doorbell(words[me]).wait([&] { return turn.load(std::memory_order_relaxed) == i; }, std::nullopt, kNoAbort);
+      Doorbell(words[me]).wait([&] { return turn.load(std::memory_order_relaxed) == i; }, std::nullopt,
+                               kNoAbort);
       if (i % 8 < 2)
         while (words[1 - me].sleeping.load() == 0 && i + 1 < kTurns) std::this_thread::yield();
       turn.store(i + 1, std::memory_order_relaxed);
@@ -95,8 +97,8 @@ TEST(Doorbell, ManyRingersWakeOneSleeperForEveryLastOne) {
       }
     });
   for (int i = 0; i < kRounds; ++i) {
-    Doorbell(words).wait([&] { return n_arrived.load(std::memory_order_relaxed) == kRingers * (i + 1); }, std::nullopt,
-                         kNoAbort);
+    Doorbell(words).wait([&] { return n_arrived.load(std::memory_order_relaxed) == kRingers * (i + 1); },
+                         std::nullopt, kNoAbort);
     round = i + 1;
   }
   for (std::thread& ringer : ringers) ringer.join();

@@ -1,12 +1,12 @@
 #include "transport/shm/mapping.h"
 
-#include <cerrno>
-#include <cstring>
-#include <utility>
-
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include "transport/error.h"
 

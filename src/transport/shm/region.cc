@@ -1,13 +1,13 @@
 #include "transport/shm/region.h"
 
-#include <new>
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <new>
 
 #include "base/check.h"
 
@@ -53,7 +53,7 @@ Result<FileDescriptor> open_of_process(std::int64_t pid, int fd, int flags, cons
 
 // A file that its owner could shrink would kill the reader with SIGBUS.
 Status check_size(int fd, std::size_t n_bytes, const std::string& name) {
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0) return fail(system_error("fstat of " + name));
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
@@ -84,7 +84,8 @@ void advise(const Mapping& memory, std::size_t offset, std::size_t n_bytes, int 
   const std::size_t begin = (kPageBytes + offset) / kPageBytes * kPageBytes;
   const std::size_t end = kPageBytes + offset + n_bytes;
   CHECK(end <= memory.size(), "prefault of [{}, {}) in {} bytes", begin, end, memory.size());
-  if (n_bytes > 0) ::madvise(memory.data() + begin, end - begin, advice);  // old kernels refuse: pages appear later
+  if (n_bytes > 0)
+    ::madvise(memory.data() + begin, end - begin, advice);  // old kernels refuse: pages appear later
 }
 
 DoorbellWords& words_in(const Mapping& memory) { return *reinterpret_cast<DoorbellWords*>(memory.data()); }
@@ -97,16 +98,20 @@ Result<Region> Region::create(const RegionIdentity& identity, std::size_t body_b
   ASSIGN_OR_RETURN(region.fd_, make_memory_file(name, kPageBytes + body_bytes));
   ASSIGN_OR_RETURN(region.memory_,
                    Mapping::of_file(region.fd_.get(), kPageBytes + body_bytes, Access::kReadWrite, name));
-  // One writer for life: from here on the kernel refuses any writable mapping. Kernels before 5.1 lack this seal.
+  // One writer for life: from here on the kernel refuses any writable mapping. Kernels before 5.1 lack this
+  // seal.
   (void)::fcntl(region.fd_.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
   ASSIGN_OR_RETURN(region.doorbell_fd_, make_memory_file(name + " (doorbell)", kPageBytes));
   ASSIGN_OR_RETURN(region.doorbell_memory_,
                    Mapping::of_file(region.doorbell_fd_.get(), kPageBytes, Access::kReadWrite, name));
   new (region.doorbell_memory_.data()) DoorbellWords{};
-  *reinterpret_cast<RegionHeader*>(region.memory_.data()) = {
-      .magic = kMagic, .version = kVersion, .rank = identity.rank.value(),
-      .incarnation = identity.incarnation.value(), .body_bytes = body_bytes, .layout = identity.layout,
-      .doorbell_fd = region.doorbell_fd_.get()};
+  *reinterpret_cast<RegionHeader*>(region.memory_.data()) = {.magic = kMagic,
+                                                             .version = kVersion,
+                                                             .rank = identity.rank.value(),
+                                                             .incarnation = identity.incarnation.value(),
+                                                             .body_bytes = body_bytes,
+                                                             .layout = identity.layout,
+                                                             .doorbell_fd = region.doorbell_fd_.get()};
   return region;
 }
 
@@ -123,7 +128,7 @@ Result<PeerRegion> PeerRegion::open(std::int64_t pid, int fd, const RegionIdenti
   const std::string name =
       fmt::format("the exchange memory of {} in process {}, descriptor {}", describe(expected), pid, fd);
   ASSIGN_OR_RETURN(const FileDescriptor file, open_of_process(pid, fd, O_RDONLY, name));
-  struct stat status{};
+  struct stat status {};
   if (::fstat(file.get(), &status) != 0) return fail(system_error("fstat of " + name));
   if (!S_ISREG(status.st_mode) || static_cast<std::size_t>(status.st_size) < kPageBytes)
     return fail(TransportError::kWrongRegion, name + " has no header");
@@ -134,7 +139,8 @@ Result<PeerRegion> PeerRegion::open(std::int64_t pid, int fd, const RegionIdenti
   RETURN_IF_ERROR(check_size(file.get(), kPageBytes + body_bytes, name));
 
   PeerRegion region;
-  ASSIGN_OR_RETURN(region.memory_, Mapping::of_file(file.get(), kPageBytes + body_bytes, Access::kReadOnly, name));
+  ASSIGN_OR_RETURN(region.memory_,
+                   Mapping::of_file(file.get(), kPageBytes + body_bytes, Access::kReadOnly, name));
   const std::string doorbell = "the doorbell of " + describe(expected);
   ASSIGN_OR_RETURN(const FileDescriptor doorbell_file,
                    open_of_process(pid, header.doorbell_fd, O_RDWR, doorbell));

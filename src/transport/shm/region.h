@@ -21,9 +21,9 @@ struct RegionIdentity {
   bool operator==(const RegionIdentity&) const = default;
 };
 
-// Exchange memory that one process writes for life: a sealed memfd without a name, found by peers as /proc/PID/fd/FD.
-// The kernel refuses any other writable mapping. Pages appear when touched. The doorbell lives in a second memfd, the
-// only thing that peers map writable.
+// Exchange memory that one process writes for life: a sealed memfd without a name, found by peers as
+// /proc/PID/fd/FD. The kernel refuses any other writable mapping. Pages appear when touched. The doorbell
+// lives in a second memfd, the only thing that peers map writable.
 class Region {
  public:
   static Result<Region> create(const RegionIdentity& identity, std::size_t body_bytes);
@@ -31,7 +31,8 @@ class Region {
   int fd() const { return fd_.get(); }  // tell peers this and the process id
   std::span<std::byte> body() const;    // page-aligned, zeroed
   Doorbell doorbell() const;            // this rank's own
-  void prefault(std::size_t offset, std::size_t n_bytes) const;  // makes pages of the body appear now; best effort
+  void prefault(std::size_t offset,
+                std::size_t n_bytes) const;  // makes pages of the body appear now; best effort
 
  private:
   Region() = default;
@@ -42,12 +43,15 @@ class Region {
 // Another process's region: the body read-only, the doorbell to ring. Any thread may open; then immutable.
 class PeerRegion {
  public:
-  // Fails with kWrongRegion, naming what differs, unless the region at /proc/PID/fd/FD has this identity and size.
-  static Result<PeerRegion> open(std::int64_t pid, int fd, const RegionIdentity& expected, std::size_t body_bytes);
+  // Fails with kWrongRegion, naming what differs, unless the region at /proc/PID/fd/FD has this identity and
+  // size.
+  static Result<PeerRegion> open(std::int64_t pid, int fd, const RegionIdentity& expected,
+                                 std::size_t body_bytes);
 
   std::span<const std::byte> body() const;
   Doorbell doorbell() const;  // only ring() is for peers
-  void prefault(std::size_t offset, std::size_t n_bytes) const;  // maps pages that the owner has touched; best effort
+  void prefault(std::size_t offset,
+                std::size_t n_bytes) const;  // maps pages that the owner has touched; best effort
 
  private:
   PeerRegion() = default;

@@ -1,8 +1,5 @@
 #include "transport/shm/region.h"
 
-#include <algorithm>
-#include <filesystem>
-
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +7,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
 
 namespace concertina::transport {
 namespace {
@@ -61,7 +61,8 @@ TEST(Region, AnotherProcessReadsItAndWakesTheOwner) {
   std::byte seen{0};
   const std::atomic<bool> no_abort{false};
   const auto ready = [&] { return read(reading.get(), &seen, 1) == 1; };
-  EXPECT_EQ(region->doorbell().wait(ready, Doorbell::now() + std::chrono::seconds(20), no_abort), WaitResult::kReady);
+  EXPECT_EQ(region->doorbell().wait(ready, Doorbell::now() + std::chrono::seconds(20), no_abort),
+            WaitResult::kReady);
   EXPECT_EQ(seen, std::byte{9});
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -85,7 +86,7 @@ TEST(Region, UntouchedPagesCostNothing) {
   const Result<Region> region = Region::create(kIdentity, kLarge);
   ASSERT_TRUE(region) << region.error().message();
   region->prefault(kLarge - 8192, 8192);
-  struct stat status{};
+  struct stat status {};
   ASSERT_EQ(fstat(region->fd(), &status), 0);
   EXPECT_LE(status.st_blocks * 512, 64 * 4096);
 }
@@ -144,7 +145,8 @@ TEST(Region, LeavesNoDescriptorBehind) {
     ASSERT_TRUE(peer && !refused);
   }
   EXPECT_EQ(n_entries("/proc/self/fd"), fds);
-  EXPECT_LE(n_entries("/proc/self/map_files"), maps + 4) << "the heap may have grown; 20 regions may not be left";
+  EXPECT_LE(n_entries("/proc/self/map_files"), maps + 4)
+      << "the heap may have grown; 20 regions may not be left";
 }
 
 }  // namespace
