@@ -119,7 +119,7 @@ Status check_counts(const front::FrontOptions& o) {
 // a rank starts.
 struct Prepared {
   front::ModelInfo info;
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
+  std::optional<tokenizer::Tokenizer> tokenizer;
   std::optional<tokenizer::ChatTemplate> chat_template;
 };
 
@@ -171,7 +171,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
 Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   if (o.skip_tokenizer_init) return {};
   auto loaded = tokenizer::Tokenizer::load(o.model);
-  if (!loaded && loaded.error().is(tokenizer::TokenizerError::kNotFound)) {
+  if (!loaded && loaded.error().is(tokenizer::TokenizerError::kMissing)) {
     spdlog::info("{} has no tokenizer.json: prompts are token ids", o.model);
     return {};
   }
@@ -180,7 +180,7 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   auto chat_template = tokenizer::ChatTemplate::load(o.model);
   if (chat_template) {
     out.chat_template = std::move(*chat_template);
-  } else if (!chat_template.error().is(tokenizer::TokenizerError::kNotFound)) {
+  } else if (!chat_template.error().is(tokenizer::TokenizerError::kMissing)) {
     return fail(chat_template.error());
   }
   return {};
@@ -204,7 +204,7 @@ class ServeProcess {
   ServeProcess(const ServeOptions& options, Prepared& prepared)
       : options_(options),
         front_(loop_, options.front, prepared.info),
-        server_(loop_.context(), front_, prepared.tokenizer.get(),
+        server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr,
                 {.host = options.host, .port = options.port, .limits = {}}),
         signals_(loop_, [this](int number) { on_signal(number); }) {}

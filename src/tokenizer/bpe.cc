@@ -1,77 +1,81 @@
 #include "tokenizer/bpe.h"
 
-#include <queue>
+#include <algorithm>
+
+#include "tokenizer/byte_level.h"
 
 namespace concertina::tokenizer {
 
-void BytePairEncoder::add_token(std::string bytes, TokenId id) { ids_.emplace(std::move(bytes), id); }
-
-bool BytePairEncoder::add_merge(const std::string& left, const std::string& right) {
-  const auto a = ids_.find(left), b = ids_.find(right), both = ids_.find(left + right);
-  if (a == ids_.end() || b == ids_.end() || both == ids_.end()) return false;
-  merges_.try_emplace(pair_key(a->second, b->second),
-                      Merge{static_cast<std::uint32_t>(merges_.size()), both->second});
-  return true;
+BpeModel::BpeModel(const Vocabulary& vocabulary, MergeTable merges, BpeOptions options)
+    : vocabulary_(&vocabulary), merges_(std::move(merges)), options_(options) {
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    byte_ids_[byte] = vocabulary.id_of(byte_to_character(static_cast<std::uint8_t>(byte)));
+  }
 }
 
-bool BytePairEncoder::covers_all_bytes() {
-  for (std::size_t byte = 0; byte < 256; ++byte) {
-    const auto found = ids_.find(std::string(1, static_cast<char>(byte)));
-    if (found == ids_.end()) return false;
-    byte_ids_[byte] = found->second;
+void BpeModel::encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& out) const {
+  if (options_.ignore_merges && append_whole(piece, out)) return;
+  fill_symbols(piece, scratch);
+  merge_all(scratch);
+  for (const Scratch::Symbol& symbol : scratch.symbols) {
+    if (symbol.alive) out.push_back(symbol.id);
   }
-  return true;
 }
 
-void BytePairEncoder::encode(std::string_view word, std::vector<TokenId>& out) const {
-  if (whole_words_ == WholeWords::kLookedUpFirst) {
-    const auto found = ids_.find(std::string(word));
-    if (found != ids_.end()) return out.push_back(found->second);
+bool BpeModel::append_whole(std::string_view piece, std::vector<TokenId>& out) const {
+  std::string text;
+  for (const char byte : piece) text += byte_to_character(static_cast<std::uint8_t>(byte));
+  const auto id = vocabulary_->id_of(text);
+  if (id) out.push_back(*id);
+  return id.has_value();
+}
+
+void BpeModel::fill_symbols(std::string_view piece, Scratch& scratch) const {
+  auto& symbols = scratch.symbols;
+  symbols.clear();
+  bool after_unknown = false;
+  for (const char byte : piece) {
+    const auto& id = byte_ids_[static_cast<std::uint8_t>(byte)];
+    const bool fused = !id && after_unknown && options_.fuse_unknown;
+    after_unknown = !id;
+    if (fused || (!id && !options_.unknown)) continue;
+    const auto index = static_cast<std::int32_t>(symbols.size());
+    symbols.push_back({id ? *id : *options_.unknown, index - 1, index + 1, true});
   }
-  // Symbols in a linked list, candidate merges in a heap: n log n also for a word of a million bytes.
-  struct Symbol {
-    TokenId id;
-    std::int32_t previous, next;  // -1: none
-  };
-  struct Candidate {
-    std::uint32_t rank;
-    std::int32_t left;
-    TokenId left_id, right_id, id;
-    bool operator>(const Candidate& other) const {
-      return std::pair(rank, left) > std::pair(other.rank, other.left);
-    }
-  };
-  const auto n = static_cast<std::int32_t>(word.size());
-  std::vector<Symbol> symbols(word.size());
-  std::vector<Candidate> heap_storage;
-  heap_storage.reserve(word.size());
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap({}, std::move(heap_storage));
-  for (std::int32_t i = 0; i < n; ++i) {
-    symbols[i] = {byte_ids_[static_cast<unsigned char>(word[i])], i - 1, i + 1 < n ? i + 1 : -1};
-  }
-  const auto consider = [&](std::int32_t left) {
-    if (left < 0 || symbols[left].next < 0) return;
-    const TokenId a = symbols[left].id, b = symbols[symbols[left].next].id;
-    if (const auto merge = merges_.find(pair_key(a, b)); merge != merges_.end()) {
-      heap.push({merge->second.rank, left, a, b, merge->second.id});
-    }
-  };
-  for (std::int32_t i = 0; i < n; ++i) consider(i);
-  while (!heap.empty()) {
-    const Candidate top = heap.top();
-    heap.pop();
-    Symbol& left = symbols[top.left];
-    if (left.id != top.left_id || left.next < 0 || symbols[left.next].id != top.right_id)
-      continue;  // merged meanwhile
-    Symbol& right = symbols[left.next];
-    left.id = top.id;
-    right.id = -1;
+  if (!symbols.empty()) symbols.back().next = -1;
+}
+
+void BpeModel::add_candidate(std::int32_t left, Scratch& scratch) const {
+  if (left < 0 || scratch.symbols[left].next < 0) return;
+  const Scratch::Symbol& symbol = scratch.symbols[left];
+  const Merge* merge = merges_.find(symbol.id, scratch.symbols[symbol.next].id);
+  if (merge == nullptr) return;
+  scratch.queue.push_back({merge->rank, left, merge->merged});
+  std::push_heap(scratch.queue.begin(), scratch.queue.end());
+}
+
+// Applies the lowest-ranked merge, leftmost first, until none is left. A candidate whose symbols have changed
+// since it was queued is recognised when it comes up: its pair then has another merge, or none.
+void BpeModel::merge_all(Scratch& scratch) const {
+  auto& [symbols, queue] = scratch;
+  queue.clear();
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(symbols.size()); ++i) add_candidate(i, scratch);
+  while (!queue.empty()) {
+    std::pop_heap(queue.begin(), queue.end());
+    const Scratch::Candidate top = queue.back();
+    queue.pop_back();
+    Scratch::Symbol& left = symbols[top.left];
+    if (!left.alive || left.next < 0) continue;
+    Scratch::Symbol& right = symbols[left.next];
+    const Merge* merge = merges_.find(left.id, right.id);
+    if (merge == nullptr || merge->rank != top.rank) continue;
+    left.id = top.merged;
     left.next = right.next;
-    if (right.next >= 0) symbols[right.next].previous = top.left;
-    consider(left.previous);
-    consider(top.left);
+    right.alive = false;
+    if (left.next >= 0) symbols[left.next].previous = top.left;
+    add_candidate(left.previous, scratch);
+    add_candidate(top.left, scratch);
   }
-  for (std::int32_t i = 0; i >= 0 && i < n; i = symbols[i].next) out.push_back(symbols[i].id);
 }
 
 }  // namespace concertina::tokenizer

@@ -1,46 +1,63 @@
 #pragma once
 
 #include <array>
-#include <string>
+#include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/ids.h"
+#include "tokenizer/merge_table.h"
+#include "tokenizer/vocabulary.h"
 
 namespace concertina::tokenizer {
 
-// Byte-level byte-pair encoding (Sennrich et al. 2016; GPT-2): a word's bytes, and pairs of neighbours merged
-// in the order of their ranks until none can be. Vocabulary and merges are in raw bytes here.
-class BytePairEncoder {
+// How the model treats what the merges alone do not settle.
+struct BpeOptions {
+  bool ignore_merges = false;      // a piece that is a token is that token, whatever the merges say
+  bool fuse_unknown = false;       // neighbouring unknown bytes make one unknown token
+  std::optional<TokenId> unknown;  // for a byte without a token; none: such bytes are left out
+};
+
+// Byte-pair encoding of one piece (Sennrich et al. 2016), over bytes. n log n in the piece's length.
+// Immutable: any thread may encode, each with a Scratch of its own.
+class BpeModel {
  public:
-  enum class WholeWords : std::uint8_t {
-    kMerged,
-    kLookedUpFirst
-  };  // tokenizer.json's ignore_merges: the second
+  // `vocabulary` must outlive this.
+  BpeModel(const Vocabulary& vocabulary, MergeTable merges, BpeOptions options);
 
-  void set_whole_words(WholeWords whole_words) { whole_words_ = whole_words; }
-  void add_token(std::string bytes, TokenId id);
-  // In order of rank; false if a part or the result is not in the vocabulary.
-  bool add_merge(const std::string& left, const std::string& right);
-  bool covers_all_bytes();  // call once after the last token
+  class Scratch {
+    friend class BpeModel;
+    struct Symbol {
+      TokenId id;
+      std::int32_t previous, next;  // -1: none
+      bool alive;
+    };
+    struct Candidate {
+      std::uint32_t rank;
+      std::int32_t left;  // index of the left symbol
+      TokenId merged;
+      bool operator<(
+          const Candidate& other) const {  // the queue's top is the greatest: lowest rank, leftmost
+        return rank != other.rank ? rank > other.rank : left > other.left;
+      }
+    };
+    std::vector<Symbol> symbols;
+    std::vector<Candidate> queue;  // a heap
+  };
 
-  void encode(std::string_view word, std::vector<TokenId>& out) const;
+  // Appends the ids of `piece` (any bytes) to `out`.
+  void encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& out) const;
 
  private:
-  struct Merge {
-    std::uint32_t rank;
-    TokenId id;
-  };
-  static std::uint64_t pair_key(TokenId left, TokenId right) {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
-           static_cast<std::uint32_t>(right);
-  }
+  bool append_whole(std::string_view piece, std::vector<TokenId>& out) const;
+  void fill_symbols(std::string_view piece, Scratch& scratch) const;
+  void add_candidate(std::int32_t left, Scratch& scratch) const;
+  void merge_all(Scratch& scratch) const;
 
-  WholeWords whole_words_ = WholeWords::kMerged;
-  std::unordered_map<std::string, TokenId> ids_;
-  std::unordered_map<std::uint64_t, Merge> merges_;
-  std::array<TokenId, 256> byte_ids_{};
+  const Vocabulary* vocabulary_;
+  MergeTable merges_;
+  BpeOptions options_;
+  std::array<std::optional<TokenId>, 256> byte_ids_;
 };
 
 }  // namespace concertina::tokenizer

@@ -2,80 +2,87 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <sstream>
+#include <nlohmann/json.hpp>
 
-#include "tokenizer/error.h"
-#include "tokenizer/jinja/renderer.h"
+#include "tokenizer/jinja/interpreter.h"
+#include "tokenizer/jinja/json_value.h"
+#include "tokenizer/jinja/parser.h"
+#include "tokenizer/json_field.h"
+#include "tokenizer/tokenizer_config.h"
 
 namespace concertina::tokenizer {
 
 struct ChatTemplate::Parsed {
+  std::string name;
   jinja::Body body;
 };
 
 namespace {
 
-Result<std::string> read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return fail(TokenizerError::kNotFound, fmt::format("{}: cannot be read", path.string()));
-  return text.str();
+Status add_variables(const ChatTemplateInput& input, jinja::Dict& variables) {
+  const auto& roles = input.special_tokens;
+  const std::pair<const char*, const std::optional<std::string>*> tokens[] = {{"bos_token", &roles.bos},
+                                                                              {"eos_token", &roles.eos},
+                                                                              {"unk_token", &roles.unk},
+                                                                              {"pad_token", &roles.pad}};
+  for (const auto& [name, text] : tokens) {
+    if (*text) variables.set(name, jinja::Value(**text));
+  }
+  // transformers always passes these two: templates test them with "if tools" and "tools is not none".
+  variables.set("tools", jinja::Value(jinja::None{}));
+  variables.set("documents", jinja::Value(jinja::None{}));
+  for (const auto& [name, json] : input.variables.items()) {
+    ASSIGN_OR_RETURN(jinja::Value value, jinja::from_json(json));
+    variables.set(name, std::move(value));
+  }
+  ASSIGN_OR_RETURN(jinja::Value messages, jinja::from_json(input.messages));
+  variables.set("messages", std::move(messages));
+  variables.set("add_generation_prompt", jinja::Value(input.generation_prompt == GenerationPrompt::kAdd));
+  return {};
 }
 
 }  // namespace
 
-Result<ChatTemplate> ChatTemplate::parse(const std::string& name, const std::string& source) {
-  ChatTemplate made;
-  made.name_ = name;
-  try {
-    auto parsed = std::make_shared<Parsed>();
-    parsed->body = jinja::parse_template(source);
-    made.parsed_ = std::move(parsed);
-  } catch (const jinja::TemplateError& error) {
-    return fail(TokenizerError::kCorrupt, fmt::format("{}: line {}: {}", name, error.line, error.what));
-  }
-  return made;
+Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const std::string& name) {
+  auto body = jinja::parse_template(source);
+  if (!body) return fail(body.error().with_context(name));
+  ChatTemplate result;
+  result.templates_["default"] = std::make_shared<const Parsed>(Parsed{name, *std::move(body)});
+  return result;
 }
 
-Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& folder) {
-  const auto own_file = folder / "chat_template.jinja", config_file = folder / "tokenizer_config.json";
-  if (std::filesystem::exists(own_file)) {
-    ASSIGN_OR_RETURN(const std::string source, read_text(own_file));
-    return parse(own_file.string(), source);
+Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& model_folder) {
+  const std::filesystem::path file = model_folder / "chat_template.jinja";
+  auto source = read_text_file(file);
+  if (source) return parse(*source, file.string());
+  if (!source.error().is(TokenizerError::kMissing)) return fail(source.error());
+  ASSIGN_OR_RETURN(const TokenizerConfig config, load_tokenizer_config(model_folder));
+  ChatTemplate result;
+  for (const auto& [name, text] : config.chat_templates) {
+    ASSIGN_OR_RETURN(const ChatTemplate one,
+                     parse(text, fmt::format("{}: chat_template \"{}\"", config.path, name)));
+    result.templates_[name] = one.templates_.at("default");
   }
-  const auto none = fail(TokenizerError::kNotFound, fmt::format("{}: has no chat template", folder.string()));
-  if (!std::filesystem::exists(config_file)) return none;
-  ASSIGN_OR_RETURN(const std::string text, read_text(config_file));
-  const auto config = nlohmann::json::parse(text, nullptr, false);
-  if (!config.is_object())
-    return fail(TokenizerError::kCorrupt, fmt::format("{}: not a JSON object", config_file.string()));
-  const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return none;
-  if (found->is_string()) return parse(config_file.string() + ": chat_template", found->get<std::string>());
-  if (found->is_array()) {
-    for (const auto& one : *found) {
-      if (one.is_object() && one.value("name", "") == "default" && one.contains("template") &&
-          one["template"].is_string()) {
-        return parse(config_file.string() + ": chat_template \"default\"",
-                     one["template"].get<std::string>());
-      }
-    }
+  if (!result.templates_.contains("default")) {
+    return fail(TokenizerError::kMissing,
+                fmt::format("{}: no chat template: neither chat_template.jinja nor a chat_template{} in "
+                            "tokenizer_config.json",
+                            model_folder.string(), result.templates_.empty() ? "" : " called \"default\""));
   }
-  return fail(TokenizerError::kCorrupt,
-              fmt::format("{}: chat_template must be a text, or a list with one named \"default\"",
-                          config_file.string()));
+  return result;
 }
 
-Result<std::string> ChatTemplate::render(const nlohmann::ordered_json& variables, std::time_t now) const {
-  try {
-    return jinja::render_template(parsed_->body, variables, now);
-  } catch (const jinja::TemplateError& error) {
-    return fail(TokenizerError::kRender, fmt::format("{}: line {}: {}", name_, error.line, error.what));
-  } catch (const nlohmann::json::exception& error) {
-    return fail(TokenizerError::kRender, fmt::format("{}: {}", name_, error.what()));
-  }
+Result<std::string> ChatTemplate::render(const ChatTemplateInput& input) const {
+  const auto tools = input.variables.find("tools");
+  const bool with_tools =
+      tools != input.variables.end() && !tools->is_null() && templates_.contains("tool_use");
+  const Parsed& parsed = *templates_.at(with_tools ? "tool_use" : "default");
+  jinja::Dict variables;
+  Status added = add_variables(input, variables);
+  if (!added) return fail(added.error().with_context(parsed.name));
+  auto text = jinja::render(parsed.body, std::move(variables), input.now);
+  if (!text) return fail(text.error().with_context(parsed.name));
+  return text;
 }
 
 }  // namespace concertina::tokenizer

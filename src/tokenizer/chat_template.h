@@ -2,33 +2,50 @@
 
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
+#include "tokenizer/error.h"
+#include "tokenizer/special_tokens.h"
 
 namespace concertina::tokenizer {
 
-// A chat template in the subset of Jinja that published ones use, rendered as transformers does (trim_blocks,
-// lstrip_blocks, tojson like json.dumps, raise_exception, strftime_now). No includes, imports, inheritance or
-// call blocks. Immutable; any thread.
+enum class GenerationPrompt { kAdd, kNone };  // whether the text ends where the assistant's answer begins
+
+struct ChatTemplateInput {
+  const nlohmann::ordered_json&
+      messages;  // an array of {"role", "content", ...}; templates see the keys in this order
+  GenerationPrompt generation_prompt = GenerationPrompt::kAdd;
+  const SpecialTokens& special_tokens;  // bos_token, eos_token, ... are undefined where not set
+  const nlohmann::ordered_json&
+      variables;  // an object: more variables ("tools", "enable_thinking"); {} for none
+  std::tm now{};  // what strftime_now formats
+};
+
+// The chat templates of a model folder, parsed once: Jinja as transformers sets it up (trim_blocks,
+// lstrip_blocks, loop controls), less inheritance, includes and call blocks. Immutable: any thread may
+// render. Copies are cheap.
 class ChatTemplate {
  public:
-  // chat_template.jinja, else tokenizer_config.json's chat_template: a text, or a list of named ones
-  // ("default"). kNotFound if the folder has none.
-  static Result<ChatTemplate> load(const std::filesystem::path& folder);
-  static Result<ChatTemplate> parse(const std::string& name,
-                                    const std::string& source);  // name: in errors, with the line
+  // chat_template.jinja or, without it, chat_template of tokenizer_config.json. kMissing: the folder has
+  // neither.
+  static Result<ChatTemplate> load(const std::filesystem::path& model_folder);
 
-  // `variables`: messages, add_generation_prompt, bos_token, eos_token and what else the template asks for. A
-  // refusal by the template itself (raise_exception) is kRender with its words.
-  Result<std::string> render(const nlohmann::ordered_json& variables, std::time_t now) const;
+  // `name` is for messages: the file it comes from.
+  static Result<ChatTemplate> parse(std::string_view source, const std::string& name);
+
+  // The "default" template or, where "tools" is a variable that is not null, the one called "tool_use" if
+  // there is one. kTemplateRaised: the template refuses the messages, in its own words; kTemplateInvalid: it
+  // fails on them. Both name the template and the line.
+  Result<std::string> render(const ChatTemplateInput& input) const;
 
  private:
   struct Parsed;
-  std::string name_;
-  std::shared_ptr<const Parsed> parsed_;
+  std::map<std::string, std::shared_ptr<const Parsed>> templates_;  // by name: one at least, called "default"
 };
 
 }  // namespace concertina::tokenizer

@@ -3,146 +3,166 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
-#include "tokenizer/error.h"
+#include "tokenizer/tokenizer.h"
 
 namespace concertina::tokenizer {
 namespace {
 
-using json = nlohmann::ordered_json;
-const std::filesystem::path kDemo = CONCERTINA_SOURCE_DIR "/models/demo";
+using Json = nlohmann::ordered_json;
+const std::filesystem::path kDemo = std::filesystem::path(CONCERTINA_SOURCE_DIR) / "models/demo";
 
-std::string render(const std::string& source, const json& variables = json::object()) {
-  const auto parsed = ChatTemplate::parse("t", source);
-  if (!parsed) return "PARSE: " + parsed.error().message();
-  const auto rendered = parsed->render(variables, 1700000000);
-  return rendered ? *rendered : "RENDER: " + rendered.error().message();
-}
-
-TEST(ChatTemplate, RendersTheDemoModelsChatsAsTheReferenceDoes) {
-  const json golden = json::parse(std::ifstream(kDemo / "tokenizer_golden.json"));
-  const ChatTemplate chat = ChatTemplate::load(kDemo).value();
-  ASSERT_GE(golden["chat"].size(), 8u);
-  for (const json& one : golden["chat"]) {
-    const json variables{{"messages", one["messages"]},
-                         {"add_generation_prompt", one["add_generation_prompt"]}};
-    EXPECT_EQ(chat.render(variables, 0).value(), one["text"].get<std::string>());
+TEST(DemoChatTemplate, GivesTheReferenceTextAndIdsForEveryGoldenChat) {
+  const auto chats = Json::parse(std::ifstream(kDemo / "tokenizer_golden.json"))["chat"];
+  ASSERT_EQ(chats.size(), 8u);
+  const Tokenizer tokenizer = Tokenizer::load(kDemo).value();
+  const ChatTemplate chat_template = ChatTemplate::load(kDemo).value();
+  for (const auto& chat : chats) {
+    const auto prompt = chat["add_generation_prompt"] ? GenerationPrompt::kAdd : GenerationPrompt::kNone;
+    const auto text =
+        chat_template.render({chat["messages"], prompt, tokenizer.special_tokens(), Json::object()}).value();
+    EXPECT_EQ(text, chat["text"].get<std::string>());
+    EXPECT_EQ(tokenizer.encode(text, AddSpecialTokens::kNo), chat["ids"].get<std::vector<TokenId>>());
   }
 }
 
-TEST(Jinja, ControlsBlanksAsTransformersDoes) {
-  EXPECT_EQ(render("a\n  {% if true %}\nb\n  {% endif %}\nc\n"), "a\nb\nc")
-      << "trim_blocks and lstrip_blocks";
-  EXPECT_EQ(render("a  {%- if true -%}  b  {%- endif -%}  c"), "abc");
-  EXPECT_EQ(render("a {{- ' x ' -}} b"), "a x b");
-  EXPECT_EQ(render("{# note #}\nx"), "x");
-  EXPECT_EQ(render("a\n\n{{ 'b' }}\n\nc"), "a\n\nb\n\nc");
+const std::filesystem::path kTestData =
+    std::filesystem::path(CONCERTINA_SOURCE_DIR) / "src/tokenizer/testdata";
+
+// The clock of the reference: 2026-03-05 14:07:09, a Thursday.
+std::tm reference_time() {
+  std::tm now{};
+  now.tm_year = 126, now.tm_mon = 2, now.tm_mday = 5, now.tm_hour = 14, now.tm_min = 7, now.tm_sec = 9;
+  now.tm_wday = 4, now.tm_yday = 63;
+  return now;
 }
 
-TEST(Jinja, Expressions) {
-  EXPECT_EQ(render("{{ 1 + 2 * 3 ** 2 }} {{ 7 // 2 }} {{ 7 % 4 }} {{ 7 / 2 }} {{ -3 }}"), "19 3 3 3.5 -3");
-  EXPECT_EQ(render("{{ 'a' ~ 1 ~ none ~ true }}"), "a1NoneTrue");
-  EXPECT_EQ(render("{{ 'b' if 1 > 2 else 'c' }}{{ 'd' if false }}"), "c");
-  EXPECT_EQ(render("{{ not a and (b or 'x') }}", {{"a", false}, {"b", ""}}), "x");
-  EXPECT_EQ(render("{{ l[-1] }}{{ l[1:] }}{{ l[::-1] }}{{ 'abc'[1] }}{{ 'abc'[:-1] }}", {{"l", {1, 2, 3}}}),
-            "3[2, 3][3, 2, 1]bab");
-  EXPECT_EQ(
-      render("{{ 'k' in d }}{{ 'z' not in d }}{{ 'b' in 'abc' }}{{ d.k }}{{ d['k'] }}", {{"d", {{"k", 5}}}}),
-      "TrueTrueTrue55");
-  EXPECT_EQ(
-      render("{{ x is defined }}{{ x is not defined }}{{ 4 is even }}{{ 'a' is string }}{{ none is none }}"),
-      "FalseTrueTrueTrueTrue");
-  EXPECT_EQ(render("{{ {'a': 1, 'b': [true, none]} | tojson }}"), R"({"a": 1, "b": [true, null]})");
-  EXPECT_EQ(render("{{ {'é': 1} | tojson(indent=2) }}"), "{\n  \"é\": 1\n}");
-  EXPECT_EQ(render("{{ ' a ' | trim | upper }}{{ [3,1,2] | sort | join('-') }}{{ x | default('y') }}{{ 'abc' "
-                   "| length }}"),
-            "A1-2-3y3");
-  EXPECT_EQ(render("{{ 'a,b'.split(',')[1] }}{{ ' x '.strip() }}{{ 'ab'.startswith('a') }}{{ "
-                   "'x-y'.replace('-', '+') }}"),
-            "bxTruex+y");
-  EXPECT_EQ(render("{{ ms | selectattr('role', 'equalto', 'user') | map(attribute='content') | join('|') }}",
-                   {{"ms",
-                     {{{"role", "user"}, {"content", "a"}},
-                      {{"role", "x"}, {"content", "b"}},
-                      {{"role", "user"}, {"content", "c"}}}}}),
-            "a|c");
+// The reference failing means that we fail; its text, that we give the same.
+void expect_as_reference(const Result<std::string>& result, const Json& reference, const std::string& what) {
+  if (reference.contains("text")) {
+    EXPECT_EQ(result ? *result : "error: " + result.error().message(), reference["text"].get<std::string>())
+        << what;
+  } else {
+    EXPECT_FALSE(result.has_value()) << what << " gave: " << *result << "; reference: " << reference["error"];
+  }
 }
 
-TEST(Jinja, Statements) {
-  EXPECT_EQ(render("{% for x in [1,2,3] if x != 2 %}{{ loop.index }}{{ x }}{{ ',' if not loop.last }}{% else "
-                   "%}none{% endfor %}"),
-            "11,23");
-  EXPECT_EQ(render("{% for x in [] %}a{% else %}none{% endfor %}"), "none");
-  EXPECT_EQ(render("{% for k, v in {'a': 1, 'b': 2}.items() %}{{ k }}{{ v }}{% endfor %}"), "a1b2");
-  EXPECT_EQ(
-      render(
-          "{% set ns = namespace(n=0) %}{% for x in [1,2] %}{% set ns.n = ns.n + x %}{% endfor %}{{ ns.n }}"),
-      "3");
-  EXPECT_EQ(render("{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{% endfor %}{{ x }}"), "1")
-      << "a loop's scope ends with it";
-  EXPECT_EQ(render("{% macro m(a, b='z') %}[{{ a }}{{ b }}]{% endmacro %}{{ m(1) }}{{ m(1, b=2) }}"),
-            "[1z][12]");
-  EXPECT_EQ(render("{% for x in range(5) %}{% if x == 3 %}{% break %}{% endif %}{% if x == 1 %}{% continue "
-                   "%}{% endif %}{{ x }}{% endfor %}"),
-            "02");
-  EXPECT_EQ(render("{% set t %}a{{ 1 }}{% endset %}{{ t }}{{ t }}"), "a1a1");
-  EXPECT_EQ(render("{{ strftime_now('%Y') }}"), "2023");
+TEST(ChatTemplate, RendersExpressionsAndStatementsAsJinja2Does) {
+  const auto reference = Json::parse(std::ifstream(kTestData / "jinja_cases.json"));
+  ASSERT_GT(reference["cases"].size(), 200u);
+  const Json no_messages = Json::array();
+  for (const auto& c : reference["cases"]) {
+    const auto source = c["template"].get<std::string>();
+    const auto parsed = ChatTemplate::parse(source, "case");
+    Json variables = reference["variables"];
+    const auto result =
+        parsed ? parsed->render({no_messages, GenerationPrompt::kNone, {}, variables, reference_time()})
+               : Result<std::string>(fail(parsed.error()));
+    expect_as_reference(result, c, source);
+  }
 }
 
-TEST(Jinja, ErrorsNameTemplateLineAndCause) {
-  EXPECT_EQ(render("a\n{{ raise_exception('Roles must alternate') }}"),
-            "RENDER: t: line 2: Roles must alternate");
-  EXPECT_EQ(render("{{ x.y }}"), "RENDER: t: line 1: \"x\" is undefined: it has no \"y\"");
-  EXPECT_NE(render("{% if %}").find("PARSE: t: line 1"), std::string::npos);
-  EXPECT_NE(render("a\n{% if true %}").find("line 2: no \"endif\""), std::string::npos);
-  EXPECT_NE(render("{% include 'x' %}").find("unknown statement \"include\""), std::string::npos);
-  EXPECT_NE(render("{{ 'a' | frobnicate }}").find("unknown filter \"frobnicate\""), std::string::npos);
-  EXPECT_NE(render("{{ " + std::string(5000, '(') + " }}").find("nested too deeply"), std::string::npos);
-  EXPECT_NE(render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}").find("nested too deeply"),
-            std::string::npos);
+TEST(ChatTemplate, RendersPublishedStylesOfTemplatesAsJinja2Does) {
+  const auto reference = Json::parse(std::ifstream(kTestData / "jinja_cases.json"));
+  ASSERT_GT(reference["chats"].size(), 200u);
+  const SpecialTokens tokens{"<s>", "</s>", {}, {}};
+  for (const auto& c : reference["chats"]) {
+    const auto file = c["template_file"].get<std::string>();
+    std::ifstream stream(kTestData / "templates" / file);
+    const std::string source(std::istreambuf_iterator<char>(stream), {});
+    const auto prompt = c["add_generation_prompt"] ? GenerationPrompt::kAdd : GenerationPrompt::kNone;
+    const auto parsed = ChatTemplate::parse(source, file);
+    ASSERT_TRUE(parsed) << parsed.error().message();
+    expect_as_reference(parsed->render({c["messages"], prompt, tokens, c["variables"], reference_time()}), c,
+                        file + " " + c["messages"].dump() + c["variables"].dump());
+  }
 }
 
-TEST(Jinja, PublishedStyles) {
-  const json messages = {{{"role", "system"}, {"content", "Be brief."}},
-                         {{"role", "user"}, {"content", " Hi "}},
-                         {{"role", "assistant"}, {"content", "<think>\nhm\n</think>\n\nYo"}},
-                         {{"role", "user"}, {"content", "Bye"}}};
-  // Mixtral's: [INST] and strict alternation.
-  const std::string inst =
-      "{%- if messages[0]['role'] == 'system' %}\n    {%- set system_message = messages[0]['content'] %}\n"
-      "    {%- set loop_messages = messages[1:] %}\n{%- else %}\n    {%- set loop_messages = messages "
-      "%}\n{%- endif %}\n"
-      "{{- bos_token }}\n{%- for message in loop_messages %}\n"
-      "    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\n"
-      "        {{- raise_exception('roles must alternate') }}\n    {%- endif %}\n"
-      "    {%- if message['role'] == 'user' %}\n        {%- if loop.first and system_message is defined %}\n"
-      "            {{- ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}\n        "
-      "{%- else %}\n"
-      "            {{- ' [INST] ' + message['content'] + ' [/INST]' }}\n        {%- endif %}\n"
-      "    {%- else %}\n        {{- ' ' + message['content'] + eos_token }}\n    {%- endif %}\n{%- endfor "
-      "%}\n";
-  EXPECT_EQ(render(inst, {{"messages", messages}, {"bos_token", "<s>"}, {"eos_token", "</s>"}}),
-            "<s> [INST] Be brief.\n\n Hi  [/INST] <think>\nhm\n</think>\n\nYo</s> [INST] Bye [/INST]");
-  // Qwen3's: the last user message is found backwards, and earlier thoughts are left out.
-  const std::string qwen =
-      "{%- set ns = namespace(multi_step_tool=true, last=messages|length - 1) %}\n"
-      "{%- for message in messages[::-1] %}\n    {%- set index = (messages|length - 1) - loop.index0 %}\n"
-      "    {%- if ns.multi_step_tool and message.role == \"user\" %}\n        {%- set ns.multi_step_tool = "
-      "false %}\n"
-      "        {%- set ns.last = index %}\n    {%- endif %}\n{%- endfor %}\n{%- for message in messages %}\n"
-      "    {%- set content = message.content %}\n    {%- if message.role == 'assistant' and '</think>' in "
-      "content %}\n"
-      "        {%- set content = content.split('</think>')[-1].lstrip('\\n') %}\n    {%- endif %}\n"
-      "    {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}\n{%- endfor %}\n"
-      "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n"
-      "    {%- if enable_thinking is defined and enable_thinking is false %}\n        {{- "
-      "'<think>\\n\\n</think>\\n\\n' }}\n"
-      "    {%- endif %}\n{%- endif %}\n{{- ns.last }}";
-  EXPECT_EQ(
-      render(qwen, {{"messages", messages}, {"add_generation_prompt", true}, {"enable_thinking", false}}),
-      "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi "
-      "<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
-      "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n3");
+Result<std::string> render_alone(const std::string& source) {
+  const Json none = Json::array(), variables = Json::object();
+  const auto parsed = ChatTemplate::parse(source, "t");
+  if (!parsed) return fail(parsed.error());
+  return parsed->render({none, GenerationPrompt::kNone, {}, variables});
+}
+
+std::string repeated(const std::string& text, int n) {
+  std::string out;
+  for (int i = 0; i < n; ++i) out += text;
+  return out;
+}
+
+TEST(ChatTemplate, SaysInItsOwnWordsWhyItRefusesMessages) {
+  const auto refused =
+      render_alone("\n\n{% if true %}\n{{ raise_exception('roles must ' ~ 'alternate') }}{% endif %}");
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().is(TokenizerError::kTemplateRaised));
+  EXPECT_EQ(refused.error().message(), "t: line 4: roles must alternate");
+}
+
+TEST(ChatTemplate, NamesTheLineWhereRenderingFails) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"a\n\n{{ x.y }}", "t: line 3: 'x' is undefined"},
+      {"{% set a = [1] %}\n{{ a + 'b' }}", "t: line 2: cannot apply + to a list and a string"},
+      {"{{ 'a' | shout }}", "t: line 1: no filter is called \"shout\""},
+      {"\n{{ 1 is shiny }}", "t: line 2: no test is called \"shiny\""},
+      {"{{ f(\n1) }}", "t: line 1: 'f' is undefined"}};
+  for (const auto& [source, message] : cases) {
+    const auto result = render_alone(source);
+    ASSERT_FALSE(result) << source;
+    EXPECT_TRUE(result.error().is(TokenizerError::kTemplateInvalid));
+    EXPECT_EQ(result.error().message(), message);
+  }
+}
+
+// A template may come from anywhere: none may hang the process, exhaust its memory or its stack.
+TEST(ChatTemplate, IsBoundedWhateverTheTemplateDoes) {
+  const std::string cases[] = {
+      "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+      "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{{ a }}{% endfor %}",
+      "{% for i in range(9999) %}{% for a in ('é' * 8000000)[1:2] %}{% endfor %}{% endfor %}",
+      "{{ range(10 ** 12) }}",
+      "{{ 'ab' * 10 ** 12 }}",
+      "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+      "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x.replace('', ns.x) %}{% "
+      "endfor %}",
+      "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+      "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}",
+      "{% set ns = namespace(x=[1]) %}{% for i in range(90) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ "
+      "ns.x }}",
+      "{% set ns = namespace() %}{% set ns.x = ns %}",
+      "{% set ns = namespace() %}{% set ns.x = [ns] %}",
+      "{% for i in range(999999) %}{{ '" + repeated("x", 1000) + "' }}{% endfor %}",
+      "{{ " + repeated("(", 5000) + "1" + repeated(")", 5000) + " }}",
+      "{{ " + repeated("[", 5000) + repeated("]", 5000) + " }}",
+      "{{ 1" + repeated("+1", 5000) + " }}",
+      "{{ " + repeated("-", 5000) + "1 }}",
+      "{{ " + repeated("not ", 5000) + "1 }}",
+      "{{ x" + repeated("|trim", 5000) + " }}",
+      "{{ x" + repeated(".x", 5000) + " }}",
+      "{{ " + repeated("1 if x else ", 5000) + "1 }}",
+      repeated("{% if 1 %}", 5000) + repeated("{% endif %}", 5000),
+      "{{ 10 ** 20 }}",
+      "{{ -9223372036854775807 - 2 }}",
+      "{{ (-9223372036854775807 - 1) // -1 }}",
+  };
+  for (const std::string& source : cases) {
+    const auto result = render_alone(source);
+    EXPECT_FALSE(result) << source.substr(0, 100);
+    EXPECT_TRUE(result || result.error().is(TokenizerError::kTemplateInvalid));
+  }
+  EXPECT_EQ(render_alone("{{ 1" + repeated("+1", 400) + " }}").value(), "401");
+  EXPECT_EQ(render_alone("{{ " + repeated("(", 40) + "1" + repeated(")", 40) + " }}").value(), "1");
+}
+
+TEST(ChatTemplate, RefusesMessagesNestedTooDeep) {
+  Json deep = 1;
+  for (int i = 0; i < 5000; ++i) deep = Json::array({std::move(deep)});
+  const Json variables = Json::object();
+  const auto result =
+      ChatTemplate::parse("x", "t").value().render({deep, GenerationPrompt::kNone, {}, variables});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().message(), "t: JSON nested more than 100 deep");
 }
 
 }  // namespace

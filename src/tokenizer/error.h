@@ -3,10 +3,13 @@
 namespace concertina::tokenizer {
 
 enum class TokenizerError {
-  kNotFound,
-  kCorrupt,      // a file that is not what it should be; the message names file and field
-  kUnsupported,  // a kind of tokenizer or template that is not built
-  kRender,       // a chat template that refuses these messages
+  kMissing,          // the folder has no such file, or no chat template at all
+  kInvalid,          // a file is not what its format says: the message names file, field, found and expected
+  kUnsupported,      // a valid file that asks for something this tokenizer does not do
+  kTemplateInvalid,  // the chat template does not parse, or fails on these messages: a fault of the
+                     // checkpoint
+  kTemplateRaised,   // the chat template called raise_exception: it refuses these messages (the caller's
+                     // fault)
 };
 
 }  // namespace concertina::tokenizer

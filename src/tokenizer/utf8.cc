@@ -4,83 +4,101 @@ namespace concertina::tokenizer {
 
 namespace {
 
-struct Piece {
-  std::size_t n_bytes;
-  enum class Kind { kValid, kInvalid, kIncomplete } kind;
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+struct Lead {
+  std::size_t length = 0;                             // 0: no character begins so
+  std::uint8_t second_min = 0x80, second_max = 0xBF;  // the second byte's range (Unicode, table 3-7)
 };
 
-// The character at the start of `bytes`, or the maximal ill-formed part of one (table 3-7 of the Unicode
-// standard).
-Piece first_piece(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const unsigned char lead = at(0);
-  if (lead < 0x80) return {1, Piece::Kind::kValid};
-  if (lead < 0xC2 || lead > 0xF4) return {1, Piece::Kind::kInvalid};
-  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  unsigned char low = 0x80, high = 0xBF;
-  if (lead == 0xE0) low = 0xA0;
-  if (lead == 0xED) high = 0x9F;
-  if (lead == 0xF0) low = 0x90;
-  if (lead == 0xF4) high = 0x8F;
-  for (std::size_t i = 1; i < length; ++i) {
-    if (i >= bytes.size()) return {i, Piece::Kind::kIncomplete};
-    if (at(i) < low || at(i) > high) return {i, Piece::Kind::kInvalid};
-    low = 0x80, high = 0xBF;
+Lead lead_of(std::uint8_t byte) {
+  if (byte < 0x80) return {1};
+  if (byte >= 0xC2 && byte <= 0xDF) return {2};
+  if (byte == 0xE0) return {3, 0xA0, 0xBF};
+  if (byte == 0xED) return {3, 0x80, 0x9F};
+  if (byte >= 0xE1 && byte <= 0xEF) return {3};
+  if (byte == 0xF0) return {4, 0x90, 0xBF};
+  if (byte >= 0xF1 && byte <= 0xF3) return {4};
+  if (byte == 0xF4) return {4, 0x80, 0x8F};
+  return {};
+}
+
+// Appends the characters of `text`; returns how many bytes at its end are a character's beginning.
+std::size_t append_characters(std::string_view text, std::string& out) {
+  while (!text.empty()) {
+    const Utf8Unit unit = next_utf8(text);
+    if (unit.kind == Utf8Kind::kIncomplete) return text.size();
+    out += unit.kind == Utf8Kind::kValid ? text.substr(0, unit.length) : kReplacement;
+    text.remove_prefix(unit.length);
   }
-  return {length, Piece::Kind::kValid};
+  return 0;
 }
 
 }  // namespace
 
-std::string to_valid_utf8(std::string_view bytes) {
-  std::string out;
-  out.reserve(bytes.size());
-  while (!bytes.empty()) {
-    const Piece piece = first_piece(bytes);
-    if (piece.kind == Piece::Kind::kValid) {
-      out.append(bytes.substr(0, piece.n_bytes));
-    } else {
-      out.append("\xEF\xBF\xBD");
-    }
-    bytes.remove_prefix(piece.n_bytes);
+Utf8Unit next_utf8(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  const Lead lead = lead_of(byte(0));
+  if (lead.length == 0) return {Utf8Kind::kInvalid, 1};
+  if (lead.length == 1) return {Utf8Kind::kValid, 1, byte(0)};
+  char32_t code_point = byte(0) & (0x7Fu >> lead.length);
+  for (std::size_t i = 1; i < lead.length; ++i) {
+    if (i == text.size()) return {Utf8Kind::kIncomplete, i};
+    const bool fits =
+        i == 1 ? byte(1) >= lead.second_min && byte(1) <= lead.second_max : (byte(i) & 0xC0) == 0x80;
+    if (!fits) return {Utf8Kind::kInvalid, i};
+    code_point = code_point << 6 | (byte(i) & 0x3Fu);
   }
+  return {Utf8Kind::kValid, lead.length, code_point};
+}
+
+void append_utf8(char32_t code_point, std::string& out) {
+  const auto put = [&](char32_t byte) { out += static_cast<char>(byte); };
+  const auto put_tail = [&](int shift) { put(0x80 | (code_point >> shift & 0x3F)); };
+  if (code_point < 0x80) return put(code_point);
+  if (code_point < 0x800) return put(0xC0 | code_point >> 6), put_tail(0);
+  if (code_point < 0x10000) return put(0xE0 | code_point >> 12), put_tail(6), put_tail(0);
+  put(0xF0 | code_point >> 18), put_tail(12), put_tail(6), put_tail(0);
+}
+
+bool is_ascii(std::string_view text) {
+  std::uint8_t any = 0;
+  for (const char c : text) any |= static_cast<std::uint8_t>(c);
+  return any < 0x80;
+}
+
+bool is_valid_utf8(std::string_view text) {
+  if (is_ascii(text)) return true;
+  while (!text.empty()) {
+    const Utf8Unit unit = next_utf8(text);
+    if (unit.kind != Utf8Kind::kValid) return false;
+    text.remove_prefix(unit.length);
+  }
+  return true;
+}
+
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  Utf8Stream stream;
+  stream.push(text, out);
+  stream.flush(out);
   return out;
 }
 
-std::size_t complete_length(std::string_view bytes) {
-  // A character has at most four bytes: only the last three can begin one that is not complete.
-  for (std::size_t back = 1; back <= 3 && back <= bytes.size(); ++back) {
-    const auto byte = static_cast<unsigned char>(bytes[bytes.size() - back]);
-    if ((byte & 0xC0) == 0x80) continue;
-    const Piece piece = first_piece(bytes.substr(bytes.size() - back));
-    return piece.kind == Piece::Kind::kIncomplete && piece.n_bytes == back ? bytes.size() - back
-                                                                           : bytes.size();
+void Utf8Stream::push(std::string_view bytes, std::string& out) {
+  if (held_back_.empty() && is_ascii(bytes)) {
+    out += bytes;
+    return;
   }
-  return bytes.size();
+  held_back_ += bytes;
+  const std::size_t n_left = append_characters(held_back_, out);
+  held_back_.erase(0, held_back_.size() - n_left);
 }
 
-void append_utf8(std::string& out, char32_t c) {
-  const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (c < 0x80) {
-    put(c);
-  } else if (c < 0x800) {
-    put(0xC0 | c >> 6), put(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
-  } else {
-    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F)), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
-  }
-}
-
-CodePoint first_code_point(std::string_view text) {
-  if (text.empty()) return {};
-  const Piece piece = first_piece(text);
-  if (piece.kind != Piece::Kind::kValid) return {0xFFFD, piece.n_bytes};
-  const auto lead = static_cast<unsigned char>(text[0]);
-  char32_t value = piece.n_bytes == 1 ? lead : lead & (0xFF >> (piece.n_bytes + 1));
-  for (std::size_t i = 1; i < piece.n_bytes; ++i)
-    value = value << 6 | (static_cast<unsigned char>(text[i]) & 0x3F);
-  return {value, piece.n_bytes};
+void Utf8Stream::flush(std::string& out) {
+  if (!held_back_.empty()) out += kReplacement;
+  held_back_.clear();
 }
 
 }  // namespace concertina::tokenizer

@@ -1,25 +1,39 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace concertina::tokenizer {
 
-// Bytes -> valid UTF-8: each maximal part of an ill-formed sequence becomes one U+FFFD (Unicode 15, 3.9,
-// "U+FFFD substitution of maximal subparts"), as Rust's from_utf8_lossy does.
-std::string to_valid_utf8(std::string_view bytes);
-
-// How many leading bytes can be decoded now: all but a tail that is the beginning of a character still to be
-// completed.
-std::size_t complete_length(std::string_view bytes);
-
-void append_utf8(std::string& out, char32_t code_point);
-
-// Decodes the character at the start of valid UTF-8; 0 bytes if text is empty.
-struct CodePoint {
-  char32_t value = 0;
-  std::size_t n_bytes = 0;
+enum class Utf8Kind {
+  kValid,    // a whole character
+  kInvalid,  // bytes that can begin no character; `length` covers the maximal subpart (Unicode, section 3.9)
+  kIncomplete,  // all the text that is left: more bytes may make it a character
 };
-CodePoint first_code_point(std::string_view text);
+
+struct Utf8Unit {
+  Utf8Kind kind;
+  std::size_t length;  // bytes, 1..4
+  char32_t code_point = 0;
+};
+
+Utf8Unit next_utf8(std::string_view text);  // text is not empty
+void append_utf8(char32_t code_point, std::string& out);
+bool is_ascii(std::string_view text);
+bool is_valid_utf8(std::string_view text);
+std::string replace_invalid_utf8(std::string_view text);  // each maximal invalid subpart becomes one U+FFFD
+
+// Turns a stream of bytes, cut anywhere, into characters: what comes out for the pieces, joined, is
+// replace_invalid_utf8 of the bytes, joined. Keeps at most 3 bytes back.
+class Utf8Stream {
+ public:
+  void push(std::string_view bytes, std::string& out);
+  void flush(std::string& out);  // an unfinished character becomes U+FFFD
+
+ private:
+  std::string held_back_;
+};
 
 }  // namespace concertina::tokenizer

@@ -22,7 +22,7 @@ Generation::Generation(GenerationContext context, Parameters parameters,
     for (std::size_t i = 0; i < parameters_.n; ++i) {
       choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, &parameters_.stop_strings));
       if (context_.tokenizer != nullptr)
-        choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SpecialTokens::kSkip);
+        choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SkipSpecialTokens::kYes);
     }
   }
 }

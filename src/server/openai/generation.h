@@ -8,6 +8,7 @@
 #include "server/metrics.h"
 #include "server/openai/chunks.h"
 #include "server/openai/stop_strings.h"
+#include "tokenizer/streaming_detokenizer.h"
 
 namespace concertina::server::openai {
 

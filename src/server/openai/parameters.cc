@@ -202,14 +202,23 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
     return fields.fail(
         {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
   }
-  nlohmann::ordered_json variables =
+  const nlohmann::ordered_json ordered(cleaned);
+  const nlohmann::ordered_json variables =
       kwargs != nullptr ? nlohmann::ordered_json(*kwargs) : nlohmann::ordered_json::object();
-  variables["messages"] = nlohmann::ordered_json(cleaned);
-  variables["add_generation_prompt"] = add_generation_prompt;
-  variables["bos_token"] = context.tokenizer->bos_token();
-  variables["eos_token"] = context.tokenizer->eos_token();
-  const auto text = context.chat_template->render(variables, std::time(nullptr));
-  if (!text) return fields.fail({400, text.error().message(), "messages", std::nullopt});
+  const std::time_t now = std::time(nullptr);
+  tokenizer::ChatTemplateInput input{.messages = ordered,
+                                     .generation_prompt = add_generation_prompt
+                                                              ? tokenizer::GenerationPrompt::kAdd
+                                                              : tokenizer::GenerationPrompt::kNone,
+                                     .special_tokens = context.tokenizer->special_tokens(),
+                                     .variables = variables};
+  localtime_r(&now, &input.now);
+  const auto text = context.chat_template->render(input);
+  if (!text) {
+    // What the template refuses is the client's fault; what it cannot do is the checkpoint's.
+    const int status = text.error().is(tokenizer::TokenizerError::kTemplateRaised) ? 400 : 500;
+    return fields.fail({status, text.error().message(), "messages", std::nullopt});
+  }
   out.prompts.push_back(context.tokenizer->encode(*text, tokenizer::AddSpecialTokens::kNo));
 }
 

@@ -1,172 +1,243 @@
-#include <algorithm>
-#include <cctype>
+#include "tokenizer/jinja/lexer.h"
 
-#include "tokenizer/jinja/syntax.h"
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "tokenizer/jinja/string_literal.h"
+#include "tokenizer/jinja/value.h"
 
 namespace concertina::tokenizer::jinja {
 
 namespace {
 
-bool is_name_start(char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_'; }
-bool is_name_part(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+constexpr std::string_view kSpaces = " \t\n\r\f\v";
+constexpr std::array<std::string_view, 6> kLongOperators = {"//", "**", "==", "!=", "<=", ">="};
+constexpr std::string_view kOperators = "+-*/%~()[]{},.:|=<>";
 
-class TagLexer {
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_name_begin(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+bool is_name_part(char c) { return is_name_begin(c) || is_digit(c); }
+
+// Every line ends in \n; one \n at the very end is dropped.
+std::string normalize_lines(std::string_view source) {
+  std::string out;
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    if (source[i] == '\r' && i + 1 < source.size() && source[i + 1] == '\n') continue;
+    out += source[i] == '\r' ? '\n' : source[i];
+  }
+  if (out.ends_with('\n')) out.pop_back();
+  return out;
+}
+
+class Lexer {
  public:
-  TagLexer(std::string_view text, std::size_t line) : text_(text), line_(line) {}
+  explicit Lexer(std::string source) : source_(std::move(source)) {}
 
-  std::vector<Token> run() {
-    std::vector<Token> tokens;
-    for (skip_space(); at_ < text_.size(); skip_space()) tokens.push_back(next());
-    tokens.push_back({.kind = Token::Kind::kEnd, .text = "end of tag", .value = {}, .line = line_});
-    return tokens;
+  Result<std::vector<Token>> run() {
+    while (at_ < source_.size()) {
+      const std::size_t open = find_tag(at_);
+      if (open == std::string::npos) {
+        put_text(source_.substr(at_));
+        at_ = source_.size();
+      } else {
+        RETURN_IF_ERROR(read_tag(open));
+      }
+    }
+    tokens_.push_back({TokenKind::kEnd, "", line_});
+    return std::move(tokens_);
   }
 
  private:
-  void skip_space() {
-    for (; at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_])); ++at_)
-      line_ += text_[at_] == '\n';
+  tl::unexpected<Error> error(std::string_view message) const {
+    return template_error(fmt::format("line {}: {}", line_, message));
   }
-  Token next() {
-    const char c = text_[at_];
-    if (is_name_start(c)) return name();
-    if (std::isdigit(static_cast<unsigned char>(c))) return number();
-    if (c == '\'' || c == '"') return string();
-    for (const char* two : {"==", "!=", "<=", ">=", "//", "**"}) {
-      if (text_.substr(at_, 2) == two) return at_ += 2, Token{Token::Kind::kOperator, two, {}, line_};
+
+  bool looking_at(std::string_view text) const {
+    return std::string_view(source_).substr(at_).starts_with(text);
+  }
+
+  void advance_to(std::size_t end) {
+    line_ += static_cast<int>(std::count(source_.begin() + at_, source_.begin() + end, '\n'));
+    after_newline_ = end > at_ ? source_[end - 1] == '\n' : after_newline_;
+    at_ = end;
+  }
+
+  std::size_t find_tag(std::size_t from) const {
+    for (std::size_t i = source_.find('{', from); i != std::string::npos; i = source_.find('{', i + 1)) {
+      const char next = i + 1 < source_.size() ? source_[i + 1] : '\0';
+      if (next == '{' || next == '%' || next == '#') return i;
     }
-    if (std::string_view("+-*/%~<>=()[]{}.,:|").find(c) == std::string_view::npos) {
-      throw TemplateError{line_, std::string("unexpected character '") + c + "'"};
+    return std::string::npos;
+  }
+
+  void put_text(std::string text) {
+    if (!text.empty()) tokens_.push_back({TokenKind::kText, std::move(text), line_});
+  }
+
+  // The text between at_ and the tag at `open`, less what the tag strips before it.
+  std::string text_before(std::size_t open) const {
+    std::string text = source_.substr(at_, open - at_);
+    const char sign = open + 2 < source_.size() ? source_[open + 2] : '\0';
+    if (sign == '-') {
+      text.erase(text.find_last_not_of(kSpaces) + 1);
+    } else if (sign != '+' && source_[open + 1] != '{') {
+      const std::size_t newline = text.rfind('\n');
+      const bool from_line_begin = newline != std::string::npos || after_newline_;
+      const std::size_t begin = newline == std::string::npos ? 0 : newline + 1;
+      if (from_line_begin && text.find_first_not_of(kSpaces, begin) == std::string::npos) text.erase(begin);
     }
-    return ++at_, Token{Token::Kind::kOperator, std::string(1, c), {}, line_};
+    return text;
   }
-  Token name() {
-    const std::size_t begin = at_;
-    while (at_ < text_.size() && is_name_part(text_[at_])) ++at_;
-    return {Token::Kind::kName, std::string(text_.substr(begin, at_ - begin)), {}, line_};
-  }
-  Token number() {
-    const std::size_t begin = at_;
-    bool is_float = false;
-    while (at_ < text_.size() && (std::isdigit(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_' ||
-                                  (text_[at_] == '.' && !is_float && at_ + 1 < text_.size() &&
-                                   std::isdigit(static_cast<unsigned char>(text_[at_ + 1]))))) {
-      is_float = is_float || text_[at_] == '.';
-      ++at_;
+
+  Status read_tag(std::size_t open) {
+    put_text(text_before(open));
+    advance_to(open);
+    const char kind = source_[open + 1];
+    std::size_t inside = open + 2;
+    if (inside < source_.size() && (source_[inside] == '-' || source_[inside] == '+')) ++inside;
+    if (kind == '#') return read_comment(inside);
+    if (kind == '%') {
+      const std::size_t raw_end = end_of_word_tag(open, "raw");
+      if (raw_end != std::string::npos) return read_raw(raw_end);
     }
-    std::string digits(text_.substr(begin, at_ - begin));
-    std::erase(digits, '_');
-    if (digits.size() > 18) throw TemplateError{line_, "the number " + digits + " is too long"};
-    return {Token::Kind::kNumber, digits, is_float ? Value(std::stod(digits)) : Value(std::stoll(digits)),
-            line_};
+    tokens_.push_back({kind == '{' ? TokenKind::kOutputBegin : TokenKind::kBlockBegin, "", line_});
+    advance_to(inside);
+    return read_inside(kind);
   }
-  Token string() {
-    const char quote = text_[at_++];
-    const std::size_t line = line_;
-    std::string out;
-    for (; at_ < text_.size() && text_[at_] != quote; ++at_) {
-      char c = text_[at_];
-      line_ += c == '\n';
-      if (c == '\\' && at_ + 1 < text_.size()) {
-        c = text_[++at_];
-        const std::size_t known = std::string_view("ntr").find(c);
-        if (known != std::string_view::npos) {
-          c = "\n\t\r"[known];
-        } else if (c != '\\' && c != '\'' && c != '"') {
-          out.push_back('\\');
-        }
+
+  // What follows a closing bracket pair at `close` goes with it: with a '-' before it all white space, else
+  // for blocks and comments (trim_blocks) one newline.
+  std::size_t after_close(std::size_t close, char kind) const {
+    const char sign = source_[close - 1];
+    std::size_t end = close + 2;
+    if (sign == '-') return std::min(source_.find_first_not_of(kSpaces, end), source_.size());
+    if (kind != '{' && sign != '+' && end < source_.size() && source_[end] == '\n') ++end;
+    return end;
+  }
+
+  Status read_comment(std::size_t inside) {
+    const std::size_t close = source_.find("#}", inside);
+    if (close == std::string::npos) return error("the comment is not closed: #} is missing");
+    advance_to(after_close(close, '#'));
+    return {};
+  }
+
+  // If a tag "{% word %}" opens at `open`: where it ends.
+  std::size_t end_of_word_tag(std::size_t open, std::string_view word) const {
+    std::size_t i = open + 2;
+    if (i < source_.size() && (source_[i] == '-' || source_[i] == '+')) ++i;
+    i = std::min(source_.find_first_not_of(kSpaces, i), source_.size());
+    if (source_.compare(i, word.size(), word) != 0) return std::string::npos;
+    i = std::min(source_.find_first_not_of(kSpaces, i + word.size()), source_.size());
+    if (i < source_.size() && (source_[i] == '-' || source_[i] == '+')) ++i;
+    return source_.compare(i, 2, "%}") == 0 ? after_close(i, '%') : std::string::npos;
+  }
+
+  Status read_raw(std::size_t inside) {
+    if (source_[inside - 1] == '\n' && source_.compare(inside - 3, 2, "%}") == 0)
+      --inside;  // trim_blocks skips raw
+    advance_to(inside);
+    for (std::size_t open = source_.find("{%", at_); open != std::string::npos;
+         open = source_.find("{%", open + 2)) {
+      const std::size_t end = end_of_word_tag(open, "endraw");
+      if (end == std::string::npos) continue;
+      put_text(text_before(open));
+      advance_to(end);
+      return {};
+    }
+    return error("the raw block is not closed: {% endraw %} is missing");
+  }
+
+  // Tokens up to the tag's end. Within brackets "}}" and "%}" close nothing.
+  Status read_inside(char kind) {
+    const std::string close = kind == '{' ? "}}" : "%}";
+    int n_open = 0;
+    while (true) {
+      advance_to(std::min(source_.find_first_not_of(kSpaces, at_), source_.size()));
+      if (at_ == source_.size()) return error(fmt::format("the tag is not closed: {} is missing", close));
+      const bool signed_close = looking_at("-" + close) || (kind == '%' && looking_at("+" + close));
+      if (n_open == 0 && (signed_close || looking_at(close))) {
+        tokens_.push_back({kind == '{' ? TokenKind::kOutputEnd : TokenKind::kBlockEnd, "", line_});
+        advance_to(after_close(at_ + (signed_close ? 1 : 0), kind));
+        return {};
       }
-      out.push_back(c);
+      RETURN_IF_ERROR(read_token());
+      const std::string& text = tokens_.back().text;
+      if (tokens_.back().kind != TokenKind::kOperator) continue;
+      if (text == "(" || text == "[" || text == "{") ++n_open;
+      if (text == ")" || text == "]" || text == "}") n_open = std::max(0, n_open - 1);
     }
-    if (at_ >= text_.size()) throw TemplateError{line, "a string without its end"};
-    ++at_;
-    return {Token::Kind::kString, out, Value(out), line};
   }
 
-  std::string_view text_;
-  std::size_t line_, at_ = 0;
+  void put(TokenKind kind, std::size_t end) {
+    tokens_.push_back({kind, source_.substr(at_, end - at_), line_});
+    advance_to(end);
+  }
+
+  template <typename Predicate>
+  std::size_t end_of_run(std::size_t from, Predicate belongs) const {
+    while (from < source_.size() && belongs(source_[from])) ++from;
+    return from;
+  }
+
+  Status read_token() {
+    const char c = source_[at_];
+    if (c == '"' || c == '\'') return read_string(c);
+    if (is_digit(c)) return read_number();
+    if (is_name_begin(c)) return put(TokenKind::kName, end_of_run(at_, is_name_part)), Status();
+    for (const std::string_view op : kLongOperators) {
+      if (looking_at(op)) return put(TokenKind::kOperator, at_ + 2), Status();
+    }
+    if (kOperators.find(c) == std::string_view::npos)
+      return error(fmt::format("unexpected character '{}'", c));
+    put(TokenKind::kOperator, at_ + 1);
+    return {};
+  }
+
+  Status read_number() {
+    const auto digits = [](char c) { return is_digit(c) || c == '_'; };
+    std::size_t end = end_of_run(at_, digits);
+    bool is_float = false;
+    if (end + 1 < source_.size() && source_[end] == '.' && is_digit(source_[end + 1])) {
+      is_float = true;
+      end = end_of_run(end + 1, digits);
+    }
+    if (end < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
+      std::size_t exponent = end + 1;
+      if (exponent < source_.size() && (source_[exponent] == '+' || source_[exponent] == '-')) ++exponent;
+      if (exponent < source_.size() && is_digit(source_[exponent])) {
+        is_float = true;
+        end = end_of_run(exponent, digits);
+      }
+    }
+    put(is_float ? TokenKind::kFloat : TokenKind::kInteger, end);
+    std::erase(tokens_.back().text, '_');
+    return {};
+  }
+
+  Status read_string(char quote) {
+    std::size_t end = at_ + 1;
+    while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
+    if (end >= source_.size()) return error(fmt::format("the string is not closed: {} is missing", quote));
+    const std::string_view inner = std::string_view(source_).substr(at_ + 1, end - at_ - 1);
+    auto text = unescape(inner);
+    if (!text) return error(text.error().message());
+    tokens_.push_back({TokenKind::kString, *std::move(text), line_});
+    advance_to(end + 1);
+    return {};
+  }
+
+  const std::string source_;
+  std::vector<Token> tokens_;
+  std::size_t at_ = 0;
+  int line_ = 1;
+  bool after_newline_ = true;  // what comes at at_ begins a line
 };
-
-// Where the tag that begins at `open` ends (the place of its closing mark); strings inside are skipped.
-std::size_t find_close(std::string_view source, std::size_t open, std::string_view close, std::size_t line) {
-  char quote = 0;
-  for (std::size_t i = open + 2; i + 1 < source.size(); ++i) {
-    const char c = source[i];
-    if (quote != 0) {
-      if (c == '\\')
-        ++i;
-      else if (c == quote)
-        quote = 0;
-    } else if (source.substr(i, 2) == close) {
-      return i;
-    } else if (close != "#}" && (c == '\'' || c == '"')) {
-      quote = c;
-    }
-  }
-  throw TemplateError{line, "a tag without its end \"" + std::string(close) + "\""};
-}
-
-void strip_right(std::string& text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
-}
-
-// lstrip_blocks: blanks between the start of the line and a block go.
-void strip_line_start(std::string& text, bool is_start_of_source) {
-  const std::size_t end = text.find_last_not_of(" \t");
-  if (end == std::string::npos ? is_start_of_source : text[end] == '\n')
-    text.erase(end == std::string::npos ? 0 : end + 1);
-}
 
 }  // namespace
 
-std::vector<Segment> split_template(std::string_view source) {
-  if (!source.empty() && source.back() == '\n') source.remove_suffix(1);  // keep_trailing_newline is off
-  std::vector<Segment> segments;
-  std::size_t at = 0, line = 1;
-  bool trim_next = false, after_block = false;
-  while (at <= source.size()) {
-    std::size_t open = source.size();
-    for (const char* mark : {"{{", "{%", "{#"}) open = std::min(open, source.find(mark, at));
-    std::string text(source.substr(at, open - at));
-    const std::size_t text_line = line, begin = at;
-    line += static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-    const std::size_t n_before = text.size();
-    if (trim_next) {
-      text.erase(0, std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-    } else if (after_block && !text.empty() && text[0] == '\n') {
-      text.erase(0, 1);
-    }
-    const bool cut = text.size() != n_before;
-    if (open == source.size()) {
-      segments.push_back({Segment::Kind::kText, std::move(text), {}, text_line});
-      break;
-    }
-    const char kind = source[open + 1];
-    const std::string_view close = kind == '{' ? "}}" : kind == '%' ? "%}" : "#}";
-    const std::size_t end = find_close(source, open, close, line);
-    std::string_view inside = source.substr(open + 2, end - open - 2);
-    const bool keeps_left = !inside.empty() && inside.front() == '+';
-    if (!inside.empty() && inside.front() == '-') {
-      strip_right(text);
-    } else if (kind != '{' && !keeps_left) {
-      strip_line_start(text, begin == 0 || (cut && text.find('\n') == std::string::npos && after_block));
-    }
-    segments.push_back({Segment::Kind::kText, std::move(text), {}, text_line});
-    if (!inside.empty() && (inside.front() == '-' || inside.front() == '+')) inside.remove_prefix(1);
-    trim_next = !inside.empty() && inside.back() == '-';
-    const bool keeps_right = !inside.empty() && inside.back() == '+';
-    if (trim_next || keeps_right) inside.remove_suffix(1);
-    after_block = kind != '{' && !keeps_right;
-    if (kind != '#') {
-      segments.push_back({kind == '{' ? Segment::Kind::kOutput : Segment::Kind::kStatement,
-                          {},
-                          TagLexer(inside, line).run(),
-                          line});
-    }
-    line += static_cast<std::size_t>(std::count(source.begin() + static_cast<std::ptrdiff_t>(open),
-                                                source.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
-    at = end + 2;
-  }
-  return segments;
-}
+Result<std::vector<Token>> tokenize(std::string_view source) { return Lexer(normalize_lines(source)).run(); }
 
 }  // namespace concertina::tokenizer::jinja

@@ -1,431 +1,222 @@
-#include <initializer_list>
+#include "tokenizer/jinja/parser.h"
 
-#include "tokenizer/jinja/syntax.h"
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tokenizer/jinja/expression_parser.h"
 
 namespace concertina::tokenizer::jinja {
 
 namespace {
 
-using Kind = Expression::Kind;
-constexpr std::size_t kMaxDepth = 200;
-
-// Jinja's expression grammar, by recursive descent; each level calls the one that binds tighter.
-class ExpressionParser {
+class Parser {
  public:
-  explicit ExpressionParser(const std::vector<Token>& tokens, std::size_t at = 0)
-      : tokens_(tokens), at_(at) {}
+  explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)), expressions_(tokens_) {}
 
-  ExpressionPtr expression() {
-    const Deeper deeper(*this);
-    ExpressionPtr value = disjunction();
-    if (!take_name("if")) return value;
-    ExpressionPtr made = make(Kind::kConditional);
-    made->operands.push_back(std::move(value));
-    made->operands.push_back(disjunction());
-    made->operands.push_back(take_name("else") ? expression() : nullptr);
-    return made;
-  }
-  // "a, b" makes a list, as a tuple would.
-  ExpressionPtr expression_list() {
-    ExpressionPtr first = expression();
-    if (!is_operator(",")) return first;
-    ExpressionPtr list = make(Kind::kList);
-    list->operands.push_back(std::move(first));
-    while (take(",")) {
-      if (tokens_[at_].kind == Token::Kind::kEnd || is_operator(")")) break;
-      list->operands.push_back(expression());
-    }
-    return list;
-  }
-  ExpressionPtr disjunction() {
-    ExpressionPtr left = conjunction();
-    while (take_name("or")) left = binary("or", std::move(left), conjunction());
-    return left;
-  }
-
-  const Token& peek() const { return tokens_[at_]; }
-  bool take(const char* op) { return is_operator(op) && (++at_, true); }
-  bool take_name(const char* name) {
-    return tokens_[at_].kind == Token::Kind::kName && tokens_[at_].text == name && (++at_, true);
-  }
-  std::string name() {
-    if (tokens_[at_].kind != Token::Kind::kName) fail("a name");
-    return tokens_[at_++].text;
-  }
-  void expect(const char* op) {
-    if (!take(op)) fail(std::string("\"") + op + "\"");
-  }
-  void end() {
-    if (tokens_[at_].kind != Token::Kind::kEnd) fail("the end of the tag");
-  }
-  [[noreturn]] void fail(const std::string& expected) const {
-    throw TemplateError{tokens_[at_].line, "expected " + expected + ", found \"" + tokens_[at_].text + "\""};
-  }
-  std::vector<Argument> arguments() {  // after "("
-    std::vector<Argument> out;
-    while (!take(")")) {
-      Argument argument;
-      if (tokens_[at_].kind == Token::Kind::kName && tokens_[at_ + 1].kind == Token::Kind::kOperator &&
-          tokens_[at_ + 1].text == "=") {
-        argument.name = name();
-        ++at_;
-      }
-      argument.value = expression();
-      out.push_back(std::move(argument));
-      if (!is_operator(")")) expect(",");
-    }
-    return out;
-  }
-
- private:
-  struct Deeper {
-    explicit Deeper(ExpressionParser& parser) : parser(parser) {
-      if (++parser.depth_ > kMaxDepth) throw TemplateError{parser.peek().line, "nested too deeply"};
-    }
-    ~Deeper() { --parser.depth_; }
-    ExpressionParser& parser;
-  };
-
-  bool is_operator(const char* op) const {
-    return tokens_[at_].kind == Token::Kind::kOperator && tokens_[at_].text == op;
-  }
-  bool is_name(std::size_t at, const char* name) const {
-    return at < tokens_.size() && tokens_[at].kind == Token::Kind::kName && tokens_[at].text == name;
-  }
-  ExpressionPtr make(Kind kind) const {
-    auto made = std::make_unique<Expression>();
-    made->kind = kind;
-    made->line = tokens_[at_].line;
-    return made;
-  }
-  ExpressionPtr binary(std::string op, ExpressionPtr left, ExpressionPtr right) const {
-    ExpressionPtr made = make(Kind::kBinary);
-    made->text = std::move(op);
-    made->operands.push_back(std::move(left));
-    made->operands.push_back(std::move(right));
-    return made;
-  }
-  ExpressionPtr unary(std::string op, ExpressionPtr operand) const {
-    ExpressionPtr made = make(Kind::kUnary);
-    made->text = std::move(op);
-    made->operands.push_back(std::move(operand));
-    return made;
-  }
-  ExpressionPtr conjunction() {
-    ExpressionPtr left = negation();
-    while (take_name("and")) left = binary("and", std::move(left), negation());
-    return left;
-  }
-  ExpressionPtr negation() {
-    const Deeper deeper(*this);
-    return take_name("not") ? unary("not", negation()) : comparison();
-  }
-  ExpressionPtr comparison() {
-    ExpressionPtr left = sum();
-    for (;;) {
-      bool found = false;
-      for (const char* op : {"==", "!=", "<=", ">=", "<", ">"}) {
-        if (take(op)) left = binary(op, std::move(left), sum()), found = true;
-      }
-      if (take_name("in")) {
-        left = binary("in", std::move(left), sum()), found = true;
-      } else if (is_name(at_, "not") && is_name(at_ + 1, "in")) {
-        at_ += 2;
-        left = unary("not", binary("in", std::move(left), sum())), found = true;
-      }
-      if (!found) return left;
-    }
-  }
-  ExpressionPtr sum() {
-    return chain({"+", "-"}, [this] { return chain({"~"}, [this] { return product(); }); });
-  }
-  ExpressionPtr product() {
-    return chain({"*", "//", "/", "%"}, [this] { return power(); });
-  }
-  ExpressionPtr power() {
-    return chain({"**"}, [this] { return prefixed(); });
-  }
-  template <typename Next>
-  ExpressionPtr chain(std::initializer_list<const char*> ops, const Next& next) {
-    ExpressionPtr left = next();
-    for (bool found = true; found;) {
-      found = false;
-      for (const char* op : ops) {
-        if (take(op)) left = binary(op, std::move(left), next()), found = true;
-      }
-    }
-    return left;
-  }
-  ExpressionPtr prefixed() {
-    const Deeper deeper(*this);
-    if (take("-")) return unary("-", prefixed());
-    if (take("+")) return prefixed();
-    return tested(postfixed(primary()));
-  }
-  // Filters bind tighter than tests here, as in Jinja: x | f is t.
-  ExpressionPtr tested(ExpressionPtr value) {
-    while (take_name("is")) {
-      const bool negated = take_name("not");
-      ExpressionPtr test = make(Kind::kTest);
-      test->text = name();
-      test->operands.push_back(std::move(value));
-      if (take("(")) {
-        test->arguments = arguments();
-      } else if (const Token& token = peek();
-                 token.kind == Token::Kind::kString || token.kind == Token::Kind::kNumber) {
-        test->arguments.push_back({"", primary()});  // is divisibleby 3
-      }
-      value = negated ? unary("not", std::move(test)) : std::move(test);
-    }
-    return value;
-  }
-  ExpressionPtr postfixed(ExpressionPtr value) {
-    for (;;) {
-      ExpressionPtr next;
-      if (take(".")) {
-        next = make(Kind::kAttribute);
-        next->text = peek().kind == Token::Kind::kNumber ? tokens_[at_++].text : name();
-      } else if (take("[")) {
-        next = index();
-      } else if (take("(")) {
-        next = make(Kind::kCall);
-        next->arguments = arguments();
-      } else if (take("|")) {
-        next = make(Kind::kFilter);
-        next->text = name();
-        if (take("(")) next->arguments = arguments();
-      } else {
-        return value;
-      }
-      next->operands.insert(next->operands.begin(), std::move(value));
-      value = std::move(next);
-    }
-  }
-  ExpressionPtr index() {  // after "["
-    ExpressionPtr made = make(Kind::kIndex);
-    std::vector<ExpressionPtr> parts;
-    bool is_slice = false;
-    for (parts.emplace_back(); !take("]");) {
-      if (take(":")) {
-        is_slice = true;
-        parts.emplace_back();
-      } else {
-        parts.back() = expression();
-      }
-    }
-    if (is_slice) {
-      made->kind = Kind::kSlice;
-      parts.resize(3);
-    } else if (parts[0] == nullptr) {
-      fail("an index");
-    }
-    made->operands = std::move(parts);
-    return made;
-  }
-  ExpressionPtr primary() {
-    const Deeper deeper(*this);
-    const Token token = peek();
-    ExpressionPtr made = make(Kind::kLiteral);
-    if (token.kind == Token::Kind::kString || token.kind == Token::Kind::kNumber) {
-      made->literal = token.value;
-      ++at_;
-      while (token.kind == Token::Kind::kString && peek().kind == Token::Kind::kString) {  // "a" "b"
-        made->literal = made->literal.get<std::string>() + tokens_[at_++].text;
-      }
-      return made;
-    }
-    if (token.kind == Token::Kind::kName) return named(std::move(made));
-    if (take("(")) {
-      if (take(")")) return made->kind = Kind::kList, std::move(made);
-      ExpressionPtr inside = expression_list();
-      expect(")");
-      return inside;
-    }
-    if (take("[")) {
-      made->kind = Kind::kList;
-      while (!take("]")) {
-        made->operands.push_back(expression());
-        if (!is_operator("]")) expect(",");
-      }
-      return made;
-    }
-    if (take("{")) {
-      made->kind = Kind::kDict;
-      while (!take("}")) {
-        made->operands.push_back(expression());
-        expect(":");
-        made->operands.push_back(expression());
-        if (!is_operator("}")) expect(",");
-      }
-      return made;
-    }
-    fail("a value");
-  }
-  ExpressionPtr named(ExpressionPtr made) {
-    const std::string text = name();
-    if (text == "true" || text == "True") {
-      made->literal = true;
-    } else if (text == "false" || text == "False") {
-      made->literal = false;
-    } else if (text == "none" || text == "None") {
-      made->literal = nullptr;
-    } else {
-      made->kind = Kind::kName;
-      made->text = text;
-    }
-    return made;
-  }
-
-  const std::vector<Token>& tokens_;
-  std::size_t at_, depth_ = 0;
-};
-
-class TemplateParser {
- public:
-  explicit TemplateParser(std::vector<Segment> segments) : segments_(std::move(segments)) {}
-
-  Body parse() {
-    Body body = parse_until({});
-    if (at_ < segments_.size())
-      throw TemplateError{segments_[at_].line, "\"" + keyword() + "\" without a beginning"};
+  Result<Body> parse_all() {
+    ASSIGN_OR_RETURN(Body body, parse_body({}));
     return body;
   }
 
  private:
-  std::string keyword() const {
-    const Segment& segment = segments_[at_];
-    return segment.kind == Segment::Kind::kStatement ? segment.tokens[0].text : std::string();
-  }
-
-  // Up to, not including, a statement that begins with one of `ends`.
-  Body parse_until(std::initializer_list<const char*> ends) {
-    if (++depth_ > kMaxDepth) throw TemplateError{segments_[at_].line, "nested too deeply"};
+  // Up to a block tag with one of the words `ends` (left to be read, its "{%" is), or to the end where there
+  // are none.
+  Result<Body> parse_body(const std::vector<std::string_view>& ends) {
+    RETURN_IF_ERROR(tokens_.enter());
     Body body;
-    for (; at_ < segments_.size();) {
-      const Segment& segment = segments_[at_];
-      if (segment.kind == Segment::Kind::kText) {
-        if (!segment.text.empty()) add(body, Node::Kind::kText)->text = segment.text;
-        ++at_;
-      } else if (segment.kind == Segment::Kind::kOutput) {
-        ExpressionParser parser(segment.tokens);
-        add(body, Node::Kind::kOutput)->expressions.push_back(parser.expression_list());
-        parser.end();
-        ++at_;
+    while (!tokens_.at(TokenKind::kEnd)) {
+      const Token token = tokens_.next();
+      tokens_.begin_tag();
+      if (token.kind == TokenKind::kText) {
+        body.push_back({token.line, TextStatement{token.text}});
+      } else if (token.kind == TokenKind::kOutputBegin) {
+        ASSIGN_OR_RETURN(ExpressionPtr value, expressions_.parse_tuple());
+        RETURN_IF_ERROR(tokens_.expect(TokenKind::kOutputEnd, "}}"));
+        body.push_back({token.line, OutputStatement{std::move(value)}});
       } else {
-        const std::string word = keyword();
-        for (const char* end : ends) {
-          if (word == end) return --depth_, std::move(body);
-        }
-        if (word.starts_with("end") || word == "else" || word == "elif") break;
-        statement(word, body);
+        if (at_any(ends)) return tokens_.leave(), std::move(body);
+        RETURN_IF_ERROR(parse_statement(token.line, body));
       }
     }
-    --depth_;
+    tokens_.leave();
+    if (!ends.empty()) return tokens_.unexpected(fmt::format("{{% {} %}}", ends.back()));
     return body;
   }
-  Node* add(Body& body, Node::Kind kind) {
-    body.push_back(std::make_unique<Node>());
-    body.back()->kind = kind;
-    body.back()->line = segments_[at_].line;
-    return body.back().get();
-  }
-  void expect_end(const char* word, std::size_t begin_line) {
-    if (at_ >= segments_.size() || keyword() != word) {
-      throw TemplateError{begin_line, std::string("no \"") + word + "\" for what begins here"};
-    }
-    ++at_;
+
+  bool at_any(const std::vector<std::string_view>& words) const {
+    return std::any_of(words.begin(), words.end(),
+                       [&](std::string_view word) { return tokens_.at_name(word); });
   }
 
-  void statement(const std::string& word, Body& body) {
-    ExpressionParser parser(segments_[at_].tokens, 1);
-    const std::size_t line = segments_[at_].line;
-    if (word == "if") return parse_if(body);
-    if (word == "for") return parse_for(parser, body);
-    if (word == "set") return parse_set(parser, body);
-    if (word == "macro") return parse_macro(parser, body);
-    if (word == "break" || word == "continue") {
-      add(body, word == "break" ? Node::Kind::kBreak : Node::Kind::kContinue);
-      ++at_;
-    } else if (word == "generation") {  // marks the assistant's words for training; renders what is inside
-      ++at_;
-      Body inside = parse_until({"endgeneration"});
-      expect_end("endgeneration", line);
-      for (auto& node : inside) body.push_back(std::move(node));
+  Status end_tag() { return tokens_.expect(TokenKind::kBlockEnd, "%}"); }
+
+  Status end_block(std::string_view word) {
+    RETURN_IF_ERROR(tokens_.expect_name(word));
+    if (word == "endmacro" && tokens_.at(TokenKind::kName)) tokens_.next();  // the name again
+    return end_tag();
+  }
+
+  Status parse_statement(int line, Body& out) {
+    ASSIGN_OR_RETURN(const std::string word, tokens_.name("a statement"));
+    if (word == "for") return parse_for(line, out);
+    if (word == "if") return parse_if(line, out);
+    if (word == "set") return parse_set(line, out);
+    if (word == "macro") return parse_macro(line, out);
+    if (word == "filter") return parse_filter(line, out);
+    if (word == "generation") return parse_generation(out);
+    if (word == "break" || word == "continue") return parse_jump(line, word, out);
+    return template_error(
+        fmt::format("line {}: unknown or unsupported statement \"{}\"; supported: for, if, set, macro, "
+                    "filter, raw, generation, break, continue",
+                    line, word));
+  }
+
+  Status parse_jump(int line, std::string_view word, Body& out) {
+    if (n_loops_ == 0) return tokens_.error(fmt::format("\"{}\" outside of a loop", word));
+    if (word == "break") {
+      out.push_back({line, BreakStatement{}});
     } else {
-      throw TemplateError{line, "unknown statement \"" + word + "\""};
+      out.push_back({line, ContinueStatement{}});
     }
-  }
-  void parse_if(Body& body) {
-    Node* const node = add(body, Node::Kind::kIf);
-    for (std::string word = "if"; word == "if" || word == "elif";
-         word = at_ < segments_.size() ? keyword() : "") {
-      ExpressionParser parser(segments_[at_].tokens, 1);
-      node->expressions.push_back(parser.expression());
-      parser.end();
-      ++at_;
-      node->bodies.push_back(parse_until({"elif", "else", "endif"}));
-    }
-    if (at_ < segments_.size() && keyword() == "else") {
-      ++at_;
-      node->bodies.push_back(parse_until({"endif"}));
-    }
-    expect_end("endif", node->line);
-  }
-  void parse_for(ExpressionParser& parser, Body& body) {
-    Node* const node = add(body, Node::Kind::kFor);
-    do {
-      node->names.push_back(parser.name());
-    } while (parser.take(","));
-    if (!parser.take_name("in")) parser.fail("\"in\"");
-    node->expressions.push_back(parser.disjunction());
-    node->expressions.push_back(parser.take_name("if") ? parser.expression() : nullptr);
-    parser.end();
-    ++at_;
-    node->bodies.push_back(parse_until({"else", "endfor"}));
-    if (at_ < segments_.size() && keyword() == "else") {
-      ++at_;
-      node->bodies.push_back(parse_until({"endfor"}));
-    }
-    expect_end("endfor", node->line);
-  }
-  void parse_set(ExpressionParser& parser, Body& body) {
-    Node* const node = add(body, Node::Kind::kSet);
-    node->names.push_back(parser.name());
-    if (parser.take(".")) node->attribute = parser.name();
-    while (parser.take(",")) node->names.push_back(parser.name());
-    if (parser.take("=")) {
-      node->expressions.push_back(parser.expression_list());
-      parser.end();
-      ++at_;
-      return;
-    }
-    parser.end();
-    ++at_;
-    node->kind = Node::Kind::kSetBlock;
-    node->bodies.push_back(parse_until({"endset"}));
-    expect_end("endset", node->line);
-  }
-  void parse_macro(ExpressionParser& parser, Body& body) {
-    Node* const node = add(body, Node::Kind::kMacro);
-    node->text = parser.name();
-    parser.expect("(");
-    while (!parser.take(")")) {
-      node->names.push_back(parser.name());
-      node->expressions.push_back(parser.take("=") ? parser.expression() : nullptr);
-      if (parser.peek().text != ")") parser.expect(",");
-    }
-    parser.end();
-    ++at_;
-    node->bodies.push_back(parse_until({"endmacro"}));
-    expect_end("endmacro", node->line);
+    return end_tag();
   }
 
-  std::vector<Segment> segments_;
-  std::size_t at_ = 0, depth_ = 0;
+  Result<std::vector<std::string>> parse_loop_targets() {
+    const bool parenthesis = tokens_.accept_operator("(");
+    std::vector<std::string> names;
+    do {
+      ASSIGN_OR_RETURN(std::string name, tokens_.name("a loop variable"));
+      names.push_back(std::move(name));
+    } while (tokens_.accept_operator(","));
+    if (parenthesis) RETURN_IF_ERROR(tokens_.expect_operator(")"));
+    return names;
+  }
+
+  Status parse_for(int line, Body& out) {
+    ForStatement loop;
+    ASSIGN_OR_RETURN(loop.targets, parse_loop_targets());
+    RETURN_IF_ERROR(tokens_.expect_name("in"));
+    ASSIGN_OR_RETURN(loop.iterable, expressions_.parse_tuple(InlineIf::kNot));
+    if (tokens_.accept_name("if")) {
+      ASSIGN_OR_RETURN(loop.condition, expressions_.parse());
+    }
+    if (tokens_.at_name("recursive")) return tokens_.error("recursive loops are not supported");
+    RETURN_IF_ERROR(end_tag());
+    ++n_loops_;
+    ASSIGN_OR_RETURN(loop.body, parse_body({"else", "endfor"}));
+    --n_loops_;
+    if (tokens_.accept_name("else")) {
+      RETURN_IF_ERROR(end_tag());
+      ASSIGN_OR_RETURN(loop.otherwise, parse_body({"endfor"}));
+    }
+    out.push_back({line, std::move(loop)});
+    return end_block("endfor");
+  }
+
+  Status parse_if(int line, Body& out) {
+    IfStatement statement;
+    do {
+      ASSIGN_OR_RETURN(ExpressionPtr condition, expressions_.parse_tuple());
+      RETURN_IF_ERROR(end_tag());
+      ASSIGN_OR_RETURN(Body body, parse_body({"elif", "else", "endif"}));
+      statement.branches.emplace_back(std::move(condition), std::move(body));
+    } while (tokens_.accept_name("elif"));
+    if (tokens_.accept_name("else")) {
+      RETURN_IF_ERROR(end_tag());
+      ASSIGN_OR_RETURN(statement.otherwise, parse_body({"endif"}));
+    }
+    out.push_back({line, std::move(statement)});
+    return end_block("endif");
+  }
+
+  Result<Target> parse_target() {
+    Target target;
+    ASSIGN_OR_RETURN(target.name, tokens_.name("a variable"));
+    if (tokens_.accept_operator(".")) {
+      ASSIGN_OR_RETURN(target.attribute, tokens_.name("an attribute"));
+    }
+    return target;
+  }
+
+  Status parse_set(int line, Body& out) {
+    SetStatement statement;
+    do {
+      ASSIGN_OR_RETURN(Target target, parse_target());
+      statement.targets.push_back(std::move(target));
+    } while (tokens_.accept_operator(","));
+    if (!tokens_.accept_operator("=")) return parse_set_block(line, std::move(statement.targets), out);
+    ASSIGN_OR_RETURN(statement.value, expressions_.parse_tuple());
+    out.push_back({line, std::move(statement)});
+    return end_tag();
+  }
+
+  Status parse_set_block(int line, std::vector<Target> targets, Body& out) {
+    if (targets.size() != 1) return tokens_.unexpected("\"=\"");
+    SetBlockStatement block;
+    block.target = std::move(targets[0]);
+    while (tokens_.accept_operator("|")) {
+      ASSIGN_OR_RETURN(FilterCall filter, expressions_.parse_filter_call());
+      block.filters.push_back(std::move(filter));
+    }
+    RETURN_IF_ERROR(end_tag());
+    ASSIGN_OR_RETURN(block.body, parse_body({"endset"}));
+    out.push_back({line, std::move(block)});
+    return end_block("endset");
+  }
+
+  Status parse_macro(int line, Body& out) {
+    MacroStatement macro;
+    ASSIGN_OR_RETURN(macro.name, tokens_.name("a macro's name"));
+    RETURN_IF_ERROR(tokens_.expect_operator("("));
+    while (!tokens_.at_operator(")")) {
+      Parameter parameter;
+      ASSIGN_OR_RETURN(parameter.name, tokens_.name("a parameter"));
+      if (tokens_.accept_operator("=")) {
+        ASSIGN_OR_RETURN(parameter.fallback, expressions_.parse());
+      }
+      macro.parameters.push_back(std::move(parameter));
+      if (!tokens_.accept_operator(",")) break;
+    }
+    RETURN_IF_ERROR(tokens_.expect_operator(")"));
+    RETURN_IF_ERROR(end_tag());
+    const int n_loops_outside = std::exchange(n_loops_, 0);
+    ASSIGN_OR_RETURN(macro.body, parse_body({"endmacro"}));
+    n_loops_ = n_loops_outside;
+    out.push_back({line, std::move(macro)});
+    return end_block("endmacro");
+  }
+
+  Status parse_filter(int line, Body& out) {
+    FilterStatement block;
+    do {
+      ASSIGN_OR_RETURN(FilterCall filter, expressions_.parse_filter_call());
+      block.filters.push_back(std::move(filter));
+    } while (tokens_.accept_operator("|"));
+    RETURN_IF_ERROR(end_tag());
+    ASSIGN_OR_RETURN(block.body, parse_body({"endfilter"}));
+    out.push_back({line, std::move(block)});
+    return end_block("endfilter");
+  }
+
+  // transformers' mark around what the assistant says, for training masks: it changes nothing of the text.
+  Status parse_generation(Body& out) {
+    RETURN_IF_ERROR(end_tag());
+    ASSIGN_OR_RETURN(Body body, parse_body({"endgeneration"}));
+    for (Statement& statement : body) out.push_back(std::move(statement));
+    return end_block("endgeneration");
+  }
+
+  TokenStream tokens_;
+  ExpressionParser expressions_;
+  int n_loops_ = 0;  // around what is being parsed
 };
 
 }  // namespace
 
-Body parse_template(std::string_view source) { return TemplateParser(split_template(source)).parse(); }
+Result<Body> parse_template(std::string_view source) {
+  ASSIGN_OR_RETURN(std::vector<Token> tokens, tokenize(source));
+  return Parser(std::move(tokens)).parse_all();
+}
 
 }  // namespace concertina::tokenizer::jinja

@@ -1,0 +1,112 @@
+#include "tokenizer/pre_tokenizer.h"
+
+#include <algorithm>
+#include <string>
+
+namespace concertina::tokenizer {
+
+namespace {
+
+struct Part {
+  TextRange range;
+  bool is_match;
+};
+
+// The text cut at every border of a match.
+std::vector<Part> cut(const SplitStep& step, std::string_view text) {
+  const bool match_is_match = step.side == SplitSide::kMatch;
+  std::vector<Part> parts;
+  std::size_t done = 0;
+  step.expression.for_each_match(text, [&](TextRange match) {
+    if (match.begin > done) parts.push_back({{done, match.begin}, !match_is_match});
+    parts.push_back({match, match_is_match});
+    done = match.end;
+  });
+  if (done < text.size()) parts.push_back({{done, text.size()}, !match_is_match});
+  return parts;
+}
+
+void merge_equal_neighbours(std::vector<Part>& parts) {
+  std::vector<Part> merged;
+  for (const Part& part : parts) {
+    if (!merged.empty() && merged.back().is_match == part.is_match) {
+      merged.back().range.end = part.range.end;
+    } else {
+      merged.push_back(part);
+    }
+  }
+  parts = std::move(merged);
+}
+
+// Each first match of a run joins what comes before it in `parts`; run over the reversed parts: what comes
+// after it.
+void merge_match_with_one_before(std::vector<Part>& parts) {
+  std::vector<Part> merged;
+  bool after_match = false;
+  for (const Part& part : parts) {
+    if (part.is_match && !after_match && !merged.empty()) {
+      TextRange& range = merged.back().range;
+      range = {std::min(range.begin, part.range.begin), std::max(range.end, part.range.end)};
+    } else {
+      merged.push_back(part);
+    }
+    after_match = part.is_match;
+  }
+  parts = std::move(merged);
+}
+
+void apply_behavior(SplitBehavior behavior, std::vector<Part>& parts) {
+  switch (behavior) {
+    case SplitBehavior::kIsolated:
+      return;
+    case SplitBehavior::kRemoved:
+      std::erase_if(parts, [](const Part& part) { return part.is_match; });
+      return;
+    case SplitBehavior::kContiguous:
+      return merge_equal_neighbours(parts);
+    case SplitBehavior::kMergedWithPrevious:
+      return merge_match_with_one_before(parts);
+    case SplitBehavior::kMergedWithNext:
+      std::reverse(parts.begin(), parts.end());
+      merge_match_with_one_before(parts);
+      std::reverse(parts.begin(), parts.end());
+  }
+}
+
+}  // namespace
+
+std::vector<TextRange> split_ranges(const SplitStep& step, std::string_view text) {
+  std::vector<Part> parts = cut(step, text);
+  apply_behavior(step.behavior, parts);
+  std::vector<TextRange> ranges;
+  ranges.reserve(parts.size());
+  for (const Part& part : parts) ranges.push_back(part.range);
+  return ranges;
+}
+
+void PreTokenizer::split_from(std::size_t step, std::string_view text, const Visitor& visit) const {
+  if (text.empty()) return;
+  if (step == n_before_prefix_ && prefix_space_ == PrefixSpace::kAdd && text[0] != ' ') {
+    return apply_step(step, std::string(" ").append(text), visit);
+  }
+  apply_step(step, text, visit);
+}
+
+void PreTokenizer::apply_step(std::size_t step, std::string_view text, const Visitor& visit) const {
+  if (step == steps_.size()) return visit(text);
+  const SplitStep& split = steps_[step];
+  if (split.behavior != SplitBehavior::kIsolated) {
+    for (const TextRange range : split_ranges(split, text)) split_from(step + 1, range.of(text), visit);
+    return;
+  }
+  // What nearly every model does, without a list of the pieces.
+  std::size_t done = 0;
+  split.expression.for_each_match(text, [&](TextRange match) {
+    split_from(step + 1, text.substr(done, match.begin - done), visit);
+    split_from(step + 1, match.of(text), visit);
+    done = match.end;
+  });
+  split_from(step + 1, text.substr(done), visit);
+}
+
+}  // namespace concertina::tokenizer

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/normalizer.h"
+#include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/special_tokens.h"
+#include "tokenizer/vocabulary.h"
+
+namespace concertina::tokenizer {
+
+// A tokenizer as its files describe it. Neither moves nor is copied: `model` points at `vocabulary`.
+struct TokenizerParts {
+  TokenizerParts(Vocabulary vocabulary_in, MergeTable merges, BpeOptions options)
+      : vocabulary(std::move(vocabulary_in)), model(vocabulary, std::move(merges), options) {}
+  TokenizerParts(const TokenizerParts&) = delete;
+
+  Vocabulary vocabulary;  // the model's tokens and the added ones
+  BpeModel model;
+  std::optional<Normalization> normalization;
+  std::optional<PreTokenizer> pre_tokenizer;
+  std::optional<AddedTokenMatcher> raw_matcher, normalized_matcher;
+  std::vector<bool> special;            // [vocabulary.n_ids()]
+  std::vector<TokenId> prefix, suffix;  // around a text, where special tokens are added
+  SpecialTokens special_tokens;
+};
+
+Result<std::shared_ptr<const TokenizerParts>> load_tokenizer_parts(const std::filesystem::path& model_folder);
+
+}  // namespace concertina::tokenizer

@@ -1,0 +1,233 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tokenizer/chat_template.h"
+#include "tokenizer/test_folder.h"
+#include "tokenizer/tokenizer.h"
+
+namespace concertina::tokenizer {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using testing::HasSubstr;
+
+const std::filesystem::path kDemo = std::filesystem::path(CONCERTINA_SOURCE_DIR) / "models/demo";
+
+const Json& demo_file() {
+  static const Json file = Json::parse(std::ifstream(kDemo / "tokenizer.json"));
+  return file;
+}
+
+struct BadFile {
+  const char* story;
+  const char* pointer;  // what is set to `value` in the demo model's file; null: taken away
+  Json value;
+  TokenizerError code;
+  std::vector<const char*> message;  // parts of it
+};
+
+void expect_error(const Error& error, TokenizerError code, const std::vector<const char*>& parts,
+                  const char* story) {
+  EXPECT_TRUE(error.is(code)) << story << ": " << error.message();
+  EXPECT_THAT(error.message(), HasSubstr("tokenizer")) << story;  // the file's name
+  for (const char* part : parts) EXPECT_THAT(error.message(), HasSubstr(part)) << story;
+}
+
+TEST(TokenizerFile, ThatIsBadOrAsksForMoreThanWeDoIsRefusedByFieldAndValue) {
+  const auto kInvalid = TokenizerError::kInvalid, kUnsupported = TokenizerError::kUnsupported;
+  const Json special = {{"id", 4096}, {"content", "<x>"}};
+  const BadFile files[] = {
+      {"WordPiece", "/model/type", "WordPiece", kUnsupported, {"model.type", "WordPiece", "BPE"}},
+      {"Unigram", "/model/type", "Unigram", kUnsupported, {"model.type", "Unigram"}},
+      {"SentencePiece", "/model/byte_fallback", true, kUnsupported, {"model.byte_fallback"}},
+      {"dropout", "/model/dropout", 0.1, kUnsupported, {"model.dropout", "0.1"}},
+      {"a prefix",
+       "/model/continuing_subword_prefix",
+       "##",
+       kUnsupported,
+       {"continuing_subword_prefix", "##"}},
+      {"a suffix", "/model/end_of_word_suffix", "</w>", kUnsupported, {"end_of_word_suffix"}},
+      {"no model", "/model", nullptr, kInvalid, {"model"}},
+      {"no vocabulary", "/model/vocab", nullptr, kInvalid, {"model", "vocab"}},
+      {"no merges", "/model/merges", nullptr, kInvalid, {"model", "merges"}},
+      {"vocabulary of another type", "/model/vocab", Json::array(), kInvalid, {"model.vocab"}},
+      {"empty vocabulary", "/model/vocab", Json::object(), kInvalid, {"model.merges", "no token"}},
+      {"an id too large", "/model/vocab/a", 4000000000u, kInvalid, {"model.vocab", "\"a\"", "4000000000"}},
+      {"a huge id", "/model/vocab/a", 1e30, kInvalid, {"model.vocab", "\"a\""}},
+      {"a negative id", "/model/vocab/a", -1, kInvalid, {"model.vocab", "\"a\"", "-1"}},
+      {"an id that is a text", "/model/vocab/a", "1", kInvalid, {"model.vocab", "\"a\""}},
+      {"an id twice", "/model/vocab/a", 65, kInvalid, {"model.vocab", "\"a\"", "\"b\"", "65"}},
+      {"a merge of an unknown token",
+       "/model/merges/3",
+       {"a", "日"},
+       kInvalid,
+       {"merge 3", "日", "no token"}},
+      {"a merge to an unknown token", "/model/merges/3", {"Q", "Q"}, kInvalid, {"merge 3", "QQ"}},
+      {"a merge of three", "/model/merges/3", {"a", "b", "c"}, kInvalid, {"merge 3"}},
+      {"a merge line of three", "/model/merges/3", "a b c", kInvalid, {"merge 3"}},
+      {"a merge that is a number", "/model/merges/3", 7, kInvalid, {"merge 3"}},
+      {"merges of another type", "/model/merges", "a b", kInvalid, {"model.merges"}},
+      {"an unknown unk", "/model/unk_token", "<none>", kInvalid, {"unk_token", "<none>"}},
+      {"a flag that is none", "/model/ignore_merges", "yes", kInvalid, {"ignore_merges", "yes"}},
+      {"another normalizer",
+       "/normalizer/type",
+       "Lowercase",
+       kUnsupported,
+       {"normalizer.type", "Lowercase", "NFC"}},
+      {"a normalizer without type", "/normalizer", Json::object(), kInvalid, {"normalizer", "type"}},
+      {"no pre-tokenizer", "/pre_tokenizer", nullptr, kInvalid, {"pre_tokenizer"}},
+      {"another pre-tokenizer",
+       "/pre_tokenizer/pretokenizers/0/type",
+       "Metaspace",
+       kUnsupported,
+       {"Metaspace"}},
+      {"no ByteLevel",
+       "/pre_tokenizer/pretokenizers/1",
+       nullptr,
+       kUnsupported,
+       {"pre_tokenizer", "ByteLevel"}},
+      {"a bad expression",
+       "/pre_tokenizer/pretokenizers/0/pattern/Regex",
+       "(",
+       kInvalid,
+       {"pretokenizers[0].pattern"}},
+      {"no pattern",
+       "/pre_tokenizer/pretokenizers/0/pattern",
+       nullptr,
+       kInvalid,
+       {"pretokenizers[0]", "pattern"}},
+      {"a bad behavior",
+       "/pre_tokenizer/pretokenizers/0/behavior",
+       "Eaten",
+       kUnsupported,
+       {"behavior", "Eaten"}},
+      {"another decoder", "/decoder/type", "WordPiece", kUnsupported, {"decoder.type", "WordPiece"}},
+      {"no decoder", "/decoder", nullptr, kInvalid, {"decoder"}},
+      {"another post-processor",
+       "/post_processor/type",
+       "BertProcessing",
+       kUnsupported,
+       {"post_processor.type", "Bert"}},
+      {"added token of a taken id", "/added_tokens/0/id", 5, kInvalid, {"<|endoftext|>", "5"}},
+      {"added token with a huge id",
+       "/added_tokens/0/id",
+       99999999999,
+       kInvalid,
+       {"added_tokens[0].id", "99999999999"}},
+      {"added token without text",
+       "/added_tokens/0/content",
+       nullptr,
+       kInvalid,
+       {"added_tokens[0]", "content"}},
+      {"added token with empty text", "/added_tokens/0/content", "", kInvalid, {"added_tokens[0].content"}},
+      {"added tokens of another type", "/added_tokens", "x", kInvalid, {"added_tokens"}},
+  };
+  for (const BadFile& bad : files) {
+    Json file = demo_file();
+    const Json::json_pointer pointer(bad.pointer);
+    if (bad.value.is_null() && file[pointer.parent_pointer()].is_array()) {
+      file[pointer.parent_pointer()].erase(std::stoul(pointer.back()));
+    } else if (bad.value.is_null()) {
+      file[pointer.parent_pointer()].erase(pointer.back());
+    } else {
+      file[pointer] = bad.value;
+    }
+    const TestFolder folder(file.dump());
+    const auto tokenizer = Tokenizer::load(folder.path());
+    ASSERT_FALSE(tokenizer) << bad.story;
+    expect_error(tokenizer.error(), bad.code, bad.message, bad.story);
+  }
+}
+
+TEST(TokenizerFile, CutAnywhereIsAnErrorAndNoCrash) {
+  const std::string whole = demo_file().dump();
+  for (std::size_t n = 0; n < whole.size(); n += 1 + whole.size() / 97) {
+    const TestFolder folder(whole.substr(0, n));
+    const auto tokenizer = Tokenizer::load(folder.path());
+    ASSERT_FALSE(tokenizer) << n;
+    expect_error(tokenizer.error(), TokenizerError::kInvalid, {"tokenizer.json"}, "cut");
+  }
+}
+
+TEST(TokenizerFile, ThatIsNotThereIsMissing) {
+  const TestFolder folder;
+  EXPECT_TRUE(Tokenizer::load(folder.path()).error().is(TokenizerError::kMissing));
+  EXPECT_TRUE(ChatTemplate::load(folder.path()).error().is(TokenizerError::kMissing));
+}
+
+TEST(TokenizerFile, OfOtherTopLevelTypesIsInvalid) {
+  for (const char* text : {"[]", "1", "null", "\"x\"", "{}"}) {
+    const TestFolder folder(text);
+    EXPECT_TRUE(Tokenizer::load(folder.path()).error().is(TokenizerError::kInvalid)) << text;
+  }
+}
+
+TEST(TokenizerConfig, AddsItsTokensAndRoles) {
+  TestFolder folder(demo_file().dump());
+  folder.write("tokenizer_config.json", R"({"bos_token": {"content": "<|endoftext|>"}, "eos_token": "Hello",
+      "added_tokens_decoder": {"5000": {"content": "<extra>", "special": true}}, "tokenizer_class": "LlamaTokenizerFast"})");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path()).value();
+  EXPECT_EQ(tokenizer.vocab_size(), 5001u);
+  EXPECT_EQ(tokenizer.special_tokens().bos, "<|endoftext|>");
+  EXPECT_TRUE(tokenizer.is_special(5000));
+  EXPECT_TRUE(tokenizer.is_special(*tokenizer.token_to_id("Hello")));  // eos, though no added token
+  EXPECT_EQ(tokenizer.encode("<extra>", AddSpecialTokens::kYes), (std::vector<TokenId>{4093, 5000}));
+  EXPECT_EQ(tokenizer.encode("<extra>", AddSpecialTokens::kNo), (std::vector<TokenId>{5000}));
+}
+
+TEST(TokenizerConfig, ThatIsBadIsRefusedByField) {
+  const std::pair<const char*, const char*> files[] = {
+      {R"({"bos_token": 1})", "bos_token"},
+      {R"({"eos_token": {"text": "x"}})", "eos_token"},
+      {R"({"added_tokens_decoder": {"x": {"content": "y"}}})", "added_tokens_decoder"},
+      {R"({"added_tokens_decoder": {"99999999999": {"content": "y"}}})", "added_tokens_decoder"},
+      {R"({"added_tokens_decoder": {"7": {"content": "<new>"}}})", "<new>"},
+      {R"({"tokenizer_class": "LlamaTokenizerFast"})", "add_bos_token"},
+      {R"({"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<nope>"})", "<nope>"},
+      {R"({"chat_template": 7})", "chat_template"},
+      {R"({"chat_template": [{"name": "default"}]})", "template"},
+      {R"(["x"])", "expected an object"},
+      {R"({"x": )", "not valid JSON"}};
+  for (const auto& [text, part] : files) {
+    TestFolder folder(demo_file().dump());
+    folder.write("tokenizer_config.json", text);
+    const auto tokenizer = Tokenizer::load(folder.path());
+    ASSERT_FALSE(tokenizer) << text;
+    expect_error(tokenizer.error(), TokenizerError::kInvalid, {part}, text);
+  }
+}
+
+TEST(ChatTemplateFile, IsFoundInEachOfItsPlaces) {
+  const Json messages = Json::array({{{"role", "user"}, {"content", "hi"}}});
+  const auto render = [&](const TestFolder& folder, const Json& variables) {
+    return ChatTemplate::load(folder.path())
+        .value()
+        .render({messages, GenerationPrompt::kAdd, {}, variables})
+        .value();
+  };
+  const Json none = Json::object(), tools = {{"tools", Json::array({1})}};
+  TestFolder folder;
+  folder.write("tokenizer_config.json", R"({"chat_template": "one {{ messages[0].content }}"})");
+  EXPECT_EQ(render(folder, none), "one hi");
+  folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "plain"},
+                                                             {"name": "tool_use", "template": "tools"}]})");
+  EXPECT_EQ(render(folder, none), "plain");
+  EXPECT_EQ(render(folder, tools), "tools");
+  folder.write("chat_template.jinja", "from the file");
+  EXPECT_EQ(render(folder, none), "from the file");
+}
+
+TEST(ChatTemplateFile, NamesTheFileAndTheLineOfAFault) {
+  TestFolder folder;
+  folder.write("chat_template.jinja", "a\n{% if x %}\n{{ 1 + }}\n{% endif %}");
+  const auto loaded = ChatTemplate::load(folder.path());
+  ASSERT_FALSE(loaded);
+  EXPECT_TRUE(loaded.error().is(TokenizerError::kTemplateInvalid));
+  EXPECT_THAT(loaded.error().message(),
+              HasSubstr("chat_template.jinja: line 3: expected an expression, found }}"));
+}
+
+}  // namespace
+}  // namespace concertina::tokenizer
