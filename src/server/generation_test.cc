@@ -1,0 +1,158 @@
+#include "server/openai/generation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace concertina::server::openai {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+// A front that takes requests, up to a number, and computes nothing: the test says what comes back.
+class RecordingService : public front::Service {
+ public:
+  const front::ModelInfo& model() const override { return model_; }
+  Status admits() const override { return {}; }
+  bool ready() const override { return true; }
+  Result<RequestId> submit(front::GenerationRequest request, front::GenerationListener&) override {
+    if (submitted.size() == room)
+      return fail(front::FrontError::kQueueFull, "2 requests are waiting already");
+    submitted.push_back(std::move(request));
+    return RequestId(submitted.size());
+  }
+  void cancel(RequestId request) override { cancelled.push_back(request.value()); }
+  Result<cluster::Operation> scale(const front::ScaleRequest&,
+                                   std::function<void(const cluster::Operation&)>) override {
+    return cluster::Operation{};
+  }
+  std::optional<cluster::Operation> operation(const std::string&) const override { return std::nullopt; }
+  bool scaling() const override { return false; }
+  front::ClusterStatus cluster() const override { return {}; }
+  std::size_t n_queued() const override { return 0; }
+  std::size_t n_running() const override { return 0; }
+  std::uint64_t n_operations(cluster::Phase) const override { return 0; }
+  double last_pause_ms() const override { return 0; }
+
+  std::size_t room = 100;
+  std::vector<front::GenerationRequest> submitted;
+  std::vector<std::uint64_t> cancelled;
+
+ private:
+  const front::ModelInfo model_{.served_name = "demo", .max_model_len = 64, .vocab_size = 100};
+};
+
+struct RecordedAnswer {
+  int status = 0;
+  std::string text;
+  enum class End { kNone, kFinished } end = End::kNone;
+  std::function<void()> on_disconnect;
+};
+class RecordingResponder : public http::Responder {
+ public:
+  explicit RecordingResponder(RecordedAnswer& answer) : answer_(answer) {}
+  void send(const http::Response& response) override {
+    answer_.status = response.status;
+    answer_.text = response.body;
+    answer_.end = RecordedAnswer::End::kFinished;
+  }
+  void begin_stream(const std::string&) override { answer_.status = 200; }
+  void write(std::string_view data) override { answer_.text += data; }
+  void finish() override { answer_.end = RecordedAnswer::End::kFinished; }
+  void on_disconnect(std::function<void()> function) override { answer_.on_disconnect = std::move(function); }
+
+ private:
+  RecordedAnswer& answer_;
+};
+
+class GenerationTest : public ::testing::Test {
+ protected:
+  void start(Stream stream, std::size_t n) {
+    Parameters parameters{
+        .prompts = {{1, 2}, {3}}, .n = n, .stream = stream, .return_token_ids = ReturnTokenIds::kYes};
+    parameters.sampling.seed = 9;
+    generation = std::make_shared<Generation>(GenerationContext{service, nullptr, metrics}, parameters,
+                                              std::make_shared<RecordingResponder>(answer),
+                                              [this](Generation*) { ++n_over; });
+    generation->start();
+  }
+  void token(std::uint64_t request, TokenId id) { generation->on_tokens(RequestId(request), {&id, 1}); }
+
+  RecordingService service;
+  Metrics metrics{"demo"};
+  RecordedAnswer answer;
+  std::shared_ptr<Generation> generation;
+  int n_over = 0;
+};
+
+TEST_F(GenerationTest, EachChoiceOfEachPromptIsARequestWithItsOwnIndexAndTheSameSeed) {
+  start(Stream::kNo, 2);
+  ASSERT_EQ(service.submitted.size(), 4u);
+  const std::uint32_t choices[] = {0, 1, 0, 1};
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_THAT(service.submitted[i].prompt_ids,
+                i < 2 ? std::vector<TokenId>({1, 2}) : std::vector<TokenId>({3}));
+    EXPECT_EQ(service.submitted[i].sampling.choice_index, choices[i]);
+    EXPECT_EQ(service.submitted[i].sampling.seed, 9u);
+  }
+}
+
+TEST_F(GenerationTest, WhatTheFrontRefusesHalfWayTakesTheRestBack) {
+  service.room = 2;
+  start(Stream::kYes, 2);
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_THAT(answer.text, HasSubstr("queue_full"));
+  std::sort(service.cancelled.begin(), service.cancelled.end());
+  EXPECT_THAT(service.cancelled, ElementsAre(1, 2));
+  EXPECT_EQ(n_over, 1);
+}
+
+TEST_F(GenerationTest, AFailureBeforeTheFirstTokenIsAnErrorResponse) {
+  start(Stream::kYes, 1);
+  generation->on_failed(RequestId(1), Error(front::FrontError::kGroupLost, "rank 1 was lost"));
+  EXPECT_EQ(answer.status, 500);
+  EXPECT_THAT(answer.text, HasSubstr("rank 1 was lost"));
+  EXPECT_THAT(service.cancelled, ElementsAre(2)) << "the other choice";
+}
+
+TEST_F(GenerationTest, AFailureInTheMiddleEndsTheStreamWithAnErrorEvent) {
+  start(Stream::kYes, 1);
+  token(1, 7);
+  generation->on_failed(RequestId(2), Error(front::FrontError::kShuttingDown, "the server was stopped"));
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_THAT(answer.text, HasSubstr("data: {\"error\":{\"message\":\"the server was stopped\""));
+  EXPECT_THAT(answer.text, testing::EndsWith("data: [DONE]\n\n"));
+  EXPECT_EQ(answer.end, RecordedAnswer::End::kFinished);
+  EXPECT_EQ(n_over, 1);
+}
+
+TEST_F(GenerationTest, AClientThatGoesAwayCancelsWhatRunsAndHearsNothingMore) {
+  start(Stream::kYes, 1);
+  token(1, 7);
+  answer.on_disconnect();
+  std::sort(service.cancelled.begin(), service.cancelled.end());
+  EXPECT_THAT(service.cancelled, ElementsAre(1, 2));
+  const std::string before = answer.text;
+  token(2, 8);
+  EXPECT_EQ(answer.text, before);
+}
+
+TEST_F(GenerationTest, AWholeAnswerComesWhenTheLastChoiceEnds) {
+  start(Stream::kNo, 1);
+  token(1, 7);
+  token(2, 8);
+  token(2, 9);
+  generation->on_finished(RequestId(2), scheduler::FinishReason::kStop);
+  EXPECT_EQ(answer.end, RecordedAnswer::End::kNone);
+  generation->on_finished(RequestId(1), scheduler::FinishReason::kLength);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_THAT(answer.text, HasSubstr(R"("token_ids":[8,9])"));
+  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length")"));
+  EXPECT_THAT(answer.text, HasSubstr(R"("completion_tokens":3)"));
+  EXPECT_THAT(service.cancelled, IsEmpty());
+}
+
+}  // namespace
+}  // namespace concertina::server::openai

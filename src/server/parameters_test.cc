@@ -1,0 +1,111 @@
+#include "server/openai/parameters.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace concertina::server::openai {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// A model without a tokenizer whose generation_config.json asks for sampling.
+class ParametersTest : public ::testing::Test {
+ protected:
+  ApiResult<Parameters> parse(const json& body) {
+    unknown.clear();
+    return parse_parameters(Endpoint::kCompletions, body, {model, nullptr, nullptr}, unknown);
+  }
+  Parameters parsed(const json& more) {
+    json body{{"prompt", {1, 2}}};
+    body.update(more);
+    auto parameters = parse(body);
+    EXPECT_TRUE(parameters) << parameters.error().message;
+    return *parameters;
+  }
+
+  const front::ModelInfo model{.served_name = "demo",
+                               .max_model_len = 64,
+                               .vocab_size = 100,
+                               .eos_token_ids = {3},
+                               .default_sampling = {.temperature = 0.6f, .top_k = 20, .top_p = 0.9f}};
+  std::vector<std::string> unknown;
+};
+
+TEST_F(ParametersTest, WhatIsAbsentOrNullIsTheCheckpointsDefault) {
+  for (const Parameters& absent : {parsed({}), parsed({{"temperature", nullptr}, {"top_k", nullptr}})}) {
+    EXPECT_EQ(absent.sampling.temperature, 0.6f);
+    EXPECT_EQ(absent.sampling.top_k, 20);
+    EXPECT_EQ(absent.sampling.top_p, 0.9f);
+    EXPECT_EQ(absent.stop.max_tokens, 16u);
+    EXPECT_THAT(absent.stop.eos_token_ids, ElementsAre(3));
+    EXPECT_EQ(absent.n, 1u);
+  }
+}
+
+TEST_F(ParametersTest, WhatIsSetCounts) {
+  const Parameters set = parsed({{"temperature", 0},
+                                 {"top_k", -1},
+                                 {"top_p", 0.5},
+                                 {"min_p", 0.1},
+                                 {"seed", -5},
+                                 {"max_tokens", 7},
+                                 {"n", 3},
+                                 {"ignore_eos", true},
+                                 {"stop_token_ids", {4, 5}}});
+  EXPECT_EQ(set.sampling.temperature, 0.0f);
+  EXPECT_EQ(set.sampling.top_k, 0) << "-1 means all, as 0 does here";
+  EXPECT_EQ(set.sampling.top_p, 0.5f);
+  EXPECT_EQ(set.sampling.min_p, 0.1f);
+  EXPECT_EQ(set.sampling.seed, static_cast<std::uint64_t>(-5));
+  EXPECT_EQ(set.stop.max_tokens, 7u);
+  EXPECT_EQ(set.n, 3u);
+  EXPECT_TRUE(set.stop.ignore_eos);
+  EXPECT_THAT(set.stop.stop_token_ids, ElementsAre(4, 5));
+}
+
+TEST_F(ParametersTest, AbsentSeedsDiffer) {
+  EXPECT_NE(parsed({}).sampling.seed, parsed({}).sampling.seed) << "drawn from the system, 64 bits";
+}
+
+TEST_F(ParametersTest, MoreTokensThanTheModelHoldsIsNoError) {
+  EXPECT_EQ(parsed({{"max_tokens", INT64_MAX}}).stop.max_tokens, 64u);
+}
+
+TEST_F(ParametersTest, FieldsNobodyKnowsAreListedNotRefused) {
+  parsed({{"frobnicate", 1}, {"user", "me"}});
+  EXPECT_THAT(unknown, ElementsAre("frobnicate"));
+}
+
+TEST_F(ParametersTest, WithoutATokenizerTextIsRefusedWithAReason) {
+  EXPECT_THAT(parse({{"prompt", "text"}}).error().message, HasSubstr("no tokenizer"));
+  EXPECT_THAT(parse({{"prompt", {1}}, {"stop", "x"}}).error().message, HasSubstr("stop_token_ids"));
+}
+
+TEST_F(ParametersTest, TheFirstThingWrongIsNamed) {
+  const struct {
+    json body;
+    const char* param;
+  } cases[] = {{{{"prompt", {100}}}, "prompt"},
+               {{{"prompt", {-1}}}, "prompt"},
+               {{{"prompt", {{1}, json::array()}}}, "prompt"},
+               {{{"prompt", {1}}, {"temperature", 1e300}}, "temperature"},
+               {{{"prompt", {1}}, {"top_k", 1e12}}, "top_k"},
+               {{{"prompt", {1}}, {"n", 129}}, "n"},
+               {{{"prompt", {1}}, {"stop_token_ids", {100}}}, "stop_token_ids"},
+               {{{"prompt", {1}}, {"stream", true}, {"stream_options", {{"include_usage", 1}}}},
+                "stream_options.include_usage"},
+               {{{"prompt", {1}}, {"frequency_penalty", 0.5}}, "frequency_penalty"}};
+  for (const auto& test : cases) {
+    const auto parameters = parse(test.body);
+    ASSERT_FALSE(parameters) << test.body;
+    EXPECT_EQ(parameters.error().status, 400);
+    EXPECT_EQ(parameters.error().param, test.param);
+  }
+  EXPECT_EQ(parse({{"prompt", {1}}, {"model", "other"}}).error().status, 404);
+}
+
+}  // namespace
+}  // namespace concertina::server::openai
