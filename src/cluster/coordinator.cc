@@ -22,6 +22,7 @@ Coordinator::~Coordinator() = default;
 Actions Coordinator::bootstrap(Time now) {
   Turn turn{now, {}};
   state_->bootstrap(turn);
+  state_->set_timer(turn);
   return std::move(turn.actions);
 }
 
@@ -40,17 +41,22 @@ Actions Coordinator::handle(const Event& event, Time now) {
         }
       },
       event);
+  state_->set_timer(turn);
   return std::move(turn.actions);
 }
 
 bool Coordinator::ready() const { return state_->life == State::Life::kServing; }
+
+bool Coordinator::recovering() const {
+  return state_->recovery.has_value() || state_->life == State::Life::kWithoutRanks;
+}
 
 const EpochPlan* Coordinator::active_epoch() const { return state_->active ? &*state_->active : nullptr; }
 
 std::size_t Coordinator::target_size() const {
   const Operation* running = state_->operations.running();
   if (running != nullptr) return state_->cancelled ? running->from_size : running->to_size;
-  return state_->active ? state_->active->members.size() : state_->config.initial_size;
+  return state_->wanted_size;
 }
 
 std::vector<RankView> Coordinator::ranks() const {
@@ -70,6 +76,8 @@ const Operation* Coordinator::find_operation(const std::string& id) const {
 std::uint64_t Coordinator::n_operations(Phase final_phase) const {
   return state_->operations.n_ended(final_phase);
 }
+
+std::uint64_t Coordinator::n_fenced() const { return state_->n_fenced; }
 
 std::uint64_t Coordinator::n_ignored_events() const { return state_->n_ignored_events; }
 

@@ -20,10 +20,16 @@ enum class ClusterError {
 struct CoordinatorConfig {
   std::size_t n_moe_layers = 0;
   std::size_t n_experts = 0;
-  std::size_t max_size = 8;  // ranks; rank numbers stay below 2 * max_size (a replace holds both for a while)
+  std::size_t max_size = 8;  // ranks
   std::size_t initial_size = 1;
   std::size_t n_operations_kept = 1000;                 // finished records answered for; the oldest go first
   Duration release_timeout = std::chrono::seconds(10);  // a released rank that still runs then is killed
+  // How long a rank may be silent before it counts as dead. Zero: nobody is watched, exits alone count.
+  Duration peer_timeout{};
+  enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
+
+  // Rank numbers stay below: a replace holds both sets for a while.
+  std::size_t max_rank_numbers() const { return 2 * max_size; }
 };
 
 // ---- Events: what happened. `now` comes with each.
@@ -52,7 +58,30 @@ struct RankFlipped {
 struct RankExited {
   Member member;
   std::string how;
+  // kSaid: it told its reason before it ended, so another start would end the same way.
+  enum class Reason : std::uint8_t { kUnknown, kSaid } reason = Reason::kUnknown;
 };  // process reaped: at any time, expected or not
+struct RankUnreachable {
+  Member member;
+  std::string why;
+};  // its control channel closed while its process may still run
+struct RankFrozen {
+  Member member;
+  Ballot ballot;
+};
+struct Heartbeat {
+  Member member;
+  std::uint64_t progress = 0;  // changes whenever its step gets on
+};
+struct PeerSuspected {
+  Member member;  // who reports
+  RankId whom;
+  Epoch epoch;
+  std::string what;
+};
+struct LeaveAsked {
+  Member member;
+};  // a rank wants to leave: it got a SIGTERM
 struct RankHello {
   Member member;
 };  // its control channel and exchange memory are up
@@ -62,8 +91,9 @@ struct LeaversDrained {
   std::uint64_t moved_requests = 0;
 };
 struct TimePassed {};  // the deadline asked for by SetTimer came; one that comes early is ignored
-using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited,
-                           RankHello, LeaversDrained, TimePassed>;
+using Event =
+    std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited, RankUnreachable,
+                 RankFrozen, Heartbeat, PeerSuspected, LeaveAsked, RankHello, LeaversDrained, TimePassed>;
 
 // ---- Actions: what the shell must do, in this order.
 struct StartRank {
@@ -84,8 +114,17 @@ struct SendCommit {
 struct SendEnter {
   Member to;
   Epoch epoch;
-};  // joiner: the epoch is in force (after the first FLIPPED); it
-    // reports RankFlipped like all others, once
+  Ballot ballot;
+};  // the epoch is in force: to joiners (after the first FLIPPED), in bootstrap to all, and to frozen ranks with
+    // the ballot they froze for. Each reports RankFlipped, once
+struct SendFreeze {
+  Member to;
+  Ballot ballot;
+};  // void the step under way, read no peer's memory, answer RankFrozen after all your tokens, wait for ENTER
+struct FenceRank {
+  Member member;
+  std::string why;
+};  // nothing of it counts from now on: its requests go elsewhere, its channel is closed, it is killed if local
 struct SendForget {
   Member to;
   Member whom;
@@ -109,16 +148,18 @@ struct OperationEnded {
 struct BootstrapFailed {
   std::string error;
 };  // the first epoch never came: the server ends
-struct GroupLost {
-  Member member;
+struct EpochLost {
   std::string error;
-};  // a member of the epoch in force died (recovery: later)
+};  // no rank is left: requests wait until ranks are back
+struct GroupLost {
+  std::string error;
+};  // no rank is left and none will come: the server ends
 struct SetTimer {
   Time at;
 };  // replaces the previous one
-using Action = std::variant<StartRank, SendPrepare, SendCancelPrepare, SendCommit, SendEnter, SendForget,
-                            SendRelease, KillRank, BeginDrain, CancelDrain, EpochActive, OperationEnded,
-                            BootstrapFailed, GroupLost, SetTimer>;
+using Action = std::variant<StartRank, SendPrepare, SendCancelPrepare, SendCommit, SendEnter, SendFreeze,
+                            SendForget, SendRelease, KillRank, FenceRank, BeginDrain, CancelDrain,
+                            EpochActive, EpochLost, OperationEnded, BootstrapFailed, GroupLost, SetTimer>;
 using Actions = std::vector<Action>;
 
 struct RankView {
@@ -147,12 +188,14 @@ class Coordinator {
   Actions handle(const Event& event, Time now);  // every event but ScaleRequested, which has an answer
 
   bool ready() const;                     // an epoch is active
+  bool recovering() const;                // a rank was lost and the epoch without it is not in force yet
   const EpochPlan* active_epoch() const;  // null before
   std::size_t target_size() const;
   std::vector<RankView> ranks() const;         // ascending; listed until reaped
   const Operation* running_operation() const;  // null if none
   const Operation* find_operation(const std::string& id) const;
   std::uint64_t n_operations(Phase final_phase) const;  // since the start
+  std::uint64_t n_fenced() const;          // ranks lost since the start
   std::uint64_t n_ignored_events() const;  // stale, doubled or from ranks unknown: without effect
 
   // Whom the change under way waits for, for a person: "ranks 2, 3 to prepare epoch 6". Empty if none is.

@@ -16,8 +16,11 @@ void Coordinator::State::commit(Turn& turn) {
 }
 
 void Coordinator::State::on(const RankFlipped& event, Turn& turn) {
-  if (active && event.epoch == active->epoch && entering.erase(event.member) != 0)
+  if (active && event.epoch == active->epoch && entering.erase(event.member) != 0) {
+    if (Operation* operation = operations.running())
+      operation->max_pause_ms = std::max(operation->max_pause_ms, event.pause_ms);
     return commit_when_ready(turn);
+  }
   if (!is_in(Stage::kCommitting) || event.epoch != change->plan.epoch) return ignore();
   if (change->awaited.erase(event.member) == 0) return ignore();
   Operation& operation = *operations.running();
@@ -31,20 +34,18 @@ void Coordinator::State::on(const RankFlipped& event, Turn& turn) {
 // force.
 void Coordinator::State::publish(Turn& turn) {
   active = change->plan;
+  last_placement = active->placement;
   for (const Member& joiner : change->joiners) {
     ranks.at(joiner.rank).state = RankState::kActive;
-    if (change->awaited.contains(joiner)) turn.actions.push_back(SendEnter{joiner, active->epoch});
+    joined.insert(joiner);
+    if (change->awaited.contains(joiner)) turn.actions.push_back(SendEnter{joiner, active->epoch, Ballot{}});
   }
   turn.actions.push_back(EpochActive{*active});
 }
 
 void Coordinator::State::complete_change(Turn& turn) {
-  const std::vector<Member> joiners = change->joiners;
   change.reset();
-  if (cancelled) return finish_cancelled(turn);
-  if (still_to_retire.empty()) return end_operation(turn, Phase::kDone);
-  to_take_back = joiners;
-  begin_change(turn, 0, std::exchange(still_to_retire, {}));
+  go_on(turn);
 }
 
 }  // namespace concertina::cluster

@@ -5,44 +5,44 @@
 #include "cluster/coordinator_state.h"
 
 namespace concertina::cluster {
-namespace {
 
 using Stage = EpochChange::Stage;
 using Drain = EpochChange::Drain;
 
-bool contains(const std::vector<Member>& members, const Member& member) {
-  return std::find(members.begin(), members.end(), member) != members.end();
+void Coordinator::State::begin_change(Turn& turn, std::size_t n_joiners, const std::vector<Member>& leavers) {
+  CHECK(!change && !recovery, "a change is under way");
+  change.emplace();
+  change->joiners = take_joiners(turn, n_joiners);
+  make_plan(leavers);
+  if (operations.running() != nullptr) operations.set_phase(Phase::kPreparing, turn.now);
+  if (!leavers.empty()) begin_drain(turn);
+  await_joiners(turn);
 }
 
-}  // namespace
-
-void Coordinator::State::begin_change(Turn& turn, std::size_t n_joiners, const std::vector<Member>& leavers) {
-  CHECK(!change, "the change to epoch {} is under way", change->plan.epoch);
+// The epoch after the one in force, with change->joiners and without `leavers`.
+void Coordinator::State::make_plan(const std::vector<Member>& leavers) {
   static const std::vector<Member> kNobody;
   const std::vector<Member>& before = active ? active->members : kNobody;
-  change.emplace();
-  change->joiners = take_joiners(n_joiners);
   change->everyone = before;
   change->everyone.insert(change->everyone.end(), change->joiners.begin(), change->joiners.end());
   std::sort(change->everyone.begin(), change->everyone.end());
-
-  EpochPlan& plan = change->plan;
-  plan.epoch = take_epoch();
-  plan.leavers = leavers;
+  EpochPlan plan{.epoch = take_epoch(), .leavers = leavers};
   for (const Member& member : change->everyone) {
     if (!contains(leavers, member)) plan.members.push_back(member);
   }
   const PlacementShape shape{config.n_moe_layers, config.n_experts};
   plan.placement = plan_placement(active ? active->placement : Placement{}, before, plan.members, shape);
   CHECK(!first_uncovered(plan.placement, plan.members, shape), "epoch {} lacks an expert", plan.epoch);
+  change->plan = std::move(plan);
+}
 
-  if (operations.running() != nullptr) {
-    operations.set_phase(Phase::kPreparing, turn.now);
-    if (!cancelled) turn.actions.push_back(SetTimer{operations.running()->deadline});
+// Those that are up already, left over from a change that a recovery ended, are not awaited.
+void Coordinator::State::await_joiners(Turn& turn) {
+  change->stage = Stage::kStarting;
+  change->awaited.clear();
+  for (const Member& joiner : change->joiners) {
+    if (ranks.at(joiner.rank).up == Rank::Up::kNo) change->awaited.insert(joiner);
   }
-  change->awaited.insert(change->joiners.begin(), change->joiners.end());
-  for (const Member& joiner : change->joiners) turn.actions.push_back(StartRank{joiner});
-  if (!leavers.empty()) begin_drain(turn);
   if (change->awaited.empty()) send_prepare(turn);
 }
 
@@ -54,17 +54,24 @@ Epoch Coordinator::State::take_epoch() {
   return last_epoch;
 }
 
-// Lowest numbers without a process; each with an incarnation of its own.
-std::vector<Member> Coordinator::State::take_joiners(std::size_t n) {
+// Standbys first; then new ones with the lowest numbers without a process, each with an incarnation of its own.
+std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) {
   std::vector<Member> joiners;
+  for (auto& [id, rank] : ranks) {
+    if (joiners.size() == n || rank.state != RankState::kStandby) continue;
+    rank.state = RankState::kJoining;
+    joiners.push_back(rank.member);
+  }
   for (RankId rank; joiners.size() < n; rank = rank.next()) {
     if (ranks.contains(rank)) continue;
-    CHECK(rank.value() < 2 * config.max_size, "no free rank number below {}", 2 * config.max_size);
+    CHECK(rank.value() < config.max_rank_numbers(), "no free rank number below {}", config.max_rank_numbers());
     const Member joiner{rank, next_incarnation};
     next_incarnation = next_incarnation.next();
-    ranks[rank] = {joiner, RankState::kJoining};
+    ranks[rank] = {joiner};
     joiners.push_back(joiner);
+    turn.actions.push_back(StartRank{joiner});
   }
+  std::sort(joiners.begin(), joiners.end());
   return joiners;
 }
 
@@ -83,11 +90,21 @@ void Coordinator::State::send_prepare(Turn& turn) {
 }
 
 void Coordinator::State::on(const RankHello& event, Turn& turn) {
-  if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return ignore();
+  const auto rank = ranks.find(event.member.rank);
+  if (rank == ranks.end() || rank->second.member != event.member || rank->second.up == Rank::Up::kYes)
+    return ignore();
+  rank->second.up = Rank::Up::kYes;
+  if (!told.contains(event.member)) detector.watch(event.member, turn.now);
+  if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return;
   if (change->awaited.empty()) send_prepare(turn);
 }
 
 void Coordinator::State::on(const RankPrepared& event, Turn& turn) {
+  if (recovery && event.epoch == recovery->plan.epoch) {
+    if (recovery->unprepared.erase(event.member) == 0) return ignore();
+    if (Operation* operation = operations.running()) operation->moved_bytes += event.moved_bytes;
+    return enter_when_frozen(turn);
+  }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
   if (change->awaited.erase(event.member) == 0) return ignore();
   if (Operation* operation = operations.running()) operation->moved_bytes += event.moved_bytes;
@@ -95,7 +112,8 @@ void Coordinator::State::on(const RankPrepared& event, Turn& turn) {
 }
 
 void Coordinator::State::on(const LeaversDrained& event, Turn& turn) {
-  if (!is_in(Stage::kPreparing) || change->drain != Drain::kPending) return ignore();
+  if (!is_in(Stage::kPreparing) && !is_in(Stage::kStarting)) return ignore();
+  if (change->drain != Drain::kPending) return ignore();
   change->drain = Drain::kDone;
   operations.running()->moved_requests += event.moved_requests;
   commit_when_ready(turn);
@@ -111,7 +129,19 @@ void Coordinator::State::commit_when_ready(Turn& turn) {
 }
 
 std::string Coordinator::State::waits_for() const {
-  if (!change) return "";
+  if (recovery) {
+    std::string text;
+    if (!recovery->unfrozen.empty()) text = name_ranks(recovery->unfrozen) + " to freeze";
+    if (!recovery->unprepared.empty())
+      text += fmt::format("{}{} to prepare epoch {}", text.empty() ? "" : ", and for ",
+                          name_ranks(recovery->unprepared), recovery->plan.epoch);
+    return text;
+  }
+  if (!change) {
+    std::vector<RankId> ending;
+    for (const auto& [member, deadline] : told) ending.push_back(member.rank);
+    return ending.empty() ? "" : name_ranks(ending) + " to end";
+  }
   const std::string who = change->awaited.empty() ? "" : name_ranks(change->awaited);
   switch (change->stage) {
     case Stage::kStarting:

@@ -1,59 +1,94 @@
-// Ranks that end: leavers nobody can address any more, and those that were not told to.
+// Ranks that end: leavers nobody can address any more, joiners that do not come up, and those that were not
+// told to.
 #include "cluster/coordinator_state.h"
 
 namespace concertina::cluster {
 
 using Stage = EpochChange::Stage;
 
+namespace {
+constexpr int kMaxFailedStarts = 3;
+}
+
 // Every member of both epochs has flipped: no header, row or request can go to a leaver any more.
 void Coordinator::State::release_leavers(Turn& turn) {
   change->stage = Stage::kReleasing;
-  change->release_deadline = turn.now + config.release_timeout;
   operations.set_phase(Phase::kReleasing, turn.now);
   for (const Member& leaver : change->plan.leavers) {
     change->awaited.insert(leaver);
     for (const Member& stayer : active->members) turn.actions.push_back(SendForget{stayer, leaver});
-    turn.actions.push_back(SendRelease{leaver});
+    release(turn, leaver);
   }
-  turn.actions.push_back(SetTimer{change->release_deadline});
+}
+
+void Coordinator::State::release(Turn& turn, const Member& leaver) {
+  ranks.at(leaver.rank).state = RankState::kLeaving;
+  detector.forget(leaver);
+  told[leaver] = turn.now + config.release_timeout;
+  turn.actions.push_back(SendRelease{leaver});
+}
+
+void Coordinator::State::kill(Turn& turn, const Member& member) {
+  RankState& state = ranks.at(member.rank).state;
+  if (state != RankState::kFailed) state = RankState::kLeaving;
+  detector.forget(member);
+  told[member] = Time::max();
+  turn.actions.push_back(KillRank{member});
 }
 
 void Coordinator::State::kill_unreleased(Turn& turn) {
-  for (const Member& leaver : change->awaited) turn.actions.push_back(KillRank{leaver});
+  for (auto& [member, deadline] : told) {
+    if (turn.now < deadline) continue;
+    deadline = Time::max();
+    turn.actions.push_back(KillRank{member});
+  }
 }
 
 void Coordinator::State::on(const RankExited& event, Turn& turn) {
   const auto rank = ranks.find(event.member.rank);
   if (rank == ranks.end() || rank->second.member != event.member) return ignore();
+  const RankState state = rank->second.state;
   ranks.erase(rank);
+  detector.forget(event.member);
+  const bool was_told = told.erase(event.member) != 0;
   if (life == Life::kOver) return;
-  if (life == Life::kBootstrapping) return fail_bootstrap(turn, event.member, event.how);
-  const bool was_told_to = is_in(Stage::kReleasing) || is_in(Stage::kCancelling);
-  if (was_told_to && change->awaited.erase(event.member) != 0) {
+  if (was_told || state == RankState::kFailed) {
+    const bool was_awaited =
+        (is_in(Stage::kReleasing) || is_in(Stage::kCancelling)) && change->awaited.erase(event.member) != 0;
+    if (!was_awaited) return go_on(turn);
     if (!change->awaited.empty()) return;
     return change->stage == Stage::kReleasing ? complete_change(turn) : finish_cancelled(turn);
   }
-  const auto& joiners = change ? change->joiners : std::vector<Member>{};
-  if (is_cancellable() && std::find(joiners.begin(), joiners.end(), event.member) != joiners.end()) {
-    return cancel_change(
-        turn, {Phase::kFailed, Operation::Failure::kRankFailed,
-               fmt::format("rank {} ended while it was joining: {}", event.member.rank, event.how)});
-  }
-  lose_group(turn, event.member, event.how);
+  if (state == RankState::kStandby) return;
+  const bool joins = (life != Life::kServing || is_cancellable()) && state == RankState::kJoining && change &&
+                     contains(change->joiners, event.member);
+  joins ? lose_joiner(turn, event) : recover(turn, event.member, event.how);
 }
 
-// A member died, or anyone after COMMIT. What recovers from it will start here: fence, freeze the survivors,
-// plan their epoch, replay. Until then serving is over.
-void Coordinator::State::lose_group(Turn& turn, const Member& member, const std::string& how) {
-  life = Life::kOver;
-  end_reason = fmt::format("rank {} was lost: {}", member.rank, how);
-  change.reset();
-  if (Operation* operation = operations.running()) {
-    operation->failure = Operation::Failure::kRankFailed;
-    operation->error = end_reason;
-    end_operation(turn, Phase::kFailed);
+// Before COMMIT another start takes its place, unless it said itself why it cannot, or too many ended.
+void Coordinator::State::lose_joiner(Turn& turn, const RankExited& event) {
+  const bool hopeless =
+      event.reason == RankExited::Reason::kSaid || ++n_failed_starts >= kMaxFailedStarts;
+  if (!hopeless) return replace_joiner(turn);
+  const std::string how = n_failed_starts >= kMaxFailedStarts
+                              ? fmt::format("{} ({} starts failed)", event.how, n_failed_starts)
+                              : event.how;
+  if (life == Life::kBootstrapping) {
+    return fail_bootstrap(
+        turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank, how));
   }
-  turn.actions.push_back(GroupLost{member, how});
+  if (life == Life::kWithoutRanks) {
+    return fail_bootstrap(
+        turn, fmt::format("all ranks were lost, and rank {} could not be started: {}", event.member.rank, how));
+  }
+  cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed,
+                       fmt::format("rank {} ended while it was joining: {}", event.member.rank, how)});
+}
+
+// The others stand by; the next change takes them first.
+void Coordinator::State::replace_joiner(Turn& turn) {
+  dissolve_change(turn);
+  go_on(turn);
 }
 
 }  // namespace concertina::cluster

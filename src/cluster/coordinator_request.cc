@@ -1,5 +1,4 @@
-// Scale requests: what is refused, what is answered from a record, and what starts an operation; and how one
-// ends.
+// Scale requests: what is refused, what is answered from a record, and what starts an operation.
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -40,7 +39,9 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
   if (const Operation* known = operations.find(request.id)) return ScaleReply{*known, {}};
   if (life != Life::kServing) {
     return fail(ClusterError::kNotReady,
-                life == Life::kOver ? end_reason : "no epoch is active yet: ranks are starting");
+                life == Life::kOver           ? end_reason
+                : life == Life::kWithoutRanks ? "all ranks were lost: they are being started again"
+                                              : "no epoch is active yet: ranks are starting");
   }
   if (const Operation* running = operations.running()) {
     return fail(
@@ -50,24 +51,29 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
   }
   RETURN_IF_ERROR(check_retire(request));
 
-  const std::size_t size = active->members.size();
-  const std::vector<Member> leavers = leavers_of(request);
-  Operation& operation = operations.start({.id = request.id,
-                                           .from_size = size,
-                                           .to_size = request.target_size,
-                                           .started = now,
-                                           .deadline = deadline_of(request, now)});
-  if (request.target_size == size && leavers.empty())
-    return ScaleReply{operations.end(Phase::kDone, now), {}};
   Turn turn{now, {}};
-  if (request.target_size == size) {
-    operation.kind = OperationKind::kReplace;
-    still_to_retire = leavers;
-    begin_change(turn, leavers.size(), {});
-  } else {
-    begin_change(turn, request.target_size > size ? request.target_size - size : 0, leavers);
+  Goal wanted{request.target_size, {}};
+  for (const Member& member : active->members) {
+    const auto& retire = request.retire;
+    if (std::find(retire.begin(), retire.end(), member.rank) != retire.end()) wanted.retire.insert(member);
   }
-  return ScaleReply{operation, std::move(turn.actions)};
+  const bool has_size = request.target_size == active->members.size();
+  const OperationKind kind =
+      has_size && !wanted.retire.empty() ? OperationKind::kReplace : OperationKind::kScale;
+  start_operation(turn,
+                  {.id = request.id,
+                   .kind = kind,
+                   .to_size = request.target_size,
+                   .deadline = deadline_of(request, now)},
+                  std::move(wanted));
+  if (has_size && request.retire.empty()) {  // answered at once: no action but what was due anyway
+    const Operation done = operations.end(Phase::kDone, now);
+    wanted_size = request.target_size;
+    return ScaleReply{done, {}};
+  }
+  go_on(turn);
+  set_timer(turn);
+  return ScaleReply{*operations.find(request.id), std::move(turn.actions)};
 }
 
 Status Coordinator::State::check_retire(const ScaleRequested& request) const {
@@ -91,28 +97,6 @@ Status Coordinator::State::check_retire(const ScaleRequested& request) const {
       ClusterError::kInvalidRetire,
       fmt::format("retire must name as many ranks as the size shrinks by: {} ({} to {}), got {} ({})",
                   n_leavers, size, request.target_size, request.retire.size(), name_ranks(request.retire)));
-}
-
-// Ascending. Those named by retire; else the highest.
-std::vector<Member> Coordinator::State::leavers_of(const ScaleRequested& request) const {
-  const std::vector<Member>& members = active->members;
-  if (request.retire.empty()) {
-    const std::size_t n_stayers = std::min(request.target_size, members.size());
-    return {members.begin() + static_cast<std::ptrdiff_t>(n_stayers), members.end()};
-  }
-  std::vector<Member> leavers;
-  for (const Member& member : members) {
-    const auto named = std::find(request.retire.begin(), request.retire.end(), member.rank);
-    if (named != request.retire.end()) leavers.push_back(member);
-  }
-  return leavers;
-}
-
-void Coordinator::State::end_operation(Turn& turn, Phase final_phase) {
-  still_to_retire.clear();
-  to_take_back.clear();
-  cancelled.reset();
-  turn.actions.push_back(OperationEnded{operations.end(final_phase, turn.now)});
 }
 
 }  // namespace concertina::cluster

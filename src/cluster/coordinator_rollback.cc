@@ -9,27 +9,28 @@ namespace concertina::cluster {
 using Stage = EpochChange::Stage;
 using Drain = EpochChange::Drain;
 
-void Coordinator::State::on(const TimePassed&, Turn& turn) {
-  if (is_in(Stage::kReleasing) && turn.now >= change->release_deadline) return kill_unreleased(turn);
+void Coordinator::State::check_deadline(Turn& turn) {
   const Operation* operation = operations.running();
-  if (operation == nullptr || turn.now < operation->deadline || cancelled || !is_cancellable())
-    return ignore();
+  if (operation == nullptr || turn.now < operation->deadline || cancelled || !is_cancellable()) return;
   cancel_change(turn, {Phase::kRolledBack, Operation::Failure::kTimeout,
                        fmt::format("drain_timeout of {:g} s passed while waiting for {}; rolled back",
                                    to_ms(operation->deadline - operation->started) / 1e3, waits_for())});
 }
 
 void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
-  if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
-  const auto& everyone = change->everyone;
-  if (std::find(everyone.begin(), everyone.end(), event.member) == everyone.end()) return ignore();
-  if (life == Life::kBootstrapping) return fail_bootstrap(turn, event.member, event.error);
-  if (!active || !std::binary_search(active->members.begin(), active->members.end(), event.member)) {
-    ranks.at(event.member.rank).state = RankState::kFailed;
+  const std::string what =
+      fmt::format("rank {} could not prepare epoch {}: {}", event.member.rank, event.epoch, event.error);
+  if (recovery && event.epoch == recovery->plan.epoch) {
+    if (!recovery->unprepared.contains(event.member)) return ignore();
+    return recover(turn, event.member, what);
   }
-  cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed,
-                       fmt::format("rank {} could not prepare epoch {}: {}", event.member.rank, event.epoch,
-                                   event.error)});
+  if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
+  if (!contains(change->everyone, event.member)) return ignore();
+  if (life != Life::kServing) {
+    return fail_bootstrap(turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank,
+                                            event.error));
+  }
+  cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed, what});
 }
 
 // The first reason counts, if a second one comes while the operation is undone.
@@ -40,38 +41,54 @@ void Coordinator::State::cancel_change(Turn& turn, Outcome outcome) {
     cancelled->failure = outcome.failure;
     cancelled->error += fmt::format("; then going back failed, and the size stays {}: {}",
                                     active->members.size(), outcome.error);
+    goal = {active->members.size(), {}};
   } else {
     cancelled = std::move(outcome);
+    goal = {operations.running()->from_size, joined};
   }
+  withdraw_change(turn);
   if (change->drain != Drain::kNotNeeded) {
     turn.actions.push_back(CancelDrain{});
     for (const Member& leaver : change->plan.leavers) ranks.at(leaver.rank).state = RankState::kActive;
-  }
-  if (change->stage == Stage::kPreparing) {
-    for (const Member& member : active->members)
-      turn.actions.push_back(SendCancelPrepare{member, change->plan.epoch});
   }
   change->stage = Stage::kCancelling;
   change->awaited.clear();
   for (const Member& joiner : change->joiners) {
     const auto rank = ranks.find(joiner.rank);
     if (rank == ranks.end()) continue;  // it ended already
-    if (rank->second.state == RankState::kJoining) rank->second.state = RankState::kLeaving;
     change->awaited.insert(joiner);
-    turn.actions.push_back(KillRank{joiner});
+    if (!told.contains(joiner)) kill(turn, joiner);
   }
   if (change->awaited.empty()) finish_cancelled(turn);
 }
 
-// A replace whose second half was cancelled takes its new ranks back, by another change; it has no deadline
-// any more.
+// Takes PREPARE back from all who stay.
+void Coordinator::State::withdraw_change(Turn& turn) {
+  if (change->stage != Stage::kPreparing) return;
+  for (const Member& member : change->everyone) {
+    if (is_fenced(member) || told.contains(member)) continue;
+    turn.actions.push_back(SendCancelPrepare{member, change->plan.epoch});
+  }
+}
+
+// Before COMMIT, and without an end of the operation: joiners stand by, leavers stay for now.
+void Coordinator::State::dissolve_change(Turn& turn) {
+  withdraw_change(turn);
+  if (change->drain != Drain::kNotNeeded) {
+    turn.actions.push_back(CancelDrain{});
+    for (const Member& leaver : change->plan.leavers) {
+      if (!is_fenced(leaver)) ranks.at(leaver.rank).state = RankState::kActive;
+    }
+  }
+  for (const Member& joiner : change->joiners) {
+    if (!is_fenced(joiner) && !told.contains(joiner)) ranks.at(joiner.rank).state = RankState::kStandby;
+  }
+  change.reset();
+}
+
 void Coordinator::State::finish_cancelled(Turn& turn) {
   change.reset();
-  if (!to_take_back.empty()) return begin_change(turn, 0, std::exchange(to_take_back, {}));
-  Operation& operation = *operations.running();
-  operation.failure = cancelled->failure;
-  operation.error = cancelled->error;
-  end_operation(turn, cancelled->phase);
+  go_on(turn);
 }
 
 }  // namespace concertina::cluster

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 
 #include "cluster/coordinator.h"
+#include "cluster/failure_detector.h"
 #include "cluster/operation_log.h"
 #include "cluster/placement.h"
 
@@ -18,6 +20,12 @@ struct Turn {
   Actions actions;
 };
 
+// What the running operation is to reach; after a cancellation, what it goes back to.
+struct Goal {
+  std::size_t size = 0;
+  std::set<Member> retire;  // members that must leave, whichever their number
+};
+
 // How an operation that is cancelled will end, once all of it is undone.
 struct Outcome {
   Phase phase;
@@ -25,7 +33,7 @@ struct Outcome {
   std::string error;
 };
 
-// One change of the epoch under way. Bootstrap is one from epoch 0 with joiners only; a replace is two, one
+// One change of the epoch under way. Bootstrap is one from no epoch with joiners only; a replace is two, one
 // by one.
 struct EpochChange {
   enum class Stage : std::uint8_t {
@@ -43,50 +51,83 @@ struct EpochChange {
   std::vector<Member> joiners;
   std::vector<Member> everyone;  // members of both epochs, ascending: whoever takes part
   std::set<Member> awaited;      // whose answer of this stage is missing
-  Time release_deadline{};
+};
+
+// Ranks were lost: those left freeze, prepare an epoch of their own and enter it (rules 6 to 8).
+struct Recovery {
+  Ballot ballot;
+  std::vector<Member> survivors;  // everybody left of the epochs concerned, ascending: all freeze
+  EpochPlan plan;                 // of those that go on; the others of them leave
+  std::set<Member> unfrozen, unprepared;
+  Time freeze_deadline{};
 };
 
 struct Coordinator::State {
   State(const CoordinatorConfig& config, Incarnation first_incarnation)
-      : config(config), next_incarnation(first_incarnation), operations(config.n_operations_kept) {}
+      : config(config),
+        next_incarnation(first_incarnation),
+        wanted_size(config.initial_size),
+        operations(config.n_operations_kept),
+        detector(config.peer_timeout) {}
 
-  enum class Life : std::uint8_t { kNew, kBootstrapping, kServing, kOver };
+  enum class Life : std::uint8_t { kNew, kBootstrapping, kServing, kWithoutRanks, kOver };
   struct Rank {
+    enum class Up : std::uint8_t { kNo, kYes };  // it said hello
     Member member;
-    RankState state;
+    RankState state = RankState::kJoining;
+    Up up = Up::kNo;
   };
 
   const CoordinatorConfig config;
   Incarnation next_incarnation;
-  Epoch last_epoch;  // highest number ever planned
+  Epoch last_epoch;    // highest number ever planned
+  Ballot last_ballot;  // highest ever used
+  std::size_t wanted_size;
   Life life = Life::kNew;
   std::string end_reason;           // kOver: why
   std::map<RankId, Rank> ranks;     // processes started and not yet reaped
+  std::map<Member, Time> told;      // to end, released or killed: when to kill (again); erased when reaped
   std::optional<EpochPlan> active;  // the epoch in force
+  Placement last_placement;         // of the latest epoch in force, kept over the loss of all ranks
   std::set<Member> entering;        // its members that have not reported to be in it
   std::optional<EpochChange> change;
+  std::optional<Recovery> recovery;  // never beside a change
   OperationLog operations;
-  std::vector<Member> still_to_retire;  // of a replace in its first half
-  std::vector<Member> to_take_back;     // of a replace in its second half: the new ranks, active already
-  std::optional<Outcome> cancelled;     // the running operation is being undone and will end so
-  std::uint64_t n_ignored_events = 0;
+  Goal goal;                         // of the running operation
+  std::set<Member> joined;           // members that it brought
+  int n_failed_starts = 0;           // joiners that ended while it ran, or while the server starts
+  std::optional<Outcome> cancelled;  // the running operation is being undone and will end so
+  std::set<Member> leave_asked;      // by ranks that got a SIGTERM: one operation each
+  FailureDetector detector;
+  std::optional<Time> timer;  // as last set
+  std::uint64_t n_ignored_events = 0, n_fenced = 0;
 
   // coordinator_bootstrap.cc
   void bootstrap(Turn& turn);
   void enter_first_epoch(Turn& turn);
-  void fail_bootstrap(Turn& turn, const Member& member, const std::string& error);
+  void fail_bootstrap(Turn& turn, const std::string& error);
 
   // coordinator_request.cc
   Result<ScaleReply> request_scale(const ScaleRequested& request, Time now);
   Status check_retire(const ScaleRequested& request) const;
-  std::vector<Member> leavers_of(const ScaleRequested& request) const;
+
+  // coordinator_operation.cc: what the running operation does next, and what starts by itself
+  void start_operation(Turn& turn, Operation operation, Goal the_goal);
+  void go_on(Turn& turn);
+  void begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners);
+  std::vector<Member> leavers_now() const;
+  void end_when_reached(Turn& turn);
   void end_operation(Turn& turn, Phase final_phase);
+  void start_what_is_due(Turn& turn);
+  void on(const LeaveAsked& event, Turn& turn);
 
   // coordinator_prepare.cc
   void begin_change(Turn& turn, std::size_t n_joiners, const std::vector<Member>& leavers);
+  void make_plan(const std::vector<Member>& leavers);
   Epoch take_epoch();
-  std::vector<Member> take_joiners(std::size_t n);
+  std::vector<Member> take_joiners(Turn& turn, std::size_t n);
   void begin_drain(Turn& turn);
+  void await_joiners(Turn& turn);
   void send_prepare(Turn& turn);
   void on(const RankHello& event, Turn& turn);
   void on(const RankPrepared& event, Turn& turn);
@@ -102,20 +143,52 @@ struct Coordinator::State {
 
   // coordinator_release.cc
   void release_leavers(Turn& turn);
+  void release(Turn& turn, const Member& leaver);
+  void kill(Turn& turn, const Member& member);
   void kill_unreleased(Turn& turn);
   void on(const RankExited& event, Turn& turn);
-  void lose_group(Turn& turn, const Member& member, const std::string& how);
+  void lose_joiner(Turn& turn, const RankExited& event);
+  void replace_joiner(Turn& turn);
 
   // coordinator_rollback.cc
-  void on(const TimePassed& event, Turn& turn);
   void on(const RankPrepareFailed& event, Turn& turn);
+  void check_deadline(Turn& turn);
   void cancel_change(Turn& turn, Outcome outcome);
+  void withdraw_change(Turn& turn);
+  void dissolve_change(Turn& turn);
   void finish_cancelled(Turn& turn);
+
+  // coordinator_detection.cc
+  void on(const TimePassed& event, Turn& turn);
+  void on(const RankUnreachable& event, Turn& turn);
+  void on(const Heartbeat& event, Turn& turn);
+  void on(const PeerSuspected& event, Turn& turn);
+  void lose(Turn& turn, const Member& member, const std::string& why);
+  void set_timer(Turn& turn);
+
+  // coordinator_recovery.cc
+  void recover(Turn& turn, const Member& victim, const std::string& why);
+  void fence(Turn& turn, const Member& victim, const std::string& why);
+  void begin_recovery(Turn& turn, std::vector<Member> targets, std::vector<Member> concerned,
+                      const Placement& placement);
+  void start_recover_operation(Turn& turn, const Member& victim);
+  void lose_all_ranks(Turn& turn);
+  void on(const RankFrozen& event, Turn& turn);
+  void enter_when_frozen(Turn& turn);
+  void enter_recovered(Turn& turn);
+  void check_frozen(Turn& turn);
 
   void ignore() { ++n_ignored_events; }
   bool is_in(EpochChange::Stage stage) const { return change && change->stage == stage; }
   bool is_cancellable() const {  // COMMIT was not sent
     return is_in(EpochChange::Stage::kStarting) || is_in(EpochChange::Stage::kPreparing);
+  }
+  bool is_fenced(const Member& member) const {
+    const auto rank = ranks.find(member.rank);
+    return rank == ranks.end() || rank->second.member != member || rank->second.state == RankState::kFailed;
+  }
+  bool is_active(const Member& member) const {
+    return active && std::binary_search(active->members.begin(), active->members.end(), member);
   }
 };
 
@@ -130,6 +203,10 @@ std::vector<RankId> ranks_of(const Members& members) {
 template <typename Members>
 std::string name_ranks(const Members& members) {
   return name_ranks(ranks_of(members));
+}
+
+inline bool contains(const std::vector<Member>& members, const Member& member) {
+  return std::find(members.begin(), members.end(), member) != members.end();
 }
 
 }  // namespace concertina::cluster

@@ -35,7 +35,7 @@ TEST(Bootstrap, ARankThatEndsOrCannotPrepareFailsIt) {
   Story ends(2);
   ends.hold<RankHello>(RankId(1));
   ends.begin();
-  ends.tell(RankExited{ends.member(1), "exit code 1: no such model"});
+  ends.tell(RankExited{ends.member(1), "exit code 1: no such model", RankExited::Reason::kSaid});
   ASSERT_EQ(ends.all<BootstrapFailed>().size(), 1u);
   EXPECT_THAT(ends.all<BootstrapFailed>()[0].error,
               HasSubstr("rank 1 failed before the first epoch: exit code 1"));

@@ -51,6 +51,7 @@ void Invariants::after_request(const ScaleRequested& request, const Result<Coord
   if (reply) {
     require(reply->operation.id == request.id, "a request is answered with its own operation");
     if (!is_final(reply->operation.phase)) unfinished_.insert(request.id);
+    n_fenced_in_operation_ = 0;
     check(reply->actions);
   }
   check_operations(coordinator);
@@ -67,6 +68,10 @@ void Invariants::after_event(const Event& event, const Actions& actions, const C
 
 bool Invariants::is_stale(const Event& event) const {
   if (const Member* member = member_of(event); member != nullptr && !lives(*member)) return true;
+  if (const auto* frozen = std::get_if<RankFrozen>(&event)) return frozen->ballot != last_ballot_;
+  if (std::holds_alternative<PeerSuspected>(event)) return false;
+  if (const Member* member = member_of(event); member != nullptr && fenced_.contains(*member))
+    return !std::holds_alternative<RankExited>(event);
   const auto epoch = epoch_of(event);
   if (!epoch) return false;
   return !(active_ && active_->epoch == *epoch) &&
@@ -80,6 +85,8 @@ void Invariants::see(const Event& event) {
     entered_[flipped->epoch].insert(flipped->member);
   if (std::holds_alternative<LeaversDrained>(event) && drain_ == Drain::kPending) drain_ = Drain::kDone;
   if (!change_) return;
+  const auto* frozen = std::get_if<RankFrozen>(&event);
+  if (frozen != nullptr && frozen->ballot == last_ballot_) change_->frozen.insert(frozen->member);
   const auto* prepared = std::get_if<RankPrepared>(&event);
   if (prepared != nullptr && prepared->epoch == change_->plan.epoch)
     change_->prepared.insert(prepared->member);
@@ -105,6 +112,8 @@ void Invariants::check(const Actions& actions) {
 
 void Invariants::check_alive(const Member& to, const char* message) {
   require(lives(to), fmt::format("{} goes to {}, which does not live", message, text(to)));
+  require(!fenced_.contains(to) || std::string_view(message) == "a kill",
+          fmt::format("{} goes to {}, which is fenced", message, text(to)));
 }
 
 void Invariants::check(const StartRank& start) {
@@ -122,10 +131,14 @@ void Invariants::check(const SendPrepare& prepare) {
     require(plan.epoch > last_planned_, "an epoch number is never used twice");
     require(!active_ || plan.epoch.value() % 2 != active_->epoch.value() % 2, "parity alternates");
     require(std::is_sorted(plan.members.begin(), plan.members.end()), "members are ascending");
-    require(!change_ || change_->is_cancelled || (active_ && active_->epoch == change_->plan.epoch),
+    require(!change_ || change_->is_cancelled || change_->is_broken || is_recovering() ||
+                (active_ && active_->epoch == change_->plan.epoch) || !to_freeze_.empty(),
             "one change at a time");
     last_planned_ = plan.epoch;
+    Ballot ballot;
+    if (!to_freeze_.empty()) ballot = last_ballot_;
     change_ = Change{plan, active_, {}};
+    change_->ballot = ballot;
   }
   require(change_->plan == plan, "all are told the same plan");
   require(!change_->is_cancelled, "PREPARE comes before the cancellation");
@@ -165,7 +178,51 @@ void Invariants::check(const SendEnter& enter) {
   check_alive(enter.to, "ENTER");
   require(change_ && enter.epoch == change_->plan.epoch && contains(change_->plan.members, enter.to),
           "ENTER goes to a member of the planned epoch");
-  require(!active_ || !entered_[enter.epoch].empty(), "ENTER before anybody flipped");
+  if (enter.ballot == Ballot{}) {
+    require(!active_ || !entered_[enter.epoch].empty(), "ENTER before anybody flipped");
+    return;
+  }
+  require(enter.ballot == last_ballot_ && change_ && change_->ballot == enter.ballot, "ENTER with the last ballot");
+  if (!change_) return;
+  for (const Member& member : to_freeze_) {
+    require(change_->frozen.contains(member), fmt::format("ENTER before {} is frozen", text(member)));
+    require(!fenced_.contains(member), fmt::format("ENTER with {} fenced", text(member)));
+  }
+  // Whoever may still be in an epoch concerned was told to freeze.
+  for (const auto* plan : {&active_, &change_->before}) {
+    if (!plan->has_value()) continue;
+    for (const Member& member : (*plan)->members) {
+      require(fenced_.contains(member) || told_to_end_.contains(member) || to_freeze_.contains(member),
+              fmt::format("ENTER, and {} was not told to freeze", text(member)));
+    }
+  }
+}
+
+// Every loss begins anew: a higher ballot, to everybody who may be in an epoch concerned.
+void Invariants::check(const SendFreeze& freeze) {
+  check_alive(freeze.to, "FREEZE");
+  require(freeze.ballot >= last_ballot_, "ballots ascend");
+  if (freeze.ballot != last_ballot_) to_freeze_.clear();
+  last_ballot_ = freeze.ballot;
+  to_freeze_.insert(freeze.to);
+}
+
+void Invariants::check(const FenceRank& fence) {
+  require(fenced_.insert(fence.member).second, text(fence.member) + " is fenced twice");
+  ++n_fenced_in_operation_;
+  if (change_ && (contains(change_->plan.members, fence.member) || is_active(fence.member)))
+    change_->is_broken = true;
+}
+
+void Invariants::check(const EpochLost&) {
+  for (const auto& [rank, member] : living_) {
+    require(!is_active(member) || fenced_.contains(member) || told_to_end_.contains(member),
+            text(member) + " is left, and the epoch given up");
+  }
+  active_.reset();
+  change_.reset();
+  to_freeze_.clear();
+  drain_ = Drain::kNone;
 }
 
 void Invariants::check(const SendForget& forget) {
@@ -180,6 +237,10 @@ void Invariants::check(const SendRelease& release) {
 }
 
 void Invariants::check_nobody_can_address(const Member& leaver) {
+  if (is_recovering()) {  // all are frozen: nobody reads anybody's memory until ENTER
+    require(!contains(change_->plan.members, leaver), text(leaver) + " is let go and a member of the next epoch");
+    return;
+  }
   require(!is_active(leaver), fmt::format("{} is let go while it is a member", text(leaver)));
   require(change_ && active_ && change_->before && active_->epoch == change_->plan.epoch,
           "a leaver is let go after its change is in force");
@@ -193,7 +254,9 @@ void Invariants::check(const KillRank& kill) {
   check_alive(kill.member, "a kill");
   require(!is_active(kill.member), fmt::format("{} is killed while it is a member", text(kill.member)));
   const bool takes_part = change_ && !change_->is_cancelled && contains(change_->plan.members, kill.member);
-  require(!takes_part || !change_->is_committed, "a joiner is killed after COMMIT");
+  require(!takes_part || !change_->is_committed || told_to_end_.contains(kill.member),
+          "a joiner is killed after COMMIT");
+  if (takes_part && !change_->is_committed) change_->is_broken = true;
   told_to_end_.insert(kill.member);
 }
 
@@ -205,8 +268,7 @@ void Invariants::check(const BeginDrain& drain) {
 }
 
 void Invariants::check(const CancelDrain&) {
-  require(drain_ != Drain::kNone, "a drain is cancelled that never began");
-  require(change_ && !change_->is_committed, "a drain is cancelled after COMMIT");
+  require(!change_ || !change_->is_committed || change_->is_broken, "a drain is cancelled after COMMIT");
   drain_ = Drain::kNone;
 }
 
@@ -214,23 +276,26 @@ void Invariants::check(const EpochActive& active) {
   const EpochPlan& plan = active.plan;
   require(change_ && change_->plan == plan, "what is published was planned");
   require(!active_ || plan.epoch > active_->epoch, "epochs ascend");
-  require(!active_ || (change_ && change_->is_committed && !entered_[plan.epoch].empty()),
+  require(!active_ || is_recovering() || (change_ && change_->is_committed && !entered_[plan.epoch].empty()),
           "an epoch is published after COMMIT and a first flip");
   require(!first_uncovered(plan.placement, plan.members, {config_.n_moe_layers, config_.n_experts}),
           fmt::format("epoch {} covers every expert", plan.epoch));
   for (const Member& member : plan.members) {
     require(lives(member), fmt::format("{} of epoch {} is dead", text(member), plan.epoch));
+    require(!fenced_.contains(member), fmt::format("{} of epoch {} is fenced", text(member), plan.epoch));
     require(!told_to_end_.contains(member), fmt::format("{} was told to end, and is a member", text(member)));
     require(change_ && change_->prepared.contains(member), fmt::format("{} is not prepared", text(member)));
   }
   active_ = plan;
   drain_ = Drain::kNone;
+  to_freeze_.clear();
   std::erase_if(entered_, [&](const auto& entry) { return entry.first < plan.epoch; });
 }
 
 void Invariants::check(const OperationEnded& ended) {
   const Operation& operation = ended.operation;
-  require(unfinished_.erase(operation.id) == 1, "an operation ends once");
+  if (operation.kind != OperationKind::kRecover && !operation.id.starts_with("leave-"))
+    require(unfinished_.erase(operation.id) == 1, "an operation ends once");
   require(is_final(operation.phase), "an ended operation is final");
   require((operation.phase == Phase::kDone) == !operation.error.has_value(),
           "an error text where and only where it failed");
@@ -251,14 +316,16 @@ void Invariants::check(const GroupLost&) { is_lost_ = true; }
 void Invariants::check_operations(const Coordinator& coordinator) {
   require(unfinished_.size() <= 1, "at most one operation");
   const Operation* running = coordinator.running_operation();
-  require((running != nullptr) == !unfinished_.empty(), "the running operation is shown while it runs");
+  require(unfinished_.empty() || (running != nullptr && unfinished_.contains(running->id)),
+          "the running operation is shown while it runs");
   for (const Operation& record : ended_) {
     const Operation* now = coordinator.find_operation(record.id);
     require(now == nullptr || *now == record,
             fmt::format("the record of {} changed after its end", record.id));
   }
   if (running != nullptr || is_lost_ || !active_) return;
-  for (const auto& [rank, member] : living_) require(is_active(member), text(member) + " is left over");
+  for (const auto& [rank, member] : living_)
+    require(is_active(member) || fenced_.contains(member), text(member) + " is left over");
 }
 
 void Invariants::check_views(const Coordinator& coordinator) {

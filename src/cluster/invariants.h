@@ -39,6 +39,8 @@ class Invariants {
     bool is_broken = false;  // a member of it ended or could not prepare
     bool is_cancelled = false;
     bool is_committed = false;
+    Ballot ballot;  // of a recovery; Ballot{}: a planned change
+    std::set<Member> frozen;
   };
 
   void require(bool holds, const std::string& rule);
@@ -53,6 +55,8 @@ class Invariants {
   void check(const SendCancelPrepare& cancel);
   void check(const SendCommit& commit);
   void check(const SendEnter& enter);
+  void check(const SendFreeze& freeze);
+  void check(const FenceRank& fence);
   void check(const SendForget& forget);
   void check(const SendRelease& release);
   void check(const KillRank& kill);
@@ -61,6 +65,7 @@ class Invariants {
   void check(const EpochActive& active);
   void check(const OperationEnded& ended);
   void check(const BootstrapFailed& failed);
+  void check(const EpochLost& lost);
   void check(const GroupLost& lost);
   void check(const SetTimer&) {}
   void check_alive(const Member& to, const char* message);
@@ -71,12 +76,17 @@ class Invariants {
 
   bool lives(const Member& member) const;
   bool is_active(const Member& member) const;
+  bool is_recovering() const { return change_ && change_->ballot != Ballot{}; }
   bool have_entered(const std::vector<Member>& members, Epoch epoch) const;
 
   const CoordinatorConfig config_;
   std::vector<std::string> violations_;
   std::map<RankId, Member> living_;  // started and not reaped
   std::set<Member> told_to_end_;     // released or killed
+  std::set<Member> fenced_;          // for ever: members are never used again
+  Ballot last_ballot_;
+  std::set<Member> to_freeze_;  // of the last ballot
+  std::size_t n_fenced_in_operation_ = 0;
   Incarnation last_incarnation_;
   Epoch last_planned_;
   std::optional<EpochPlan> active_;

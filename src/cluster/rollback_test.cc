@@ -53,7 +53,7 @@ TEST(Timeout, WhileRanksPrepareAJoin) {
   story.hold<RankPrepared>();
   story.scale(2, {}, seconds(2));
   story.pass(seconds(2));
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 1u) << "the joiner is killed instead";
+  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u);
   EXPECT_EQ(story.all<KillRank>().size(), 1u);
   story.let_go();
   expect_rolled_back(story, "ranks 0, 1 to prepare epoch 2; rolled back", {0});
@@ -178,51 +178,58 @@ void expect_failed(Story& story, const std::string& error, std::initializer_list
   story.expect_rest();
 }
 
-TEST(JoinerDies, BeforeItsHello) {
+TEST(JoinerDies, BeforeItsHelloAndAnotherStartTakesItsPlace) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>(RankId(1));
+  story.scale(3);
+  const Member first = story.member(1);
+  story.let_go_later();
+  story.tell(RankExited{first, "signal 11"});
+  EXPECT_GT(story.member(1).incarnation, first.incarnation);
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+TEST(JoinerDies, WithAReasonOfItsOwnAndIsNotTriedAgain) {
   Story story(1);
   story.begin();
   story.hold<RankHello>(RankId(1));
   story.scale(3);
   story.hold<RankHello>();
-  story.tell(RankExited{story.member(1), "exit code 1: cannot open the model"});
+  story.tell(RankExited{story.member(1), "cannot open the model", RankExited::Reason::kSaid});
   story.let_go();
   EXPECT_EQ(story.all<KillRank>().size(), 1u) << "the other joiner";
-  expect_failed(story, "rank 1 ended while it was joining: exit code 1: cannot open the model", {0});
+  expect_failed(story, "rank 1 ended while it was joining: cannot open the model", {0});
 }
 
-TEST(JoinerDies, WhilePreparing) {
+TEST(JoinerDies, ThreeTimesAndTheOperationFails) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>(RankId(1));
+  story.scale(2);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(is_final(story.operation("op-1").phase));
+    story.tell(RankExited{story.member(1), "signal 11"});
+  }
+  story.let_go();
+  expect_failed(story, "rank 1 ended while it was joining: signal 11 (3 starts failed)", {0});
+}
+
+TEST(JoinerDies, WhilePreparingAndTheOthersPrepareAgain) {
   Story story(1);
   story.begin();
   story.hold<RankPrepared>(RankId(1));
-  story.scale(2);
+  story.scale(3);
+  const Epoch first = story.all<SendPrepare>()[0].plan.epoch;
+  story.let_go_later();
   story.tell(RankExited{story.member(1), "signal 11"});
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 1u);
-  story.let_go();
-  expect_failed(story, "rank 1 ended while it was joining: signal 11", {0});
-}
-
-TEST(JoinerDies, AfterItPreparedButBeforeCommit) {
-  Story story(1);
-  story.begin();
-  story.hold<RankPrepared>(RankId(0));
-  story.scale(2);
-  story.tell(RankExited{story.member(1), "signal 11"});
-  story.let_go();
-  expect_failed(story, "signal 11", {0});
-}
-
-TEST(JoinerDies, AfterCommitTheGroupIsLost) {
-  Story story(1);
-  story.begin();
-  story.hold<RankFlipped>();
-  story.scale(2);
-  story.tell(RankExited{story.member(1), "signal 11"});
-  ASSERT_EQ(story.all<GroupLost>().size(), 1u);
-  EXPECT_EQ(story.all<GroupLost>()[0].member, story.member(1));
-  EXPECT_EQ(story.operation("op-1").phase, Phase::kFailed);
-  EXPECT_LT(story.first_index<OperationEnded>(), story.first_index<GroupLost>())
-      << "clients are answered first";
-  EXPECT_FALSE(story.coordinator().ready());
+  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "to rank 0, and to the joiner that lives";
+  EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(first.value() + 2)) << "of the other parity than 1";
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
 }
 
 TEST(JoinerDies, AgainWhileTheOperationIsUndone) {
@@ -231,10 +238,10 @@ TEST(JoinerDies, AgainWhileTheOperationIsUndone) {
   story.hold<RankHello>();
   story.scale(4);
   story.hold<RankExited>();
-  story.handle(RankExited{story.member(1), "signal 11"});
+  story.handle(RankExited{story.member(1), "no memory", RankExited::Reason::kSaid});
   story.handle(RankExited{story.member(2), "signal 6"});
   story.let_go();
-  expect_failed(story, "rank 1 ended while it was joining: signal 11", {0});
+  expect_failed(story, "rank 1 ended while it was joining: no memory", {0});
 }
 
 TEST(PrepareFails, OnAJoinerOrAMemberAndTheOperationFailsWithItsWords) {
@@ -248,28 +255,6 @@ TEST(PrepareFails, OnAJoinerOrAMemberAndTheOperationFailsWithItsWords) {
     expect_failed(
         story, fmt::format("rank {} could not prepare epoch 2: expert 3 of layer 1: read error", rank), {0});
   }
-}
-
-TEST(MemberDies, TheGroupIsLostWithOrWithoutAnOperation) {
-  Story idle(3);
-  idle.begin();
-  idle.tell(RankExited{idle.member(1), "signal 9"});
-  ASSERT_EQ(idle.all<GroupLost>().size(), 1u);
-  EXPECT_THAT(idle.all<GroupLost>()[0].error, HasSubstr("signal 9"));
-  EXPECT_FALSE(idle.coordinator().ready());
-  const auto refused = idle.request("x", 2);
-  ASSERT_TRUE(refused.error().is(ClusterError::kNotReady));
-  EXPECT_THAT(refused.error().message(), HasSubstr("rank 1 was lost: signal 9"));
-  idle.tell(RankExited{idle.member(2), "signal 9"});
-  EXPECT_EQ(idle.all<GroupLost>().size(), 1u) << "said once";
-
-  Story busy(3);
-  busy.begin();
-  busy.hold<LeaversDrained>();
-  busy.scale(1);
-  busy.tell(RankExited{busy.member(2), "signal 9"});  // a leaver is a member until it is released
-  EXPECT_EQ(busy.operation("op-1").phase, Phase::kFailed);
-  EXPECT_EQ(busy.all<GroupLost>().size(), 1u);
 }
 
 // ---- Messages that come too late, twice or from others.

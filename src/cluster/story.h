@@ -51,6 +51,7 @@ class Story {
     held_.clear();
     settle();
   }
+  void let_go_later() { holds_.clear(); }  // what was held stays; nothing more is held back
   std::size_t n_held() const { return held_.size(); }
 
   Result<Coordinator::ScaleReply> request(const std::string& id, std::size_t size,
@@ -158,6 +159,10 @@ class Story {
         pending_.push_back(RankFlipped{commit->to, commit->to_epoch, 1.0 + commit->to.rank.value()});
       } else if (const auto* enter = std::get_if<SendEnter>(&action)) {
         pending_.push_back(RankFlipped{enter->to, enter->epoch, 0});
+      } else if (const auto* freeze = std::get_if<SendFreeze>(&action)) {
+        pending_.push_back(RankFrozen{freeze->to, freeze->ballot});
+      } else if (const auto* fence = std::get_if<FenceRank>(&action)) {
+        pending_.push_back(RankExited{fence->member, "signal 9"});
       } else if (const auto* release = std::get_if<SendRelease>(&action)) {
         pending_.push_back(RankExited{release->to, "exit code 0"});
       } else if (const auto* kill = std::get_if<KillRank>(&action)) {

@@ -47,16 +47,27 @@ class SimulatedCluster {
     invariants_.at_rest(coordinator_);
   }
 
-  void kill_some_member() {
-    const std::vector<Member>& members = coordinator_.active_epoch()->members;
-    die(members[random_.below(members.size())], "signal 9");
-  }
-  void run_until_lost() {
-    while (coordinator_.ready() && violations().empty()) {
-      if (coordinator_.running_operation() == nullptr && random_.below(4) == 0) request_new();
-      step();
+  // Operations and deaths side by side: of any rank at any moment, sometimes of all.
+  void run_with_deaths(std::size_t n_events) {
+    for (std::size_t i = 0; i < n_events && n_lost_ == 0 && violations().empty(); ++i) {
+      if (random_.below(40) == 0) kill_some_rank();
+      if (random_.below(1000) == 0) kill_all();
+      if (coordinator_.running_operation() == nullptr && coordinator_.ready() && random_.below(4) == 0)
+        request_new();
+      if (schedule_.empty()) request_new_if_idle();
+      if (!schedule_.empty()) step();
     }
-    while (!schedule_.empty()) step();
+  }
+  void kill_some_rank() {
+    if (ranks_.empty()) return;
+    auto rank = ranks_.begin();
+    std::advance(rank, random_.below(ranks_.size()));
+    ++n_killed_;
+    if (random_.below(2) == 0) deliver(RankUnreachable{rank->first, "its control channel closed"});
+    die(rank->first, "signal 9");
+  }
+  void kill_all() {
+    while (!ranks_.empty()) die(ranks_.begin()->first, "signal 9");
   }
 
   Coordinator& coordinator() { return coordinator_; }
@@ -67,9 +78,11 @@ class SimulatedCluster {
   }
   std::size_t n_replaces_undone() const { return n_replaces_undone_; }
   std::size_t n_lost() const { return n_lost_; }
+  std::size_t n_epochs_lost() const { return n_epochs_lost_; }
+  std::size_t n_killed() const { return n_killed_; }
   void stop_failing() { p_joiner_fails_ = 0; }
   void request_new_if_idle() {
-    if (coordinator_.running_operation() == nullptr) request_new();
+    if (coordinator_.running_operation() == nullptr && coordinator_.ready()) request_new();
   }
   void step() {
     CHECK(!schedule_.empty(), "deadlock: waiting for {}", coordinator_.waits_for());
@@ -82,6 +95,7 @@ class SimulatedCluster {
   struct SimulatedRank {
     Time last_in{}, last_out{};  // each channel keeps its order
     Epoch entered;               // Epoch{}: in none
+    Ballot frozen;               // Ballot{}: it is not
     std::set<Epoch> prepared;
   };
 
@@ -114,6 +128,7 @@ class SimulatedCluster {
   }
 
   void report(const Member& from, const Event& event) {
+    if (!ranks_.contains(from)) return;
     SimulatedRank& rank = ranks_.at(from);
     rank.last_out = std::max(now_ + delay(), rank.last_out + Duration(1));
     at(rank.last_out, [this, event] { deliver(event); });
@@ -145,7 +160,7 @@ class SimulatedCluster {
     const auto reply = coordinator_.request_scale(request, now_);
     invariants_.after_request(request, reply, coordinator_);
     if (reply) return execute(reply->actions);
-    require(reply.error().is(ClusterError::kOperationRunning) ||
+    require(reply.error().is(ClusterError::kInvalidRetire) || reply.error().is(ClusterError::kOperationRunning) ||
                 reply.error().is(ClusterError::kInvalidSize) || reply.error().is(ClusterError::kNotReady),
             reply.error().message());
   }
@@ -228,18 +243,36 @@ class SimulatedCluster {
   // step.
   void execute(const SendCommit& commit) {
     to_rank(commit.to, [this, commit](SimulatedRank& rank) {
-      require(rank.entered == commit.from, "COMMIT reaches a rank of its epoch");
+      if (rank.frozen != Ballot{} || rank.entered != commit.from) return;  // rule 4
       require(rank.prepared.contains(commit.to_epoch), "COMMIT reaches a rank that is prepared");
       std::set<Member>& carried = carried_[commit.to_epoch];
       carried.insert(commit.to);
       const std::vector<Member>& members = plans_.at(commit.from).members;
       if (carried.size() < members.size()) return;
-      carried_.erase(commit.to_epoch);
+      // The step that all carry the flag in completes if nobody freezes or dies within it.
       for (const Member& member : members) {
-        at(now_ + delay(), [this, member, to = commit.to_epoch] { flip(member, to); });
+        const auto found = ranks_.find(member);
+        if (found == ranks_.end() || found->second.frozen != Ballot{}) return;
+      }
+      for (const Member& member : members) {
+        at(now_ + delay(), [this, member, to = commit.to_epoch] {
+          const auto found = ranks_.find(member);
+          if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(member, to);
+        });
       }
     });
   }
+
+  void execute(const SendFreeze& freeze) {
+    to_rank(freeze.to, [this, freeze](SimulatedRank& rank) {
+      if (freeze.ballot < rank.frozen) return;
+      rank.frozen = freeze.ballot;
+      report(freeze.to, RankFrozen{freeze.to, freeze.ballot});
+    });
+  }
+
+  // Killed where it is local; its exit follows, or was seen before.
+  void execute(const FenceRank& fence) { die(fence.member, "signal 9"); }
 
   void flip(const Member& member, Epoch epoch) {
     const auto rank = ranks_.find(member);
@@ -251,17 +284,30 @@ class SimulatedCluster {
     for (const Member& peer :
          plans_.at(epoch).members) {  // a joiner may see this rank's header before its ENTER
       const auto found = ranks_.find(peer);
-      const bool waits = found != ranks_.end() && found->second.entered == Epoch{};
-      if (waits && random_.below(4) == 0) at(now_ + delay(), [this, peer, epoch] { flip(peer, epoch); });
+      const bool waits = found != ranks_.end() && found->second.entered == Epoch{} &&
+                         found->second.frozen == Ballot{} && found->second.prepared.contains(epoch);
+      if (waits && random_.below(4) == 0) {
+        at(now_ + delay(), [this, peer, epoch] {
+          const auto later = ranks_.find(peer);
+          if (later != ranks_.end() && later->second.frozen == Ballot{}) flip(peer, epoch);
+        });
+      }
     }
   }
 
   void execute(const SendEnter& enter) {
     const bool is_slow =
         coordinator_.running_operation() == nullptr && random_.below(4) == 0;  // while the group starts
-    to_rank(enter.to, [this, enter, is_slow](SimulatedRank&) {
-      at(now_ + (is_slow ? milliseconds(20) : milliseconds(0)),
-         [this, enter] { flip(enter.to, enter.epoch); });
+    to_rank(enter.to, [this, enter, is_slow](SimulatedRank& rank) {
+      if (rank.frozen != enter.ballot) return;  // of an earlier try, or meanwhile frozen
+      if (enter.ballot != Ballot{}) {
+        rank.frozen = Ballot{};
+        return flip(enter.to, enter.epoch);
+      }
+      at(now_ + (is_slow ? milliseconds(20) : milliseconds(0)), [this, enter] {
+        const auto found = ranks_.find(enter.to);
+        if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(enter.to, enter.epoch);
+      });
     });
   }
 
@@ -279,7 +325,7 @@ class SimulatedCluster {
   // No living rank is in an epoch with this member.
   void require_out_of_reach(const Member& whom) {
     for (const auto& [member, rank] : ranks_) {
-      if (member == whom || rank.entered == Epoch{}) continue;
+      if (member == whom || rank.entered == Epoch{} || rank.frozen != Ballot{}) continue;
       const std::vector<Member>& peers = plans_.at(rank.entered).members;
       require(std::find(peers.begin(), peers.end(), whom) == peers.end(),
               fmt::format("rank {} is let go while rank {} can address it", whom.rank, member.rank));
@@ -313,6 +359,7 @@ class SimulatedCluster {
   }
 
   void execute(const EpochActive&) {}
+  void execute(const EpochLost&) { ++n_epochs_lost_; }
   void execute(const OperationEnded&) {}
   void execute(const BootstrapFailed& failed) { require(false, failed.error); }
   void execute(const GroupLost&) { ++n_lost_; }
@@ -329,7 +376,7 @@ class SimulatedCluster {
   std::map<Epoch, std::set<Member>> carried_;
   std::uint64_t n_scheduled_ = 0, n_requests_ = 0, drain_ = 0, timer_ = 0;
   std::uint64_t p_joiner_fails_ = 60;  // of 1000, at each point where it may
-  std::size_t n_replaces_undone_ = 0, n_lost_ = 0;
+  std::size_t n_replaces_undone_ = 0, n_lost_ = 0, n_epochs_lost_ = 0, n_killed_ = 0;
 };
 
 TEST(Swarm, EveryOperationEndsAndEveryRuleHolds) {
@@ -358,28 +405,26 @@ TEST(Swarm, EveryOperationEndsAndEveryRuleHolds) {
   EXPECT_GT(n_replaces_undone, 20u);
 }
 
-TEST(Swarm, AMembersDeathEndsServingOnceAndForGood) {
-  std::size_t n_with_operation = 0;
-  for (std::uint64_t seed = 1000; seed < 1200; ++seed) {
+TEST(Swarm, WhoeverDiesTheGroupRecoversAndEveryRuleHolds) {
+  std::size_t n_killed = 0, n_epochs_lost = 0;
+  std::uint64_t n_fenced = 0, n_done = 0;
+  for (std::uint64_t seed = 1000; seed < 1400; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     SimulatedCluster cluster(seed);
-    cluster.stop_failing();
     cluster.begin();
-    cluster.run(3);
-    cluster.request_new_if_idle();
-    for (std::uint64_t n = seed % 30; n > 0 && cluster.coordinator().running_operation() != nullptr; --n)
-      cluster.step();
-    const Operation* running = cluster.coordinator().running_operation();
-    const std::string id = running == nullptr ? "" : running->id;
-    n_with_operation += id.empty() ? 0 : 1;
-    cluster.kill_some_member();
-    cluster.run_until_lost();
+    cluster.run_with_deaths(1500);
+    cluster.stop_failing();
+    cluster.rest();
     ASSERT_THAT(cluster.violations(), testing::IsEmpty());
-    EXPECT_EQ(cluster.n_lost(), 1u);
-    EXPECT_FALSE(cluster.coordinator().ready());
-    EXPECT_EQ(cluster.coordinator().running_operation(), nullptr);
+    n_killed += cluster.n_killed();
+    n_epochs_lost += cluster.n_epochs_lost();
+    n_fenced += cluster.coordinator().n_fenced();
+    n_done += cluster.coordinator().n_operations(Phase::kDone);
   }
-  EXPECT_GT(n_with_operation, 50u);
+  EXPECT_GT(n_killed, 3000u);
+  EXPECT_GT(n_fenced, 1000u);
+  EXPECT_GT(n_epochs_lost, 50u);
+  EXPECT_GT(n_done, 1000u);
 }
 
 }  // namespace

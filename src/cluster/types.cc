@@ -26,6 +26,8 @@ const char* name_of(Phase phase) {
       return "committing";
     case Phase::kReleasing:
       return "releasing";
+    case Phase::kRecovering:
+      return "recovering";
     case Phase::kDone:
       return "done";
     case Phase::kFailed:

@@ -43,6 +43,7 @@ enum class Phase : std::uint8_t {
   kReady,
   kCommitting,
   kReleasing,
+  kRecovering,
   kDone,
   kFailed,
   kRolledBack

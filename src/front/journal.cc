@@ -142,12 +142,39 @@ void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, Jour
   Entry& entry = found->second;
   if (!entry.replay || entry.replay->rank != from || entry.replay->attempt != attempt) return;
   actions.push_back(SendDrop{*entry.rank, request});
+  take_over(entry, actions);
+  ++n_moved_;
+  check_drained(actions);
+}
+
+// The replay becomes the request; its share of the load too.
+void Journal::take_over(Entry& entry, JournalActions& actions) {
   leave_rank(entry);
-  entry.rank = from;  // the replay's share of the load is now the request's
+  entry.rank = entry.replay->rank;
   entry.replay.reset();
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
-  actions.push_back(SendTakeOver{from, request, entry.request.attempt});
-  ++n_moved_;
+  actions.push_back(SendTakeOver{*entry.rank, entry.request.id, entry.request.attempt});
+}
+
+void Journal::fence(RankId rank, JournalActions& actions) {
+  members_.erase(rank);
+  leavers_.erase(rank);
+  std::vector<RequestId> homeless;
+  for (const RequestId id : live_requests()) {
+    Entry& entry = entries_.at(id);
+    if (entry.replay && entry.replay->rank == rank) entry.replay.reset();
+    if (entry.rank != rank) continue;
+    ++n_rescued_;
+    if (entry.replay) {
+      take_over(entry, actions);
+      continue;
+    }
+    leave_rank(entry);
+    homeless.push_back(id);
+  }
+  loads_.erase(rank);
+  queue_.insert(queue_.begin(), homeless.begin(), homeless.end());  // they ran before all that wait
+  assign_queued(actions);
   check_drained(actions);
 }
 

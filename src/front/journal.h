@@ -80,12 +80,17 @@ class Journal {
   void begin_drain(std::span<const RankId> leavers, JournalActions& actions);
   void cancel_drain(JournalActions& actions);
 
+  // The rank is dead: nothing it still sends counts. Its requests go to the ranks that were replaying them, or
+  // to the front of the queue; all in one action with the rise of their attempts.
+  void fence(RankId rank, JournalActions& actions);
+
   const scheduler::Request* find(RequestId request) const;
   std::vector<RequestId> live_requests() const;  // ascending
   std::size_t n_live() const { return entries_.size(); }
   std::size_t n_queued() const { return queue_.size(); }
   std::size_t n_on(RankId rank) const;
   std::uint64_t n_ignored_outputs() const { return n_ignored_outputs_; }
+  std::uint64_t n_rescued() const { return n_rescued_; }  // requests of fenced ranks that went elsewhere
 
  private:
   struct Replay {
@@ -110,6 +115,7 @@ class Journal {
   void start_replay(Entry& entry, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
   void leave_rank(Entry& entry);
+  void take_over(Entry& entry, JournalActions& actions);
   void check_drained(JournalActions& actions);
 
   const std::size_t max_num_seqs_;
@@ -118,7 +124,7 @@ class Journal {
   std::map<RankId, Load> loads_;  // of every rank that has or may have requests
   std::set<RankId> members_, leavers_;
   bool draining_ = false;
-  std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0;
+  std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0;
 };
 
 }  // namespace concertina::front

@@ -1,0 +1,62 @@
+// Signs of life and of trouble: who counts as dead, and when to look next.
+#include <algorithm>
+
+#include "cluster/coordinator_state.h"
+
+namespace concertina::cluster {
+
+void Coordinator::State::on(const TimePassed&, Turn& turn) {
+  if (!timer || turn.now < *timer) return ignore();
+  timer.reset();
+  if (life == Life::kOver) return;
+  kill_unreleased(turn);
+  check_deadline(turn);
+  check_frozen(turn);
+  for (const FailureDetector::Verdict& verdict : detector.check(turn.now)) {
+    detector.forget(verdict.member);
+    lose(turn, verdict.member, verdict.why);
+  }
+}
+
+void Coordinator::State::on(const RankUnreachable& event, Turn& turn) {
+  if (life == Life::kOver || is_fenced(event.member) || told.contains(event.member)) return ignore();
+  lose(turn, event.member, event.why);
+}
+
+void Coordinator::State::on(const Heartbeat& event, Turn& turn) {
+  detector.heard(event.member, event.progress, turn.now);
+}
+
+void Coordinator::State::on(const PeerSuspected& event, Turn& turn) {
+  const auto rank = ranks.find(event.whom);
+  if (rank == ranks.end() || !active || event.epoch != active->epoch) return ignore();
+  detector.suspected(rank->second.member, event.what, turn.now);
+}
+
+// A member is fenced; a joiner or a standby is killed, and another start takes its place.
+void Coordinator::State::lose(Turn& turn, const Member& member, const std::string& why) {
+  const RankState state = ranks.at(member.rank).state;
+  if (state == RankState::kStandby) return kill(turn, member);
+  const bool joins = state == RankState::kJoining && (life != Life::kServing || is_cancellable());
+  if (!joins) return recover(turn, member, why);
+  kill(turn, member);
+  lose_joiner(turn, {member, why});
+}
+
+// One timer for all that has a deadline.
+void Coordinator::State::set_timer(Turn& turn) {
+  std::optional<Time> next = life == Life::kOver ? std::nullopt : detector.next_check();
+  const auto add = [&](Time at) {
+    if (at != Time::max() && (!next || at < *next)) next = at;
+  };
+  if (life != Life::kOver) {
+    for (const auto& [member, deadline] : told) add(deadline);
+    if (recovery) add(recovery->freeze_deadline);
+    if (operations.running() != nullptr && !cancelled && is_cancellable()) add(operations.running()->deadline);
+  }
+  if (!next || next == timer) return;
+  timer = next;
+  turn.actions.push_back(SetTimer{*next});
+}
+
+}  // namespace concertina::cluster

@@ -1,0 +1,145 @@
+// Ranks that died: the others freeze, prepare an epoch without them, and enter it. Rules 6 to 8 of
+// docs/epoch_protocol.md. A further loss starts it again with a higher ballot.
+#include <algorithm>
+
+#include "base/check.h"
+#include "cluster/coordinator_state.h"
+
+namespace concertina::cluster {
+
+using Stage = EpochChange::Stage;
+using Drain = EpochChange::Drain;
+
+namespace {
+constexpr int kFreezeTimeouts = 5;  // peer timeouts: a rank reads the news between two exchanges
+}
+
+void Coordinator::State::recover(Turn& turn, const Member& victim, const std::string& why) {
+  const bool committed = is_in(Stage::kCommitting);
+  const std::vector<Member>& goes_on =
+      recovery ? recovery->plan.members : committed ? change->plan.members : active->members;
+  const std::vector<Member>& everybody =
+      recovery ? recovery->survivors : committed ? change->everyone : active->members;
+  std::vector<Member> targets = goes_on, concerned = everybody;
+  const Placement placement = committed ? change->plan.placement : last_placement;
+  fence(turn, victim, why);
+  if (is_cancellable()) dissolve_change(turn);
+  if (is_in(Stage::kCommitting)) joined.insert(change->joiners.begin(), change->joiners.end());
+  change.reset();
+  start_recover_operation(turn, victim);
+  begin_recovery(turn, std::move(targets), std::move(concerned), placement);
+}
+
+// Nothing of the victim counts from here on.
+void Coordinator::State::fence(Turn& turn, const Member& victim, const std::string& why) {
+  detector.forget(victim);
+  entering.erase(victim);
+  leave_asked.erase(victim);
+  ++n_fenced;
+  if (const auto rank = ranks.find(victim.rank); rank != ranks.end() && rank->second.member == victim)
+    rank->second.state = RankState::kFailed;
+  turn.actions.push_back(FenceRank{victim, why});
+}
+
+// The running operation goes on after the recovery; if none runs, the recovery is one itself.
+void Coordinator::State::start_recover_operation(Turn& turn, const Member& victim) {
+  if (operations.running() == nullptr) {
+    const bool replaces = config.replace_failed == CoordinatorConfig::ReplaceFailed::kYes;
+    const std::size_t n_left = active->members.size() - 1;
+    const std::size_t to_size = replaces ? std::max(wanted_size, n_left) : n_left;
+    start_operation(turn,
+                    {.id = fmt::format("recover-{}-{}", victim.rank, victim.incarnation),
+                     .kind = OperationKind::kRecover,
+                     .to_size = to_size,
+                     .deadline = Time::max()},
+                    {to_size, {}});
+  } else if (operations.running()->kind == OperationKind::kRecover &&
+             config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo) {
+    operations.running()->to_size = goal.size = goal.size > 0 ? goal.size - 1 : 0;
+  }
+  operations.set_phase(Phase::kRecovering, turn.now);
+}
+
+void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
+                                        std::vector<Member> concerned, const Placement& placement) {
+  const std::vector<Member> before = targets;
+  const auto fenced = [this](const Member& member) { return is_fenced(member); };
+  std::erase_if(targets, fenced);
+  std::erase_if(concerned, fenced);
+  if (targets.empty()) {  // those that were to leave stay
+    std::erase_if(concerned, [this](const Member& member) { return told.contains(member); });
+    targets = concerned;
+    if (!targets.empty()) turn.actions.push_back(CancelDrain{});
+  }
+  recovery.reset();
+  if (targets.empty()) return lose_all_ranks(turn);
+  last_ballot = last_ballot.next();
+  Recovery& next = recovery.emplace();
+  next.ballot = last_ballot;
+  next.survivors = concerned;
+  next.freeze_deadline =
+      config.peer_timeout == Duration::zero() ? Time::max() : turn.now + kFreezeTimeouts * config.peer_timeout;
+  next.plan.epoch = take_epoch();
+  next.plan.members = targets;
+  for (const Member& member : concerned) {
+    if (!contains(targets, member)) next.plan.leavers.push_back(member);
+  }
+  const PlacementShape shape{config.n_moe_layers, config.n_experts};
+  next.plan.placement = plan_placement(placement, before, targets, shape);
+  CHECK(!first_uncovered(next.plan.placement, targets, shape), "epoch {} lacks an expert", next.plan.epoch);
+  next.unfrozen.insert(concerned.begin(), concerned.end());
+  next.unprepared.insert(targets.begin(), targets.end());
+  for (const Member& member : concerned) turn.actions.push_back(SendFreeze{member, next.ballot});
+  for (const Member& member : targets) turn.actions.push_back(SendPrepare{member, next.plan});
+}
+
+// Requests wait in the journal. Whoever was released or killed before is still reaped as usual.
+void Coordinator::State::lose_all_ranks(Turn& turn) {
+  entering.clear();
+  active.reset();
+  life = Life::kWithoutRanks;
+  if (config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo)
+    return fail_bootstrap(turn, "all ranks were lost, and failed ranks are not replaced");
+  turn.actions.push_back(EpochLost{"all ranks were lost: they are started again"});
+  goal.retire.clear();
+  n_failed_starts = 0;
+  go_on(turn);
+}
+
+void Coordinator::State::on(const RankFrozen& event, Turn& turn) {
+  if (!recovery || event.ballot != recovery->ballot) return ignore();
+  if (recovery->unfrozen.erase(event.member) == 0) return ignore();
+  enter_when_frozen(turn);
+}
+
+void Coordinator::State::enter_when_frozen(Turn& turn) {
+  if (recovery->unfrozen.empty() && recovery->unprepared.empty()) enter_recovered(turn);
+}
+
+// Everybody left is frozen: nobody reads anybody's memory, and whoever leaves can go.
+void Coordinator::State::enter_recovered(Turn& turn) {
+  const Recovery done = std::move(*recovery);
+  recovery.reset();
+  active = done.plan;
+  last_placement = active->placement;
+  entering = {done.plan.members.begin(), done.plan.members.end()};
+  for (const Member& member : done.plan.members) {
+    ranks.at(member.rank).state = RankState::kActive;
+    turn.actions.push_back(SendEnter{member, done.plan.epoch, done.ballot});
+  }
+  for (const Member& leaver : done.plan.leavers) release(turn, leaver);
+  turn.actions.push_back(EpochActive{*active});
+  go_on(turn);
+}
+
+// One that neither freezes nor dies is stuck; who prepares may take its time, and shows signs of life.
+void Coordinator::State::check_frozen(Turn& turn) {
+  if (!recovery || turn.now < recovery->freeze_deadline) return;
+  recovery->freeze_deadline = Time::max();
+  const std::set<Member> stuck = recovery->unfrozen;
+  for (const Member& member : stuck) {
+    if (recovery && !is_fenced(member)) recover(turn, member, "it did not freeze in time: its step is stuck");
+  }
+}
+
+}  // namespace concertina::cluster

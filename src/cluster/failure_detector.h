@@ -1,0 +1,49 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/types.h"
+
+namespace concertina::cluster {
+
+// Says which ranks are dead though no exit was seen: those silent for `timeout`, and those that beat but
+// whose step stands still while peers wait for it (kStuckFactor times the timeout). Pure.
+//
+// A rank that is slow beats and gets on: it is never reported. If this process itself was away (stopped, or
+// starved: check() came much later than asked for), nobody is to blame: all start anew.
+class FailureDetector {
+ public:
+  static constexpr int kStuckFactor = 5, kChecksPerTimeout = 8;
+
+  explicit FailureDetector(Duration timeout) : timeout_(timeout) {}  // zero: reports nobody
+
+  void watch(const Member& member, Time now);
+  void forget(const Member& member) { watched_.erase(member); }
+  void heard(const Member& member, std::uint64_t progress, Time now);
+  void suspected(const Member& member, const std::string& what, Time now);  // a peer waits for its step
+
+  struct Verdict {
+    Member member;
+    std::string why;
+  };
+  std::vector<Verdict> check(Time now);  // ascending; watched until forgotten
+  std::optional<Time> next_check() const;
+
+ private:
+  struct Watched {
+    Time last_heard{}, last_progress{};
+    std::uint64_t progress = 0;
+    std::optional<Time> last_suspected;
+    std::string suspicion;
+  };
+  Duration interval() const { return timeout_ / kChecksPerTimeout; }
+
+  const Duration timeout_;
+  Time last_check_{};
+  std::map<Member, Watched> watched_;
+};
+
+}  // namespace concertina::cluster
