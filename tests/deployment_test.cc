@@ -90,8 +90,13 @@ class ThreadRank {
     });
   }
   ~ThreadRank() {
+    parts_.exchange->abort();
     tell(Leave{});
     thread_.join();
+  }
+  void freeze(Ballot ballot) {
+    parts_.exchange->abort();
+    tell(Freeze{ballot});
   }
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
@@ -144,11 +149,24 @@ class Deployment {
     return *coordinator_.find_operation(id);
   }
 
+  // The rank ends in the middle of whatever it does. Its memory stays mapped where peers read it.
+  void lose(RankId id) {
+    for (const Member& member : coordinator_.active_epoch()->members) {
+      if (member.rank != id) continue;
+      const Member lost = member;
+      ranks_.erase(lost);
+      return handle(cluster::RankExited{lost, "signal 9"});
+    }
+  }
+  bool is_changing() const { return coordinator_.running_operation() != nullptr; }
+
   void pump() {
     FromRank message = mailbox_.pop();
     const Member from = message.from;
     if (message.frame.has_flipped()) {
       handle(cluster::RankFlipped{from, Epoch(message.frame.flipped().epoch()), 0});
+    } else if (message.frame.has_frozen()) {
+      handle(cluster::RankFrozen{from, Ballot(message.frame.frozen().ballot())});
     } else if (message.frame.has_step_output()) {
       front::JournalActions actions;
       for (const transport::Output& out : message.frame.step_output().outputs()) {
@@ -187,9 +205,16 @@ class Deployment {
       } else if (const auto* prepare = std::get_if<cluster::SendPrepare>(&action)) {
         events.push_back(this->prepare(*prepare));
       } else if (const auto* commit = std::get_if<cluster::SendCommit>(&action)) {
-        ranks_.at(commit->to)->tell(CommitEpoch{commit->from, commit->to_epoch});
+        if (ranks_.contains(commit->to))
+          ranks_.at(commit->to)->tell(CommitEpoch{commit->from, commit->to_epoch});
       } else if (const auto* enter = std::get_if<cluster::SendEnter>(&action)) {
-        ranks_.at(enter->to)->tell(EnterEpoch{enter->epoch});
+        ranks_.at(enter->to)->tell(EnterEpoch{enter->epoch, enter->ballot});
+      } else if (const auto* freeze = std::get_if<cluster::SendFreeze>(&action)) {
+        ranks_.at(freeze->to)->freeze(freeze->ballot);
+      } else if (const auto* fence = std::get_if<cluster::FenceRank>(&action)) {
+        front::JournalActions journal_actions;
+        journal_.fence(fence->member.rank, journal_actions);
+        execute(journal_actions, events);
       } else if (const auto* release = std::get_if<cluster::SendRelease>(&action)) {
         ranks_.erase(release->to);
         events.push_back(cluster::RankExited{release->to, "exit code 0"});
@@ -204,7 +229,7 @@ class Deployment {
         journal_.set_members(members, journal_actions);
         execute(journal_actions, events);
       } else if (const auto* lost = std::get_if<cluster::GroupLost>(&action)) {
-        CHECK(false, "lost rank {}: {}", lost->member.rank, lost->error);
+        CHECK(false, "{}", lost->error);
       }
     }
     for (const cluster::Event& event : events) handle(event);
@@ -311,6 +336,24 @@ TEST(ElasticDeployment, StreamsAreTheSameWhileTheSizeChanges) {
   EXPECT_EQ(elastic.streams().size(), kStreams);
   EXPECT_EQ(elastic.streams(), undisturbed.streams());
   (void)n_moved;  // all start on rank 0, the one that always stays
+}
+
+TEST(ElasticDeployment, RanksThatDieAreReplacedAndStreamsStayTheSame) {
+  const std::uint64_t seed = 8;
+  Deployment undisturbed(1);
+  submit_load(undisturbed, seed);
+  undisturbed.pump_until_done();
+
+  Deployment dying(3);
+  submit_load(dying, seed);
+  for (const std::uint32_t victim : {1u, 0u, 2u, 1u}) {
+    dying.pump_until_emitted(dying.n_emitted() + 80);
+    dying.lose(RankId(victim));
+    while (dying.is_changing()) dying.pump();
+    EXPECT_EQ(dying.size(), 3u);
+  }
+  dying.pump_until_done();
+  EXPECT_EQ(dying.streams(), undisturbed.streams());
 }
 
 TEST(ElasticDeployment, ALeaversStreamsMoveAndStayTheSame) {

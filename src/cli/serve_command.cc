@@ -33,6 +33,8 @@ struct ServeOptions {
   double shutdown_timeout_s = 30;
   bool skip_tokenizer_init = false;
   bool print_examples = false;
+  bool replace_failed_ranks = true;
+  bool withhold_kill = false;
   front::FrontOptions front;
 };
 
@@ -74,8 +76,11 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       ->capture_default_str();
   command
       .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
-                  "when a rank that waits for another one reports it")
+                  "a rank without a sign of life for so long counts as dead")
       ->capture_default_str();
+  command.add_flag("--replace-failed-ranks,!--no-replace-failed-ranks", o.replace_failed_ranks,
+                   "start a new rank for one that died (default: on)");
+  command.add_flag("--withhold-kill", o.withhold_kill)->group("");  // for tests: fenced ranks are not killed
   command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")
       ->capture_default_str();
   command
@@ -285,6 +290,8 @@ int run_serve(ServeOptions& options) {
   options.front.binary = std::filesystem::read_symlink("/proc/self/exe");
   options.front.shutdown_timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.shutdown_timeout_s));
+  if (!options.replace_failed_ranks) options.front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
+  if (options.withhold_kill) options.front.kill_fenced = front::FrontOptions::KillFenced::kNo;
   return ServeProcess(options, prepared).run();
 }
 

@@ -24,6 +24,8 @@ void Coordinator::State::on(const RankUnreachable& event, Turn& turn) {
 }
 
 void Coordinator::State::on(const Heartbeat& event, Turn& turn) {
+  if (is_fenced(event.member) || told.contains(event.member)) return ignore();
+  if (!detector.watches(event.member)) detector.watch(event.member, turn.now);  // its first one
   detector.heard(event.member, event.progress, turn.now);
 }
 
@@ -52,7 +54,8 @@ void Coordinator::State::set_timer(Turn& turn) {
   if (life != Life::kOver) {
     for (const auto& [member, deadline] : told) add(deadline);
     if (recovery) add(recovery->freeze_deadline);
-    if (operations.running() != nullptr && !cancelled && is_cancellable()) add(operations.running()->deadline);
+    if (operations.running() != nullptr && !cancelled && is_cancellable())
+      add(operations.running()->deadline);
   }
   if (!next || next == timer) return;
   timer = next;

@@ -54,7 +54,8 @@ Epoch Coordinator::State::take_epoch() {
   return last_epoch;
 }
 
-// Standbys first; then new ones with the lowest numbers without a process, each with an incarnation of its own.
+// Standbys first; then new ones with the lowest numbers without a process, each with an incarnation of its
+// own.
 std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) {
   std::vector<Member> joiners;
   for (auto& [id, rank] : ranks) {
@@ -64,7 +65,8 @@ std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) 
   }
   for (RankId rank; joiners.size() < n; rank = rank.next()) {
     if (ranks.contains(rank)) continue;
-    CHECK(rank.value() < config.max_rank_numbers(), "no free rank number below {}", config.max_rank_numbers());
+    CHECK(rank.value() < config.max_rank_numbers(), "no free rank number below {}",
+          config.max_rank_numbers());
     const Member joiner{rank, next_incarnation};
     next_incarnation = next_incarnation.next();
     ranks[rank] = {joiner};
@@ -94,7 +96,6 @@ void Coordinator::State::on(const RankHello& event, Turn& turn) {
   if (rank == ranks.end() || rank->second.member != event.member || rank->second.up == Rank::Up::kYes)
     return ignore();
   rank->second.up = Rank::Up::kYes;
-  if (!told.contains(event.member)) detector.watch(event.member, turn.now);
   if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return;
   if (change->awaited.empty()) send_prepare(turn);
 }

@@ -22,6 +22,7 @@ class FailureDetector {
 
   void watch(const Member& member, Time now);
   void forget(const Member& member) { watched_.erase(member); }
+  bool watches(const Member& member) const { return watched_.contains(member); }
   void heard(const Member& member, std::uint64_t progress, Time now);
   void suspected(const Member& member, const std::string& what, Time now);  // a peer waits for its step
 

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "cluster/coordinator.h"
+#include "cluster/failure_detector.h"
 #include "cluster/invariants.h"
 
 // For tests of the coordinator.
@@ -22,8 +23,15 @@ inline std::vector<RankId> ranks(std::initializer_list<std::uint32_t> numbers) {
 // A deployment whose ranks answer everything at once, but for the events that a test holds back.
 class Story {
  public:
-  explicit Story(std::size_t initial_size, std::size_t max_size = 4)
-      : config_{.n_moe_layers = 3, .n_experts = 8, .max_size = max_size, .initial_size = initial_size},
+  using ReplaceFailed = CoordinatorConfig::ReplaceFailed;
+  explicit Story(std::size_t initial_size, std::size_t max_size = 4,
+                 ReplaceFailed replace_failed = ReplaceFailed::kYes, Duration peer_timeout = {})
+      : config_{.n_moe_layers = 3,
+                .n_experts = 8,
+                .max_size = max_size,
+                .initial_size = initial_size,
+                .peer_timeout = peer_timeout,
+                .replace_failed = replace_failed},
         coordinator_(config_, Incarnation(50)),
         invariants_(config_) {}
 

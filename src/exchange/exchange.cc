@@ -28,6 +28,7 @@ Status ShmExchange::State::run(const Exchange& exchange) {
   combine(exchange);
   progress.complete_exchange();
   ++counters.n_exchanges;
+  n_completed.store(counters.n_exchanges, std::memory_order_relaxed);
   is_void = false;
   return {};
 }

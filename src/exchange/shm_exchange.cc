@@ -59,6 +59,10 @@ ShmExchange::~ShmExchange() = default;
 int ShmExchange::region_fd() const { return state_->region.fd(); }
 void ShmExchange::ring_self() const { state_->doorbell.ring(); }
 bool ShmExchange::is_aborted() const { return state_->aborted.load(std::memory_order_acquire); }
+void ShmExchange::void_epoch() { state_->is_void = true; }
+std::uint64_t ShmExchange::n_exchanges_completed() const {
+  return state_->n_completed.load(std::memory_order_relaxed);
+}
 void ShmExchange::reset_abort() { state_->aborted.store(false, std::memory_order_release); }
 const EpochView* ShmExchange::epoch_view() const { return state_->view.get(); }
 StepId ShmExchange::next_step() const { return state_->progress.next_step(); }
@@ -97,7 +101,7 @@ Work ShmExchange::wait_for_work(std::optional<Time> deadline, const std::functio
   const auto has_work = [&] {
     if (has_own_work())
       work = Work::kOwnWork;
-    else if (state_->view && state_->has_peer_started(*state_->view, first))
+    else if (state_->view && !state_->is_void && state_->has_peer_started(*state_->view, first))
       work = Work::kPeerStarted;
     return work != Work::kDeadline;
   };

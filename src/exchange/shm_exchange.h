@@ -87,6 +87,7 @@ class ShmExchange final : public model::ExpertExchange {
   void ring_self() const;  // the step thread looks again at has_own_work; after the cause was made visible
   void abort();            // the step under way fails with kAborted; any wait ends; until reset_abort()
   bool is_aborted() const;
+  std::uint64_t n_exchanges_completed() const;  // since the start: shows others that this rank gets on
 
   // ---- Step thread only.
   void reset_abort();
@@ -97,7 +98,10 @@ class ShmExchange final : public model::ExpertExchange {
   std::shared_ptr<const EpochView> enter_epoch(std::shared_ptr<const EpochView> view);
   std::shared_ptr<const EpochView> leave_epoch();  // this rank is no member any more
   const EpochView* epoch_view() const;             // null: none
-  StepId next_step() const;                        // of the epoch in force
+  // The epoch in force is over for this rank: no memory of its peers is read any more, steps fail with
+  // kAborted, until an epoch is entered. Its view stays.
+  void void_epoch();
+  StepId next_step() const;  // of the epoch in force
 
   // Sleeps until a member of the epoch in force (if any) has started the next step, has_own_work() is true,
   // the deadline comes (none: never) or abort(). Own work wins. has_own_work runs on this thread: it may call

@@ -63,6 +63,7 @@ struct ShmExchange::State {
   const transport::Doorbell doorbell;
   EpochBuilder builder;
   std::atomic<bool> aborted{false};
+  std::atomic<std::uint64_t> n_completed{0};
 
   // The step thread's.
   std::shared_ptr<const EpochView> view;

@@ -47,11 +47,17 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model)
     : loop_(loop),
       options_(std::move(options)),
       model_(std::move(model)),
-      coordinator_(cluster::CoordinatorConfig{.n_moe_layers = options_.n_moe_layers,
-                                              .n_experts = options_.n_experts,
-                                              .max_size = options_.max_size,
-                                              .initial_size = options_.initial_size},
-                   first_incarnation()),
+      coordinator_(
+          cluster::CoordinatorConfig{
+              .n_moe_layers = options_.n_moe_layers,
+              .n_experts = options_.n_experts,
+              .max_size = options_.max_size,
+              .initial_size = options_.initial_size,
+              .peer_timeout = std::chrono::milliseconds(options_.peer_timeout_ms),
+              .replace_failed = options_.replace_failed == FrontOptions::ReplaceFailed::kYes
+                                    ? cluster::CoordinatorConfig::ReplaceFailed::kYes
+                                    : cluster::CoordinatorConfig::ReplaceFailed::kNo},
+          first_incarnation()),
       journal_(options_.max_num_seqs),
       coordinator_timer_(loop),
       shutdown_timer_(loop) {}
@@ -66,9 +72,10 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
 
 Status Front::admits() const {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
-  if (!coordinator_.ready())
-    return fail(FrontError::kNotReady, "the server is starting: no epoch is active yet");
-  return {};
+  if (coordinator_.ready()) return {};
+  return fail(FrontError::kNotReady, coordinator_.recovering()
+                                         ? "all ranks were lost and are being started again"
+                                         : "the server is starting: no epoch is active yet");
 }
 
 bool Front::ready() const { return admits().has_value(); }
@@ -157,6 +164,10 @@ ClusterStatus Front::cluster() const {
       out.kv_blocks_used = rank->second.kv_blocks_used;
       out.kv_blocks_total = rank->second.kv_blocks_total;
     }
+    for (const auto& [id, peer] : ranks_) {
+      if (const auto waited = peer.waited_ms.find(out.rank); waited != peer.waited_ms.end())
+        out.waited_for_ms += waited->second;
+    }
     status.ranks.push_back(std::move(out));
   }
   if (const cluster::Operation* running = coordinator_.running_operation()) status.operation = *running;
@@ -209,7 +220,9 @@ void Front::stop_ranks() {
   coordinator_timer_.cancel();
   transport::Frame release;
   release.mutable_release();
-  for (auto& [id, rank] : ranks_) send(rank.member, release);
+  for (auto& [id, rank] : ranks_) {
+    rank.channel ? send(rank.member, release) : rank.process->kill();  // none: it was fenced
+  }
   shutdown_timer_.set(loop_.now() + kStopRanksTimeout, [this] {
     for (auto& [id, rank] : ranks_) {
       spdlog::warn("rank {} (pid {}) did not stop in time: killed", id, rank.process->pid());

@@ -26,7 +26,8 @@ namespace concertina::front {
 // the pure parts and executes what these decide. Lives on one EventLoop thread, the only one that starts
 // ranks.
 //
-// It does not recover a dead member yet: the requests fail, `on_fatal` is called and the process ends.
+// Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when no rank is
+// left and none will come.
 class Front : public Service {
  public:
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model);
@@ -55,6 +56,8 @@ class Front : public Service {
   std::size_t n_running() const override;
   std::uint64_t n_operations(cluster::Phase final_phase) const override;
   double last_pause_ms() const override { return last_pause_ms_; }
+  std::uint64_t n_failed_ranks() const override { return coordinator_.n_fenced(); }
+  std::uint64_t n_rescued_requests() const override { return journal_.n_rescued(); }
 
  private:
   struct Rank {
@@ -63,7 +66,8 @@ class Front : public Service {
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
     std::uint32_t region_fd = 0;
     std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
-    std::string failure;  // what it said before it ended
+    std::string failure;                 // what it said before it ended
+    std::map<RankId, double> waited_ms;  // for each peer, as it last said
   };
   enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
 
@@ -77,6 +81,8 @@ class Front : public Service {
   void on_step_output(Rank& rank, const transport::StepOutput& output);
   void on_stats(Rank& rank, const transport::Stats& stats);
   void on_rank_exit(const cluster::Member& member, const std::string& how);
+  void on_channel_closed(const cluster::Member& member, const std::string& why);
+  void fence(const cluster::Member& member, const std::string& why);
   void send(const cluster::Member& to, const transport::Frame& frame);
   void send(RankId to, const transport::Frame& frame);
   Rank* find_rank(const cluster::Member& member);

@@ -51,8 +51,15 @@ void Front::execute_one(const cluster::Action& action) {
     void operator()(const cluster::SendEnter& enter) {
       transport::Frame frame;
       frame.mutable_enter()->set_epoch(enter.epoch.value());
+      frame.mutable_enter()->set_ballot(enter.ballot.value());
       front.send(enter.to, frame);
     }
+    void operator()(const cluster::SendFreeze& freeze) {
+      transport::Frame frame;
+      frame.mutable_freeze()->set_ballot(freeze.ballot.value());
+      front.send(freeze.to, frame);
+    }
+    void operator()(const cluster::FenceRank& fence) { front.fence(fence.member, fence.why); }
     void operator()(const cluster::SendForget& forget) {
       transport::Frame frame;
       frame.mutable_forget()->set_rank(forget.whom.rank.value());
@@ -73,6 +80,10 @@ void Front::execute_one(const cluster::Action& action) {
       front.execute(actions);
     }
     void operator()(const cluster::CancelDrain&) {
+      // What answers this drain must not answer the next one.
+      std::erase_if(front.events_, [](const cluster::Event& event) {
+        return std::holds_alternative<cluster::LeaversDrained>(event);
+      });
       JournalActions actions;
       front.journal_.cancel_drain(actions);
       front.execute(actions);
@@ -90,9 +101,11 @@ void Front::execute_one(const cluster::Action& action) {
     void operator()(const cluster::BootstrapFailed& failed) {
       front.lose_group(Error(FrontError::kGroupLost, failed.error));
     }
+    void operator()(const cluster::EpochLost& lost) {
+      spdlog::error("{}; {} requests wait", lost.error, front.journal_.n_live());
+    }
     void operator()(const cluster::GroupLost& lost) {
-      front.lose_group(
-          Error(FrontError::kGroupLost, fmt::format("rank {} was lost: {}", lost.member.rank, lost.error)));
+      front.lose_group(Error(FrontError::kGroupLost, lost.error));
     }
     void operator()(const cluster::SetTimer& timer) {
       front.coordinator_timer_.set(timer.at, [&front = front] { front.handle(cluster::TimePassed{}); });
@@ -128,14 +141,7 @@ void Front::start_rank(const Member& member) {
                                                              fmt::format("rank {}", member.rank));
   rank.process = std::move(*process);
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
-                      [this, member](const Error& error) {
-                        // Its exit follows and is what counts; a rank that lost only its channel is of no
-                        // use.
-                        if (Rank* closed = find_rank(member); closed != nullptr && life_ == Life::kServing) {
-                          spdlog::debug("rank {}: control channel closed: {}", member.rank, error.message());
-                          closed->process->kill();
-                        }
-                      });
+                      [this, member](const Error& error) { on_channel_closed(member, error.message()); });
   rank.channel->send(configure_frame(options_, member));
 }
 
@@ -161,11 +167,20 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
                                                frame.prepare_failed().error()});
     case transport::Frame::kFlipped:
       return handle(cluster::RankFlipped{from, Epoch(frame.flipped().epoch()), frame.flipped().pause_ms()});
+    case transport::Frame::kFrozen:
+      return handle(cluster::RankFrozen{from, Ballot(frame.frozen().ballot())});
+    case transport::Frame::kHeartbeat:
+      return handle(cluster::Heartbeat{from, frame.heartbeat().progress()});
+    case transport::Frame::kLeaveAsked:
+      if (life_ != Life::kServing) return;
+      spdlog::info("rank {} got a SIGTERM and asks to leave", from.rank);
+      return handle(cluster::LeaveAsked{from});
     case transport::Frame::kSuspect:
       spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank,
                    frame.suspect().rank(), frame.suspect().epoch(), frame.suspect().step(),
                    frame.suspect().exchange(), frame.suspect().what());
-      return;
+      return handle(cluster::PeerSuspected{from, RankId(frame.suspect().rank()),
+                                           Epoch(frame.suspect().epoch()), frame.suspect().what()});
     case transport::Frame::kFailed:
       rank->failure = frame.failed().error();
       return;
@@ -203,17 +218,43 @@ void Front::on_stats(Rank& rank, const transport::Stats& stats) {
   rank.n_waiting = stats.waiting();
   rank.kv_blocks_used = stats.kv_blocks_used();
   rank.kv_blocks_total = stats.kv_blocks_total();
+  rank.waited_ms.clear();
+  for (const transport::PeerWait& wait : stats.waits()) rank.waited_ms[RankId(wait.rank())] = wait.ms();
+}
+
+// Often the first sign of a death: the kernel closes a process's files before its parent can reap it. A rank
+// that only lost its channel is of no use either.
+void Front::on_channel_closed(const Member& member, const std::string& why) {
+  Rank* rank = find_rank(member);
+  if (rank == nullptr) return;
+  if (!rank->failure.empty()) return;  // it said why it ends: its exit follows
+  handle(cluster::RankUnreachable{member, why});
+}
+
+void Front::fence(const Member& member, const std::string& why) {
+  spdlog::warn("rank {} is fenced: {}; it carried {} requests", member.rank, why, journal_.n_on(member.rank));
+  if (Rank* rank = find_rank(member)) {
+    rank->channel.reset();
+    rank->n_running = rank->n_waiting = rank->kv_blocks_used = 0;
+    rank->waited_ms.clear();
+    if (options_.kill_fenced == FrontOptions::KillFenced::kYes) rank->process->kill();
+  }
+  JournalActions actions;
+  journal_.fence(member.rank, actions);
+  execute(actions);
 }
 
 void Front::on_rank_exit(const Member& member, const std::string& how) {
   if (Rank* rank = find_rank(member)) {
+    using Reason = cluster::RankExited::Reason;
+    const Reason said = rank->failure.empty() ? Reason::kUnknown : Reason::kSaid;
     const std::string reason = rank->failure.empty() ? how : rank->failure;
     ended_.push_back(std::move(rank->process));
     ranks_.erase(member.rank);
     loop_.post([this, alive = std::weak_ptr(alive_)] {
       if (!alive.expired()) ended_.clear();
     });
-    handle(cluster::RankExited{member, reason});
+    handle(cluster::RankExited{member, reason, said});
   }
   if (life_ == Life::kStoppingRanks && ranks_.empty()) {
     life_ = Life::kStopped;

@@ -61,6 +61,11 @@ class JournalTest : public ::testing::Test {
     journal.cancel(RequestId(id), actions);
     return actions;
   }
+  JournalActions fence(RankId rank) {
+    JournalActions actions;
+    journal.fence(rank, actions);
+    return actions;
+  }
   Journal journal{2};
 };
 
@@ -175,6 +180,55 @@ TEST_F(JournalTest, ARolledBackDrainStopsReplaysAndKeepsWhatMoved) {
   EXPECT_EQ(all_of<SendDrop>(actions)[0].request, replays[1].request);
   EXPECT_EQ(journal.n_on(kRank2), 1u);
   EXPECT_TRUE(caught_up(replays[1].to, replays[1].request.value(), replays[1].attempt).empty()) << "too late";
+}
+
+TEST_F(JournalTest, AFencedRanksRequestsGoElsewhereWithAllTheirTokens) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  output(kRank1, 2, Attempt(1), 0, 9);
+  const auto actions = fence(kRank1);
+  const auto assigned = all_of<SendAssign>(actions);
+  ASSERT_EQ(assigned.size(), 1u);
+  EXPECT_EQ(assigned[0].to, kRank0);
+  EXPECT_EQ(assigned[0].mode, Mode::kLive);
+  EXPECT_GT(assigned[0].attempt, Attempt(1));
+  EXPECT_EQ(journal.find(RequestId(2))->tokens.back(), 9);
+  EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 11).empty()) << "the dead rank's last words";
+  EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, assigned[0].attempt, 1, 11)).size(), 1u);
+  EXPECT_EQ(journal.n_rescued(), 1u);
+}
+
+TEST_F(JournalTest, WithoutRoomOrWithoutRanksTheyWaitAheadOfAllOthers) {
+  members({kRank0});
+  for (std::uint64_t id = 1; id <= 3; ++id) submit(request(id));
+  EXPECT_TRUE(all_of<SendAssign>(fence(kRank0)).empty());
+  EXPECT_EQ(journal.n_queued(), 3u);
+  const auto assigned = all_of<SendAssign>(members({kRank1}));
+  ASSERT_EQ(assigned.size(), 2u);
+  EXPECT_EQ(assigned[0].request, RequestId(1));
+  EXPECT_EQ(assigned[1].request, RequestId(2)) << "it ran before 3 came to wait";
+}
+
+TEST_F(JournalTest, AReplayThatRunsAlreadyBecomesTheRequest) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const SendAssign replay = all_of<SendAssign>(drain({kRank1}))[0];
+  const auto actions = fence(kRank1);
+  const auto taken = all_of<SendTakeOver>(actions);
+  ASSERT_EQ(taken.size(), 1u);
+  EXPECT_EQ(taken[0].to, replay.to);
+  EXPECT_GT(taken[0].attempt, replay.attempt);
+  EXPECT_TRUE(all_of<SendAssign>(actions).empty());
+}
+
+TEST_F(JournalTest, AReplayOnAFencedRankIsGivenUp) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const SendAssign replay = all_of<SendAssign>(drain({kRank1}))[0];
+  ASSERT_EQ(replay.to, kRank0);
+  fence(kRank0);
+  EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt).empty());
+  EXPECT_EQ(all_of<EmitToken>(output(kRank1, 2, Attempt(1), 0, 9)).size(), 1u) << "the leaver decodes on";
 }
 
 }  // namespace

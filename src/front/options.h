@@ -28,6 +28,9 @@ struct FrontOptions {
   std::string instruction_set;  // empty: what the processor has
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
+  enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
+  // For tests: a fenced rank is not killed, and must find out by itself.
+  enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;
 };
 
 }  // namespace concertina::front

@@ -67,6 +67,8 @@ struct RankStatus {
   std::string host, device;
   cluster::RankState state = cluster::RankState::kJoining;
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
+  double waited_for_ms =
+      0;  // time that peers spent waiting for it, of the epoch in force, all peers together
 };
 
 struct ClusterStatus {
@@ -100,6 +102,8 @@ class Service {
   virtual std::size_t n_queued() const = 0, n_running() const = 0;
   virtual std::uint64_t n_operations(cluster::Phase final_phase) const = 0;
   virtual double last_pause_ms() const = 0;
+  virtual std::uint64_t n_failed_ranks() const = 0;      // since the start
+  virtual std::uint64_t n_rescued_requests() const = 0;  // whose rank died: they went on elsewhere
 };
 
 }  // namespace concertina::front

@@ -35,6 +35,8 @@ class RecordingService : public front::Service {
   std::size_t n_running() const override { return 0; }
   std::uint64_t n_operations(cluster::Phase) const override { return 0; }
   double last_pause_ms() const override { return 0; }
+  std::uint64_t n_failed_ranks() const override { return 0; }
+  std::uint64_t n_rescued_requests() const override { return 0; }
 
   std::size_t room = 100;
   std::vector<front::GenerationRequest> submitted;

@@ -63,6 +63,14 @@ struct Metrics::State {
                                                           .Help("Scale operations that ended, by outcome.")
                                                           .Register(registry);
   prometheus::Gauge& scaling = gauge("concertina_scaling", "1 while an operation is running.");
+  prometheus::Gauge& failed_ranks = gauge("concertina_failed_ranks_total", "Ranks that were lost.");
+  prometheus::Gauge& rescued = gauge("concertina_rescued_requests_total",
+                                     "Requests that went on elsewhere after their rank was lost.");
+  prometheus::Family<prometheus::Gauge>& waited_for =
+      prometheus::BuildGauge()
+          .Name("concertina_rank_waited_for_seconds")
+          .Help("Time that peers spent waiting for a rank, in the epoch in force. A slow rank stands out.")
+          .Register(registry);
   prometheus::Gauge& last_pause =
       gauge("concertina_last_pause_seconds",
             "Longest time that a rank was between two epochs in the last operation.");
@@ -102,12 +110,19 @@ std::string Metrics::text(const front::Service& service) {
   s.running.Set(static_cast<double>(service.n_running()));
   s.waiting.Set(static_cast<double>(service.n_queued()));
   double used = 0, total = 0;
-  std::map<std::string, int> by_state{{"joining", 0}, {"active", 0}, {"leaving", 0}};
+  std::map<std::string, int> by_state{{"joining", 0}, {"active", 0}, {"leaving", 0}, {"failed", 0}};
   for (const front::RankStatus& rank : cluster.ranks) {
     used += static_cast<double>(rank.kv_blocks_used);
     total += static_cast<double>(rank.kv_blocks_total);
     ++by_state[cluster::name_of(rank.state)];
   }
+  for (const front::RankStatus& rank : cluster.ranks) {
+    Labels labels = s.labels;
+    labels["rank"] = fmt::format("{}", rank.rank);
+    s.waited_for.Add(labels).Set(rank.waited_for_ms / 1000);
+  }
+  s.failed_ranks.Set(static_cast<double>(service.n_failed_ranks()));
+  s.rescued.Set(static_cast<double>(service.n_rescued_requests()));
   s.kv_usage.Set(total > 0 ? used / total : 0);
   for (const auto& [name, n] : by_state) {
     Labels labels = s.labels;

@@ -1,5 +1,7 @@
 #include "worker/control_link.h"
 
+#include <csignal>
+
 #include "transport/control.pb.h"
 #include "transport/control_channel.h"
 
@@ -15,7 +17,8 @@ ControlLink::ControlLink(int control_fd, std::function<void(const transport::Fra
       on_frame_(std::move(on_frame)),
       on_closed_(std::move(on_closed)),
       deadline_(loop_),
-      flush_(loop_) {}
+      flush_(loop_),
+      beat_(loop_) {}
 
 ControlLink::~ControlLink() { stop(); }
 
@@ -23,7 +26,24 @@ void ControlLink::start() {
   channel_->start(on_frame_, [this](const Error& why) {
     if (on_closed_) on_closed_(why);
   });
-  thread_ = std::thread([this] { loop_.run(); });
+  thread_ = std::thread([this] {
+    if (pulse_.beat) beat();
+    loop_.run();
+  });
+}
+
+void ControlLink::set_pulse(Pulse pulse) { pulse_ = std::move(pulse); }
+
+void ControlLink::on_terminate(std::function<void()> function) {
+  signals_ = std::make_unique<transport::SignalWatch>(loop_, [function = std::move(function)](int number) {
+    if (number == SIGTERM) function();
+  });
+}
+
+void ControlLink::beat() {
+  channel_->send(pulse_.beat());
+  beat_.set(loop_.now() + (pulse_.is_busy() ? pulse_.busy_interval : pulse_.idle_interval),
+            [this] { beat(); });
 }
 
 void ControlLink::stop() {

@@ -24,6 +24,15 @@ class ControlLink {
   ~ControlLink();
 
   void start();
+  // Sends `beat()` every busy_interval while is_busy() and every idle_interval otherwise, from the link's
+  // thread; and calls `on_terminate` for a SIGTERM. Call before start().
+  struct Pulse {
+    std::function<transport::Frame()> beat;
+    std::function<bool()> is_busy;
+    Duration busy_interval, idle_interval;
+  };
+  void set_pulse(Pulse pulse);
+  void on_terminate(std::function<void()> function);
   void stop();                          // sends what was given to send() before, then ends the thread
   void send(transport::Frame&& frame);  // any thread; order kept per thread
 
@@ -34,7 +43,11 @@ class ControlLink {
   std::function<void(const Error&)> on_closed_;
   void check_flushed();
 
-  transport::Timer deadline_, flush_;
+  void beat();
+
+  Pulse pulse_;
+  std::unique_ptr<transport::SignalWatch> signals_;
+  transport::Timer deadline_, flush_, beat_;
   std::thread thread_;
 };
 

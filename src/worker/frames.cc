@@ -72,7 +72,9 @@ std::optional<InboxMessage> inbox_message_of(const transport::Frame& frame) {
     case transport::Frame::kCommit:
       return CommitEpoch{Epoch(frame.commit().from_epoch()), Epoch(frame.commit().to_epoch())};
     case transport::Frame::kEnter:
-      return EnterEpoch{Epoch(frame.enter().epoch())};
+      return EnterEpoch{Epoch(frame.enter().epoch()), Ballot(frame.enter().ballot())};
+    case transport::Frame::kFreeze:
+      return Freeze{Ballot(frame.freeze().ballot())};
     case transport::Frame::kForget:
       return ForgetRank{RankId(frame.forget().rank()), Incarnation(frame.forget().incarnation())};
     case transport::Frame::kRelease:

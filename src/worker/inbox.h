@@ -38,6 +38,10 @@ struct CommitEpoch {
 };
 struct EnterEpoch {
   Epoch epoch;
+  Ballot ballot;  // of the freeze that it ends; Ballot{}: none
+};
+struct Freeze {
+  Ballot ballot;
 };
 struct ForgetRank {
   RankId rank;
@@ -46,7 +50,7 @@ struct ForgetRank {
 struct Leave {};  // nobody addresses this rank any more, or the front is gone: end
 
 using InboxMessage = std::variant<AssignRequest, FeedReplay, TakeOverReplay, DropRequest, EpochPrepared,
-                                  EpochCancelled, CommitEpoch, EnterEpoch, ForgetRank, Leave>;
+                                  EpochCancelled, CommitEpoch, EnterEpoch, Freeze, ForgetRank, Leave>;
 using Inbox = BoundedQueue<InboxMessage>;
 
 }  // namespace concertina::worker

@@ -97,7 +97,8 @@ Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const c
       for (const tensor::Weight* weight : {&weights.gate, &weights.up, &weights.down}) touch(*weight);
       const std::size_t expert_bytes = model::bytes_of(weights);
       prepared.moved_bytes += expert_bytes;
-      if (on_progress) on_progress(n_done * expert_bytes, n_total * expert_bytes);
+      if (on_progress && on_progress(n_done * expert_bytes, n_total * expert_bytes) == KeepLoading::kNo)
+        return fail(WorkerError::kLoadCancelled, fmt::format("epoch {} is obsolete", plan.epoch));
       experts[layer].push_back({expert, std::move(weights)});
     }
   }

@@ -12,7 +12,7 @@
 
 namespace concertina::worker {
 
-enum class WorkerError { kNoKvMemory, kBadConfiguration };
+enum class WorkerError { kNoKvMemory, kBadConfiguration, kLoadCancelled };
 
 // What a rank is told at its start: transport::Configure in the rank's own types.
 struct RankOptions {
@@ -49,7 +49,8 @@ struct PreparedEpoch {
   std::shared_ptr<const exchange::EpochView> view;
   std::uint64_t moved_bytes = 0;  // experts this rank did not hold in `held`
 };
-using OnLoadProgress = std::function<void(std::uint64_t loaded_bytes, std::uint64_t total_bytes)>;
+enum class KeepLoading : std::uint8_t { kNo, kYes };
+using OnLoadProgress = std::function<KeepLoading(std::uint64_t loaded_bytes, std::uint64_t total_bytes)>;
 
 // The loader's work for one epoch: this rank's experts (those in `held` are not read again; null: none) and
 // its peers' memory. New experts' pages are touched, so that no step waits for the disk. Any thread, beside

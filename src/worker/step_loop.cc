@@ -7,6 +7,24 @@
 
 namespace concertina::worker {
 
+namespace {
+// Says so while a step is under way.
+class OpenStep {
+ public:
+  explicit OpenStep(std::atomic<bool>* flag) : flag_(flag) {
+    if (flag_ != nullptr) flag_->store(true, std::memory_order_relaxed);
+  }
+  ~OpenStep() {
+    if (flag_ != nullptr) flag_->store(false, std::memory_order_relaxed);
+  }
+  OpenStep(const OpenStep&) = delete;
+  OpenStep& operator=(const OpenStep&) = delete;
+
+ private:
+  std::atomic<bool>* const flag_;
+};
+}  // namespace
+
 StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)), sampling_scratch_(parts_.model.config().vocab_size) {}
 
@@ -14,7 +32,7 @@ Status StepLoop::run() {
   for (;;) {
     if (apply_inbox() == Inboxed::kLeave) return {};
     const exchange::EpochView* view = parts_.exchange.epoch_view();
-    if (view == nullptr) {
+    if (view == nullptr || is_frozen()) {
       if (epoch_began_elsewhere()) {
         enter(prepared_.rbegin()->first, std::chrono::steady_clock::now());
       } else {
@@ -67,17 +85,37 @@ void StepLoop::apply(EpochCancelled& message) {
 // Rule 4: ignored unless this rank is in `from`; held from now on, and carried by the next step that starts.
 void StepLoop::apply(CommitEpoch& message) {
   const exchange::EpochView* view = parts_.exchange.epoch_view();
-  if (view != nullptr && view->epoch() == message.from && prepared_.contains(message.to)) commit_ = message;
+  if (is_frozen() || view == nullptr || view->epoch() != message.from) return;
+  if (prepared_.contains(message.to)) commit_ = message;
 }
 
 void StepLoop::apply(EnterEpoch& message) {
+  if (message.ballot != frozen_) return;  // of an earlier try of a recovery
   const exchange::EpochView* view = parts_.exchange.epoch_view();
   if (view != nullptr && view->epoch() >= message.epoch) return;  // a peer's header was here first
-  if (prepared_.contains(message.epoch)) enter(message.epoch, std::chrono::steady_clock::now());
+  if (!prepared_.contains(message.epoch)) return;
+  enter(message.epoch, is_frozen() ? frozen_since_ : std::chrono::steady_clock::now());
+  frozen_ = Ballot{};
+}
+
+// Rule 6. The step under way, if any, was given up before: the link aborted the exchange. What it computed is
+// void; the tokens of all steps before it are on their way to the front, ahead of this answer.
+void StepLoop::apply(Freeze& message) {
+  parts_.exchange.reset_abort();
+  if (message.ballot <= frozen_) return;
+  if (!is_frozen()) frozen_since_ = std::chrono::steady_clock::now();
+  frozen_ = message.ballot;
+  commit_.reset();
+  parts_.exchange.void_epoch();
+  const exchange::EpochView* view = parts_.exchange.epoch_view();
+  transport::Frame frame;
+  frame.mutable_frozen()->set_ballot(frozen_.value());
+  frame.mutable_frozen()->set_epoch(view == nullptr ? 0 : view->epoch().value());
+  parts_.send(std::move(frame));
 }
 
 bool StepLoop::epoch_began_elsewhere() const {
-  if (prepared_.empty() || prepared_.rbegin()->second == nullptr) return false;
+  if (is_frozen() || prepared_.empty() || prepared_.rbegin()->second == nullptr) return false;
   return parts_.exchange.peer_started(*prepared_.rbegin()->second);
 }
 
@@ -92,6 +130,7 @@ exchange::Work StepLoop::wait() {
 // committed.
 Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Epoch flip_to = commit_ ? commit_->to : Epoch{};
+  const OpenStep open(parts_.step_is_open);
   parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to);
   RETURN_IF_ERROR(compute(plan));
   report(parts_.scheduler.commit(sampled_));
@@ -164,6 +203,11 @@ void StepLoop::fill(transport::Stats& stats) {
   stats.set_kv_blocks_used(static_cast<std::uint32_t>(reported_counts_.kv_blocks_used));
   stats.set_kv_blocks_total(static_cast<std::uint32_t>(reported_counts_.kv_blocks_total));
   stats.set_preemptions(reported_counts_.n_preemptions);
+  for (const exchange::PeerCounters& peer : parts_.exchange.counters().peers) {
+    transport::PeerWait& wait = *stats.add_waits();
+    wait.set_rank(peer.rank.value());
+    wait.set_ms(to_ms(peer.waited));
+  }
 }
 
 // Counts travel with a step's tokens, or by themselves when they have changed and there are none.
@@ -178,6 +222,8 @@ void StepLoop::enter(Epoch epoch, Time since) {
   const auto node = prepared_.extract(epoch);
   CHECK(!node.empty(), "epoch {} was committed but never prepared here", epoch);
   commit_.reset();
+  while (!prepared_.empty() && prepared_.begin()->first < epoch)  // of changes that were given up
+    parts_.discard(prepared_.extract(prepared_.begin()).mapped());
   const bool stays = node.mapped() != nullptr;
   parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
   transport::Frame frame;

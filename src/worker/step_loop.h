@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -26,7 +27,8 @@ struct StepLoopParts {
   Inbox& inbox;
   std::function<void(transport::Frame&&)> send;  // to the front, in order
   std::function<void(std::shared_ptr<const exchange::EpochView>)>
-      discard;  // destroys a view on another thread
+      discard;                                // destroys a view on another thread
+  std::atomic<bool>* step_is_open = nullptr;  // told to others, if set: a step is under way
 };
 
 // The life of a rank between steps: reads its inbox, takes part in every step of its epoch, commits it, flips
@@ -48,9 +50,11 @@ class StepLoop {
   void apply(EpochCancelled& message);
   void apply(CommitEpoch& message);
   void apply(EnterEpoch& message);
+  void apply(Freeze& message);
   void apply(ForgetRank&) {}  // views hold the mappings: the one that named it is gone already
   void apply(Leave&) { leaving_ = true; }
 
+  bool is_frozen() const { return frozen_ != Ballot{}; }
   bool epoch_began_elsewhere() const;  // a peer already runs the epoch that this joiner is prepared for
   exchange::Work wait();
   Status run_step(const scheduler::StepPlan& plan);
@@ -65,11 +69,13 @@ class StepLoop {
   StepLoopParts parts_;
   std::vector<InboxMessage> messages_;
   std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;
+  Ballot frozen_;                      // waits for the ENTER of this ballot; Ballot{}: not frozen
   std::optional<CommitEpoch> commit_;  // held, and carried by every step until the flip
   std::vector<model::SequenceSlice> slices_;
   std::vector<TokenId> sampled_;
   kernels::SamplingScratch sampling_scratch_;
   scheduler::Counts reported_counts_;
+  Time frozen_since_{};
   bool leaving_ = false;
 };
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kInboxCapacity = 1 << 16;
 constexpr Duration kProgressInterval = std::chrono::seconds(1);
+constexpr Duration kBusyBeat = std::chrono::milliseconds(10), kIdleBeat = std::chrono::milliseconds(100);
 
 RankOptions options_of(const transport::Configure& configure) {
   RankOptions options{.rank = RankId(configure.rank()),
@@ -51,6 +52,11 @@ class Worker {
   }  // the front is gone: nothing of this rank is of use to anybody
 
   int run() {
+    link_.set_pulse({.beat = [this] { return heartbeat(); },
+                     .is_busy = [this] { return step_is_open_.load(std::memory_order_relaxed); },
+                     .busy_interval = kBusyBeat,
+                     .idle_interval = kIdleBeat});
+    link_.on_terminate([this] { ask_to_leave(); });
     link_.start();
     const Status served = serve();
     if (!served) {
@@ -86,7 +92,8 @@ class Worker {
                    .discard =
                        [this](std::shared_ptr<const exchange::EpochView> view) {
                          loader_.post([view = std::move(view)]() mutable { view.reset(); });
-                       }});
+                       },
+                   .step_is_open = &step_is_open_});
     return loop.run();
   }
 
@@ -94,14 +101,18 @@ class Worker {
   void on_frame(const transport::Frame& frame) {
     if (frame.has_configure()) return configured_.set_value(frame.configure());
     if (frame.has_release() && !said_hello_) _exit(0);  // the front ends while this rank still loads
+    if (frame.has_cancel_prepare()) obsolete_epoch_ = frame.cancel_prepare().epoch();
     if (frame.has_prepare()) {
+      obsolete_epoch_ = frame.prepare().epoch() - 1;  // a load for an earlier one is of no use any more
       loader_.post([this, prepare = frame.prepare()] { this->prepare(prepare); });
       return;
     }
     auto message = inbox_message_of(frame);
     if (!message) return spdlog::warn("the front sent a message this rank does not know; ignored");
     // Whoever is released stops at once, also in the middle of a step whose peers are leaving too.
-    if (std::holds_alternative<Leave>(*message)) parts_.exchange->abort();
+    // Frozen ones too: the abort comes before the message, which takes it back.
+    if (std::holds_alternative<Leave>(*message) || std::holds_alternative<Freeze>(*message))
+      parts_.exchange->abort();
     tell(std::move(*message));
   }
 
@@ -125,9 +136,11 @@ class Worker {
     }
     const auto held = last_view_.lock();
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
-    auto prepared =
-        prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
-                      [this](std::uint64_t done, std::uint64_t total) { report_progress(done, total); });
+    auto prepared = prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
+                                  [this, epoch = prepare.epoch()](std::uint64_t done, std::uint64_t total) {
+                                    report_progress(done, total);
+                                    return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
+                                  });
     if (!prepared) {
       answer.mutable_prepare_failed()->set_epoch(plan.epoch.value());
       answer.mutable_prepare_failed()->set_error(prepared.error().message());
@@ -161,6 +174,19 @@ class Worker {
     link_.send(std::move(frame));
   }
 
+  // On the link's thread.
+  transport::Frame heartbeat() {
+    transport::Frame frame;
+    frame.mutable_heartbeat()->set_progress(said_hello_ ? parts_.exchange->n_exchanges_completed() : 0);
+    return frame;
+  }
+
+  void ask_to_leave() {
+    transport::Frame frame;
+    frame.mutable_leave_asked();
+    link_.send(std::move(frame));
+  }
+
   void say_hello() {
     transport::Frame frame;
     transport::Hello& hello = *frame.mutable_hello();
@@ -179,7 +205,8 @@ class Worker {
   RankParts parts_;
   Inbox inbox_{kInboxCapacity};
   std::promise<transport::Configure> configured_;
-  std::atomic<bool> said_hello_{false};
+  std::atomic<bool> said_hello_{false}, step_is_open_{false};
+  std::atomic<std::uint64_t> obsolete_epoch_{0};  // loads up to this one need not be finished
   transport::EventLoop loader_;
   std::thread loader_thread_;
   std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's

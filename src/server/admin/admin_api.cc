@@ -139,7 +139,8 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
                      {"waiting", rank.n_waiting},
                      {"kv_blocks_used", rank.kv_blocks_used},
                      {"kv_blocks_total", rank.kv_blocks_total},
-                     {"experts", rank.n_experts}});
+                     {"experts", rank.n_experts},
+                     {"waited_for_ms", rank.waited_for_ms}});
   }
   const ordered_json body{{"epoch", status.epoch.value()},
                           {"size", status.size},
