@@ -81,6 +81,27 @@ std::uint64_t Coordinator::n_fenced() const { return state_->n_fenced; }
 
 std::uint64_t Coordinator::n_ignored_events() const { return state_->n_ignored_events; }
 
+const char* Coordinator::state_name() const {
+  if (state_->life == State::Life::kOver) return "over";
+  if (state_->recovery) return "recovering";
+  if (state_->life == State::Life::kWithoutRanks) return "without ranks";
+  if (state_->life != State::Life::kServing) return "bootstrapping";
+  if (!state_->change) return state_->operations.running() == nullptr ? "idle" : "waiting";
+  switch (state_->change->stage) {
+    case EpochChange::Stage::kStarting:
+      return "starting";
+    case EpochChange::Stage::kPreparing:
+      return "preparing";
+    case EpochChange::Stage::kCommitting:
+      return "committing";
+    case EpochChange::Stage::kReleasing:
+      return "releasing";
+    case EpochChange::Stage::kCancelling:
+      return "cancelling";
+  }
+  return "unknown";
+}
+
 std::string Coordinator::waits_for() const { return state_->waits_for(); }
 
 }  // namespace concertina::cluster

@@ -115,8 +115,8 @@ struct SendEnter {
   Member to;
   Epoch epoch;
   Ballot ballot;
-};  // the epoch is in force: to joiners (after the first FLIPPED), in bootstrap to all, and to frozen ranks with
-    // the ballot they froze for. Each reports RankFlipped, once
+};  // the epoch is in force: to joiners (after the first FLIPPED), in bootstrap to all, and to frozen ranks
+    // with the ballot they froze for. Each reports RankFlipped, once
 struct SendFreeze {
   Member to;
   Ballot ballot;
@@ -124,7 +124,8 @@ struct SendFreeze {
 struct FenceRank {
   Member member;
   std::string why;
-};  // nothing of it counts from now on: its requests go elsewhere, its channel is closed, it is killed if local
+};  // nothing of it counts from now on: its requests go elsewhere, its channel is closed, it is killed if
+    // local
 struct SendForget {
   Member to;
   Member whom;
@@ -195,9 +196,11 @@ class Coordinator {
   const Operation* running_operation() const;  // null if none
   const Operation* find_operation(const std::string& id) const;
   std::uint64_t n_operations(Phase final_phase) const;  // since the start
-  std::uint64_t n_fenced() const;          // ranks lost since the start
+  std::uint64_t n_fenced() const;                       // ranks lost since the start
   std::uint64_t n_ignored_events() const;  // stale, doubled or from ranks unknown: without effect
 
+  // What is under way, in a word or two: "idle", "preparing", "recovering" ...
+  const char* state_name() const;
   // Whom the change under way waits for, for a person: "ranks 2, 3 to prepare epoch 6". Empty if none is.
   std::string waits_for() const;
 

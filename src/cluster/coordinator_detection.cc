@@ -14,6 +14,8 @@ void Coordinator::State::on(const TimePassed&, Turn& turn) {
   check_frozen(turn);
   for (const FailureDetector::Verdict& verdict : detector.check(turn.now)) {
     detector.forget(verdict.member);
+    const bool is_over = life == Life::kOver || is_fenced(verdict.member) || told.contains(verdict.member);
+    if (is_over) continue;  // by what another one's loss led to
     lose(turn, verdict.member, verdict.why);
   }
 }

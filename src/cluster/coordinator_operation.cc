@@ -16,6 +16,11 @@ void Coordinator::State::start_operation(Turn& turn, Operation operation, Goal t
   n_failed_starts = 0;
 }
 
+// Of an operation that nobody asked for. Unique over restarts of the front, as incarnations are.
+std::string Coordinator::State::own_id(const char* what) {
+  return fmt::format("{}-{}-{}", what, first_incarnation, ++n_own_operations);
+}
+
 // First it grows, then it shrinks: in between, the group may be larger than the maximum, never too small.
 void Coordinator::State::go_on(Turn& turn) {
   if (change || recovery) return;
@@ -68,7 +73,8 @@ void Coordinator::State::end_when_reached(Turn& turn) {
   Phase phase = cancelled->phase;
   if (phase == Phase::kRolledBack && active->members.size() != operation.from_size) {
     phase = Phase::kFailed;
-    *operation.error += fmt::format("; ranks were lost meanwhile, and the size is {}", active->members.size());
+    *operation.error +=
+        fmt::format("; ranks were lost meanwhile, and the size is {}", active->members.size());
   }
   end_operation(turn, phase);
 }
@@ -96,7 +102,7 @@ void Coordinator::State::start_what_is_due(Turn& turn) {
     // The last one cannot leave before another one has come.
     const std::size_t to_size = std::max<std::size_t>(1, size - 1);
     start_operation(turn,
-                    {.id = fmt::format("leave-{}-{}", leaver.rank, leaver.incarnation),
+                    {.id = own_id("leave"),
                      .kind = size > 1 ? OperationKind::kScale : OperationKind::kReplace,
                      .to_size = to_size,
                      .deadline = Time::max()},
@@ -105,7 +111,7 @@ void Coordinator::State::start_what_is_due(Turn& turn) {
   }
   if (config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo || size >= wanted_size) return;
   start_operation(turn,
-                  {.id = fmt::format("recover-{}", next_incarnation),
+                  {.id = own_id("recover"),
                    .kind = OperationKind::kRecover,
                    .to_size = wanted_size,
                    .deadline = Time::max()},

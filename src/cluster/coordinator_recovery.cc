@@ -16,17 +16,19 @@ constexpr int kFreezeTimeouts = 5;  // peer timeouts: a rank reads the news betw
 
 void Coordinator::State::recover(Turn& turn, const Member& victim, const std::string& why) {
   const bool committed = is_in(Stage::kCommitting);
-  const std::vector<Member>& goes_on =
-      recovery ? recovery->plan.members : committed ? change->plan.members : active->members;
-  const std::vector<Member>& everybody =
-      recovery ? recovery->survivors : committed ? change->everyone : active->members;
+  const std::vector<Member>& goes_on = recovery    ? recovery->plan.members
+                                       : committed ? change->plan.members
+                                                   : active->members;
+  const std::vector<Member>& everybody = recovery    ? recovery->survivors
+                                         : committed ? change->everyone
+                                                     : active->members;
   std::vector<Member> targets = goes_on, concerned = everybody;
   const Placement placement = committed ? change->plan.placement : last_placement;
   fence(turn, victim, why);
   if (is_cancellable()) dissolve_change(turn);
   if (is_in(Stage::kCommitting)) joined.insert(change->joiners.begin(), change->joiners.end());
   change.reset();
-  start_recover_operation(turn, victim);
+  start_recover_operation(turn);
   begin_recovery(turn, std::move(targets), std::move(concerned), placement);
 }
 
@@ -42,13 +44,13 @@ void Coordinator::State::fence(Turn& turn, const Member& victim, const std::stri
 }
 
 // The running operation goes on after the recovery; if none runs, the recovery is one itself.
-void Coordinator::State::start_recover_operation(Turn& turn, const Member& victim) {
+void Coordinator::State::start_recover_operation(Turn& turn) {
   if (operations.running() == nullptr) {
     const bool replaces = config.replace_failed == CoordinatorConfig::ReplaceFailed::kYes;
     const std::size_t n_left = active->members.size() - 1;
     const std::size_t to_size = replaces ? std::max(wanted_size, n_left) : n_left;
     start_operation(turn,
-                    {.id = fmt::format("recover-{}-{}", victim.rank, victim.incarnation),
+                    {.id = own_id("recover"),
                      .kind = OperationKind::kRecover,
                      .to_size = to_size,
                      .deadline = Time::max()},
@@ -77,8 +79,9 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
   Recovery& next = recovery.emplace();
   next.ballot = last_ballot;
   next.survivors = concerned;
-  next.freeze_deadline =
-      config.peer_timeout == Duration::zero() ? Time::max() : turn.now + kFreezeTimeouts * config.peer_timeout;
+  next.freeze_deadline = config.peer_timeout == Duration::zero()
+                             ? Time::max()
+                             : turn.now + kFreezeTimeouts * config.peer_timeout;
   next.plan.epoch = take_epoch();
   next.plan.members = targets;
   for (const Member& member : concerned) {

@@ -67,19 +67,18 @@ void Coordinator::State::on(const RankExited& event, Turn& turn) {
 
 // Before COMMIT another start takes its place, unless it said itself why it cannot, or too many ended.
 void Coordinator::State::lose_joiner(Turn& turn, const RankExited& event) {
-  const bool hopeless =
-      event.reason == RankExited::Reason::kSaid || ++n_failed_starts >= kMaxFailedStarts;
+  const bool hopeless = event.reason == RankExited::Reason::kSaid || ++n_failed_starts >= kMaxFailedStarts;
   if (!hopeless) return replace_joiner(turn);
   const std::string how = n_failed_starts >= kMaxFailedStarts
                               ? fmt::format("{} ({} starts failed)", event.how, n_failed_starts)
                               : event.how;
   if (life == Life::kBootstrapping) {
-    return fail_bootstrap(
-        turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank, how));
+    return fail_bootstrap(turn,
+                          fmt::format("rank {} failed before the first epoch: {}", event.member.rank, how));
   }
   if (life == Life::kWithoutRanks) {
-    return fail_bootstrap(
-        turn, fmt::format("all ranks were lost, and rank {} could not be started: {}", event.member.rank, how));
+    return fail_bootstrap(turn, fmt::format("all ranks were lost, and rank {} could not be started: {}",
+                                            event.member.rank, how));
   }
   cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed,
                        fmt::format("rank {} ended while it was joining: {}", event.member.rank, how)});

@@ -38,10 +38,10 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
   RETURN_IF_ERROR(check_named_once(request.retire));
   if (const Operation* known = operations.find(request.id)) return ScaleReply{*known, {}};
   if (life != Life::kServing) {
-    return fail(ClusterError::kNotReady,
-                life == Life::kOver           ? end_reason
-                : life == Life::kWithoutRanks ? "all ranks were lost: they are being started again"
-                                              : "no epoch is active yet: ranks are starting");
+    return fail(ClusterError::kNotReady, life == Life::kOver ? end_reason
+                                         : life == Life::kWithoutRanks
+                                             ? "all ranks were lost: they are being started again"
+                                             : "no epoch is active yet: ranks are starting");
   }
   if (const Operation* running = operations.running()) {
     return fail(
@@ -60,12 +60,10 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
   const bool has_size = request.target_size == active->members.size();
   const OperationKind kind =
       has_size && !wanted.retire.empty() ? OperationKind::kReplace : OperationKind::kScale;
-  start_operation(turn,
-                  {.id = request.id,
-                   .kind = kind,
-                   .to_size = request.target_size,
-                   .deadline = deadline_of(request, now)},
-                  std::move(wanted));
+  start_operation(
+      turn,
+      {.id = request.id, .kind = kind, .to_size = request.target_size, .deadline = deadline_of(request, now)},
+      std::move(wanted));
   if (has_size && request.retire.empty()) {  // answered at once: no action but what was due anyway
     const Operation done = operations.end(Phase::kDone, now);
     wanted_size = request.target_size;

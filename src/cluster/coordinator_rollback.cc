@@ -27,8 +27,8 @@ void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
   if (!contains(change->everyone, event.member)) return ignore();
   if (life != Life::kServing) {
-    return fail_bootstrap(turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank,
-                                            event.error));
+    return fail_bootstrap(
+        turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank, event.error));
   }
   cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed, what});
 }

@@ -65,6 +65,7 @@ struct Recovery {
 struct Coordinator::State {
   State(const CoordinatorConfig& config, Incarnation first_incarnation)
       : config(config),
+        first_incarnation(first_incarnation),
         next_incarnation(first_incarnation),
         wanted_size(config.initial_size),
         operations(config.n_operations_kept),
@@ -79,6 +80,7 @@ struct Coordinator::State {
   };
 
   const CoordinatorConfig config;
+  const Incarnation first_incarnation;
   Incarnation next_incarnation;
   Epoch last_epoch;    // highest number ever planned
   Ballot last_ballot;  // highest ever used
@@ -100,7 +102,7 @@ struct Coordinator::State {
   std::set<Member> leave_asked;      // by ranks that got a SIGTERM: one operation each
   FailureDetector detector;
   std::optional<Time> timer;  // as last set
-  std::uint64_t n_ignored_events = 0, n_fenced = 0;
+  std::uint64_t n_ignored_events = 0, n_fenced = 0, n_own_operations = 0;
 
   // coordinator_bootstrap.cc
   void bootstrap(Turn& turn);
@@ -113,6 +115,7 @@ struct Coordinator::State {
 
   // coordinator_operation.cc: what the running operation does next, and what starts by itself
   void start_operation(Turn& turn, Operation operation, Goal the_goal);
+  std::string own_id(const char* what);
   void go_on(Turn& turn);
   void begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners);
   std::vector<Member> leavers_now() const;
@@ -171,7 +174,7 @@ struct Coordinator::State {
   void fence(Turn& turn, const Member& victim, const std::string& why);
   void begin_recovery(Turn& turn, std::vector<Member> targets, std::vector<Member> concerned,
                       const Placement& placement);
-  void start_recover_operation(Turn& turn, const Member& victim);
+  void start_recover_operation(Turn& turn);
   void lose_all_ranks(Turn& turn);
   void on(const RankFrozen& event, Turn& turn);
   void enter_when_frozen(Turn& turn);

@@ -39,9 +39,10 @@ std::vector<FailureDetector::Verdict> FailureDetector::check(Time now) {
     if (was_away) {
       watched = {.last_heard = now, .last_progress = now, .progress = watched.progress};
     } else if (now - watched.last_heard > timeout_) {
-      verdicts.push_back({member, fmt::format("no sign of life for {:.0f} ms (limit {:.0f} ms): its process is "
-                                              "stopped or gets no processor time",
-                                              to_ms(now - watched.last_heard), to_ms(timeout_))});
+      verdicts.push_back(
+          {member, fmt::format("no sign of life for {:.0f} ms (limit {:.0f} ms): its process is "
+                               "stopped or gets no processor time",
+                               to_ms(now - watched.last_heard), to_ms(timeout_))});
     } else if (watched.last_suspected && now - *watched.last_suspected <= 2 * timeout_ &&
                now - watched.last_progress > kStuckFactor * timeout_) {
       verdicts.push_back({member, fmt::format("its step stands still for {:.0f} ms: {}",

@@ -182,7 +182,8 @@ void Invariants::check(const SendEnter& enter) {
     require(!active_ || !entered_[enter.epoch].empty(), "ENTER before anybody flipped");
     return;
   }
-  require(enter.ballot == last_ballot_ && change_ && change_->ballot == enter.ballot, "ENTER with the last ballot");
+  require(enter.ballot == last_ballot_ && change_ && change_->ballot == enter.ballot,
+          "ENTER with the last ballot");
   if (!change_) return;
   for (const Member& member : to_freeze_) {
     require(change_->frozen.contains(member), fmt::format("ENTER before {} is frozen", text(member)));
@@ -238,7 +239,8 @@ void Invariants::check(const SendRelease& release) {
 
 void Invariants::check_nobody_can_address(const Member& leaver) {
   if (is_recovering()) {  // all are frozen: nobody reads anybody's memory until ENTER
-    require(!contains(change_->plan.members, leaver), text(leaver) + " is let go and a member of the next epoch");
+    require(!contains(change_->plan.members, leaver),
+            text(leaver) + " is let go and a member of the next epoch");
     return;
   }
   require(!is_active(leaver), fmt::format("{} is let go while it is a member", text(leaver)));
@@ -302,14 +304,21 @@ void Invariants::check(const OperationEnded& ended) {
   ended_.push_back(operation);
   if (ended_.size() > kRecordsCompared) ended_.pop_front();
   if (!active_) return;
-  if (operation.phase == Phase::kDone)
+  if (operation.phase == Phase::kDone) {
     require(active_->members.size() == operation.to_size, "the size asked for");
+    for (const auto& [rank, member] : living_)
+      require(!told_to_end_.contains(member) || fenced_.contains(member),
+              fmt::format("{} still lives at the end of the operation", text(member)));
+  }
   if (operation.phase == Phase::kRolledBack)
     require(active_->members.size() == operation.from_size, "the size before");
 }
 
 void Invariants::check(const BootstrapFailed&) { is_lost_ = true; }
-void Invariants::check(const GroupLost&) { is_lost_ = true; }
+void Invariants::check(const GroupLost&) {
+  is_lost_ = true;
+  active_.reset();
+}
 
 // ---- What it shows.
 
@@ -325,7 +334,8 @@ void Invariants::check_operations(const Coordinator& coordinator) {
   }
   if (running != nullptr || is_lost_ || !active_) return;
   for (const auto& [rank, member] : living_)
-    require(is_active(member) || fenced_.contains(member), text(member) + " is left over");
+    require(is_active(member) || fenced_.contains(member) || told_to_end_.contains(member),
+            text(member) + " is left over");
 }
 
 void Invariants::check_views(const Coordinator& coordinator) {

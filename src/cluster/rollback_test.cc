@@ -226,7 +226,8 @@ TEST(JoinerDies, WhilePreparingAndTheOthersPrepareAgain) {
   story.let_go_later();
   story.tell(RankExited{story.member(1), "signal 11"});
   EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "to rank 0, and to the joiner that lives";
-  EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(first.value() + 2)) << "of the other parity than 1";
+  EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(first.value() + 2))
+      << "of the other parity than 1";
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
   story.expect_rest();

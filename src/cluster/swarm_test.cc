@@ -160,7 +160,8 @@ class SimulatedCluster {
     const auto reply = coordinator_.request_scale(request, now_);
     invariants_.after_request(request, reply, coordinator_);
     if (reply) return execute(reply->actions);
-    require(reply.error().is(ClusterError::kInvalidRetire) || reply.error().is(ClusterError::kOperationRunning) ||
+    require(reply.error().is(ClusterError::kInvalidRetire) ||
+                reply.error().is(ClusterError::kOperationRunning) ||
                 reply.error().is(ClusterError::kInvalidSize) || reply.error().is(ClusterError::kNotReady),
             reply.error().message());
   }

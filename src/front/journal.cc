@@ -14,6 +14,11 @@ const scheduler::Request* Journal::find(RequestId request) const {
   return found == entries_.end() ? nullptr : &found->second.request;
 }
 
+std::optional<RankId> Journal::rank_of(RequestId request) const {
+  const auto found = entries_.find(request);
+  return found == entries_.end() ? std::nullopt : found->second.rank;
+}
+
 std::vector<RequestId> Journal::live_requests() const {
   std::vector<RequestId> ids;
   for (const auto& [id, entry] : entries_) ids.push_back(id);

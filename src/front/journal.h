@@ -80,12 +80,13 @@ class Journal {
   void begin_drain(std::span<const RankId> leavers, JournalActions& actions);
   void cancel_drain(JournalActions& actions);
 
-  // The rank is dead: nothing it still sends counts. Its requests go to the ranks that were replaying them, or
-  // to the front of the queue; all in one action with the rise of their attempts.
+  // The rank is dead: nothing it still sends counts. Its requests go to the ranks that were replaying them,
+  // or to the front of the queue; all in one action with the rise of their attempts.
   void fence(RankId rank, JournalActions& actions);
 
   const scheduler::Request* find(RequestId request) const;
-  std::vector<RequestId> live_requests() const;  // ascending
+  std::optional<RankId> rank_of(RequestId request) const;  // none: unknown, or in the queue
+  std::vector<RequestId> live_requests() const;            // ascending
   std::size_t n_live() const { return entries_.size(); }
   std::size_t n_queued() const { return queue_.size(); }
   std::size_t n_on(RankId rank) const;

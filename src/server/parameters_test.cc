@@ -16,11 +16,13 @@ class ParametersTest : public ::testing::Test {
  protected:
   ApiResult<Parameters> parse(const json& body) {
     unknown.clear();
-    return parse_parameters(Endpoint::kCompletions, body, {model, nullptr, nullptr}, unknown);
+    // As it arrives: what is not negative is unsigned.
+    return parse_parameters(Endpoint::kCompletions, json::parse(body.dump()), {model, nullptr, nullptr},
+                            unknown);
   }
   Parameters parsed(const json& more) {
     json body{{"prompt", {1, 2}}};
-    body.update(more);
+    if (more.is_object()) body.update(more);
     auto parameters = parse(body);
     EXPECT_TRUE(parameters) << parameters.error().message;
     return *parameters;

@@ -1,0 +1,55 @@
+#include "sim/coverage.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace concertina::sim {
+
+namespace {
+
+// In the order of cluster::Event.
+constexpr std::array kEvents{"scale",  "prepared",  "prepare failed", "flipped",     "exited", "unreachable",
+                             "frozen", "heartbeat", "suspect",        "leave asked", "hello",  "drained",
+                             "time"};
+constexpr std::array kStates{"bootstrapping", "idle",       "starting",   "preparing", "committing",
+                             "releasing",     "cancelling", "recovering", "waiting",   "without ranks"};
+static_assert(kEvents.size() == std::variant_size_v<cluster::Event>);
+
+}  // namespace
+
+void Coverage::note(const std::string& state, const cluster::Event& event, const cluster::Actions& actions) {
+  Count& count = counts_[{state, kEvents[event.index()]}];
+  ++count.n;
+  count.n_acted += actions.empty() ? 0 : 1;
+}
+
+void Coverage::add(const Coverage& other) {
+  for (const auto& [key, count] : other.counts_) {
+    counts_[key].n += count.n;
+    counts_[key].n_acted += count.n_acted;
+  }
+}
+
+std::string Coverage::table() const {
+  std::string out = fmt::format("{:16}", "times it acted");
+  for (std::size_t i = 1; i < kEvents.size(); ++i) out += fmt::format("{:>15}", kEvents[i]);
+  out += '\n';
+  std::string never;
+  for (const char* state : kStates) {
+    out += fmt::format("{:16}", state);
+    for (std::size_t i = 1; i < kEvents.size(); ++i) {
+      const auto found = counts_.find({state, kEvents[i]});
+      const Count count = found == counts_.end() ? Count{} : found->second;
+      out += fmt::format("{:>15}", count.n_acted > 0 ? fmt::format("{}", count.n_acted)
+                                   : count.n > 0     ? "(no effect)"
+                                                     : "-");
+      if (count.n == 0) never += fmt::format("  {} while {}\n", kEvents[i], state);
+    }
+    out += '\n';
+  }
+  if (!never.empty()) out += "never happened:\n" + never;
+  return out;
+}
+
+}  // namespace concertina::sim

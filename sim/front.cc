@@ -1,0 +1,367 @@
+#include "sim/front.h"
+
+#include <fmt/format.h>
+
+#include "sim/rank.h"
+
+namespace concertina::sim {
+
+using cluster::Member;
+using std::chrono::milliseconds;
+
+Front::Front(World& world, Coverage& coverage)
+    : world_(world),
+      coverage_(coverage),
+      coordinator_(world.scenario.cluster, Incarnation(1)),
+      invariants_(world.scenario.cluster),
+      journal_(world.scenario.limits.max_num_seqs) {}
+
+void Front::start() {
+  const cluster::Actions actions = coordinator_.bootstrap(world_.schedule.now());
+  invariants_.after_bootstrap(actions, coordinator_);
+  carry_out(actions);
+}
+
+// ---- Events go to the coordinator one by one, never from within its own actions.
+
+void Front::handle(const cluster::Event& event) {
+  if (is_over_) return;
+  events_.push_back(event);
+  if (carrying_ == Carrying::kNothing) carry_out({});
+}
+
+void Front::carry_out(const cluster::Actions& first) {
+  carrying_ = Carrying::kActions;
+  const auto execute_all = [this](const cluster::Actions& actions) {
+    for (const cluster::Action& action : actions) {
+      if (!is_over_) std::visit([this](const auto& a) { execute(a); }, action);
+    }
+  };
+  execute_all(first);
+  while (!events_.empty() && !is_over_) {
+    const cluster::Event event = std::move(events_.front());
+    events_.pop_front();
+    const std::string before = coordinator_.state_name();
+    const cluster::Actions actions = coordinator_.handle(event, world_.schedule.now());
+    coverage_.note(before, event, actions);
+    invariants_.after_event(event, actions, coordinator_);
+    execute_all(actions);
+  }
+  events_.clear();
+  carrying_ = Carrying::kNothing;
+  check();
+}
+
+void Front::check() {
+  for (; n_violations_seen_ < invariants_.violations().size(); ++n_violations_seen_)
+    world_.violate(invariants_.violations()[n_violations_seen_]);
+}
+
+// ---- What is heard.
+
+void Front::hear(const Member& from, const FromRank& message) {
+  if (is_over_) return;
+  if (world_.scenario.mutant == Mutant::kPositionAlone && is_fenced(from)) {
+    if (!std::holds_alternative<StepOutput>(message)) return;
+  } else if (open_rank(from) == nullptr) {
+    return;
+  }
+  if (const auto* output = std::get_if<StepOutput>(&message)) {
+    for (const scheduler::Output& token : output->outputs) on_output(from, token);
+    for (const scheduler::CaughtUp& up : output->caught_up) {
+      front::JournalActions actions;
+      journal_.on_caught_up(from.rank, up.request, up.attempt, actions);
+      execute(actions);
+    }
+    return;
+  }
+  const cluster::Event& event = std::get<cluster::Event>(message);
+  if (world_.scenario.mutant == Mutant::kNoFreezeBarrier &&
+      std::holds_alternative<cluster::RankFrozen>(event))
+    return;
+  handle(event);
+  const bool is_doubled = world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled);
+  if (is_doubled && !std::holds_alternative<cluster::Heartbeat>(event) &&
+      !std::holds_alternative<cluster::LeaveAsked>(event))
+    world_.schedule.after(world_.message_delay(10 * world_.scenario.message_time),
+                          [this, event] { handle(event); });
+}
+
+void Front::on_output(const Member& from, const scheduler::Output& output) {
+  front::JournalActions actions;
+  const scheduler::Request* request = journal_.find(output.request);
+  if (world_.scenario.mutant == Mutant::kPositionAlone && request != nullptr) {
+    const auto current = journal_.rank_of(output.request);
+    if (!current) return;
+    journal_.on_output(*current, output.request, request->attempt, output.position, output.token,
+                       output.finish_reason, actions);
+  } else {
+    journal_.on_output(from.rank, output.request, output.attempt, output.position, output.token,
+                       output.finish_reason, actions);
+  }
+  execute(actions);
+}
+
+void Front::see_exit(const Member& member, const std::string& how) {
+  if (const auto open = open_.find(member.rank); open != open_.end() && open->second == member)
+    open_.erase(open);
+  handle(cluster::RankExited{member, how});
+  if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled))
+    handle(cluster::RankExited{member, "said twice"});
+}
+
+void Front::lose_channel(const Member& member) {
+  if (open_rank(member) == nullptr) return;
+  handle(cluster::RankUnreachable{member, "its control channel closed"});
+}
+
+// ---- What is done.
+
+Rank* Front::open_rank(const Member& member) {
+  const auto open = open_.find(member.rank);
+  return open == open_.end() || open->second != member ? nullptr : world_.find(member);
+}
+
+void Front::send(const Member& to, ToRank message) {
+  if (open_rank(to) == nullptr) return;
+  Time& last = last_in_[to.rank];
+  last = std::max(last + Duration(1),
+                  world_.schedule.now() + world_.message_delay(world_.scenario.message_time));
+  world_.schedule.at(last, [this, to, message = std::move(message)] {
+    if (Rank* rank = world_.find(to)) rank->receive(message);
+  });
+}
+
+void Front::send(RankId to, ToRank message) {
+  if (const auto open = open_.find(to); open != open_.end()) send(Member(open->second), std::move(message));
+}
+
+void Front::execute(const cluster::StartRank& start) {
+  world_.note(fmt::format("start rank {} ({})", start.member.rank, start.member.incarnation));
+  world_.ranks[start.member] = std::make_unique<Rank>(world_, start.member);
+  open_[start.member.rank] = start.member;
+  last_in_[start.member.rank] = world_.schedule.now();
+  world_.schedule.after(world_.about(world_.scenario.start_time),
+                        [this, member = start.member] { world_.find(member)->start(); });
+}
+
+void Front::execute(const cluster::SendPrepare& prepare) { send(prepare.to, Prepare{prepare.plan}); }
+void Front::execute(const cluster::SendCancelPrepare& cancel) {
+  send(cancel.to, CancelPrepare{cancel.epoch});
+}
+void Front::execute(const cluster::SendCommit& commit) {
+  world_.note(fmt::format("COMMIT {} -> {} to rank {}", commit.from, commit.to_epoch, commit.to.rank));
+  send(commit.to, Commit{commit.from, commit.to_epoch});
+}
+void Front::execute(const cluster::SendEnter& enter) {
+  world_.note(fmt::format("ENTER {} to rank {}, ballot {}", enter.epoch, enter.to.rank, enter.ballot));
+  send(enter.to, Enter{enter.epoch, enter.ballot});
+}
+void Front::execute(const cluster::SendFreeze& freeze) {
+  world_.note(fmt::format("FREEZE {} to rank {}", freeze.ballot, freeze.to.rank));
+  send(freeze.to, Freeze{freeze.ballot});
+  // The broken rule: nobody waits for the answer.
+  if (world_.scenario.mutant == Mutant::kNoFreezeBarrier)
+    handle(cluster::RankFrozen{freeze.to, freeze.ballot});
+}
+void Front::execute(const cluster::SendRelease& release) { send(release.to, Release{}); }
+
+void Front::execute(const cluster::KillRank& kill) {
+  world_.schedule.after(Duration(1000), [this, member = kill.member] {
+    if (Rank* rank = world_.find(member)) rank->kill("signal 9 from the front");
+  });
+}
+
+void Front::execute(const cluster::FenceRank& fence) {
+  world_.note(fmt::format("fence rank {} ({}): {}", fence.member.rank, fence.member.incarnation, fence.why));
+  // No fault here lasts so long: the protocol itself is stuck, and recovery would only hide it.
+  const bool is_stuck = fence.why.find("stands still") != std::string::npos ||
+                        fence.why.find("did not freeze") != std::string::npos;
+  if (is_stuck) world_.violate(fmt::format("rank {} is stuck: {}", fence.member.rank, fence.why));
+  fenced_.insert(fence.member);
+  // The broken rule: the channel of a fenced rank stays open, and what comes from it counts.
+  const bool stays_open = world_.scenario.mutant == Mutant::kPositionAlone;
+  if (Rank* rank = open_rank(fence.member); rank != nullptr && !stays_open) {
+    open_.erase(fence.member.rank);
+    world_.schedule.after(world_.message_delay(world_.scenario.message_time), [rank] {
+      if (rank->is_alive()) rank->close_channel();
+    });
+    if (world_.scenario.kill_fenced == Scenario::KillFenced::kYes) execute(cluster::KillRank{fence.member});
+  }
+  if (stays_open) {
+    world_.schedule.after(3 * world_.scenario.cluster.peer_timeout, [this, member = fence.member] {
+      if (Rank* rank = world_.find(member)) rank->kill("signal 9, late");
+    });
+  }
+  front::JournalActions actions;
+  journal_.fence(fence.member.rank, actions);
+  execute(actions);
+}
+
+void Front::execute(const cluster::BeginDrain& drain) {
+  front::JournalActions actions;
+  journal_.begin_drain(drain.leavers, actions);
+  execute(actions);
+}
+
+void Front::execute(const cluster::CancelDrain&) {
+  std::erase_if(events_,
+                [](const cluster::Event& e) { return std::holds_alternative<cluster::LeaversDrained>(e); });
+  front::JournalActions actions;
+  journal_.cancel_drain(actions);
+  execute(actions);
+}
+
+void Front::execute(const cluster::EpochActive& active) {
+  std::vector<RankId> members;
+  for (const Member& member : active.plan.members) members.push_back(member.rank);
+  world_.note(fmt::format("epoch {} is active with {} ranks", active.plan.epoch, members.size()));
+  front::JournalActions actions;
+  journal_.set_members(members, actions);
+  execute(actions);
+}
+
+void Front::execute(const cluster::OperationEnded& ended) {
+  world_.note(fmt::format("operation {} {}: {}", ended.operation.id, name_of(ended.operation.phase),
+                          ended.operation.error.value_or("")));
+}
+
+void Front::execute(const cluster::SetTimer& timer) {
+  const std::uint64_t id = ++timer_;
+  world_.schedule.at(timer.at, [this, id] {
+    if (id == timer_) handle(cluster::TimePassed{});
+  });
+}
+
+void Front::execute(const front::JournalActions& actions) {
+  for (const front::JournalAction& action : actions) {
+    if (const auto* assign = std::get_if<front::SendAssign>(&action)) {
+      const scheduler::Request* request = journal_.find(assign->request);
+      if (request == nullptr) continue;
+      scheduler::Request copy = *request;
+      copy.attempt = assign->attempt;
+      copy.mode = assign->mode;
+      send(assign->to, Assign{std::move(copy)});
+    } else if (const auto* feed = std::get_if<front::SendFeed>(&action)) {
+      send(feed->to, Feed{feed->request, feed->token});
+    } else if (const auto* take_over = std::get_if<front::SendTakeOver>(&action)) {
+      const scheduler::Request* request = journal_.find(take_over->request);
+      if (request == nullptr) continue;
+      const auto generated = request->tokens.begin() + static_cast<std::ptrdiff_t>(request->n_prompt_tokens);
+      send(take_over->to,
+           TakeOver{take_over->request, take_over->attempt, {generated, request->tokens.end()}});
+    } else if (const auto* drop = std::get_if<front::SendDrop>(&action)) {
+      send(drop->to, Drop{drop->request});
+    } else if (const auto* token = std::get_if<front::EmitToken>(&action)) {
+      emit(*token);
+    } else if (const auto* finished = std::get_if<front::EmitFinished>(&action)) {
+      finish(finished->request);
+    } else if (const auto* drained = std::get_if<front::Drained>(&action)) {
+      handle(cluster::LeaversDrained{drained->n_moved});
+    }
+  }
+}
+
+// ---- Clients.
+
+void Front::submit(std::size_t index) {
+  if (is_over_) return;
+  if (!coordinator_.ready()) {  // 503: it comes again
+    world_.schedule.after(milliseconds(20), [this, index] { submit(index); });
+    return;
+  }
+  Random random(world_.scenario.seed * 1000 + index);
+  Stream stream;
+  scheduler::Request& request = stream.request;
+  request.id = RequestId(next_request_++);
+  request.n_prompt_tokens = 1 + random.below(30);
+  for (std::size_t i = 0; i < request.n_prompt_tokens; ++i)
+    request.tokens.push_back(static_cast<TokenId>(random.below(world_.scenario.shape.vocab_size)));
+  request.stop.max_tokens = 1 + random.below(50);
+  if (random.below(2) == 0) request.stop.eos_token_ids = {0};
+  const std::size_t max_length =
+      std::min(world_.scenario.limits.max_model_len,
+               world_.scenario.limits.n_blocks * world_.scenario.limits.block_size);
+  stream.expected = undisturbed(world_.scenario.shape, request.tokens, request.stop, max_length);
+  front::JournalActions actions;
+  scheduler::Request copy = request;
+  streams_[request.id] = std::move(stream);
+  journal_.submit(std::move(copy), actions);
+  execute(actions);
+}
+
+void Front::emit(const front::EmitToken& token) {
+  ++world_.n_tokens;
+  Stream& stream = streams_.at(token.request);
+  const std::size_t position = stream.n_emitted++;
+  const bool is_right = position < stream.expected.size() && stream.expected[position] == token.token;
+  if (!is_right) {
+    world_.violate(fmt::format("request {}: token {} is {}, undisturbed it is {}", token.request, position,
+                               token.token,
+                               position < stream.expected.size() ? stream.expected[position] : -1));
+  }
+}
+
+void Front::finish(RequestId request) {
+  const Stream& stream = streams_.at(request);
+  if (stream.n_emitted != stream.expected.size())
+    world_.violate(fmt::format("request {} ends after {} tokens of {}", request, stream.n_emitted,
+                               stream.expected.size()));
+  streams_.erase(request);
+  ++n_finished_;
+}
+
+void Front::cancel_some_request() {
+  if (is_over_ || streams_.empty()) return;
+  auto stream = streams_.begin();
+  std::advance(stream, world_.random.below(streams_.size()));
+  const RequestId request = stream->first;
+  streams_.erase(stream);
+  ++n_finished_;
+  front::JournalActions actions;
+  journal_.cancel(request, actions);
+  execute(actions);
+}
+
+void Front::request_scale() {
+  if (is_over_) return;
+  cluster::ScaleRequested scale{.id = fmt::format("op-{}", ++n_operations_)};
+  Random& random = world_.random;
+  scale.target_size = 1 + random.below(world_.scenario.cluster.max_size);
+  scale.drain_timeout = milliseconds(1 + random.below(random.below(3) == 0 ? 30 : 2000));
+  const cluster::EpochPlan* active = coordinator_.active_epoch();
+  if (active != nullptr && random.below(3) == 0) {
+    std::vector<Member> left = active->members;
+    if (random.below(2) == 0) scale.target_size = std::min(left.size(), world_.scenario.cluster.max_size);
+    std::size_t n_retired = left.size() > scale.target_size    ? left.size() - scale.target_size
+                            : left.size() == scale.target_size ? 1 + random.below(left.size())
+                                                               : 0;
+    for (; n_retired > 0; --n_retired) {
+      const auto drawn = left.begin() + static_cast<std::ptrdiff_t>(random.below(left.size()));
+      scale.retire.push_back(drawn->rank);
+      left.erase(drawn);
+    }
+  }
+  const auto reply = coordinator_.request_scale(scale, world_.schedule.now());
+  invariants_.after_request(scale, reply, coordinator_);
+  world_.note(fmt::format("scale to {}: {}", scale.target_size, reply ? "taken" : reply.error().message()));
+  if (reply) carry_out(reply->actions);
+  check();
+}
+
+bool Front::is_calm() const {
+  return is_over_ ||
+         (streams_.empty() && coordinator_.running_operation() == nullptr && coordinator_.ready());
+}
+
+void Front::at_rest() {
+  if (!is_over_) invariants_.at_rest(coordinator_);
+  check();
+}
+
+std::string Front::describe() const {
+  return fmt::format("{}; {} requests live, {} queued; waits for: {}", coordinator_.state_name(),
+                     journal_.n_live(), journal_.n_queued(), coordinator_.waits_for());
+}
+
+}  // namespace concertina::sim

@@ -1,0 +1,349 @@
+#include "sim/rank.h"
+
+#include <fmt/format.h>
+
+#include "sim/front.h"
+
+namespace concertina::sim {
+
+using cluster::Member;
+
+Rank::Rank(World& world, const Member& member)
+    : world_(world),
+      member_(member),
+      scheduler_(world.scenario.limits),
+      kv_(world.scenario.limits.n_blocks, std::vector<Row>(world.scenario.limits.block_size)) {}
+
+std::string Rank::describe() const {
+  static constexpr const char* kNames[] = {"between steps", "awaits dispatch", "computes", "awaits results"};
+  return fmt::format("rank {} (start {}): {}, epoch {}, step {}, exchange {}{}{}", member_.rank,
+                     member_.incarnation, kNames[static_cast<int>(at_)], entered_, progress_.position().step,
+                     progress_.position().exchange, is_frozen() ? ", frozen" : "", is_void_ ? ", void" : "");
+}
+
+// ---- Its process.
+
+void Rank::start() {
+  if (!is_alive()) return;
+  if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_crash_at_start))
+    return kill("crashed at start");
+  report(cluster::Event(cluster::RankHello{member_}));
+  beat();
+}
+
+void Rank::beat() {
+  if (!is_alive()) return;
+  if (life_ == Life::kRunning) report(cluster::Event(cluster::Heartbeat{member_, n_exchanges_}));
+  world_.schedule.after(world_.scenario.cluster.peer_timeout / 10, [this] { beat(); });
+}
+
+void Rank::receive(ToRank message) {
+  if (!is_alive()) return;
+  if (life_ == Life::kStopped) return unread_.push_back(std::move(message));
+  handle(message);
+}
+
+void Rank::close_channel() {
+  channel_ = Channel::kClosed;
+  if (life_ == Life::kRunning) end("exit code 1: the front closed its channel");
+}
+
+void Rank::kill(const std::string& how) {
+  if (!is_alive()) return;
+  ++world_.n_killed;
+  end(how);
+}
+
+void Rank::end(const std::string& how) {
+  if (told_ == Told::kTokens)
+    world_.violate(fmt::format("rank {} told tokens of a step it never committed", member_.rank));
+  told_ = Told::kNothing;
+  life_ = Life::kEnded;
+  world_.note(fmt::format("rank {} ({}) ends: {}", member_.rank, member_.incarnation, how));
+  world_.schedule.after(world_.message_delay(world_.scenario.message_time),
+                        [this, how] { world_.front->see_exit(member_, how); });
+}
+
+void Rank::stop() {
+  if (life_ == Life::kRunning) life_ = Life::kStopped;
+}
+
+void Rank::resume() {
+  if (life_ != Life::kStopped) return;
+  life_ = Life::kRunning;
+  if (channel_ == Channel::kClosed) return end("exit code 1: it woke up fenced");
+  while (!unread_.empty() && is_alive()) {
+    ToRank message = std::move(unread_.front());
+    unread_.pop_front();
+    handle(message);
+  }
+  ring();
+}
+
+void Rank::ask_to_leave() {
+  if (life_ == Life::kRunning) report(cluster::Event(cluster::LeaveAsked{member_}));
+}
+
+// Each channel keeps its order.
+void Rank::report(FromRank message) {
+  if (channel_ == Channel::kClosed) return;
+  last_out_ = std::max(last_out_ + Duration(1),
+                       world_.schedule.now() + world_.message_delay(world_.scenario.message_time));
+  world_.schedule.at(last_out_,
+                     [this, message = std::move(message)] { world_.front->hear(member_, message); });
+}
+
+// ---- Its link and its loader.
+
+void Rank::handle(ToRank& message) {
+  if (const auto* cancel = std::get_if<CancelPrepare>(&message))
+    obsolete_epoch_ = std::max(obsolete_epoch_, cancel->epoch);
+  if (const auto* prepare = std::get_if<Prepare>(&message)) return load(prepare->plan);
+  if (std::holds_alternative<Freeze>(message) || std::holds_alternative<Release>(message)) is_aborted_ = true;
+  inbox_.push_back(std::move(message));
+  ring();
+}
+
+void Rank::load(const cluster::EpochPlan& plan) {
+  const bool fails = world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_prepare_fails);
+  world_.schedule.after(world_.about(world_.scenario.load_time), [this, plan, fails] {
+    if (!is_alive() || plan.epoch <= obsolete_epoch_) return;
+    if (life_ == Life::kStopped) return load(plan);  // goes on when it is woken
+    if (fails) return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"}));
+    prepared_[plan.epoch] = make_view(plan);
+    report(cluster::Event(cluster::RankPrepared{member_, plan.epoch, 1}));
+    ring();
+  });
+}
+
+std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) const {
+  const auto self = std::find(plan.members.begin(), plan.members.end(), member_);
+  if (self == plan.members.end()) return nullptr;  // a leaver
+  auto view = std::make_shared<View>();
+  view->plan = plan;
+  view->self = static_cast<std::size_t>(self - plan.members.begin());
+  const Shape& shape = world_.scenario.shape;
+  for (std::uint32_t layer = 0; layer < shape.n_layers; ++layer) {
+    auto& owners = view->owner.emplace_back();
+    for (std::uint32_t e = 0; e < shape.n_experts; ++e) {
+      const RankId owner = cluster::owner(plan.placement, layer, ExpertId(e), member_.rank);
+      const auto at = std::find_if(plan.members.begin(), plan.members.end(),
+                                   [owner](const Member& m) { return m.rank == owner; });
+      owners.push_back(static_cast<std::size_t>(at - plan.members.begin()));
+    }
+  }
+  return view;
+}
+
+// ---- Its step loop.
+
+void Rank::ring() {
+  if (wake_ == Wake::kDue) return;
+  wake_ = Wake::kDue;
+  world_.schedule.after(Duration(100), [this] {
+    wake_ = Wake::kNone;
+    wake();
+  });
+}
+
+void Rank::wake() {
+  while (life_ == Life::kRunning) {
+    switch (at_) {
+      case At::kBetween:
+        if (between() == Progressed::kNo) return;
+        break;
+      case At::kDispatch:
+        if (is_aborted_) {
+          void_step();
+          break;
+        }
+        if (!have_arrived(Half::kDispatch)) return;
+        begin_compute();
+        return;
+      case At::kComputing:
+        return;
+      case At::kResult:
+        if (is_aborted_) {
+          void_step();
+          break;
+        }
+        if (!have_arrived(Half::kResult)) return;
+        finish_exchange();
+        break;
+    }
+  }
+}
+
+Rank::Progressed Rank::between() {
+  while (!inbox_.empty()) {
+    ToRank message = std::move(inbox_.front());
+    inbox_.pop_front();
+    std::visit([this](auto& m) { apply(m); }, message);
+  }
+  if (is_released_) {
+    end("exit code 0");
+    return Progressed::kNo;
+  }
+  if (is_frozen()) return Progressed::kNo;
+  if (view_ == nullptr) {
+    if (!has_begun_elsewhere()) return Progressed::kNo;
+    enter(prepared_.rbegin()->first);
+    return Progressed::kYes;
+  }
+  if (is_void_) return Progressed::kNo;
+  const scheduler::StepPlan& plan = scheduler_.plan();
+  if (plan.empty() && !commit_ && !peer_started(*view_, progress_.next_step_position()))
+    return Progressed::kNo;
+  begin_step(plan);
+  return Progressed::kYes;
+}
+
+void Rank::apply(Assign& message) {
+  if (const auto added = scheduler_.add(message.request); !added)
+    world_.violate(fmt::format("rank {} refuses a request: {}", member_.rank, added.error().message()));
+}
+void Rank::apply(Feed& message) { scheduler_.feed(message.request, {&message.token, 1}); }
+void Rank::apply(TakeOver& message) {
+  if (!scheduler_.take_over(message.request, message.attempt, message.generated))
+    world_.violate(fmt::format("rank {} has no request {} to take over", member_.rank, message.request));
+}
+void Rank::apply(Drop& message) { scheduler_.drop(message.request); }
+void Rank::apply(CancelPrepare& message) { prepared_.erase(message.epoch); }
+
+void Rank::apply(Commit& message) {  // [4]
+  if (world_.scenario.mutant == Mutant::kLateCommit) {
+    commit_ = message;
+    return;
+  }
+  if (is_frozen() || view_ == nullptr || entered_ != message.from || !prepared_.contains(message.to)) return;
+  commit_ = message;
+}
+
+void Rank::apply(Enter& message) {
+  const bool has_barrier = world_.scenario.mutant != Mutant::kNoFreezeBarrier;
+  if (message.ballot != frozen_ && (has_barrier || message.ballot == Ballot{})) return;  // of an earlier try
+  if (view_ != nullptr && entered_ >= message.epoch) return;
+  if (!prepared_.contains(message.epoch)) return;
+  enter(message.epoch);
+  frozen_ = Ballot{};
+}
+
+void Rank::apply(Freeze& message) {  // [6]
+  is_aborted_ = false;
+  if (world_.scenario.mutant == Mutant::kNoFreezeBarrier) return;
+  if (message.ballot <= frozen_) return;
+  frozen_ = message.ballot;
+  if (world_.scenario.mutant != Mutant::kLateCommit) commit_.reset();
+  is_void_ = true;
+  report(cluster::Event(cluster::RankFrozen{member_, message.ballot}));
+}
+
+void Rank::enter(Epoch epoch) {
+  const auto found = prepared_.find(epoch);
+  if (found == prepared_.end())
+    return world_.violate(
+        fmt::format("rank {} is to enter epoch {}, which it has not prepared", member_.rank, epoch));
+  if (epoch <= entered_)
+    return world_.violate(
+        fmt::format("rank {} goes back from epoch {} to {}", member_.rank, entered_, epoch));
+  if (world_.scenario.mutant != Mutant::kLateCommit) commit_.reset();
+  view_ = found->second;
+  prepared_.erase(prepared_.begin(), std::next(found));
+  entered_ = epoch;
+  is_void_ = false;
+  if (view_ != nullptr) progress_.enter(epoch);
+  world_.note(fmt::format("rank {} enters epoch {}{}", member_.rank, epoch, view_ ? "" : " by leaving"));
+  report(cluster::Event(cluster::RankFlipped{member_, epoch, 0}));
+}
+
+bool Rank::has_begun_elsewhere() const {  // [11]
+  if (prepared_.empty() || prepared_.rbegin()->second == nullptr) return false;
+  return peer_started(*prepared_.rbegin()->second, {.epoch = prepared_.rbegin()->first});
+}
+
+void Rank::begin_step(const scheduler::StepPlan& plan) {
+  progress_.begin_step(progress_.next_step());
+  ++world_.n_steps;
+  flip_to_ = commit_ ? commit_->to : Epoch{};
+  flip_.reset();
+  plan_ = &plan;
+  compute_rows(plan);
+  write_dispatch();
+  at_ = At::kDispatch;
+  watch_wait(Half::kDispatch);
+  tell_tokens_early();
+}
+
+// KV goes to the blocks at once: past the committed length it is scratch, and a void step writes it again.
+void Rank::compute_rows(const scheduler::StepPlan& plan) {
+  const std::size_t block_size = world_.scenario.limits.block_size;
+  rows_.clear();
+  std::vector<Row> history;
+  for (const scheduler::PlanEntry& entry : plan.entries) {
+    const auto kv_at = [&](std::size_t position) -> Row& {
+      return kv_[entry.block_table[position / block_size].value()][position % block_size];
+    };
+    for (std::size_t i = 0; i < entry.n_tokens; ++i)
+      kv_at(entry.start_position + i) = kv_entry(entry.tokens[i], entry.start_position + i);
+    history.clear();
+    for (std::size_t p = 0; p < entry.start_position; ++p) history.push_back(kv_at(p));
+    for (std::size_t i = 0; i < entry.n_tokens; ++i) {
+      history.push_back(kv_at(entry.start_position + i));
+      rows_.push_back(attend(history));
+    }
+  }
+}
+
+void Rank::void_step() {
+  if (told_ == Told::kTokens) world_.violate(fmt::format("rank {} told tokens of a void step", member_.rank));
+  told_ = Told::kNothing;
+  ++world_.n_void_steps;
+  at_ = At::kBetween;
+  is_void_ = true;
+  plan_ = nullptr;
+}
+
+void Rank::commit_step() {
+  const auto [known, is_first] = world_.flips.try_emplace({entered_, progress_.position().step}, flip_);
+  if (!is_first && known->second != flip_) {
+    world_.violate(fmt::format("after step {} of epoch {} rank {} goes to epoch {}, another to {}",
+                               progress_.position().step, entered_, member_.rank, flip_.value_or(Epoch{}),
+                               known->second.value_or(Epoch{})));
+  }
+  if (told_ == Told::kNothing) tell_tokens(rows_);
+  told_ = Told::kNothing;
+  plan_ = nullptr;
+  at_ = At::kBetween;
+  if (flip_) enter(*flip_);
+}
+
+void Rank::tell_tokens(const std::vector<Row>& rows) {
+  std::vector<TokenId> sampled;
+  std::size_t row = 0;
+  for (const scheduler::PlanEntry& entry : plan_->entries) {
+    row += entry.n_tokens;
+    if (entry.sample == scheduler::PlanEntry::Sample::kYes)
+      sampled.push_back(sample(rows[row - 1], world_.scenario.shape));
+  }
+  const scheduler::CommitResult& result = scheduler_.commit(sampled);
+  if (result.outputs.empty() && result.caught_up.empty()) return;
+  report(StepOutput{result.outputs, result.caught_up});
+}
+
+// The broken rule: the last layer is computed here alone, and its tokens told before the step is over.
+void Rank::tell_tokens_early() {
+  const Shape& shape = world_.scenario.shape;
+  const bool is_last = progress_.position().exchange + 1 == shape.n_layers;
+  if (world_.scenario.mutant != Mutant::kJournalBeforeCommit || !is_last || plan_->entries.empty()) return;
+  std::vector<Row> rows;
+  for (const Row row : rows_) {
+    std::vector<Row> results;
+    for (std::uint32_t k = 0; k < shape.top_k; ++k)
+      results.push_back(expert(row, shape.n_layers - 1, route(row, shape.n_layers - 1, k, shape)));
+    rows.push_back(combine(results));
+  }
+  tell_tokens(rows);
+  told_ = Told::kTokens;
+}
+
+}  // namespace concertina::sim

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "sim/world.h"
+
+namespace concertina::sim {
+
+// One rank as a process in virtual time: the real scheduler and the real protocol of the exchange around a
+// toy model; what the worker's step loop, link and loader do with threads, as a state machine. Rules of
+// docs/epoch_protocol.md in brackets.
+class Rank {
+ public:
+  Rank(World& world, const cluster::Member& member);
+
+  // ---- From outside.
+  void start();                  // the process is up: hello, heartbeats
+  void receive(ToRank message);  // of the control channel, in its order
+  void close_channel();          // the front's end was closed: it exits when it notices
+  void kill(const std::string& how);
+  void stop();    // SIGSTOP
+  void resume();  // SIGCONT
+  void slow_down(int factor) { slowness_ = factor; }
+  void ask_to_leave();
+  void ring();  // its doorbell: it looks again
+
+  bool is_alive() const { return life_ != Life::kEnded; }
+  bool is_stopped() const { return life_ == Life::kStopped; }
+  const cluster::Member& member() const { return member_; }
+  Memory& memory() { return memory_; }
+  std::string describe() const;
+
+ private:
+  enum class Life : std::uint8_t { kRunning, kStopped, kEnded };
+  enum class At : std::uint8_t { kBetween, kDispatch, kComputing, kResult };
+  enum class Half : std::uint8_t { kDispatch, kResult };
+  enum class Progressed : std::uint8_t { kNo, kYes };
+
+  struct View {  // an epoch as this rank sees it
+    cluster::EpochPlan plan;
+    std::vector<std::vector<std::size_t>> owner;  // [layer][expert]: index of a member
+    std::size_t self = 0;
+  };
+  struct Sent {  // where the k-th result of a row comes from
+    std::size_t member, index;
+  };
+
+  void end(const std::string& how);
+  void report(FromRank message);
+  void beat();
+  void handle(ToRank& message);
+
+  // Loader.
+  void load(const cluster::EpochPlan& plan);
+  std::shared_ptr<const View> make_view(const cluster::EpochPlan& plan) const;
+
+  // Step loop.
+  void wake();
+  Progressed between();
+  void apply(Assign& message);
+  void apply(Feed& message);
+  void apply(TakeOver& message);
+  void apply(Drop& message);
+  void apply(Prepare&) {}
+  void apply(CancelPrepare& message);
+  void apply(Commit& message);
+  void apply(Enter& message);
+  void apply(Freeze& message);
+  void apply(Release&) { is_released_ = true; }
+  void enter(Epoch epoch);
+  bool is_frozen() const { return frozen_ != Ballot{}; }
+  bool has_begun_elsewhere() const;
+  bool peer_started(const View& view, const exchange::Position& first) const;
+  void begin_step(const scheduler::StepPlan& plan);
+  void compute_rows(const scheduler::StepPlan& plan);
+  void void_step();
+  void commit_step();
+  void tell_tokens(const std::vector<Row>& rows);
+  void tell_tokens_early();
+
+  // Exchange.
+  std::size_t bank() const;
+  void write_dispatch();
+  void publish(std::size_t member, Half half, exchange::Header header);
+  bool have_arrived(Half half);
+  void watch_wait(Half half);
+  void begin_compute();
+  void end_compute();
+  void check_read(const cluster::Member& writer, const exchange::Position& found);
+  void finish_exchange();
+
+  World& world_;
+  const cluster::Member member_;
+  Life life_ = Life::kRunning;
+  int slowness_ = 1;
+  enum class Channel : std::uint8_t { kOpen, kClosed } channel_ = Channel::kOpen;
+  std::deque<ToRank> unread_;  // arrived while it was stopped
+  Time last_out_{};
+  std::map<RankId, Time> last_header_;
+  enum class Wake : std::uint8_t { kNone, kDue } wake_ = Wake::kNone;
+
+  scheduler::Scheduler scheduler_;
+  std::vector<std::vector<Row>> kv_;  // [block][offset]
+  std::deque<ToRank> inbox_;
+  std::map<Epoch, std::shared_ptr<const View>> prepared_;
+  Epoch obsolete_epoch_;
+  std::shared_ptr<const View> view_;
+  std::optional<Commit> commit_;
+  Ballot frozen_;
+  bool is_released_ = false, is_void_ = false, is_aborted_ = false;
+
+  At at_ = At::kBetween;
+  exchange::Progress progress_;
+  Epoch entered_, flip_to_;
+  std::optional<Epoch> flip_;
+  const scheduler::StepPlan* plan_ = nullptr;
+  std::vector<Row> rows_;
+  std::vector<std::vector<Sent>> sent_;  // [row][k]
+  std::vector<std::size_t> n_sent_;      // [member]
+  std::vector<exchange::Header> dispatch_, result_;
+  std::vector<char> has_arrived_;
+  std::uint64_t n_exchanges_ = 0, n_waits_ = 0;
+  enum class Told : std::uint8_t { kNothing, kTokens } told_ = Told::kNothing;  // of the step under way
+  Memory memory_;
+};
+
+}  // namespace concertina::sim

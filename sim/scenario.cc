@@ -1,0 +1,105 @@
+#include "sim/scenario.h"
+
+namespace concertina::sim {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+const char* name_of(Mutant mutant) {
+  switch (mutant) {
+    case Mutant::kNone:
+      return "none";
+    case Mutant::kFlipWithoutAllFlags:
+      return "flip-without-all-flags";
+    case Mutant::kTwoBanks:
+      return "two-banks";
+    case Mutant::kDropLaterEpoch:
+      return "drop-later-epoch";
+    case Mutant::kNoFreezeBarrier:
+      return "no-freeze-barrier";
+    case Mutant::kLateCommit:
+      return "late-commit";
+    case Mutant::kPositionAlone:
+      return "position-alone";
+    case Mutant::kJournalBeforeCommit:
+      return "journal-before-commit";
+  }
+  return "unknown";
+}
+
+std::vector<Mutant> all_mutants() {
+  return {Mutant::kFlipWithoutAllFlags, Mutant::kTwoBanks,   Mutant::kDropLaterEpoch,
+          Mutant::kNoFreezeBarrier,     Mutant::kLateCommit, Mutant::kPositionAlone,
+          Mutant::kJournalBeforeCommit};
+}
+
+namespace {
+
+// Small groups most of the time: they break in the same ways and are done sooner.
+std::size_t draw_size(Random& random, std::size_t max) {
+  const std::size_t bound = random.below(10) == 0 ? max : std::min<std::size_t>(max, 6);
+  return 1 + random.below(bound);
+}
+
+}  // namespace
+
+Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
+  Random random(seed);
+  Scenario s;
+  s.seed = seed;
+  const auto one_in = [&](std::uint64_t n) { return random.below(n) == 0; };
+  const auto between = [&](Duration low, Duration high) {
+    return low + Duration(static_cast<std::int64_t>(
+                     random.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
+  };
+  const auto sometimes = [&](Duration low, Duration high) {
+    return one_in(2) ? Duration{} : between(low, high);
+  };
+
+  s.shape.n_layers = static_cast<std::uint32_t>(1 + random.below(3));
+  s.shape.n_experts = static_cast<std::uint32_t>(1 + random.below(9));
+  s.shape.top_k = static_cast<std::uint32_t>(1 + random.below(std::min<std::uint64_t>(3, s.shape.n_experts)));
+  s.cluster.n_moe_layers = s.shape.n_layers;
+  s.cluster.n_experts = s.shape.n_experts;
+  s.cluster.max_size = draw_size(random, max_ranks);
+  s.cluster.initial_size = 1 + random.below(s.cluster.max_size);
+  s.cluster.peer_timeout = between(milliseconds(40), milliseconds(300));
+  s.cluster.release_timeout = between(milliseconds(50), milliseconds(1000));
+  s.cluster.n_operations_kept = 1 + random.below(20);
+  using Replace = cluster::CoordinatorConfig::ReplaceFailed;
+  s.cluster.replace_failed = one_in(8) ? Replace::kNo : Replace::kYes;
+
+  s.limits.max_num_seqs = 1 + random.below(6);
+  s.limits.max_num_batched_tokens = s.limits.max_num_seqs + random.below(24);
+  s.limits.max_model_len = 80;
+  s.limits.block_size = 1 + random.below(8);
+  const std::size_t longest = (s.limits.max_model_len + s.limits.block_size - 1) / s.limits.block_size;
+  s.limits.n_blocks = longest + random.below(3 * longest);
+  s.limits.replay_chunk_tokens = 1 + random.below(16);
+  s.limits.max_num_replays = 1 + random.below(4);
+
+  s.length = between(milliseconds(200), milliseconds(1500));
+  s.step_time = between(microseconds(50), microseconds(2000));
+  s.message_time = between(microseconds(5), microseconds(1000));
+  s.load_time = between(microseconds(100), milliseconds(30));
+  s.start_time = between(milliseconds(1), milliseconds(50));
+  s.n_requests = 1 + random.below(80);
+
+  s.scale_every = sometimes(milliseconds(2), milliseconds(100));
+  s.kill_every = sometimes(milliseconds(10), milliseconds(400));
+  s.stop_every = sometimes(milliseconds(50), milliseconds(500));
+  s.slow_every = sometimes(milliseconds(50), milliseconds(500));
+  s.break_every = sometimes(milliseconds(100), milliseconds(1000));
+  s.part_every = sometimes(milliseconds(50), milliseconds(500));
+  s.leave_every = sometimes(milliseconds(100), milliseconds(1000));
+  s.cancel_every = sometimes(milliseconds(5), milliseconds(100));
+  s.kill_all_every = one_in(6) ? between(milliseconds(100), milliseconds(800)) : Duration{};
+  s.p_crash_at_start = one_in(3) ? 0.3 * static_cast<double>(random.uniform()) : 0;
+  s.p_prepare_fails = one_in(4) ? 0.1 * static_cast<double>(random.uniform()) : 0;
+  s.p_doubled = one_in(2) ? 0.1 : 0;
+  s.p_late = one_in(2) ? 0.05 : 0;
+  s.kill_fenced = one_in(3) ? KillFenced::kNo : KillFenced::kYes;
+  return s;
+}
+
+}  // namespace concertina::sim

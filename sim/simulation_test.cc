@@ -1,0 +1,61 @@
+#include "sim/simulation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace concertina::sim {
+namespace {
+
+TEST(Simulation, EveryRuleHoldsAndItComesToRest) {
+  Coverage coverage;
+  std::uint64_t n_fenced = 0, n_operations = 0, n_void_steps = 0;
+  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+    const Outcome outcome = simulate(Scenario::draw(seed, 64), coverage);
+    ASSERT_THAT(outcome.violations, testing::IsEmpty()) << outcome.report;
+    n_fenced += outcome.n_fenced;
+    n_operations += outcome.n_operations;
+    n_void_steps += outcome.n_void_steps;
+  }
+  EXPECT_GT(n_fenced, 100u);  // it is of use only if it goes everywhere
+  EXPECT_GT(n_operations, 100u);
+  EXPECT_GT(n_void_steps, 100u);
+}
+
+TEST(Simulation, ASeedReplaysTheSameRun) {
+  Coverage coverage;
+  for (const std::uint64_t seed : {3ull, 4ull, 5ull}) {
+    const Outcome first = simulate(Scenario::draw(seed, 16), coverage);
+    const Outcome second = simulate(Scenario::draw(seed, 16), coverage);
+    EXPECT_EQ(first.trace_hash, second.trace_hash);
+    EXPECT_EQ(first.n_events, second.n_events);
+  }
+}
+
+class BrokenRule : public ::testing::TestWithParam<Mutant> {};
+
+TEST_P(BrokenRule, IsNoticedWithin500Seeds) {
+  Coverage coverage;
+  for (std::uint64_t seed = 1; seed <= 500; ++seed) {
+    Scenario scenario = Scenario::draw(seed, 8);
+    scenario.mutant = GetParam();
+    if (GetParam() == Mutant::kPositionAlone) {  // it takes ranks that wake up after they were given up
+      scenario.stop_every = std::chrono::milliseconds(15);
+      scenario.kill_every = std::chrono::milliseconds(0);
+      scenario.n_requests = 80;
+    }
+    const Outcome outcome = simulate(scenario, coverage);
+    if (outcome.violations.empty()) continue;
+    std::printf("%s: seed %lu: %s\n", name_of(GetParam()), seed, outcome.violations[0].c_str());
+    return;
+  }
+  FAIL() << name_of(GetParam()) << " went unnoticed";
+}
+
+INSTANTIATE_TEST_SUITE_P(Mutants, BrokenRule, ::testing::ValuesIn(all_mutants()), [](const auto& info) {
+  std::string name = name_of(info.param);
+  std::erase(name, '-');
+  return name;
+});
+
+}  // namespace
+}  // namespace concertina::sim

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/memory.h"
+#include "sim/messages.h"
+#include "sim/schedule.h"
+
+namespace concertina::sim {
+
+class Rank;
+class Front;
+
+// What all parts of one run share: time, chance, the ranks there are, and what went wrong. Ranks of processes
+// that ended stay, as their memory does.
+struct World {
+  explicit World(const Scenario& the_scenario) : scenario(the_scenario), random(the_scenario.seed ^ 0x5eed) {}
+
+  const Scenario scenario;
+  Schedule schedule;
+  Random random;
+  std::map<cluster::Member, std::unique_ptr<Rank>> ranks;
+  Front* front = nullptr;
+  enum class Phase : std::uint8_t { kFaults, kCalm } phase = Phase::kFaults;
+  std::vector<std::string> violations;
+  std::deque<std::string> trace;  // the last events
+  std::uint64_t trace_hash = 0;   // of all of them: equal runs have equal hashes
+
+  // Step of an epoch -> the epoch that everybody enters after it.
+  std::map<std::pair<Epoch, StepId>, std::optional<Epoch>> flips;
+  std::map<std::pair<RankId, RankId>, Time> parted_until;  // headers between two ranks wait so long
+  std::uint64_t n_steps = 0, n_void_steps = 0, n_killed = 0, n_stopped = 0, n_tokens = 0;
+
+  Duration about(Duration mean) {
+    return Duration(
+        1 + static_cast<std::int64_t>(random.below(2 * static_cast<std::uint64_t>(mean.count()) + 2)));
+  }
+  Duration message_delay(Duration mean) {  // now and then much longer
+    const bool is_late = phase == Phase::kFaults && chance(scenario.p_late);
+    return about(is_late ? 25 * mean : mean);
+  }
+  bool chance(double p) { return p > 0 && static_cast<double>(random.uniform()) < p; }
+  void violate(const std::string& rule) { violations.push_back(rule); }
+  void note(std::string what);
+  Rank* find(const cluster::Member& member);
+};
+
+}  // namespace concertina::sim
