@@ -5,13 +5,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
 #include "base/check.h"
+#include "bench/summary.h"
 #include "client/admin.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
@@ -29,17 +29,7 @@ struct Options {
   std::size_t small = 2;
 };
 
-struct Summary {
-  std::vector<double> values;
-  double median() const {
-    std::vector<double> sorted = values;
-    std::sort(sorted.begin(), sorted.end());
-    const std::size_t n = sorted.size();
-    return n == 0 ? NAN : (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
-  }
-  double lowest() const { return *std::min_element(values.begin(), values.end()); }
-  double highest() const { return *std::max_element(values.begin(), values.end()); }
-};
+using bench::Summary;
 
 // Seconds of processor time: of the machine, and of one process with its ended children.
 struct CpuTimes {
@@ -178,10 +168,7 @@ int run_bench(const Options& options) {
   const auto summarize = [&](const char* name, double Run::*member) {
     Summary summary;
     for (const Run& run : runs) summary.values.push_back(run.*member);
-    json[name] = {{"median", summary.median()},
-                  {"lowest", summary.lowest()},
-                  {"highest", summary.highest()},
-                  {"values", summary.values}};
+    json[name] = summary.json();
     return summary;
   };
   const Summary up = summarize("up_ms", &Run::up_ms), down = summarize("down_ms", &Run::down_ms);
@@ -190,24 +177,16 @@ int run_bench(const Options& options) {
   const Summary changing = summarize("gap_changing_ms", &Run::gap_changing_ms),
                 steady = summarize("gap_steady_ms", &Run::gap_steady_ms);
   const double gap_limit_ms = 1.5 * steady.median() + 20;
-  const auto line = [](const char* name, const Summary& s, const std::string& target, bool met) {
-    fmt::print("{:<42} median {:8.1f}   {:8.1f} .. {:8.1f}   {}{}\n", name, s.median(), s.lowest(),
-               s.highest(), target,
-               target.empty() ? ""
-               : met          ? ": met"
-                              : ": NOT MET");
-    return met;
-  };
   fmt::print("\n{} runs, {} streams\n", runs.size(), options.n_streams);
-  bool met = line(fmt::format("scale-up {} -> {}, ms", options.small, options.small + 1).c_str(), up,
-                  "at most 500", up.median() <= 500);
-  met &= line(fmt::format("scale-down {} -> {}, ms", options.small + 1, options.small).c_str(), down,
-              fmt::format("at most 500 + replay {:.1f}", replay.median()),
-              down.median() <= 500 + replay.median());
-  met &= line("worst gap during changes, ms", changing, fmt::format("at most {:.1f}", gap_limit_ms),
-              changing.median() <= gap_limit_ms);
-  line("worst gap without a change, ms", steady, "", true);
-  line("longest pause of a rank, ms", pause, "", true);
+  bool met = up.line(fmt::format("scale-up {} -> {}, ms", options.small, options.small + 1), "at most 500",
+                     up.median() <= 500);
+  met &= down.line(fmt::format("scale-down {} -> {}, ms", options.small + 1, options.small),
+                   fmt::format("at most 500 + replay {:.1f}", replay.median()),
+                   down.median() <= 500 + replay.median());
+  met &= changing.line("worst gap during changes, ms", fmt::format("at most {:.1f}", gap_limit_ms),
+                       changing.median() <= gap_limit_ms);
+  steady.line("worst gap without a change, ms", "", true);
+  pause.line("longest pause of a rank, ms", "", true);
   fmt::print("{:<42} {:.2f}% of a core   below 1%{}\n", "idle, all processes", 100 * idle,
              idle < 0.01 ? ": met" : ": NOT MET");
   met &= idle < 0.01;

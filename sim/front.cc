@@ -14,7 +14,8 @@ Front::Front(World& world, Coverage& coverage)
       coverage_(coverage),
       coordinator_(world.scenario.cluster, Incarnation(1)),
       invariants_(world.scenario.cluster),
-      journal_(world.scenario.limits.max_num_seqs) {}
+      journal_({.max_num_seqs = world.scenario.limits.max_num_seqs,
+                .kv_tokens = world.scenario.limits.n_blocks * world.scenario.limits.block_size}) {}
 
 void Front::start() {
   const cluster::Actions actions = coordinator_.bootstrap(world_.schedule.now());

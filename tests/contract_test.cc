@@ -182,6 +182,11 @@ TEST_F(Contract, BadFieldsAreNamed) {
   expect_error(completion({{"temperature", -1}}), 400, "temperature", "0..");
   expect_error(completion({{"top_p", 0}}), 400, "top_p", "above 0");
   expect_error(completion({{"n", 0}}), 400, "n", "integer");
+  expect_error(post("/v1/completions", {{"prompt", std::vector(2000, std::vector{5})}}), 400, "n",
+               "2000 requests");
+  expect_error(call("POST", "/v1/completions",
+                    "{\"prompt\":" + std::string(100000, '[') + std::string(100000, ']') + "}"),
+               400, "", "nested");
   expect_error(completion({{"stop", {1}}}), 400, "stop", "string");
   expect_error(completion({{"seed", 1.5}}), 400, "seed", "integer");
   expect_error(completion({{"stream", 1}}), 400, "stream", "true or false");
@@ -220,6 +225,7 @@ TEST_F(Contract, ScaleIsValidatedFirst) {
   expect_error(scale({{"new_data_parallel_size", 1}, {"retire", {17}}}), 400, "retire", "17");
   expect_error(scale({{"new_data_parallel_size", 1}, {"retire", {0, 1}}}), 400, "retire", "");
   expect_error(scale({{"new_data_parallel_size", 1}, {"wait", "no"}}), 400, "wait", "true or false");
+  expect_error(scale({{"new_data_parallel_size", 1}, {"retier", {0}}}), 400, "retier", "not a field");
   const Answer same = scale({{"new_data_parallel_size", 2}});
   EXPECT_EQ(same.status, 200);
   EXPECT_EQ(same.body["message"], "Scaled to 2 data parallel engines");
@@ -231,6 +237,8 @@ TEST_F(Contract, ScalesAndTellsOfIt) {
   EXPECT_EQ(up.body["operation_id"], "mine");
   EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", "mine"}}).status, 200)
       << "a retry";
+  expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"operation_id", "mine"}}), 409,
+               "operation_id", "use another");
   const json operation = call("GET", "/operations/mine").body;
   for (const char* field : {"operation_id", "kind", "from_size", "to_size", "phase", "started", "phases_ms",
                             "moved_requests", "moved_bytes", "max_pause_ms", "error"}) {

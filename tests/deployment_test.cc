@@ -117,7 +117,7 @@ class Deployment {
   explicit Deployment(std::size_t size)
       : coordinator_({.n_moe_layers = 2, .n_experts = 8, .max_size = kMaxSize, .initial_size = size},
                      Incarnation(1)),
-        journal_(8) {
+        journal_({.max_num_seqs = 8}) {
     execute(coordinator_.bootstrap(now()));
     while (!coordinator_.ready()) pump();
   }

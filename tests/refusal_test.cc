@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -34,7 +35,8 @@ void expect_busy(const client::Response& response, const std::string& code) {
 }
 
 std::unique_ptr<harness::ServerProcess> start_server(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), CONCERTINA_SOURCE_DIR "/models/demo");
+  // A flag given twice counts as given last: the harness adds --port 0.
+  arguments.insert(arguments.begin(), {CONCERTINA_SOURCE_DIR "/models/demo", "--port", "1"});
   auto server = harness::ServerProcess::start({.binary = CONCERTINA_BINARY, .arguments = arguments});
   CHECK(server.has_value(), "{}", server.error().message());
   CHECK((*server)->wait_ready().has_value());
@@ -86,17 +88,40 @@ TEST(Refusal, BeforeTheFirstEpochRequestsAreToldToComeBack) {
       << "the body is checked first, always";
 }
 
+TEST(Refusal, WhoWaitsForAScaleWhenTheServerEndsHearsOfIt) {
+  const auto server = start_server({"--data-parallel-size", "2", "--replay-chunk-tokens", "1"});
+  const auto requests = harness::make_requests(6, 24, 700, 4093, 30);
+  harness::Load load(server->url(), requests, harness::Load::Restart::kNo);
+  load.wait_for_tokens(500);
+  client::Response answer;
+  std::thread caller([&] {
+    answer = post(server->url(), "/scale_elastic_ep", {{"new_data_parallel_size", 1}});
+  });
+  EXPECT_TRUE(harness::eventually([&] {
+    const auto cluster = client::fetch_cluster(server->url());
+    return cluster && cluster->operation;
+  }));
+  server->signal(SIGTERM);
+  server->signal(SIGTERM);  // the second one does not wait for the streams
+  caller.join();
+  EXPECT_EQ(answer.status, 503) << answer.body;
+  EXPECT_THAT(answer.body, HasSubstr("the server shut down"));
+  EXPECT_EQ(server->wait_exit().value(), 0);
+  load.join();
+}
+
 TEST(Refusal, AFullQueueIsSaidAndTheQueuedAreServed) {
-  const auto server = start_server({"--max-num-seqs", "1", "--max-num-queued-reqs", "1"});
-  const auto requests = harness::make_requests(5, 2, 900, 4093, 20);
-  harness::Load load(server->url(), requests, harness::Load::Restart::kYes);  // one runs, one is queued
+  const auto server = start_server({"--max-num-seqs", "1", "--max-num-queued-reqs", "7"});
+  const auto requests = harness::make_requests(5, 8, 900, 4093, 20);
+  harness::Load load(server->url(), requests, harness::Load::Restart::kNo);  // one runs, seven wait
   const auto is_full = [&] {
-    const auto response = post(server->url(), "/v1/completions", {{"prompt", {7}}, {"max_tokens", 1}});
-    if (response.status == 503) expect_busy(response, "queue_full");
-    return response.status == 503;
+    const auto metrics = client::request(server->url(), "GET", "/metrics");
+    return metrics && metrics->body.find("vllm:num_requests_waiting{") != std::string::npos &&
+           metrics->body.find("} 7\n", metrics->body.find("vllm:num_requests_waiting{")) <
+               metrics->body.find('\n', metrics->body.find("vllm:num_requests_waiting{"));
   };
-  EXPECT_TRUE(harness::eventually(is_full));
-  load.stop_restarting();
+  ASSERT_TRUE(harness::eventually(is_full));
+  expect_busy(post(server->url(), "/v1/completions", {{"prompt", {7}}, {"max_tokens", 1}}), "queue_full");
   for (const auto& record : load.join()) EXPECT_EQ(record.error, "");
   EXPECT_EQ(post(server->url(), "/v1/completions", {{"prompt", {7}}, {"max_tokens", 1}}).status, 200);
 }

@@ -19,7 +19,7 @@ struct ChatOptions {
   std::string system;
   std::optional<double> temperature;
   std::optional<std::size_t> max_tokens;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::int64_t> seed;
 };
 
 std::atomic<bool> interrupted{false};  // set by a signal handler, which can reach nothing else
@@ -70,10 +70,11 @@ class Chat {
 
   bool answer(const std::string& line) {
     history_.push_back({"user", line});
-    client::GenerationRequest request{.messages = history_,
-                                      .max_tokens = options_.max_tokens,
-                                      .temperature = options_.temperature,
-                                      .seed = options_.seed};
+    client::GenerationRequest request{
+        .messages = history_,
+        .max_tokens = options_.max_tokens,
+        .temperature = options_.temperature,
+        .seed = options_.seed ? std::optional(static_cast<std::uint64_t>(*options_.seed)) : std::nullopt};
     std::string text;
     const auto generated = client::generate(options_.url, request,
                                             [&](const client::GenerationChunk& chunk) {

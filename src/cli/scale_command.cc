@@ -44,14 +44,18 @@ int run_scale(const ScaleOptions& options) {
 void add_scale_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ScaleOptions>();
   CLI::App* command = app.add_subcommand("scale", "Change the number of ranks of a running server");
-  command->add_option("size", options->size, "ranks wanted")->required()->check(CLI::PositiveNumber);
-  command->add_option("--retire", options->retire,
-                      "ranks that leave; with the size unchanged they are replaced");
+  command->add_option("size", options->size, "ranks wanted")->required()->check(CLI::Range(1, 1000000));
+  command
+      ->add_option("--retire", options->retire,
+                   "ranks that leave, as 1,2 or given twice; with the size unchanged they are replaced")
+      ->delimiter(',')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--wait", options->wait, "return when the operation has ended, and show its phases");
   command
       ->add_option("--drain-timeout", options->drain_timeout_s,
                    "seconds until an operation that is not committed is rolled back")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   command->add_option("--url", options->url, "of the server")->capture_default_str();
   command->callback([options, &run] { run = [options] { return run_scale(*options); }; });

@@ -29,7 +29,7 @@ struct ServeOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8000;
   std::string kv_cache_memory = "256MiB";
-  std::string served_model_name;
+  std::string served_model_name, state_dir;
   double shutdown_timeout_s = 30;
   bool skip_tokenizer_init = false;
   bool print_examples = false;
@@ -39,6 +39,7 @@ struct ServeOptions {
 };
 
 void add_flags(CLI::App& command, ServeOptions& o) {
+  command.option_defaults()->take_last();  // of a flag given twice: ./dev serve puts its defaults first
   command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
   command.add_option("--host", o.host, "address to listen on")->capture_default_str();
   command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")->capture_default_str();
@@ -72,12 +73,15 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command
       .add_option("--shutdown-timeout", o.shutdown_timeout_s,
                   "seconds that SIGTERM lets running requests finish")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   command
       .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
                   "a rank without a sign of life for so long counts as dead")
       ->capture_default_str();
+  command.add_option(
+      "--state-dir", o.state_dir,
+      "folder that keeps the size and the operations over restarts (default: nothing is kept)");
   command.add_flag("--replace-failed-ranks,!--no-replace-failed-ranks", o.replace_failed_ranks,
                    "start a new rank for one that died (default: on)");
   command.add_flag("--withhold-kill", o.withhold_kill)->group("");  // for tests: fenced ranks are not killed
@@ -126,6 +130,7 @@ struct Prepared {
   front::ModelInfo info;
   std::optional<tokenizer::Tokenizer> tokenizer;
   std::optional<tokenizer::ChatTemplate> chat_template;
+  std::unique_ptr<front::StateStore> state;
 };
 
 Status prepare_model(ServeOptions& o, Prepared& out) {
@@ -158,6 +163,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
                     o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size,
                     o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
   }
+  o.front.kv_tokens = o.front.kv_cache_bytes / block_bytes * o.front.block_size;
   out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
               .path = o.model,
               .max_model_len = o.front.max_model_len,
@@ -191,6 +197,22 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   return {};
 }
 
+// What was asked of the server while it ran counts more than what it was started with.
+Status prepare_state(ServeOptions& o, Prepared& out) {
+  if (o.state_dir.empty()) return {};
+  ASSIGN_OR_RETURN(out.state, front::StateStore::open(o.state_dir));
+  ASSIGN_OR_RETURN(const auto kept, out.state->load(std::chrono::steady_clock::now()));
+  const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
+  const std::size_t possible = std::clamp<std::size_t>(size, 1, o.front.max_size);
+  if (possible != o.front.initial_size) {
+    spdlog::info(
+        "{}: the size was {} before the restart: starting {} ranks, not the {} of --data-parallel-size",
+        o.state_dir, size, possible, o.front.initial_size);
+  }
+  o.front.initial_size = possible;
+  return {};
+}
+
 void print_examples(const std::string& url) {
   fmt::print(R"(
 Try, in another terminal:
@@ -208,7 +230,7 @@ class ServeProcess {
  public:
   ServeProcess(const ServeOptions& options, Prepared& prepared)
       : options_(options),
-        front_(loop_, options.front, prepared.info),
+        front_(loop_, options.front, prepared.info, std::move(prepared.state)),
         server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr,
                 {.host = options.host, .port = options.port, .limits = {}}),
@@ -278,7 +300,8 @@ int run_serve(ServeOptions& options) {
   const auto prepare = [&]() -> Status {
     RETURN_IF_ERROR(check_counts(options.front));
     RETURN_IF_ERROR(prepare_model(options, prepared));
-    return prepare_tokenizer(options, prepared);
+    RETURN_IF_ERROR(prepare_tokenizer(options, prepared));
+    return prepare_state(options, prepared);
   };
   if (const Status done = prepare(); !done) {
     spdlog::error("{}", done.error().message());

@@ -19,6 +19,8 @@ Coordinator::Coordinator(const CoordinatorConfig& config, Incarnation first_inca
 
 Coordinator::~Coordinator() = default;
 
+void Coordinator::restore(const Operation& operation) { state_->operations.restore(operation); }
+
 Actions Coordinator::bootstrap(Time now) {
   Turn turn{now, {}};
   state_->bootstrap(turn);

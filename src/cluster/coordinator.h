@@ -12,6 +12,7 @@ enum class ClusterError {
   kInvalidSize,
   kInvalidRetire,
   kOperationRunning,
+  kIdTaken,
   kNotReady,
   kUnknownOperation,
   kShuttingDown
@@ -176,7 +177,8 @@ class Coordinator {
   explicit Coordinator(const CoordinatorConfig& config, Incarnation first_incarnation);
   ~Coordinator();
 
-  Actions bootstrap(Time now);  // starts initial_size ranks; once
+  void restore(const Operation& operation);  // a record from before a restart; before bootstrap, oldest first
+  Actions bootstrap(Time now);               // starts initial_size ranks; once
 
   // A scale request: the operation's record (running or just ended, or that of the same id seen before), with
   // actions.

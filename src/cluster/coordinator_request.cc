@@ -36,7 +36,12 @@ Status check_named_once(const std::vector<RankId>& retire) {
 Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleRequested& request, Time now) {
   RETURN_IF_ERROR(check_size(request.target_size, config.max_size));
   RETURN_IF_ERROR(check_named_once(request.retire));
-  if (const Operation* known = operations.find(request.id)) return ScaleReply{*known, {}};
+  if (const Operation* known = operations.find(request.id)) {
+    if (known->to_size == request.target_size) return ScaleReply{*known, {}};
+    return fail(ClusterError::kIdTaken,
+                fmt::format("operation {} is known as one to {} ranks, not {}: use another operation_id",
+                            request.id, known->to_size, request.target_size));
+  }
   if (life != Life::kServing) {
     return fail(ClusterError::kNotReady, life == Life::kOver ? end_reason
                                          : life == Life::kWithoutRanks

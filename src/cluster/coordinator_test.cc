@@ -274,6 +274,7 @@ TEST(Requests, TheSameIdIsAnsweredWithItsRecordForEver) {
   again = story.request("op-1", 2);
   EXPECT_EQ(again->operation, record);
   EXPECT_THAT(again->actions, IsEmpty());
+  EXPECT_TRUE(story.request("op-1", 3).error().is(ClusterError::kIdTaken)) << "the same id, something else";
   again = story.request("op-2", 1, ranks({0}));
   ASSERT_TRUE(again.has_value())
       << "rank 0 is gone, and yet this is no mistake: it is the request that made it go";

@@ -46,6 +46,12 @@ const Operation& OperationLog::end(Phase final_phase, Time now) {
   return record;
 }
 
+void OperationLog::restore(Operation operation) {
+  CHECK(is_final(operation.phase), "operation {} has not ended", operation.id);
+  const auto [record, is_new] = records_.emplace(operation.id, std::move(operation));
+  if (is_new) ended_.push_back(record->first);
+}
+
 const Operation* OperationLog::find(const std::string& id) const {
   const auto record = records_.find(id);
   return record == records_.end() ? nullptr : &record->second;

@@ -18,6 +18,7 @@ class OperationLog {
   Operation& start(Operation operation);  // none may run; its phase is kPlanning from operation.started on
   void set_phase(Phase phase, Time now);  // of the running one; the time in the phase before is added up
   const Operation& end(Phase final_phase, Time now);
+  void restore(Operation operation);  // one that ended before this process began
 
   Operation* running() { return running_; }  // null if none
   const Operation* running() const { return running_; }

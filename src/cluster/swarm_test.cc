@@ -190,8 +190,9 @@ class SimulatedCluster {
     const Operation running = *coordinator_.running_operation();
     const bool is_retry = random_.below(2) == 0;
     const std::string id = is_retry ? running.id : "other";
-    const auto reply = coordinator_.request_scale({.id = id, .target_size = 1}, now_);
-    invariants_.after_request({.id = id, .target_size = 1}, reply, coordinator_);
+    const ScaleRequested request{.id = id, .target_size = is_retry ? running.to_size : 1};
+    const auto reply = coordinator_.request_scale(request, now_);
+    invariants_.after_request(request, reply, coordinator_);
     if (is_retry) {
       require(reply && reply->operation == running && reply->actions.empty(),
               "a retry is answered with the record");

@@ -65,7 +65,7 @@ struct Operation {
   std::uint64_t moved_requests = 0, moved_bytes = 0;
   double max_pause_ms = 0;
   std::optional<std::string> error;
-  enum class Failure : std::uint8_t { kNone, kTimeout, kRankFailed } failure = Failure::kNone;
+  enum class Failure : std::uint8_t { kNone, kTimeout, kRankFailed, kShutDown } failure = Failure::kNone;
   bool operator==(const Operation&) const = default;
 };
 

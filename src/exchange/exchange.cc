@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/test_points.h"
 #include "exchange/shm_exchange_state.h"
 #include "kernels/combine.h"
 
@@ -19,11 +20,15 @@ Status ShmExchange::State::run(const Exchange& exchange) {
     return fail(ExchangeError::kAborted,
                 fmt::format("the step is void: {}", describe(config.rank, progress.position())));
   write_dispatch(exchange);
+  at_test_point(TestPoint::kDispatchWritten);
   RETURN_IF_ERROR(await(Half::kDispatch));
+  at_test_point(TestPoint::kDispatchIn);
   if (progress.at_first_exchange()) note_flags();
   RETURN_IF_ERROR(compute(exchange));
   write_results();
+  at_test_point(TestPoint::kResultsWritten);
   RETURN_IF_ERROR(await(Half::kResult));
+  at_test_point(TestPoint::kResultsIn);
   RETURN_IF_ERROR(check_results());
   combine(exchange);
   progress.complete_exchange();

@@ -33,6 +33,7 @@ Error to_front_error(const Error& error) {
       {ClusterError::kInvalidSize, FrontError::kInvalidSize},
       {ClusterError::kInvalidRetire, FrontError::kInvalidRetire},
       {ClusterError::kOperationRunning, FrontError::kOperationRunning},
+      {ClusterError::kIdTaken, FrontError::kIdTaken},
       {ClusterError::kShuttingDown, FrontError::kShuttingDown},
   };
   for (const auto& [from, to] : codes) {
@@ -43,10 +44,12 @@ Error to_front_error(const Error& error) {
 
 }  // namespace
 
-Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model)
+Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
+             std::unique_ptr<StateStore> state)
     : loop_(loop),
       options_(std::move(options)),
       model_(std::move(model)),
+      state_(std::move(state)),
       coordinator_(
           cluster::CoordinatorConfig{
               .n_moe_layers = options_.n_moe_layers,
@@ -58,7 +61,7 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model)
                                     ? cluster::CoordinatorConfig::ReplaceFailed::kYes
                                     : cluster::CoordinatorConfig::ReplaceFailed::kNo},
           first_incarnation()),
-      journal_(options_.max_num_seqs),
+      journal_({.max_num_seqs = options_.max_num_seqs, .kv_tokens = options_.kv_tokens}),
       coordinator_timer_(loop),
       shutdown_timer_(loop) {}
 
@@ -67,6 +70,12 @@ Front::~Front() = default;
 void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
   on_ready_ = std::move(on_ready);
   on_fatal_ = std::move(on_fatal);
+  if (state_ != nullptr) {
+    const auto kept = state_->load(loop_.now());
+    if (!kept) spdlog::error("{}: serving goes on without the records", kept.error().message());
+    for (const cluster::Operation& operation : kept ? kept->operations : std::vector<cluster::Operation>{})
+      coordinator_.restore(operation);
+  }
   carry_out(coordinator_.bootstrap(loop_.now()));
 }
 
@@ -76,6 +85,12 @@ Status Front::admits() const {
   return fail(FrontError::kNotReady, coordinator_.recovering()
                                          ? "all ranks were lost and are being started again"
                                          : "the server is starting: no epoch is active yet");
+}
+
+std::size_t Front::max_requests() const {
+  const std::size_t size =
+      coordinator_.active_epoch() == nullptr ? 1 : coordinator_.active_epoch()->members.size();
+  return options_.max_num_queued_reqs + size * options_.max_num_seqs;
 }
 
 bool Front::ready() const { return admits().has_value(); }
@@ -89,7 +104,7 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
             "the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
             request.prompt_ids.size(), options_.max_model_len));
   }
-  if (n_queued() >= options_.max_num_queued_reqs) {
+  if (n_queued() >= options_.max_num_queued_reqs && !journal_.has_room(request.prompt_ids.size())) {
     return fail(FrontError::kQueueFull,
                 fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_queued()));
   }
@@ -120,14 +135,17 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
                                         std::function<void(const cluster::Operation&)> done) {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
   cluster::ScaleRequested event;
-  event.id = request.operation_id.empty() ? fmt::format("op-{}-{}", getpid(), next_operation_++)
-                                          : request.operation_id;
+  event.id = request.operation_id;
+  while (event.id.empty() ||
+         (request.operation_id.empty() && coordinator_.find_operation(event.id) != nullptr))
+    event.id = fmt::format("op-{}-{}", getpid(), next_operation_++);
   event.target_size = request.new_size;
   event.retire = request.retire;
   event.drain_timeout = std::chrono::seconds(request.drain_timeout_s);
   auto reply = coordinator_.request_scale(event, loop_.now());
   if (!reply) return fail(to_front_error(reply.error()));
   if (cluster::is_final(reply->operation.phase)) {
+    keep(reply->operation);
     if (done) done(reply->operation);
     return reply->operation;
   }
@@ -135,6 +153,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   if (!reply->actions.empty()) {
     spdlog::info("operation {}: {} from {} to {} ranks", event.id, name_of(reply->operation.kind),
                  reply->operation.from_size, reply->operation.to_size);
+    keep(reply->operation);
   }
   carry_out(reply->actions);
   return reply->operation;
@@ -218,6 +237,13 @@ void Front::stop_now() {
 void Front::stop_ranks() {
   life_ = Life::kStoppingRanks;
   coordinator_timer_.cancel();
+  if (const cluster::Operation* running = coordinator_.running_operation()) {
+    cluster::Operation cut = *running;
+    cut.phase = cluster::Phase::kFailed;
+    cut.failure = cluster::Operation::Failure::kShutDown;
+    cut.error = "the server shut down while it ran";
+    end_operation(cut);
+  }
   transport::Frame release;
   release.mutable_release();
   for (auto& [id, rank] : ranks_) {

@@ -10,6 +10,7 @@
 #include "front/launcher.h"
 #include "front/options.h"
 #include "front/service.h"
+#include "front/state_store.h"
 #include "transport/event_loop.h"
 
 namespace concertina::transport {
@@ -30,7 +31,9 @@ namespace concertina::front {
 // left and none will come.
 class Front : public Service {
  public:
-  Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model);
+  // `state` keeps operations and the wanted size; null: nothing outlives the process.
+  Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
+        std::unique_ptr<StateStore> state = nullptr);
   ~Front() override;
 
   // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
@@ -52,6 +55,7 @@ class Front : public Service {
   std::optional<cluster::Operation> operation(const std::string& id) const override;
   bool scaling() const override;
   ClusterStatus cluster() const override;
+  std::size_t max_requests() const override;
   std::size_t n_queued() const override;
   std::size_t n_running() const override;
   std::uint64_t n_operations(cluster::Phase final_phase) const override;
@@ -87,6 +91,7 @@ class Front : public Service {
   void send(RankId to, const transport::Frame& frame);
   Rank* find_rank(const cluster::Member& member);
   void end_operation(const cluster::Operation& operation);
+  void keep(const cluster::Operation& operation);
   void lose_group(const Error& error);
 
   // front_requests.cc: what the journal decides
@@ -100,6 +105,7 @@ class Front : public Service {
   transport::EventLoop& loop_;
   const FrontOptions options_;
   const ModelInfo model_;
+  const std::unique_ptr<StateStore> state_;
   cluster::Coordinator coordinator_;
   Journal journal_;
   std::deque<cluster::Event> events_;  // what happened while actions were carried out: handled after them

@@ -267,11 +267,21 @@ void Front::on_rank_exit(const Member& member, const std::string& how) {
 
 void Front::end_operation(const cluster::Operation& operation) {
   if (operation.phase == cluster::Phase::kDone) last_pause_ms_ = operation.max_pause_ms;
-  spdlog::info("operation {}: {}{}", operation.id, name_of(operation.phase),
-               operation.error ? ": " + *operation.error : "");
+  spdlog::log(operation.error ? spdlog::level::warn : spdlog::level::info, "operation {}: {}{}", operation.id,
+              name_of(operation.phase), operation.error ? ": " + *operation.error : "");
+  keep(operation);
   auto waiters = waiters_.extract(operation.id);
   if (waiters.empty()) return;
   for (const auto& done : waiters.mapped()) done(operation);
+}
+
+// A disk that is full costs the records, not the service.
+void Front::keep(const cluster::Operation& operation) {
+  if (state_ == nullptr) return;
+  Status kept = state_->save(operation, loop_.now());
+  if (kept && coordinator_.running_operation() == nullptr)
+    kept = state_->save_wanted_size(coordinator_.target_size());
+  if (!kept) spdlog::error("{}", kept.error().message());
 }
 
 void Front::lose_group(const Error& error) {

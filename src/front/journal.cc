@@ -31,15 +31,25 @@ std::size_t Journal::n_on(RankId rank) const {
   return load == loads_.end() ? 0 : load->second.n_requests;
 }
 
+// As far as is known now: sequences grow, and ranks preempt when they have grown too much.
+bool Journal::is_full(const Load& load, std::size_t n_tokens) const {
+  if (load.n_requests >= capacity_.max_num_seqs) return true;
+  return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity_.kv_tokens;
+}
+
+bool Journal::has_room(std::size_t n_tokens) const {
+  return queue_.empty() && pick_rank(Room::kNeeded, n_tokens).has_value();
+}
+
 // Fewest requests first, then fewest tokens, then the lowest rank.
-std::optional<RankId> Journal::pick_rank(Room room) const {
+std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens) const {
   std::optional<RankId> best;
   Load best_load;
   for (const RankId rank : members_) {
     if (leavers_.contains(rank)) continue;
     const auto found = loads_.find(rank);
     const Load load = found == loads_.end() ? Load{} : found->second;
-    if (room == Room::kNeeded && load.n_requests >= max_num_seqs_) continue;
+    if (room == Room::kNeeded && is_full(load, n_tokens)) continue;
     if (!best ||
         std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
       best = rank, best_load = load;
@@ -58,9 +68,10 @@ void Journal::submit(scheduler::Request request, JournalActions& actions) {
 
 void Journal::assign_queued(JournalActions& actions) {
   while (!queue_.empty()) {
-    const auto rank = pick_rank(Room::kNeeded);
+    Entry& entry = entries_.at(queue_.front());
+    const auto rank = pick_rank(Room::kNeeded, entry.request.tokens.size());
     if (!rank) return;
-    assign(entries_.at(queue_.front()), *rank, actions);
+    assign(entry, *rank, actions);
     queue_.pop_front();
   }
 }
@@ -74,7 +85,7 @@ void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
 }
 
 void Journal::start_replay(Entry& entry, JournalActions& actions) {
-  const auto target = pick_rank(Room::kIgnored);
+  const auto target = pick_rank(Room::kIgnored, entry.request.tokens.size());
   CHECK(target, "no rank stays to take request {}", entry.request.id);
   entry.last_attempt = entry.last_attempt.next();
   entry.replay = Replay{*target, entry.last_attempt};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <limits>
 #include <map>
 #include <set>
 #include <span>
@@ -59,7 +60,13 @@ using JournalActions = std::vector<JournalAction>;
 // action, so what the old rank still sends is dropped and generated again by the new one: the same tokens.
 class Journal {
  public:
-  explicit Journal(std::size_t max_num_seqs_per_rank) : max_num_seqs_(max_num_seqs_per_rank) {}
+  // What a rank has room for: sequences in a step, and tokens in its KV. What is beyond waits here, where a
+  // rank that joins can take it.
+  struct RankCapacity {
+    std::size_t max_num_seqs = 1;
+    std::size_t kv_tokens = std::numeric_limits<std::size_t>::max();
+  };
+  explicit Journal(RankCapacity capacity) : capacity_(capacity) {}
 
   // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it.
   void submit(scheduler::Request request, JournalActions& actions);
@@ -89,6 +96,7 @@ class Journal {
   std::vector<RequestId> live_requests() const;            // ascending
   std::size_t n_live() const { return entries_.size(); }
   std::size_t n_queued() const { return queue_.size(); }
+  bool has_room(std::size_t n_tokens) const;  // a request of that length would not have to wait
   std::size_t n_on(RankId rank) const;
   std::uint64_t n_ignored_outputs() const { return n_ignored_outputs_; }
   std::uint64_t n_rescued() const { return n_rescued_; }  // requests of fenced ranks that went elsewhere
@@ -110,7 +118,7 @@ class Journal {
   };
 
   enum class Room : std::uint8_t { kNeeded, kIgnored };
-  std::optional<RankId> pick_rank(Room room) const;
+  std::optional<RankId> pick_rank(Room room, std::size_t n_tokens) const;
   void assign(Entry& entry, RankId rank, JournalActions& actions);
   void assign_queued(JournalActions& actions);
   void start_replay(Entry& entry, JournalActions& actions);
@@ -119,7 +127,9 @@ class Journal {
   void take_over(Entry& entry, JournalActions& actions);
   void check_drained(JournalActions& actions);
 
-  const std::size_t max_num_seqs_;
+  bool is_full(const Load& load, std::size_t n_tokens) const;
+
+  const RankCapacity capacity_;
   std::unordered_map<RequestId, Entry> entries_;
   std::deque<RequestId> queue_;
   std::map<RankId, Load> loads_;  // of every rank that has or may have requests

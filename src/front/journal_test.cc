@@ -66,7 +66,7 @@ class JournalTest : public ::testing::Test {
     journal.fence(rank, actions);
     return actions;
   }
-  Journal journal{2};
+  Journal journal{{.max_num_seqs = 2}};
 };
 
 TEST_F(JournalTest, RequestsSpreadOverRanksAndWaitWhenAllAreFull) {
@@ -81,6 +81,22 @@ TEST_F(JournalTest, RequestsSpreadOverRanksAndWaitWhenAllAreFull) {
   ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u) << "the place that came free goes to the waiting request";
   EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
   EXPECT_EQ(journal.n_queued(), 0u);
+}
+
+TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
+  Journal journal({.max_num_seqs = 8, .kv_tokens = 20});
+  JournalActions actions;
+  journal.set_members(std::vector{kRank0}, actions);
+  journal.submit(request(1, 30), actions);
+  EXPECT_EQ(all_of<SendAssign>(actions).size(), 1u) << "an empty rank takes any that the server admitted";
+  actions.clear();
+  journal.submit(request(2, 9), actions);
+  journal.submit(request(3, 9), actions);
+  EXPECT_EQ(journal.n_queued(), 2u);
+  EXPECT_FALSE(journal.has_room(1));
+  journal.set_members(std::vector{kRank0, kRank1}, actions);
+  EXPECT_EQ(all_of<SendAssign>(actions).size(), 2u);
+  EXPECT_EQ(all_of<SendAssign>(actions)[1].to, kRank1);
 }
 
 TEST_F(JournalTest, AJoinerGetsWaitingRequestsAtOnce) {

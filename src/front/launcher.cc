@@ -79,8 +79,8 @@ Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& 
   process->on_exit_ = std::move(on_exit);
   process->pid_fd_ = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
   CHECK(process->pid_fd_ >= 0, "pidfd_open of our own child {}: {}", *pid, strerror(errno));
-  process->watch_ = std::make_unique<transport::ReadableWatch>(loop, process->pid_fd_,
-                                                               [raw = process.get()] { raw->reap(); });
+  process->loop_ = &loop;
+  process->watch();
   return process;
 }
 
@@ -100,9 +100,15 @@ void LocalProcess::kill() {
   if (!reaped_) ::kill(pid_, SIGKILL);
 }
 
+void LocalProcess::watch() {
+  watch_ = std::make_unique<transport::ReadableWatch>(*loop_, pid_fd_, [this] { reap(); });
+}
+
+// Never waits: a wake-up without cause (seen when ranks are killed by the dozen) would stop the whole front.
 void LocalProcess::reap() {
   int status = 0;
-  const pid_t done = waitpid(pid_, &status, 0);
+  const pid_t done = waitpid(pid_, &status, WNOHANG);
+  if (done == 0) return watch();
   reaped_ = true;
   const auto on_exit = std::move(on_exit_);
   if (on_exit) on_exit(done == pid_ ? describe(status) : "already reaped");  // may destroy *this

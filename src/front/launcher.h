@@ -32,12 +32,14 @@ class LocalProcess {
 
  private:
   LocalProcess() = default;
+  void watch();
   void reap();
 
   pid_t pid_ = -1;
   int pid_fd_ = -1, control_fd_ = -1;
   bool reaped_ = false;
   std::function<void(std::string)> on_exit_;
+  transport::EventLoop* loop_ = nullptr;
   std::unique_ptr<transport::ReadableWatch> watch_;
 };
 

@@ -22,6 +22,7 @@ enum class FrontError {
   kInvalidSize,       // 400
   kInvalidRetire,     // 400
   kOperationRunning,  // 409
+  kIdTaken,           // 409
   kTimeout,           // 408
   kOperationFailed,   // 500
   kGroupLost,         // 500
@@ -100,6 +101,8 @@ class Service {
   virtual bool scaling() const = 0;
   virtual ClusterStatus cluster() const = 0;
   virtual std::size_t n_queued() const = 0, n_running() const = 0;
+  virtual std::size_t max_requests()
+      const = 0;  // that an idle server of this size takes, those that wait included
   virtual std::uint64_t n_operations(cluster::Phase final_phase) const = 0;
   virtual double last_pause_ms() const = 0;
   virtual std::uint64_t n_failed_ranks() const = 0;      // since the start

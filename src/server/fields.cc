@@ -2,20 +2,58 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace concertina::server {
 
 using nlohmann::json;
 
+std::string shortened(const std::string& text) {
+  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
+}
+
+namespace {
+
+std::size_t nesting_of(const std::string& body) {
+  std::size_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+// Without the library's "[json.exception.parse_error.101] ".
+std::string plain(const std::string& what) {
+  const std::size_t end = what.find("] ");
+  return what.starts_with('[') && end != std::string::npos ? what.substr(end + 2) : what;
+}
+
+}  // namespace
+
 ApiResult<json> Fields::parse(const std::string& body) {
+  if (nesting_of(body) > kMaxDepth) {
+    return tl::unexpected<ApiError>(
+        ApiError{400, fmt::format("the body is nested more than {} levels deep", kMaxDepth), {}, {}});
+  }
   try {
     json parsed = json::parse(body);
     if (parsed.is_object()) return parsed;
     return tl::unexpected<ApiError>(ApiError{400, "the body must be a JSON object", {}, {}});
   } catch (const json::exception& error) {
     return tl::unexpected<ApiError>(
-        ApiError{400, fmt::format("the body is not JSON: {}", error.what()), {}, {}});
+        ApiError{400, fmt::format("the body is not JSON: {}", plain(error.what())), {}, {}});
   }
 }
 
@@ -26,9 +64,8 @@ const json* Fields::find(const char* name) {
 }
 
 void Fields::wrong(const std::string& name, const std::string& must_be, const json& found) {
-  std::string text = found.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() > 100) text = text.substr(0, 100) + "...";
-  fail({400, fmt::format("{} must be {}, found {}", name, must_be, text), name, std::nullopt});
+  const std::string text = found.dump(-1, ' ', false, json::error_handler_t::replace);
+  fail({400, fmt::format("{} must be {}, found {}", name, must_be, shortened(text)), name, std::nullopt});
 }
 
 void Fields::fail(ApiError error) {

@@ -11,11 +11,16 @@
 
 namespace concertina::server {
 
+std::string shortened(const std::string& text);  // at most 100 bytes, for messages
+
 // Reads a JSON body field by field and keeps the first error, which says what the field must be and what was
 // found. null counts as absent. A JSON true, 4.0 or "4" is not an integer.
 class Fields {
  public:
-  static ApiResult<nlohmann::json> parse(const std::string& body);  // a JSON object, or 400
+  // A JSON object, or 400. Nothing that is nested deeper than kMaxDepth gets in: whatever walks through it
+  // later may recurse.
+  static constexpr std::size_t kMaxDepth = 64;
+  static ApiResult<nlohmann::json> parse(const std::string& body);
 
   explicit Fields(const nlohmann::json& body) : body_(body) {}
 

@@ -31,6 +31,7 @@ class RecordingService : public front::Service {
   std::optional<cluster::Operation> operation(const std::string&) const override { return std::nullopt; }
   bool scaling() const override { return false; }
   front::ClusterStatus cluster() const override { return {}; }
+  std::size_t max_requests() const override { return room; }
   std::size_t n_queued() const override { return 0; }
   std::size_t n_running() const override { return 0; }
   std::uint64_t n_operations(cluster::Phase) const override { return 0; }
@@ -136,6 +137,7 @@ TEST_F(GenerationTest, AClientThatGoesAwayCancelsWhatRunsAndHearsNothingMore) {
   answer.on_disconnect();
   std::sort(service.cancelled.begin(), service.cancelled.end());
   EXPECT_THAT(service.cancelled, ElementsAre(1, 2));
+  EXPECT_THAT(metrics.text(service), HasSubstr("finished_reason=\"abort\",model_name=\"demo\"} 2"));
   const std::string before = answer.text;
   token(2, 8);
   EXPECT_EQ(answer.text, before);

@@ -90,6 +90,11 @@ class HttpServerTest : public ::testing::Test {
       if (fd_ >= 0) close(fd_);
       fd_ = -1;
     }
+    void reset() {  // RST instead of FIN
+      const linger at_once{.l_onoff = 1, .l_linger = 0};
+      setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+      end();
+    }
     void write(const std::string& text) {
       EXPECT_EQ(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
     }
@@ -158,6 +163,10 @@ TEST_F(HttpServerTest, RefusesWhatIsMalformedOrTooLarge) {
   EXPECT_THAT(answer("POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"), StartsWith("HTTP/1.1 413"));
   EXPECT_THAT(answer("GET / HTTP/1.1\r\nX: " + std::string(5000, 'x') + "\r\n\r\n"),
               StartsWith("HTTP/1.1 431"));
+  EXPECT_THAT(answer("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n"),
+              ::testing::AllOf(StartsWith("HTTP/1.1 501"), ::testing::Not(HasSubstr("GET /smuggled"))));
+  EXPECT_THAT(answer("GET http://h:1/absolute?x HTTP/1.1\r\nConnection: close\r\n\r\n"),
+              ::testing::EndsWith("GET /absolute "));
   EXPECT_THAT(answer("GET /old HTTP/1.0\r\n\r\n"), ::testing::EndsWith("GET /old "))
       << "and the connection ends";
 }
@@ -168,6 +177,31 @@ TEST_F(HttpServerTest, NoticesAClientThatGoesAwayWhileNothingIsWritten) {
   wait_for(reached);
   socket.end();
   wait_for(gone);
+}
+
+TEST_F(HttpServerTest, NoticesAClientThatGoesAwayByReset) {
+  Socket socket(port);
+  socket.write("GET /hold HTTP/1.1\r\n\r\n");
+  wait_for(reached);
+  socket.reset();
+  wait_for(gone);
+}
+
+TEST_F(HttpServerTest, NoticesAClientThatGoesAwayBehindAPipelinedRequest) {
+  Socket socket(port);
+  socket.write("GET /hold HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n");
+  wait_for(reached);
+  socket.end();
+  wait_for(gone);
+}
+
+TEST_F(HttpServerTest, AnswersAPipelinedRequestThatCameWhileItWasBusy) {
+  Socket socket(port);
+  socket.write("GET /hold HTTP/1.1\r\n\r\n");
+  wait_for(reached);
+  socket.write("GET /next HTTP/1.1\r\n\r\n");
+  on_loop([this] { held->send({.body = "held"}); });
+  EXPECT_THAT(socket.read_until("GET /next "), HasSubstr("held"));
 }
 
 TEST_F(HttpServerTest, StreamsInChunksAndNoticesAClientThatLeavesInTheMiddle) {

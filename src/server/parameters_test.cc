@@ -76,6 +76,17 @@ TEST_F(ParametersTest, MoreTokensThanTheModelHoldsIsNoError) {
   EXPECT_EQ(parsed({{"max_tokens", INT64_MAX}}).stop.max_tokens, 64u);
 }
 
+TEST(FieldsTest, WhatIsNestedTooDeepDoesNotGetIn) {
+  const auto nested = [](std::size_t n) {
+    return Fields::parse("{\"x\":" + std::string(n, '[') + std::string(n, ']') + "}");
+  };
+  EXPECT_TRUE(nested(Fields::kMaxDepth - 1));
+  EXPECT_EQ(nested(Fields::kMaxDepth).error().status, 400);
+  EXPECT_EQ(nested(1000000).error().status, 400);
+  EXPECT_TRUE(Fields::parse(R"({"x": "[[[[\\\"[[["})")) << "brackets in a string";
+  EXPECT_THAT(Fields::parse("{\"x\": ").error().message, ::testing::Not(HasSubstr("json.exception")));
+}
+
 TEST_F(ParametersTest, FieldsNobodyKnowsAreListedNotRefused) {
   parsed({{"frobnicate", 1}, {"user", "me"}});
   EXPECT_THAT(unknown, ElementsAre("frobnicate"));

@@ -149,7 +149,8 @@ TEST(ChatTemplate, IsBoundedWhateverTheTemplateDoes) {
   for (const std::string& source : cases) {
     const auto result = render_alone(source);
     EXPECT_FALSE(result) << source.substr(0, 100);
-    EXPECT_TRUE(result || result.error().is(TokenizerError::kTemplateInvalid));
+    EXPECT_TRUE(result || result.error().is(TokenizerError::kTemplateInvalid) ||
+                result.error().is(TokenizerError::kTemplateTooLong));
   }
   EXPECT_EQ(render_alone("{{ 1" + repeated("+1", 400) + " }}").value(), "401");
   EXPECT_EQ(render_alone("{{ " + repeated("(", 40) + "1" + repeated(")", 40) + " }}").value(), "1");

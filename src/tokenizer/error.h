@@ -8,6 +8,7 @@ enum class TokenizerError {
   kUnsupported,      // a valid file that asks for something this tokenizer does not do
   kTemplateInvalid,  // the chat template does not parse, or fails on these messages: a fault of the
                      // checkpoint
+  kTemplateTooLong,  // the chat template did not end within its steps: too many messages
   kTemplateRaised,   // the chat template called raise_exception: it refuses these messages (the caller's
                      // fault)
 };

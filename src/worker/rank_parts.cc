@@ -4,6 +4,7 @@
 
 #include "checkpoint/dummy_weights.h"
 #include "checkpoint/safetensors.h"
+#include "worker/memory.h"
 
 namespace concertina::worker {
 
@@ -60,6 +61,14 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
     return fail(WorkerError::kNoKvMemory,
                 fmt::format("--kv-cache-memory is {} bytes, but one KV block of {} tokens needs {}",
                             options.kv_cache_bytes, options.limits.block_size, block_bytes));
+  }
+  // Pages are taken when they are first written: without this check the kernel would kill this rank, or
+  // another process, in the middle of serving.
+  if (const auto available = available_memory_bytes(); available && options.kv_cache_bytes > *available) {
+    return fail(WorkerError::kNoKvMemory,
+                fmt::format("--kv-cache-memory is {:.1f} MiB a rank, but this machine has {:.1f} MiB left",
+                            static_cast<double>(options.kv_cache_bytes) / (1 << 20),
+                            static_cast<double>(*available) / (1 << 20)));
   }
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "base/test_points.h"
 
 namespace concertina::worker {
 
@@ -76,7 +77,10 @@ void StepLoop::apply(TakeOverReplay& message) {
 
 void StepLoop::apply(DropRequest& message) { parts_.scheduler.drop(message.request); }
 
-void StepLoop::apply(EpochPrepared& message) { prepared_[message.epoch] = std::move(message.view); }
+void StepLoop::apply(EpochPrepared& message) {
+  prepared_[message.epoch] = std::move(message.view);
+  at_test_point(TestPoint::kPrepared);
+}
 
 void StepLoop::apply(EpochCancelled& message) {
   if (auto node = prepared_.extract(message.epoch); !node.empty()) parts_.discard(std::move(node.mapped()));
@@ -86,7 +90,9 @@ void StepLoop::apply(EpochCancelled& message) {
 void StepLoop::apply(CommitEpoch& message) {
   const exchange::EpochView* view = parts_.exchange.epoch_view();
   if (is_frozen() || view == nullptr || view->epoch() != message.from) return;
-  if (prepared_.contains(message.to)) commit_ = message;
+  if (!prepared_.contains(message.to)) return;
+  commit_ = message;
+  at_test_point(TestPoint::kCommitReceived);
 }
 
 void StepLoop::apply(EnterEpoch& message) {
@@ -106,12 +112,14 @@ void StepLoop::apply(Freeze& message) {
   if (!is_frozen()) frozen_since_ = std::chrono::steady_clock::now();
   frozen_ = message.ballot;
   commit_.reset();
+  at_test_point(TestPoint::kFreezing);
   parts_.exchange.void_epoch();
   const exchange::EpochView* view = parts_.exchange.epoch_view();
   transport::Frame frame;
   frame.mutable_frozen()->set_ballot(frozen_.value());
   frame.mutable_frozen()->set_epoch(view == nullptr ? 0 : view->epoch().value());
   parts_.send(std::move(frame));
+  at_test_point(TestPoint::kFrozen);
 }
 
 bool StepLoop::epoch_began_elsewhere() const {
@@ -132,8 +140,11 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Epoch flip_to = commit_ ? commit_->to : Epoch{};
   const OpenStep open(parts_.step_is_open);
   parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to);
+  at_test_point(TestPoint::kStepBegun);
   RETURN_IF_ERROR(compute(plan));
+  at_test_point(TestPoint::kBeforeCommit);
   report(parts_.scheduler.commit(sampled_));
+  at_test_point(TestPoint::kAfterCommit);
   if (const auto next = parts_.exchange.flip_decided()) enter(*next, std::chrono::steady_clock::now());
   return {};
 }
@@ -224,12 +235,14 @@ void StepLoop::enter(Epoch epoch, Time since) {
   commit_.reset();
   while (!prepared_.empty() && prepared_.begin()->first < epoch)  // of changes that were given up
     parts_.discard(prepared_.extract(prepared_.begin()).mapped());
+  at_test_point(TestPoint::kFlipping);
   const bool stays = node.mapped() != nullptr;
   parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
   transport::Frame frame;
   frame.mutable_flipped()->set_epoch(epoch.value());
   frame.mutable_flipped()->set_pause_ms(to_ms(std::chrono::steady_clock::now() - since));
   parts_.send(std::move(frame));
+  at_test_point(TestPoint::kEntered);
 }
 
 }  // namespace concertina::worker

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/test_points.h"
 #include "kernels/instruction_set.h"
 #include "worker/control_link.h"
 #include "worker/frames.h"
@@ -80,6 +81,7 @@ class Worker {
     options_ = options_of(configure);
     ASSIGN_OR_RETURN(parts_, make_rank_parts(options_, [this](const exchange::Suspicion& s) { report(s); }));
     loader_thread_ = std::thread([this] { loader_.run(); });
+    at_test_point(TestPoint::kHello);
     say_hello();
     StepLoop loop({.model = *parts_.model,
                    .kv_cache = *parts_.kv_cache,
@@ -94,7 +96,9 @@ class Worker {
                          loader_.post([view = std::move(view)]() mutable { view.reset(); });
                        },
                    .step_is_open = &step_is_open_});
-    return loop.run();
+    const Status ended = loop.run();
+    at_test_point(TestPoint::kReleased);
+    return ended;
   }
 
   // On the link's thread. Configure comes first; what follows it waits for Hello, so parts_ is there.
@@ -123,6 +127,7 @@ class Worker {
 
   // On the loader's thread.
   void prepare(const transport::Prepare& prepare) {
+    at_test_point(TestPoint::kLoading);
     const cluster::EpochPlan plan = plan_of(prepare);
     const bool is_member =
         std::any_of(plan.members.begin(), plan.members.end(), [this](const cluster::Member& member) {

@@ -55,6 +55,13 @@ void Load::run(std::size_t index) {
       return client::StreamControl::kContinue;
     };
     auto generated = client::generate(url_, requests_[index], on_chunk);
+    // Told to come back, nothing was begun: a client comes back.
+    const bool is_busy = !generated && generated.error().is(client::ClientError::kStatus) &&
+                         generated.error().message().find(": 503:") != std::string::npos;
+    if (is_busy && restart_) {
+      pause_between_polls();
+      continue;
+    }
     std::lock_guard lock(mutex_);
     StreamRecord record{.request = index};
     if (generated) {

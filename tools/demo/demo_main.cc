@@ -194,7 +194,7 @@ int run_demo(const Options& options) {
     watch("the same chats together, on 2 ranks");
     for (const std::size_t size : {4, 3, 1, 2}) {
       changes.push_back(change_size(url, size));
-      watch(fmt::format("now {} ranks, after {:.0f} ms", size, changes.back().took_ms));
+      watch(fmt::format("now {} rank(s), after {:.0f} ms", size, changes.back().took_ms));
     }
     load.stop_restarting();
     screen.say("letting the streams finish");

@@ -43,6 +43,10 @@ ApiResult<ScaleBody> parse_scale(const std::string& text) {
       out.request.retire.emplace_back(rank.get<std::uint32_t>());
     }
   }
+  // Not ignored as elsewhere: a misspelt "retire" would take the wrong rank away.
+  if (const auto unknown = fields.unknown(); !unknown.empty() && !fields.error())
+    fields.fail({400, fmt::format("{} is not a field of this request", shortened(unknown[0])),
+                 shortened(unknown[0]), std::nullopt});
   if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
   return out;
 }
@@ -78,7 +82,10 @@ http::Response outcome(const cluster::Operation& operation) {
                             {"operation_id", operation.id}};
     return {.body = body.dump()};
   }
-  const int status = operation.failure == cluster::Operation::Failure::kTimeout ? 408 : 500;
+  using Failure = cluster::Operation::Failure;
+  const int status = operation.failure == Failure::kTimeout    ? 408
+                     : operation.failure == Failure::kShutDown ? 503
+                                                               : 500;
   return error_response(
       {status,
        fmt::format("operation {} {}: {}", operation.id,

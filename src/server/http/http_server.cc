@@ -23,6 +23,10 @@ using tcp = asio::ip::tcp;
 
 class Session;
 
+namespace {
+constexpr std::size_t kMaxReadAhead = 64 << 10;
+}
+
 struct HttpServer::State {
   State(asio::io_context& context, Limits limits, Handler handler, ErrorResponse error_response)
       : context(context),
@@ -91,16 +95,20 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void read_header() {
-    beast_http::async_read_header(socket_, buffer_, *parser_,
-                                  [self = shared_from_this()](const error_code& error, std::size_t) {
-                                    if (self->closed_ || self->refused_) return;
-                                    if (error) return self->read_failed(error);
-                                    if (beast_http::field expect = beast_http::field::expect;
-                                        boost::beast::iequals(self->parser_->get()[expect], "100-continue")) {
-                                      self->append("HTTP/1.1 100 Continue\r\n\r\n");
-                                    }
-                                    self->read_body();
-                                  });
+    beast_http::async_read_header(
+        socket_, buffer_, *parser_, [self = shared_from_this()](const error_code& error, std::size_t) {
+          if (self->closed_ || self->refused_) return;
+          if (error) return self->read_failed(error);
+          if (beast_http::field expect = beast_http::field::expect;
+              boost::beast::iequals(self->parser_->get()[expect], "100-continue")) {
+            self->append("HTTP/1.1 100 Continue\r\n\r\n");
+          }
+          // Not ours to undo; and not to be taken for a request without a body.
+          const auto& header = self->parser_->get();
+          if (header.count(beast_http::field::transfer_encoding) > 0 && !header.chunked())
+            return self->refuse(501, "Transfer-Encoding: only chunked is supported");
+          self->read_body();
+        });
   }
 
   void read_body() {
@@ -148,7 +156,7 @@ class Session : public std::enable_shared_from_this<Session> {
     is_head_ = message.method() == beast_http::verb::head;
     Request request;
     request.method = is_head_ ? "GET" : std::string(message.method_string());
-    request.path = std::string(message.target().substr(0, message.target().find('?')));
+    request.path = path_of(message.target());
     request.body = std::move(message.body());
     answering_ = true;
     streaming_ = false;
@@ -158,17 +166,37 @@ class Session : public std::enable_shared_from_this<Session> {
   }
   std::shared_ptr<Responder> make_responder();
 
-  // While an answer is made nothing is read; the socket tells when the client goes away. Bytes that come
-  // instead are the next request.
+  // Without the query, and without the "http://host" of an absolute form (RFC 9112, 3.2.2).
+  static std::string path_of(std::string_view target) {
+    target = target.substr(0, target.find('?'));
+    if (const std::size_t scheme = target.find("://");
+        scheme != std::string_view::npos && !target.starts_with('/')) {
+      const std::size_t path = target.find('/', scheme + 3);
+      target = path == std::string_view::npos ? "/" : target.substr(path);
+    }
+    return std::string(target);
+  }
+
+  // While an answer is made the socket tells when the client goes away. Bytes that come instead are the next
+  // request: kept, up to a bound, so that what comes behind them is seen.
   void watch_disconnect() {
     if (watching_) return;
     watching_ = true;
     socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
       self->watching_ = false;
       if (error || self->closed_ || !self->answering_) return;
-      char byte = 0;
-      if (recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) self->close();
+      if (self->read_ahead() == Client::kGone) return self->close();
+      if (self->buffer_.size() < kMaxReadAhead) self->watch_disconnect();
     });
+  }
+
+  enum class Client : std::uint8_t { kThere, kGone };
+  Client read_ahead() {
+    const auto room = buffer_.prepare(4096);
+    const ssize_t n = recv(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT);
+    if (n > 0) buffer_.commit(static_cast<std::size_t>(n));
+    const bool nothing_yet = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+    return n > 0 || nothing_yet ? Client::kThere : Client::kGone;
   }
 
   // ---- writing
@@ -179,7 +207,9 @@ class Session : public std::enable_shared_from_this<Session> {
                     std::string(beast_http::obsolete_reason(beast_http::status(response.status))),
                     response.content_type, response.body.size());
     for (const auto& [name, value] : response.headers) head += fmt::format("{}: {}\r\n", name, value);
-    head += keep_alive_ ? "\r\n" : "Connection: close\r\n\r\n";
+    if (!keep_alive_) head += "Connection: close\r\n";
+    if (keep_alive_ && version_ < 11) head += "Connection: keep-alive\r\n";
+    head += "\r\n";
     append(head);
     if (!is_head_) append(response.body);
     end_answer();

@@ -50,8 +50,10 @@ void Generation::start() {
 
 void Generation::abandon() {
   if (answer_ == Answer::kOver) return;
-  for (const auto& [request, choice] : by_request_) context_.service.cancel(request);
-  context_.metrics.on_finished("abort", now() - arrived_);
+  for (const auto& [request, choice] : by_request_) {
+    context_.service.cancel(request);
+    if (choice->finish_reason == nullptr) context_.metrics.on_finished("abort", now() - arrived_);
+  }
   over();
 }
 
@@ -166,7 +168,9 @@ void Generation::on_failed(RequestId request, const Error& error) {
   const auto self = shared_from_this();
   if (answer_ == Answer::kOver || !by_request_.contains(request)) return;
   for (const auto& [other, choice] : by_request_) {
-    if (other != request && choice->finish_reason == nullptr) context_.service.cancel(other);
+    if (choice->finish_reason != nullptr) continue;
+    if (other != request) context_.service.cancel(other);
+    context_.metrics.on_finished("error", now() - arrived_);
   }
   const ApiError api_error = from_front(error);
   if (answer_ == Answer::kStreaming) {
@@ -176,7 +180,6 @@ void Generation::on_failed(RequestId request, const Error& error) {
   } else {
     responder_->send(error_response(api_error));
   }
-  context_.metrics.on_finished("error", now() - arrived_);
   over();
 }
 

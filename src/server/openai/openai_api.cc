@@ -6,7 +6,7 @@
 namespace concertina::server::openai {
 
 namespace {
-constexpr std::size_t kMaxWarnings = 200;
+constexpr std::size_t kMaxWarnings = 50;
 }
 
 OpenAiApi::OpenAiApi(front::Service& service, const tokenizer::Tokenizer* tokenizer,
@@ -35,7 +35,7 @@ void OpenAiApi::show_model(const std::string& id, const std::shared_ptr<http::Re
 void OpenAiApi::warn_once(const std::vector<std::string>& unknown) {
   for (const std::string& name : unknown) {
     if (warned_.size() < kMaxWarnings && warned_.insert(name).second) {
-      spdlog::warn("the field \"{}\" of a request is not known; ignored", name.substr(0, 100));
+      spdlog::warn("the field {} of a request is not known; ignored", json_string(shortened(name)));
     }
   }
 }
@@ -52,6 +52,15 @@ void OpenAiApi::generate(Endpoint endpoint, const http::Request& request,
       parse_parameters(endpoint, *body, {service_.model(), tokenizer_, chat_template_}, unknown);
   if (!parameters) return responder->send(error_response(parameters.error()));
   warn_once(unknown);
+  if (const std::size_t n = parameters->prompts.size() * parameters->n; n > service_.max_requests()) {
+    return responder->send(error_response(
+        {400,
+         fmt::format(
+             "{} prompts with n = {} are {} requests; this server takes at most {} at once (--max-num-seqs, "
+             "--max-num-queued-reqs)",
+             parameters->prompts.size(), parameters->n, n, service_.max_requests()),
+         "n", std::nullopt}));
+  }
   const auto generation =
       std::make_shared<Generation>(GenerationContext{service_, tokenizer_, metrics_}, std::move(*parameters),
                                    responder, [this](Generation* over) { open_.erase(over); });

@@ -215,8 +215,12 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
   localtime_r(&now, &input.now);
   const auto text = context.chat_template->render(input);
   if (!text) {
-    // What the template refuses is the client's fault; what it cannot do is the checkpoint's.
-    const int status = text.error().is(tokenizer::TokenizerError::kTemplateRaised) ? 400 : 500;
+    // What the template refuses or cannot finish is the client's fault; what it cannot do is the
+    // checkpoint's.
+    using tokenizer::TokenizerError;
+    const bool is_clients =
+        text.error().is(TokenizerError::kTemplateRaised) || text.error().is(TokenizerError::kTemplateTooLong);
+    const int status = is_clients ? 400 : 500;
     return fields.fail({status, text.error().message(), "messages", std::nullopt});
   }
   out.prompts.push_back(context.tokenizer->encode(*text, tokenizer::AddSpecialTokens::kNo));
@@ -247,7 +251,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   out.endpoint = endpoint;
   if (const auto model = fields.text("model"); model && *model != context.model.served_name) {
     fields.fail({404,
-                 fmt::format("the model \"{}\" does not exist; this server has \"{}\"", *model,
+                 fmt::format("the model \"{}\" does not exist; this server has \"{}\"", shortened(*model),
                              context.model.served_name),
                  "model", "model_not_found"});
   }

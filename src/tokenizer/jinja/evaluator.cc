@@ -28,7 +28,8 @@ Status Budget::enter() {
 
 Status Budget::spend(std::size_t n_steps) {
   if ((n_steps_ += n_steps) > kMaxSteps)
-    return template_error(fmt::format("took more than {} steps", kMaxSteps));
+    return fail(TokenizerError::kTemplateTooLong,
+                fmt::format("took more than {} steps: too many messages, or too long", kMaxSteps));
   return {};
 }
 

@@ -1,0 +1,111 @@
+#include "front/state_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace concertina::front {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+class StateStoreTest : public ::testing::Test {
+ protected:
+  StateStoreTest() { std::filesystem::remove_all(folder); }
+  ~StateStoreTest() override { std::filesystem::remove_all(folder); }
+  std::unique_ptr<StateStore> open() {
+    auto store = StateStore::open(folder);
+    EXPECT_TRUE(store) << store.error().message();
+    return std::move(*store);
+  }
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) /
+      (std::string("state_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  const Time now{seconds(5000)};
+  const cluster::Operation done{.id = "a",
+                                .kind = cluster::OperationKind::kReplace,
+                                .from_size = 2,
+                                .to_size = 3,
+                                .phase = cluster::Phase::kDone,
+                                .started = now - seconds(10),
+                                .phase_times = {{cluster::Phase::kPreparing, milliseconds(7)}},
+                                .moved_requests = 4,
+                                .moved_bytes = 5,
+                                .max_pause_ms = 1.5};
+};
+
+TEST_F(StateStoreTest, AnEmptyOneKeepsNothing) {
+  const auto kept = open()->load(now);
+  EXPECT_FALSE(kept->wanted_size);
+  EXPECT_TRUE(kept->operations.empty());
+}
+
+TEST_F(StateStoreTest, WhatWasSavedIsThereAfterARestart) {
+  {
+    const auto store = open();
+    ASSERT_TRUE(store->save_wanted_size(3));
+    ASSERT_TRUE(store->save_wanted_size(4));
+    ASSERT_TRUE(store->save(done, now));
+    cluster::Operation failed = done;
+    failed.id = "b", failed.phase = cluster::Phase::kFailed, failed.error = "no memory \xff";
+    ASSERT_TRUE(store->save(failed, now));
+  }
+  const auto kept = open()->load(now + seconds(60));
+  EXPECT_EQ(kept->wanted_size, 4u);
+  ASSERT_EQ(kept->operations.size(), 2u);
+  cluster::Operation same = kept->operations[0];
+  EXPECT_NEAR(to_ms(now + seconds(60) - same.started), 10000, 5000)
+      << "by the wall clock, which went on seconds at most";
+  same.started = done.started;
+  EXPECT_EQ(same, done);
+  EXPECT_THAT(*kept->operations[1].error, HasSubstr("no memory"));
+}
+
+TEST_F(StateStoreTest, AnOperationThatWasCutOffCountsAsFailed) {
+  cluster::Operation running = done;
+  running.phase = cluster::Phase::kCommitting;
+  {
+    const auto store = open();
+    ASSERT_TRUE(store->save(running, now));
+  }
+  const auto kept = open()->load(now);
+  EXPECT_EQ(kept->operations[0].phase, cluster::Phase::kFailed);
+  EXPECT_EQ(kept->operations[0].error, "the server ended while it ran");
+}
+
+TEST_F(StateStoreTest, OldRecordsGoAndARecordSavedAgainIsReplaced) {
+  const auto store = open();
+  for (const char* id : {"a", "b", "c", "b"}) {
+    cluster::Operation operation = done;
+    operation.id = id;
+    ASSERT_TRUE(store->save(operation, now, 2));
+  }
+  const auto kept = store->load(now);
+  ASSERT_EQ(kept->operations.size(), 2u);
+  EXPECT_EQ(kept->operations[0].id, "c");
+  EXPECT_EQ(kept->operations[1].id, "b");
+}
+
+TEST_F(StateStoreTest, TwoServersCannotShareOne) {
+  const auto first = open();
+  const auto second = StateStore::open(folder);
+  ASSERT_FALSE(second);
+  EXPECT_TRUE(second.error().is(StateStoreError::kInUse)) << second.error().message();
+}
+
+TEST_F(StateStoreTest, WhatIsNoDatabaseIsRefusedByName) {
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "state.sqlite") << std::string(5000, 'x');
+  const auto store = StateStore::open(folder);
+  ASSERT_FALSE(store);
+  EXPECT_THAT(store.error().message(), HasSubstr("state.sqlite"));
+  const auto no_folder = StateStore::open(folder / "state.sqlite");
+  ASSERT_FALSE(no_folder);
+  EXPECT_THAT(no_folder.error().message(), HasSubstr("cannot make it"));
+}
+
+}  // namespace
+}  // namespace concertina::front
