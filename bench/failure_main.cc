@@ -51,7 +51,8 @@ class Bench {
       Load load(server_->url(), requests_, Load::Restart::kNo);
       load.wait_for_tokens(options_.n_streams * 20);
       const Time from = steady_clock::now();
-      run.gap_steady_ms = 1e3 * harness::worst_gap_s(load.join(), from, steady_clock::now());
+      const auto records = load.join();
+      run.gap_steady_ms = 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
     }
     Load load(server_->url(), requests_, Load::Restart::kNo);
     load.wait_for_tokens(options_.n_streams * 40);
