@@ -8,7 +8,7 @@ namespace concertina::worker {
 // Returns the exit code. Three threads of its own: the step thread (the caller's), the control link's, and
 // the loader, which reads weights and builds epochs beside serving.
 //
-// It obeys the front alone: SIGINT and SIGTERM to the process group are ignored; it dies when `parent_pid`
+// It obeys the front alone: SIGINT is ignored, SIGTERM asks the front to be let go; it dies when `parent_pid`
 // dies or the control channel closes.
 int run_worker(int control_fd, pid_t parent_pid);
 
