@@ -125,6 +125,39 @@ TEST(Start, BadFlagsAreNamed) {
   EXPECT_THAT(output_of({"status", "--url", "http://127.0.0.1:1"}), HasSubstr("127.0.0.1:1"));
 }
 
+TEST(Start, MoreKvThanTheMachineHasIsSaidNotTaken) {
+  const auto finished =
+      harness::run_to_end(CONCERTINA_BINARY, {"serve", kDemo, "--port", "0", "--kv-cache-memory", "4096GiB"});
+  EXPECT_EQ(finished.exit_code, 1) << finished.output;
+  EXPECT_THAT(finished.output, HasSubstr("--kv-cache-memory is 4194304.0 MiB a rank, but this machine has"));
+}
+
+TEST(Restart, TheSizeAndTheOperationsAreKeptThoughTheFrontWasKilled) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "concertina_state";
+  std::filesystem::remove_all(folder);
+  const std::vector<std::string> flags{"--state-dir", folder.string()};
+  {
+    const auto server = start(flags);
+    ASSERT_TRUE(client::scale(server->url(), {.new_size = 3, .operation_id = "to-three"}));
+    const auto second = harness::run_to_end(CONCERTINA_BINARY,
+                                            {"serve", kDemo, "--port", "0", "--state-dir", folder.string()});
+    EXPECT_EQ(second.exit_code, 1);
+    EXPECT_THAT(second.output, HasSubstr("another server uses it"));
+    server->signal(SIGKILL);
+    ASSERT_TRUE(server->wait_exit());
+  }
+  const auto server = start(flags);
+  EXPECT_EQ(client::fetch_cluster(server->url())->size, 3u);
+  EXPECT_THAT(server->log(), HasSubstr("starting 3 ranks, not the 2 of --data-parallel-size"));
+  const auto operation = client::fetch_operation(server->url(), "to-three");
+  ASSERT_TRUE(operation) << operation.error().message();
+  EXPECT_EQ(operation->phase, "done");
+  EXPECT_EQ(client::scale(server->url(), {.new_size = 3, .operation_id = "to-three"})->message,
+            "Scaled to 3 data parallel engines")
+      << "a retry over the restart";
+  std::filesystem::remove_all(folder);
+}
+
 // A copy of the demo model in which one thing is broken.
 class BadCheckpoint : public ::testing::Test {
  protected:

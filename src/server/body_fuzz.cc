@@ -1,0 +1,25 @@
+// Any bytes as the body of a completion and of a chat, with the demo model's tokenizer and template.
+#include "base/check.h"
+#include "server/openai/parameters.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace concertina;
+  using namespace concertina::server;
+  static const auto tokenizer = tokenizer::Tokenizer::load(CONCERTINA_SOURCE_DIR "/models/demo");
+  static const auto chat_template = tokenizer::ChatTemplate::load(CONCERTINA_SOURCE_DIR "/models/demo");
+  CHECK(tokenizer && chat_template);
+  static const front::ModelInfo model{.served_name = "demo", .max_model_len = 256, .vocab_size = 4096};
+  const auto body = Fields::parse(std::string(reinterpret_cast<const char*>(data), size));
+  if (!body) return 0;
+  for (const auto endpoint : {openai::Endpoint::kCompletions, openai::Endpoint::kChat}) {
+    std::vector<std::string> unknown;
+    const auto parameters =
+        openai::parse_parameters(endpoint, *body, {model, &*tokenizer, &*chat_template}, unknown);
+    if (parameters) {
+      CHECK(!parameters->prompts.empty() && parameters->n >= 1);
+    } else {
+      CHECK(!error_body(parameters.error()).empty());
+    }
+  }
+  return 0;
+}
