@@ -63,11 +63,12 @@ class SimulatedCluster {
     auto rank = ranks_.begin();
     std::advance(rank, random_.below(ranks_.size()));
     ++n_killed_;
-    if (random_.below(2) == 0) deliver(RankUnreachable{rank->first, "its control channel closed"});
-    die(rank->first, "signal 9");
+    const Member victim = rank->first;
+    if (random_.below(2) == 0) deliver(RankUnreachable{victim, "its control channel closed"});
+    die(victim, "signal 9");
   }
   void kill_all() {
-    while (!ranks_.empty()) die(ranks_.begin()->first, "signal 9");
+    while (!ranks_.empty()) die(Member(ranks_.begin()->first), "signal 9");
   }
 
   Coordinator& coordinator() { return coordinator_; }
