@@ -13,6 +13,10 @@ target_include_directories(concertina_options INTERFACE ${CMAKE_SOURCE_DIR}/src 
 # Row invariance: the compiler may not contract a*b+c into an fma in one loop and not in another (docs/row_invariance.md).
 target_compile_options(concertina_options INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
                        -Werror=return-type -Werror=switch -ffp-contract=off -fno-math-errno)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # What g++ 12 says of <string>, tl::expected and its own AVX-512 headers is not so (GCC bugs 105329, 105593).
+  target_compile_options(concertina_options INTERFACE -Wno-restrict -Wno-maybe-uninitialized -Wno-uninitialized)
+endif()
 target_compile_definitions(concertina_options INTERFACE CONCERTINA_VERSION="${PROJECT_VERSION}"
                            BOOST_ASIO_NO_DEPRECATED)
 if(CONCERTINA_SANITIZER)

@@ -118,6 +118,9 @@ TEST(Start, BadFlagsAreNamed) {
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "lots"}), HasSubstr("\"lots\" is not a size"));
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "1KiB"}),
               HasSubstr("--kv-cache-memory 1KiB holds"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--max-num-seqs", "-1"}), HasSubstr("--max-num-seqs: Value -1"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--max-model-len", "0"}), HasSubstr("--max-model-len is 0"));
+  EXPECT_THAT(output_of({"chat", "--url", "http://127.0.0.1:1"}), HasSubstr("127.0.0.1:1"));
   EXPECT_THAT(output_of({"serve", kDemo, "--max-model-len", "5000"}), HasSubstr("--max-model-len is 5000"));
   EXPECT_THAT(output_of({"serve", kDemo, "--load-format", "magic"}), HasSubstr("--load-format"));
   EXPECT_THAT(output_of({"serve", "/nonexistent"}), HasSubstr("/nonexistent/config.json"));
@@ -129,7 +132,7 @@ TEST(Start, MoreKvThanTheMachineHasIsSaidNotTaken) {
   const auto finished =
       harness::run_to_end(CONCERTINA_BINARY, {"serve", kDemo, "--port", "0", "--kv-cache-memory", "4096GiB"});
   EXPECT_EQ(finished.exit_code, 1) << finished.output;
-  EXPECT_THAT(finished.output, HasSubstr("--kv-cache-memory is 4194304.0 MiB a rank, but this machine has"));
+  EXPECT_THAT(finished.output, HasSubstr("--kv-cache-memory is 4096.00 GiB a rank, but this machine has"));
 }
 
 TEST(Restart, TheSizeAndTheOperationsAreKeptThoughTheFrontWasKilled) {

@@ -39,6 +39,10 @@ class Chat {
 
   int run() {
     catch_interrupts();
+    if (const auto there = client::request(options_.url, "GET", "/version"); !there) {
+      fmt::print(stderr, "{}\n", there.error().message());
+      return 1;
+    }
     if (on_terminal_) fmt::print("/reset begins again, /quit or Ctrl-D ends, Ctrl-C stops an answer\n");
     std::string line;
     while (read_line(line)) {
@@ -46,6 +50,8 @@ class Chat {
       if (line == "/quit" || line == "/exit") break;
       if (line == "/reset") {
         reset();
+      } else if (line.starts_with('/')) {
+        fmt::print("there is no command {}; /reset begins again, /quit ends\n", line);
       } else if (!answer(line)) {
         return 1;
       }

@@ -24,6 +24,8 @@ namespace {
 
 enum class CliError { kBadFlag };
 
+const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
+
 struct ServeOptions {
   std::string model;
   std::string host = "127.0.0.1";
@@ -33,6 +35,7 @@ struct ServeOptions {
   double shutdown_timeout_s = 30;
   bool skip_tokenizer_init = false;
   bool print_examples = false;
+  bool max_model_len_given = false;
   bool replace_failed_ranks = true;
   bool withhold_kill = false;
   front::FrontOptions front;
@@ -44,21 +47,30 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command.add_option("--host", o.host, "address to listen on")->capture_default_str();
   command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")->capture_default_str();
   command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
+      ->check(kCount)
       ->capture_default_str();
   command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")
+      ->check(kCount)
       ->capture_default_str();
   command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
       ->capture_default_str();
-  command.add_option("--max-model-len", o.front.max_model_len,
-                     "tokens of prompt and answer together (default: the model's)");
+  command
+      .add_option("--max-model-len", o.front.max_model_len,
+                  "tokens of prompt and answer together (default: the model's)")
+      ->check(kCount);
   command.add_option("--max-num-seqs", o.front.max_num_seqs, "sequences in one step of a rank")
+      ->check(kCount)
       ->capture_default_str();
   command
       .add_option("--max-num-batched-tokens", o.front.max_num_batched_tokens, "tokens in one step of a rank")
+      ->check(kCount)
       ->capture_default_str();
-  command.add_option("--block-size", o.front.block_size, "tokens of a KV block")->capture_default_str();
+  command.add_option("--block-size", o.front.block_size, "tokens of a KV block")
+      ->check(kCount)
+      ->capture_default_str();
   command
       .add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")
+      ->check(kCount)
       ->capture_default_str();
   command.add_option("--served-model-name", o.served_model_name,
                      "name of the model in the API (default: MODEL)");
@@ -78,6 +90,7 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command
       .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
                   "a rank without a sign of life for so long counts as dead")
+      ->check(kCount)
       ->capture_default_str();
   command.add_option(
       "--state-dir", o.state_dir,
@@ -86,10 +99,12 @@ void add_flags(CLI::App& command, ServeOptions& o) {
                    "start a new rank for one that died (default: on)");
   command.add_flag("--withhold-kill", o.withhold_kill)->group("");  // for tests: fenced ranks are not killed
   command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")
+      ->check(kCount)
       ->capture_default_str();
   command
       .add_option("--replay-chunk-tokens", o.front.replay_chunk_tokens,
                   "tokens of a step that a rank spends on requests moving to it")
+      ->check(kCount)
       ->capture_default_str();
   command
       .add_option("--instruction-set", o.front.instruction_set,
@@ -147,7 +162,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   o.front.model_path = std::filesystem::absolute(o.model).string();
   o.front.n_moe_layers = config.n_moe_layers;
   o.front.n_experts = config.n_experts;
-  if (o.front.max_model_len == 0) o.front.max_model_len = config.max_position_embeddings;
+  if (!o.max_model_len_given) o.front.max_model_len = config.max_position_embeddings;
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
     return bad_flag(
         fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
@@ -325,7 +340,8 @@ void add_serve_command(CLI::App& app, std::function<int()>& run) {
   CLI::App* command =
       app.add_subcommand("serve", "Serve a model: the OpenAI API, elastic expert parallelism");
   add_flags(*command, *options);
-  command->callback([options, &run] {
+  command->callback([options, command, &run] {
+    options->max_model_len_given = command->count("--max-model-len") > 0;
     options->front.kv_cache_bytes = parse_bytes(options->kv_cache_memory);
     run = [options] { return run_serve(*options); };
   });

@@ -51,15 +51,18 @@ std::atomic<bool> interrupted{false};  // set by a signal handler, which can rea
 
 int run_status(const StatusOptions& options) {
   const bool on_terminal = isatty(STDOUT_FILENO) != 0;
+  bool seen = false;
   if (options.watch) std::signal(SIGINT, [](int) { interrupted = true; });
   while (!interrupted) {
     const auto cluster = client::fetch_cluster(options.url);
-    if (!cluster) {
+    // Who watches may be watching a restart; a first look that fails is a wrong address.
+    if (!cluster && (!options.watch || !seen)) {
       fmt::print(stderr, "{}\n", cluster.error().message());
       return 1;
     }
+    seen = true;
     if (options.watch && on_terminal) fmt::print("\033[H\033[2J");
-    fmt::print("{}", table(*cluster));
+    fmt::print("{}", cluster ? table(*cluster) : cluster.error().message() + "\n");
     std::fflush(stdout);
     if (!options.watch) break;
     std::this_thread::sleep_for(kRedrawInterval);

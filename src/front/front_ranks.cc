@@ -232,7 +232,7 @@ void Front::on_channel_closed(const Member& member, const std::string& why) {
 }
 
 void Front::fence(const Member& member, const std::string& why) {
-  spdlog::warn("rank {} is fenced: {}; it carried {} requests", member.rank, why, journal_.n_on(member.rank));
+  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, why, journal_.n_on(member.rank));
   if (Rank* rank = find_rank(member)) {
     rank->channel.reset();
     rank->n_running = rank->n_waiting = rank->kv_blocks_used = 0;

@@ -101,6 +101,7 @@ void LocalProcess::kill() {
 }
 
 void LocalProcess::watch() {
+  watch_.reset();  // first: a descriptor is watched once
   watch_ = std::make_unique<transport::ReadableWatch>(*loop_, pid_fd_, [this] { reap(); });
 }
 

@@ -15,13 +15,13 @@ namespace {
 
 using namespace concertina;
 
-// One server for all inputs, on a thread that ends with the process.
+// One server for all inputs. Never destroyed: its thread ends with the process.
 std::uint16_t start_server() {
-  static transport::EventLoop loop;
+  static auto& loop = *new transport::EventLoop;
   server::http::Limits limits;
   limits.max_body_bytes = 4096;
   limits.max_header_bytes = 4096;
-  static server::http::HttpServer http(
+  static auto& http = *new server::http::HttpServer(
       loop.context(), limits,
       [](const server::http::Request& request, std::shared_ptr<server::http::Responder> responder) {
         if (request.path == "/stream") {

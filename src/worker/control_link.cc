@@ -42,8 +42,7 @@ void ControlLink::on_terminate(std::function<void()> function) {
 
 void ControlLink::beat() {
   channel_->send(pulse_.beat());
-  beat_.set(loop_.now() + (pulse_.is_busy() ? pulse_.busy_interval : pulse_.idle_interval),
-            [this] { beat(); });
+  beat_.set(loop_.now() + pulse_.interval(), [this] { beat(); });
 }
 
 void ControlLink::stop() {

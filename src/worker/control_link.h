@@ -24,12 +24,11 @@ class ControlLink {
   ~ControlLink();
 
   void start();
-  // Sends `beat()` every busy_interval while is_busy() and every idle_interval otherwise, from the link's
-  // thread; and calls `on_terminate` for a SIGTERM. Call before start().
+  // Sends `beat()` every `interval()`, both called on the link's thread; and calls `on_terminate` for a
+  // SIGTERM. Call before start().
   struct Pulse {
     std::function<transport::Frame()> beat;
-    std::function<bool()> is_busy;
-    Duration busy_interval, idle_interval;
+    std::function<Duration()> interval;
   };
   void set_pulse(Pulse pulse);
   void on_terminate(std::function<void()> function);

@@ -66,9 +66,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   // another process, in the middle of serving.
   if (const auto available = available_memory_bytes(); available && options.kv_cache_bytes > *available) {
     return fail(WorkerError::kNoKvMemory,
-                fmt::format("--kv-cache-memory is {:.1f} MiB a rank, but this machine has {:.1f} MiB left",
-                            static_cast<double>(options.kv_cache_bytes) / (1 << 20),
-                            static_cast<double>(*available) / (1 << 20)));
+                fmt::format("--kv-cache-memory is {:.2f} GiB a rank, but this machine has {:.2f} GiB left",
+                            static_cast<double>(options.kv_cache_bytes) / (1 << 30),
+                            static_cast<double>(*available) / (1 << 30)));
   }
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));

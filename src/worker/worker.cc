@@ -22,7 +22,9 @@ namespace {
 
 constexpr std::size_t kInboxCapacity = 1 << 16;
 constexpr Duration kProgressInterval = std::chrono::seconds(1);
-constexpr Duration kBusyBeat = std::chrono::milliseconds(10), kIdleBeat = std::chrono::milliseconds(100);
+constexpr Duration kBusyBeat = std::chrono::milliseconds(10), kSlowestBeat = std::chrono::milliseconds(250);
+constexpr int kBeatsPerTimeout =
+    8;  // of an idle rank; eight of them at four beats a second cost half a percent of a core
 
 RankOptions options_of(const transport::Configure& configure) {
   RankOptions options{.rank = RankId(configure.rank()),
@@ -53,10 +55,7 @@ class Worker {
   }  // the front is gone: nothing of this rank is of use to anybody
 
   int run() {
-    link_.set_pulse({.beat = [this] { return heartbeat(); },
-                     .is_busy = [this] { return step_is_open_.load(std::memory_order_relaxed); },
-                     .busy_interval = kBusyBeat,
-                     .idle_interval = kIdleBeat});
+    link_.set_pulse({.beat = [this] { return heartbeat(); }, .interval = [this] { return beat_interval(); }});
     link_.on_terminate([this] { ask_to_leave(); });
     link_.start();
     const Status served = serve();
@@ -184,6 +183,11 @@ class Worker {
     transport::Frame frame;
     frame.mutable_heartbeat()->set_progress(said_hello_ ? parts_.exchange->n_exchanges_completed() : 0);
     return frame;
+  }
+
+  Duration beat_interval() const {
+    if (!said_hello_ || step_is_open_.load(std::memory_order_relaxed)) return kBusyBeat;
+    return std::clamp<Duration>(options_.peer_timeout / kBeatsPerTimeout, kBusyBeat, kSlowestBeat);
   }
 
   void ask_to_leave() {

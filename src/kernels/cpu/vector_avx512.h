@@ -39,7 +39,7 @@ Vector add(const Vector& a, const Vector& b) { return {_mm512_add_ps(a.lane, b.l
 Vector sub(const Vector& a, const Vector& b) { return {_mm512_sub_ps(a.lane, b.lane)}; }
 Vector mul(const Vector& a, const Vector& b) { return {_mm512_mul_ps(a.lane, b.lane)}; }
 Vector div(const Vector& a, const Vector& b) { return {_mm512_div_ps(a.lane, b.lane)}; }
-Vector max(const Vector& a, const Vector& b) { return {_mm512_max_ps(a.lane, b.lane)}; }
+[[maybe_unused]] Vector max(const Vector& a, const Vector& b) { return {_mm512_max_ps(a.lane, b.lane)}; }
 Vector fma(const Vector& a, const Vector& b, const Vector& c) {
   return {_mm512_fmadd_ps(a.lane, b.lane, c.lane)};
 }
@@ -60,7 +60,7 @@ Vector exp(const Vector& a) {
 }
 
 float sum_of(const Vector& v) { return _mm512_reduce_add_ps(v.lane); }
-float max_of(const Vector& v) { return _mm512_reduce_max_ps(v.lane); }
+[[maybe_unused]] float max_of(const Vector& v) { return _mm512_reduce_max_ps(v.lane); }
 
 }  // namespace
 }  // namespace concertina::kernels::cpu

@@ -64,7 +64,7 @@ Vector mul(const Vector& a, const Vector& b) {
 Vector div(const Vector& a, const Vector& b) {
   return map([&](std::size_t i) { return a.lane[i] / b.lane[i]; });
 }
-Vector max(const Vector& a, const Vector& b) {
+[[maybe_unused]] Vector max(const Vector& a, const Vector& b) {
   return map([&](std::size_t i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
 // Without the fma instruction a fused result costs a library call a lane: product and sum, each rounded.
@@ -86,7 +86,7 @@ float fold(const Vector& v, const F& f) {
 float sum_of(const Vector& v) {
   return fold(v, [](float a, float b) { return a + b; });
 }
-float max_of(const Vector& v) {
+[[maybe_unused]] float max_of(const Vector& v) {
   return fold(v, [](float a, float b) { return a > b ? a : b; });
 }
 
