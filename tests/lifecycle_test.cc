@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "client/admin.h"
+#include "tests/harness/footprint.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
 
@@ -198,27 +199,7 @@ TEST(Fifty, OperationsInARowLeaveNothingBehind) {
   const auto server = start({"--max-data-parallel-size", "4"});
   const auto requests = harness::make_requests(9, 8, 300, 4093, 100);
   harness::Load load(server->url(), requests, harness::Load::Restart::kYes);
-  struct Footprint {
-    std::size_t n_descriptors = 0, n_mappings = 0, n_processes = 0, resident_kb = 0;
-  };
-  const auto footprint = [&] {
-    Footprint all;
-    std::vector<pid_t> pids = rank_pids(*server);
-    pids.push_back(server->pid());
-    all.n_processes = pids.size();
-    for (const pid_t pid : pids) {
-      const std::filesystem::path proc = "/proc/" + std::to_string(pid);
-      for ([[maybe_unused]] const auto& fd : std::filesystem::directory_iterator(proc / "fd"))
-        ++all.n_descriptors;
-      std::ifstream maps(proc / "maps"), status(proc / "status");
-      for (std::string line; std::getline(maps, line);)
-        all.n_mappings += line.find("memfd:") != std::string::npos;
-      for (std::string line; std::getline(status, line);) {
-        if (line.starts_with("RssAnon:")) all.resident_kb += std::stoul(line.substr(8));
-      }
-    }
-    return all;
-  };
+  const auto footprint = [&] { return harness::footprint_of(*server); };
   const auto scale = [&](std::size_t size, std::vector<RankId> retire = {}) {
     const auto reply = client::scale(server->url(), {.new_size = size, .retire = std::move(retire)});
     ASSERT_TRUE(reply) << reply.error().message();
@@ -226,7 +207,7 @@ TEST(Fifty, OperationsInARowLeaveNothingBehind) {
   // Settled: all four exchange banks in use (two flips), the same size as at the end.
   for (const std::size_t size : {4, 1, 2}) scale(size);
   load.wait_for_tokens(500);
-  const Footprint before = footprint();
+  const harness::Footprint before = footprint();
   std::size_t size = 2;
   for (int i = 0; i < 50; ++i) {
     if (i % 10 == 9) {
@@ -241,7 +222,7 @@ TEST(Fifty, OperationsInARowLeaveNothingBehind) {
   scale(2);
   load.wait_for_tokens(500);
   // Connections of requests that end right now come and go: look until the same picture is seen.
-  Footprint after;
+  harness::Footprint after;
   const bool same = harness::eventually([&] {
     after = footprint();
     return after.n_descriptors <= before.n_descriptors && after.n_mappings <= before.n_mappings &&

@@ -8,7 +8,6 @@
 namespace concertina::cluster {
 
 using Stage = EpochChange::Stage;
-using Drain = EpochChange::Drain;
 
 namespace {
 constexpr int kFreezeTimeouts = 5;  // peer timeouts: a rank reads the news between two exchanges

@@ -10,12 +10,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <random>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "client/admin.h"
+#include "tests/harness/footprint.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
 #include "tools/chaos/armed_point.h"
@@ -65,31 +65,6 @@ class Points {
   ArmedPoint* armed_ = nullptr;
 };
 
-struct Footprint {
-  std::size_t n_descriptors = 0, n_mappings = 0, n_processes = 0, resident_kb = 0;
-};
-
-Footprint footprint(const harness::ServerProcess& server) {
-  Footprint all;
-  std::vector<pid_t> pids{server.pid()};
-  for (const auto& rank : client::fetch_cluster(server.url())->ranks)
-    pids.push_back(static_cast<pid_t>(rank.pid));
-  all.n_processes = pids.size();
-  for (const pid_t pid : pids) {
-    const std::filesystem::path proc = "/proc/" + std::to_string(pid);
-    std::error_code gone;
-    for ([[maybe_unused]] const auto& fd : std::filesystem::directory_iterator(proc / "fd", gone))
-      ++all.n_descriptors;
-    std::ifstream maps(proc / "maps"), status(proc / "status");
-    for (std::string line; std::getline(maps, line);)
-      all.n_mappings += line.find("memfd:") != std::string::npos;
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("RssAnon:")) all.resident_kb += std::stoul(line.substr(8));
-    }
-  }
-  return all;
-}
-
 class Chaos {
  public:
   explicit Chaos(const Options& options) : options_(options), random_(options.seed) {}
@@ -104,7 +79,7 @@ class Chaos {
     load.wait_for_tokens(200);
     scale_and_wait(options_.max_size);
     scale_and_wait(2);
-    const Footprint before = footprint(*server_);
+    const harness::Footprint before = harness::footprint_of(*server_);
     const Time end =
         now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options_.minutes * 60));
     while (now() < end && load.n_open() + 1 > 0) {
@@ -117,7 +92,7 @@ class Chaos {
     scale_and_wait(options_.max_size);
     scale_and_wait(2);
     load.wait_for_tokens(200);
-    const Footprint after = footprint(*server_);
+    const harness::Footprint after = harness::footprint_of(*server_);
     load.stop_restarting();
     const auto compared = harness::compare(load.join(), undisturbed);
     return report(compared, before, after, at_rest);
@@ -201,8 +176,8 @@ class Chaos {
     return cluster && !cluster->operation && cluster->ranks.size() == cluster->size;
   }
 
-  int report(const harness::Comparison& compared, const Footprint& before, const Footprint& after,
-             bool at_rest) const {
+  int report(const harness::Comparison& compared, const harness::Footprint& before,
+             const harness::Footprint& after, bool at_rest) const {
     const std::string metrics = client::request(server_->url(), "GET", "/metrics")->body;
     const auto metric = [&](const std::string& name) {
       const std::size_t at = metrics.find("\n" + name + "{");

@@ -13,7 +13,7 @@ check() {
   local name=$1 expected=$2 verdict states seconds
   shift 2
   spin "$@" -a "$model" >spin.log 2>&1
-  gcc -O2 -DSAFETY -DNOFAIR -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=6000 -o pan pan.c 2>gcc.log
+  gcc -O1 -DSAFETY -DNOFAIR -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=6000 -o pan pan.c 2>gcc.log
   ./pan -m3000000 >pan.log 2>&1 || true
   states=$(sed -nE 's/^ *([0-9.e+]+) states, stored.*/\1/p' pan.log)
   seconds=$(sed -nE 's/^pan: elapsed time ([0-9.]+) seconds.*/\1/p' pan.log)
@@ -34,9 +34,6 @@ printf '%-34s %12s %10s  %s\n' case states time verdict
 check "scale-up" holds -DUP -DTOKENS=2
 check "scale-down" holds -DDOWN -DTOKENS=2
 check "scale-up, then scale-down" holds -DUP -DDOWN
-check "scale-down, its leaver crashes" holds -DDOWN -DTOKENS=2 -DCRASHES=1 -DVICTIM=2
-check "scale-down, a stayer crashes" holds -DDOWN -DCRASHES=1 -DVICTIM=1
-check "scale-up, its joiner crashes" holds -DUP -DCRASHES=1 -DVICTIM=3
 check "scale-down, any one crashes" holds -DDOWN -DCRASHES=1
 check "scale-up, any one crashes" holds -DUP -DCRASHES=1
 check "broken: flip without all flags" caught -DDOWN -DMUTANT_FLIP_WITHOUT_ALL_FLAGS
