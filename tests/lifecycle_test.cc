@@ -5,9 +5,11 @@
 #include <csignal>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "base/check.h"
 #include "client/admin.h"
+#include "client/http.h"
 #include "tests/harness/footprint.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
@@ -70,6 +72,32 @@ TEST(Shutdown, WhoTakesLongerThanTheTimeoutIsToldSo) {
   server->signal(SIGTERM);
   EXPECT_EQ(server->wait_exit().value(), 0);
   for (const auto& record : load.join()) EXPECT_THAT(record.error, HasSubstr("shut down"));
+}
+
+TEST(Shutdown, AnAnswerOfSeveralChoicesIsCutOffOnce) {
+  const auto server = start({"--shutdown-timeout", "0"});
+  constexpr std::size_t kAnswers = 8, kChoices = 4;
+  std::vector<std::thread> clients;
+  std::vector<int> status(kAnswers, 0);
+  for (std::size_t i = 0; i < kAnswers; ++i) {
+    clients.emplace_back([&, i] {
+      const auto response =
+          client::request(server->url(), "POST", "/v1/completions",
+                          fmt::format(R"({{"prompt": "x", "n": {}, "max_tokens": 900, "seed": {}, )"
+                                      R"("temperature": 1, "ignore_eos": true}})",
+                                      kChoices, i));
+      status[i] = response ? response->status : -1;
+    });
+  }
+  EXPECT_TRUE(harness::eventually([&] {
+    std::size_t n = 0;
+    for (const auto& rank : client::fetch_cluster(server->url())->ranks) n += rank.n_running;
+    return n == kAnswers * kChoices;
+  }));
+  server->signal(SIGTERM);
+  EXPECT_EQ(server->wait_exit().value(), 0) << server->log();
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(status, std::vector<int>(kAnswers, 503));
 }
 
 TEST(Shutdown, ASecondInterruptStopsAtOnceAlsoWhenTheWholeGroupGetsIt) {
@@ -162,6 +190,21 @@ TEST(Restart, TheSizeAndTheOperationsAreKeptThoughTheFrontWasKilled) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Restart, ASigtermToRanksAndFrontAlikeIsNoWishOfTheRanksToLeave) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "concertina_group";
+  std::filesystem::remove_all(folder);
+  const std::vector<std::string> flags{"--state-dir", folder.string()};
+  {
+    const auto server = start(flags);
+    for (const pid_t pid : rank_pids(*server)) kill(pid, SIGTERM);
+    server->signal(SIGTERM);
+    EXPECT_EQ(server->wait_exit().value(), 0);
+    EXPECT_THAT(server->log(), testing::Not(HasSubstr("asks to leave")));
+  }
+  EXPECT_EQ(client::fetch_cluster(start(flags)->url())->size, 2u);
+  std::filesystem::remove_all(folder);
+}
+
 // A copy of the demo model in which one thing is broken.
 class BadCheckpoint : public ::testing::Test {
  protected:
@@ -193,6 +236,33 @@ TEST_F(BadCheckpoint, AnUnknownArchitectureIsNamed) {
   std::ofstream(folder / "config.json") << R"({"architectures": ["FancyForCausalLM"]})";
   EXPECT_THAT(serve(), ::testing::AllOf(HasSubstr("config.json"), HasSubstr("FancyForCausalLM"),
                                         HasSubstr("Qwen3MoeForCausalLM")));
+}
+
+TEST_F(BadCheckpoint, OneThatChangedWhileItIsServedIsNotMixedWithTheOldOne) {
+  auto started = harness::ServerProcess::start(
+      {.binary = CONCERTINA_BINARY, .arguments = {folder.string(), "--data-parallel-size", "2"}});
+  ASSERT_TRUE(started) << started.error().message();
+  const harness::ServerProcess& server = **started;
+  ASSERT_TRUE(server.wait_ready());
+  const auto requests = harness::make_requests(3, 6, 300, 4093, 50);
+  const auto undisturbed = harness::run_alone(server.url(), requests);
+  harness::Load load(server.url(), requests, harness::Load::Restart::kYes);
+  load.wait_for_tokens(100);
+  const auto shard = folder / "model-00001-of-00003.safetensors";
+  const auto written = std::filesystem::last_write_time(shard);
+  std::filesystem::last_write_time(shard, written + std::chrono::seconds(1));  // as if replaced
+  kill(rank_pids(server).back(), SIGKILL);
+  ASSERT_TRUE(harness::eventually([&] {
+    const auto now = client::fetch_cluster(server.url()).value();
+    return now.size == 1 && !now.operation;
+  })) << server.log();
+  EXPECT_THAT(server.log(), HasSubstr("files have changed since the server started"));
+  std::filesystem::last_write_time(shard, written);
+  EXPECT_TRUE(client::scale(server.url(), {.new_size = 2})) << server.log();
+  load.wait_for_tokens(100);
+  load.stop_restarting();
+  const auto compared = harness::compare(load.join(), undisturbed);
+  EXPECT_EQ(compared.n_failed + compared.n_differing, 0u) << compared.first_problem;
 }
 
 TEST(Fifty, OperationsInARowLeaveNothingBehind) {

@@ -12,6 +12,7 @@ namespace concertina::cli {
 
 int run_command(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write that is refused is an error like others
   CLI::App app(
       "Concertina: serves Mixture-of-Experts models with expert parallelism that grows and shrinks while it "
       "plays");

@@ -1,5 +1,6 @@
 #include "cli/serve_command.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +9,7 @@
 #include <memory>
 
 #include "base/log.h"
+#include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
 #include "cli/sizes.h"
 #include "front/front.h"
@@ -162,6 +164,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   o.front.model_path = std::filesystem::absolute(o.model).string();
   o.front.n_moe_layers = config.n_moe_layers;
   o.front.n_experts = config.n_experts;
+  ASSIGN_OR_RETURN(o.front.checkpoint_fingerprint, checkpoint::fingerprint(o.model));
   if (!o.max_model_len_given) o.front.max_model_len = config.max_position_embeddings;
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
     return bad_flag(
@@ -240,6 +243,23 @@ Try, in another terminal:
   std::fflush(stdout);
 }
 
+// Connections leave descriptors for what ranks need: a pidfd, a channel, and two for its start.
+server::http::Limits connection_limits(const front::FrontOptions& options) {
+  server::http::Limits limits;
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return limits;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  getrlimit(RLIMIT_NOFILE, &files);
+  const std::size_t reserved = 32 + 4 * 2 * options.max_size;
+  const std::size_t left = files.rlim_cur > reserved ? files.rlim_cur - reserved : 1;
+  if (left < limits.max_connections)
+    spdlog::info("at most {} connections: the limit of open files is {}, and ranks need some", left,
+                 files.rlim_cur);
+  limits.max_connections = std::min<std::size_t>(limits.max_connections, left);
+  return limits;
+}
+
 // Owns everything of the front process, from the first rank to the last.
 class ServeProcess {
  public:
@@ -248,7 +268,7 @@ class ServeProcess {
         front_(loop_, options.front, prepared.info, std::move(prepared.state)),
         server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr,
-                {.host = options.host, .port = options.port, .limits = {}}),
+                {.host = options.host, .port = options.port, .limits = connection_limits(options.front)}),
         signals_(loop_, [this](int number) { on_signal(number); }) {}
 
   int run() {

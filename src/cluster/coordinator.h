@@ -27,6 +27,8 @@ struct CoordinatorConfig {
   Duration release_timeout = std::chrono::seconds(10);  // a released rank that still runs then is killed
   // How long a rank may be silent before it counts as dead. Zero: nobody is watched, exits alone count.
   Duration peer_timeout{};
+  // How long a rank may take from its start to its first sign of life.
+  Duration start_timeout = std::chrono::seconds(10);
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
 
   // Rank numbers stay below: a replace holds both sets for a while.
@@ -73,6 +75,7 @@ struct RankFrozen {
 struct Heartbeat {
   Member member;
   std::uint64_t progress = 0;  // changes whenever its step gets on
+  std::uint64_t loaded = 0;    // changes whenever its loader gets on
 };
 struct PeerSuspected {
   Member member;  // who reports

@@ -14,6 +14,7 @@ void Coordinator::State::start_operation(Turn& turn, Operation operation, Goal t
   goal = std::move(the_goal);
   joined.clear();
   n_failed_starts = 0;
+  start_after.reset();
 }
 
 // Of an operation that nobody asked for. Unique over restarts of the front, as incarnations are.
@@ -39,6 +40,8 @@ void Coordinator::State::go_on(Turn& turn) {
 // A number stays taken until its process was reaped, which for a fenced rank may be a while: go_on() comes
 // again then.
 void Coordinator::State::begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners) {
+  if (start_after && turn.now < *start_after) return;  // go_on() comes again then, too
+  start_after.reset();
   std::size_t n_taken = 0;
   for (const auto& [id, rank] : ranks) n_taken += rank.state == RankState::kStandby ? 0 : 1;
   if (n_taken + n_joiners <= config.max_rank_numbers()) begin_change(turn, n_joiners, {});

@@ -61,6 +61,7 @@ std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) 
   for (auto& [id, rank] : ranks) {
     if (joiners.size() == n || rank.state != RankState::kStandby) continue;
     rank.state = RankState::kJoining;
+    rank.n_failed_before = std::min(rank.n_failed_before, n_failed_starts);
     joiners.push_back(rank.member);
   }
   for (RankId rank; joiners.size() < n; rank = rank.next()) {
@@ -69,7 +70,8 @@ std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) 
           config.max_rank_numbers());
     const Member joiner{rank, next_incarnation};
     next_incarnation = next_incarnation.next();
-    ranks[rank] = {joiner};
+    ranks[rank] = {.member = joiner, .n_failed_before = n_failed_starts};
+    if (is_watching()) silent[joiner] = turn.now + config.start_timeout;
     joiners.push_back(joiner);
     turn.actions.push_back(StartRank{joiner});
   }
@@ -87,6 +89,7 @@ void Coordinator::State::send_prepare(Turn& turn) {
   change->stage = Stage::kPreparing;
   for (const Member& member : change->everyone) {
     change->awaited.insert(member);
+    prepare_begins(turn, member, change->plan.epoch);
     turn.actions.push_back(SendPrepare{member, change->plan});
   }
 }
@@ -101,6 +104,9 @@ void Coordinator::State::on(const RankHello& event, Turn& turn) {
 }
 
 void Coordinator::State::on(const RankPrepared& event, Turn& turn) {
+  if (const auto load = loading.find(event.member);
+      load != loading.end() && load->second.epoch == event.epoch)
+    loading.erase(load);
   if (recovery && event.epoch == recovery->plan.epoch) {
     if (recovery->unprepared.erase(event.member) == 0) return ignore();
     if (Operation* operation = operations.running()) operation->moved_bytes += event.moved_bytes;
@@ -141,7 +147,11 @@ std::string Coordinator::State::waits_for() const {
   if (!change) {
     std::vector<RankId> ending;
     for (const auto& [member, deadline] : told) ending.push_back(member.rank);
-    return ending.empty() ? "" : name_ranks(ending) + " to end";
+    for (const auto& [id, rank] : ranks) {
+      if (rank.state == RankState::kFailed && !told.contains(rank.member)) ending.push_back(id);
+    }
+    if (ending.empty()) return start_after ? "a pause before the next start of a rank" : "";
+    return name_ranks(ending) + " to end";
   }
   const std::string who = change->awaited.empty() ? "" : name_ranks(change->awaited);
   switch (change->stage) {

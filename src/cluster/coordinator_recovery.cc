@@ -33,7 +33,7 @@ void Coordinator::State::recover(Turn& turn, const Member& victim, const std::st
 
 // Nothing of the victim counts from here on.
 void Coordinator::State::fence(Turn& turn, const Member& victim, const std::string& why) {
-  detector.forget(victim);
+  forget(victim);
   entering.erase(victim);
   leave_asked.erase(victim);
   ++n_fenced;
@@ -92,7 +92,10 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
   next.unfrozen.insert(concerned.begin(), concerned.end());
   next.unprepared.insert(targets.begin(), targets.end());
   for (const Member& member : concerned) turn.actions.push_back(SendFreeze{member, next.ballot});
-  for (const Member& member : targets) turn.actions.push_back(SendPrepare{member, next.plan});
+  for (const Member& member : targets) {
+    prepare_begins(turn, member, next.plan.epoch);
+    turn.actions.push_back(SendPrepare{member, next.plan});
+  }
 }
 
 // Requests wait in the journal. Whoever was released or killed before is still reaped as usual.
@@ -105,6 +108,7 @@ void Coordinator::State::lose_all_ranks(Turn& turn) {
   turn.actions.push_back(EpochLost{"all ranks were lost: they are started again"});
   goal.retire.clear();
   n_failed_starts = 0;
+  start_after.reset();
   go_on(turn);
 }
 

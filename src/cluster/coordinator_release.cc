@@ -8,7 +8,15 @@ using Stage = EpochChange::Stage;
 
 namespace {
 constexpr int kMaxFailedStarts = 3;
+// Without any rank left, giving up ends the server: it is put off for some seconds.
+constexpr int kMaxFailedStartsWithoutRanks = 6;
+constexpr Duration kFirstPause =
+    std::chrono::milliseconds(200);  // before the third start; then twice as long
+
+Duration pause_after(int n_failed_starts) {
+  return n_failed_starts < 2 ? Duration::zero() : kFirstPause * (1 << (n_failed_starts - 2));
 }
+}  // namespace
 
 // Every member of both epochs has flipped: no header, row or request can go to a leaver any more.
 void Coordinator::State::release_leavers(Turn& turn) {
@@ -23,7 +31,7 @@ void Coordinator::State::release_leavers(Turn& turn) {
 
 void Coordinator::State::release(Turn& turn, const Member& leaver) {
   ranks.at(leaver.rank).state = RankState::kLeaving;
-  detector.forget(leaver);
+  forget(leaver);
   told[leaver] = turn.now + config.release_timeout;
   turn.actions.push_back(SendRelease{leaver});
 }
@@ -31,7 +39,7 @@ void Coordinator::State::release(Turn& turn, const Member& leaver) {
 void Coordinator::State::kill(Turn& turn, const Member& member) {
   RankState& state = ranks.at(member.rank).state;
   if (state != RankState::kFailed) state = RankState::kLeaving;
-  detector.forget(member);
+  forget(member);
   told[member] = Time::max();
   turn.actions.push_back(KillRank{member});
 }
@@ -48,8 +56,9 @@ void Coordinator::State::on(const RankExited& event, Turn& turn) {
   const auto rank = ranks.find(event.member.rank);
   if (rank == ranks.end() || rank->second.member != event.member) return ignore();
   const RankState state = rank->second.state;
+  const int n_failed_before = rank->second.n_failed_before;
   ranks.erase(rank);
-  detector.forget(event.member);
+  forget(event.member);
   const bool was_told = told.erase(event.member) != 0;
   if (life == Life::kOver) return;
   if (was_told || state == RankState::kFailed) {
@@ -62,16 +71,21 @@ void Coordinator::State::on(const RankExited& event, Turn& turn) {
   if (state == RankState::kStandby) return;
   const bool joins = (life != Life::kServing || is_cancellable()) && state == RankState::kJoining && change &&
                      contains(change->joiners, event.member);
-  joins ? lose_joiner(turn, event) : recover(turn, event.member, event.how);
+  joins ? lose_joiner(turn, event, n_failed_before) : recover(turn, event.member, event.how);
 }
 
 // Before COMMIT another start takes its place, unless it said itself why it cannot, or too many ended.
-void Coordinator::State::lose_joiner(Turn& turn, const RankExited& event) {
-  const bool hopeless = event.reason == RankExited::Reason::kSaid || ++n_failed_starts >= kMaxFailedStarts;
+void Coordinator::State::lose_joiner(Turn& turn, const RankExited& event, int n_failed_before) {
+  const int most = life == Life::kWithoutRanks ? kMaxFailedStartsWithoutRanks : kMaxFailedStarts;
+  if (event.reason != RankExited::Reason::kSaid && n_failed_before >= n_failed_starts) {
+    n_failed_starts = n_failed_before + 1;
+    start_after = turn.now + pause_after(n_failed_starts);
+  }
+  const bool hopeless = event.reason == RankExited::Reason::kSaid || n_failed_starts >= most;
   if (!hopeless) return replace_joiner(turn);
-  const std::string how = n_failed_starts >= kMaxFailedStarts
-                              ? fmt::format("{} ({} starts failed)", event.how, n_failed_starts)
-                              : event.how;
+  start_after.reset();
+  const std::string how =
+      n_failed_starts >= most ? fmt::format("{} ({} starts failed)", event.how, n_failed_starts) : event.how;
   if (life == Life::kBootstrapping) {
     return fail_bootstrap(turn,
                           fmt::format("rank {} failed before the first epoch: {}", event.member.rank, how));

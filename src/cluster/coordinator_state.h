@@ -77,6 +77,7 @@ struct Coordinator::State {
     Member member;
     RankState state = RankState::kJoining;
     Up up = Up::kNo;
+    int n_failed_before = 0;  // starts that had failed when this one was made
   };
 
   const CoordinatorConfig config;
@@ -95,13 +96,23 @@ struct Coordinator::State {
   std::optional<EpochChange> change;
   std::optional<Recovery> recovery;  // never beside a change
   OperationLog operations;
-  Goal goal;                         // of the running operation
-  std::set<Member> joined;           // members that it brought
-  int n_failed_starts = 0;           // joiners that ended while it ran, or while the server starts
+  Goal goal;                // of the running operation
+  std::set<Member> joined;  // members that it brought
+  // Starts in a row that failed while it ran, or while the server starts: joiners that end together count
+  // as one. The next start waits until `start_after`.
+  int n_failed_starts = 0;
+  std::optional<Time> start_after;
   std::optional<Outcome> cancelled;  // the running operation is being undone and will end so
   std::set<Member> leave_asked;      // by ranks that got a SIGTERM: one operation each
   FailureDetector detector;
-  std::optional<Time> timer;  // as last set
+  std::map<Member, Time> silent;  // started, without a sign of life so far: until when
+  struct Loading {
+    Epoch epoch;
+    std::uint64_t loaded = 0;
+    Time since{};  // it got no further
+  };
+  std::map<Member, Loading> loading;  // PREPARE was sent and not answered
+  std::optional<Time> timer;          // as last set
   std::uint64_t n_ignored_events = 0, n_fenced = 0, n_own_operations = 0;
 
   // coordinator_bootstrap.cc
@@ -150,7 +161,7 @@ struct Coordinator::State {
   void kill(Turn& turn, const Member& member);
   void kill_unreleased(Turn& turn);
   void on(const RankExited& event, Turn& turn);
-  void lose_joiner(Turn& turn, const RankExited& event);
+  void lose_joiner(Turn& turn, const RankExited& event, int n_failed_before);
   void replace_joiner(Turn& turn);
 
   // coordinator_rollback.cc
@@ -167,6 +178,11 @@ struct Coordinator::State {
   void on(const Heartbeat& event, Turn& turn);
   void on(const PeerSuspected& event, Turn& turn);
   void lose(Turn& turn, const Member& member, const std::string& why);
+  bool is_watching() const { return config.peer_timeout != Duration::zero(); }
+  void prepare_begins(Turn& turn, const Member& member, Epoch epoch);
+  void forget(const Member& member);
+  void check_silent(Turn& turn);
+  void check_loading(Turn& turn);
   void set_timer(Turn& turn);
 
   // coordinator_recovery.cc

@@ -91,15 +91,81 @@ TEST(MemberDies, AllOfThemAndNoneStartsAgain) {
   story.begin();
   story.hold<RankHello>();
   die(story, 0);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 6; ++i) {
     EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
     die(story, 0);
+    story.pass(seconds(5));
   }
   ASSERT_EQ(story.all<GroupLost>().size(), 1u);
   EXPECT_THAT(story.all<GroupLost>()[0].error,
-              HasSubstr("rank 0 could not be started: signal 9 (3 starts failed)"));
+              HasSubstr("rank 0 could not be started: signal 9 (6 starts failed)"));
   EXPECT_LT(story.first_index<OperationEnded>(), story.first_index<GroupLost>())
       << "clients are answered first";
+}
+
+TEST(MemberDies, ManyReplacementsThatEndTogetherAreOneFailedStart) {
+  Story story(4, 8);
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  for (const std::uint32_t rank : {1, 2, 3}) story.handle(RankExited{story.member(rank), "signal 9"});
+  story.tell(RankFrozen{story.member(0), story.all<SendFreeze>().back().ballot});
+  for (int round = 0; round < 2; ++round) {  // all that were started, and what took their place
+    const std::vector<StartRank> started = story.all<StartRank>();
+    story.forget_actions();
+    for (const StartRank& start : started) story.tell(RankExited{start.member, "signal 9"});
+    EXPECT_THAT(story.all<OperationEnded>(), IsEmpty());
+    story.pass(seconds(1));
+  }
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 4u);
+  EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
+  story.expect_rest();
+}
+
+TEST(MemberDies, ItsReplacementGivesNoSignOfLifeAndAnotherIsStarted) {
+  Story story(2, 4, CoordinatorConfig::ReplaceFailed::kYes, seconds(1));
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  die(story, 1);
+  const Member silent = story.member(1);
+  story.pass(milliseconds(9900));
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty());
+  for (int i = 0; i < 4; ++i) story.pass(milliseconds(200));
+  ASSERT_EQ(story.all<KillRank>().size(), 1u);
+  EXPECT_EQ(story.all<KillRank>()[0].member, silent);
+  EXPECT_NE(story.all<StartRank>().back().member, silent);
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 2u);
+}
+
+TEST(MemberDies, ASurvivorWhoseLoaderHangsIsLostToo) {
+  Story story(3, 4, CoordinatorConfig::ReplaceFailed::kYes, seconds(1));
+  story.begin();
+  story.forget_actions();
+  story.hold<RankPrepared>(RankId(2));
+  const Member stuck = story.member(2);
+  std::uint64_t loaded = 1;
+  const auto beat = [&](std::uint64_t n) {
+    story.tell(Heartbeat{story.member(0), 1, 1});
+    story.tell(Heartbeat{stuck, 1, n});
+  };
+  beat(loaded);
+  die(story, 1);
+  for (int i = 0; i < 100; ++i) {  // slow: an expert every ten seconds
+    beat(loaded += i % 50 == 0 ? 1 : 0);
+    story.pass(milliseconds(200));
+  }
+  EXPECT_EQ(story.all<FenceRank>().size(), 1u) << "the victim";
+  EXPECT_EQ(story.coordinator().waits_for(), "rank 2 to prepare epoch 2");
+  for (int i = 0; i < 80 && story.all<FenceRank>().size() == 1; ++i) {
+    beat(loaded);
+    story.pass(milliseconds(200));
+  }
+  ASSERT_EQ(story.all<FenceRank>().size(), 2u);
+  EXPECT_EQ(story.all<FenceRank>()[1].member, stuck);
+  EXPECT_THAT(story.all<FenceRank>()[1].why, HasSubstr("no further with loading epoch"));
 }
 
 TEST(MemberDies, ItsReplacementCrashesThreeTimesAndTheSizeGoesBack) {
@@ -108,7 +174,10 @@ TEST(MemberDies, ItsReplacementCrashesThreeTimesAndTheSizeGoesBack) {
   story.forget_actions();
   story.hold<RankHello>();
   die(story, 1);
-  for (int i = 0; i < 3; ++i) die(story, 1);
+  for (int i = 0; i < 3; ++i) {
+    die(story, 1);
+    story.pass(seconds(1));
+  }
   const Operation operation = story.all<OperationEnded>().back().operation;
   EXPECT_EQ(operation.phase, Phase::kFailed);
   EXPECT_THAT(*operation.error, HasSubstr("3 starts failed"));

@@ -212,6 +212,7 @@ TEST(JoinerDies, ThreeTimesAndTheOperationFails) {
   for (int i = 0; i < 3; ++i) {
     EXPECT_FALSE(is_final(story.operation("op-1").phase));
     story.tell(RankExited{story.member(1), "signal 11"});
+    story.pass(std::chrono::seconds(1));
   }
   story.let_go();
   expect_failed(story, "rank 1 ended while it was joining: signal 11 (3 starts failed)", {0});

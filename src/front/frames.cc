@@ -9,6 +9,7 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_incarnation(member.incarnation.value());
   configure.set_model_path(options.model_path);
   configure.set_load_format(options.load_format);
+  configure.set_checkpoint_fingerprint(options.checkpoint_fingerprint);
   configure.set_seed(options.dummy_seed);
   configure.set_kv_cache_bytes(options.kv_cache_bytes);
   configure.set_max_model_len(options.max_model_len);

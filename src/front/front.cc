@@ -14,7 +14,7 @@ namespace concertina::front {
 
 namespace {
 
-constexpr Duration kStopRanksTimeout = std::chrono::seconds(5);
+constexpr Duration kStopRanksTimeout = std::chrono::seconds(5), kReapTimeout = std::chrono::seconds(2);
 
 // Never used twice, over restarts too: the wall clock at the start, then counted up.
 Incarnation first_incarnation() {
@@ -63,6 +63,7 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
           first_incarnation()),
       journal_({.max_num_seqs = options_.max_num_seqs, .kv_tokens = options_.kv_tokens}),
       coordinator_timer_(loop),
+      leave_timer_(loop),
       shutdown_timer_(loop) {}
 
 Front::~Front() = default;
@@ -190,6 +191,7 @@ ClusterStatus Front::cluster() const {
     status.ranks.push_back(std::move(out));
   }
   if (const cluster::Operation* running = coordinator_.running_operation()) status.operation = *running;
+  status.waits_for = coordinator_.waits_for();
   return status;
 }
 
@@ -212,6 +214,7 @@ void Front::begin_shutdown(std::function<void()> on_stopped) {
   if (life_ != Life::kServing) return;
   on_stopped_ = std::move(on_stopped);
   life_ = Life::kShuttingDown;
+  leave_timer_.cancel();
   shutdown_timer_.set(loop_.now() + options_.shutdown_timeout, [this] {
     spdlog::warn("shutdown: {} requests still ran after --shutdown-timeout; they end now", journal_.n_live());
     fail_all_requests(
@@ -235,8 +238,10 @@ void Front::stop_now() {
 }
 
 void Front::stop_ranks() {
+  if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
   life_ = Life::kStoppingRanks;
   coordinator_timer_.cancel();
+  leave_timer_.cancel();
   if (const cluster::Operation* running = coordinator_.running_operation()) {
     cluster::Operation cut = *running;
     cut.phase = cluster::Phase::kFailed;
@@ -254,8 +259,27 @@ void Front::stop_ranks() {
       spdlog::warn("rank {} (pid {}) did not stop in time: killed", id, rank.process->pid());
       rank.process->kill();
     }
+    shutdown_timer_.set(loop_.now() + kReapTimeout, [this] { leave_unreaped(); });
   });
-  if (ranks_.empty()) on_rank_exit({}, "");
+  if (ranks_.empty()) on_all_ranks_ended();
+}
+
+// The kernel ends a frozen or traced process when it is let go, and not before: nobody waits for that.
+void Front::leave_unreaped() {
+  for (auto& [id, rank] : ranks_) {
+    spdlog::warn("rank {} (pid {}) was killed but does not end (is it frozen or traced?): left behind", id,
+                 rank.process->pid());
+  }
+  on_all_ranks_ended();
+}
+
+void Front::on_all_ranks_ended() {
+  if (life_ == Life::kStopped) return;
+  life_ = Life::kStopped;
+  shutdown_timer_.cancel();
+  loop_.post([on_stopped = std::exchange(on_stopped_, nullptr)] {
+    if (on_stopped) on_stopped();
+  });
 }
 
 }  // namespace concertina::front

@@ -8,6 +8,10 @@ namespace concertina::front {
 
 using cluster::Member;
 
+namespace {
+constexpr Duration kLeaveDelay = std::chrono::milliseconds(300);
+}
+
 void Front::handle(const cluster::Event& event) {
   if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
   events_.push_back(event);
@@ -170,11 +174,9 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
     case transport::Frame::kFrozen:
       return handle(cluster::RankFrozen{from, Ballot(frame.frozen().ballot())});
     case transport::Frame::kHeartbeat:
-      return handle(cluster::Heartbeat{from, frame.heartbeat().progress()});
+      return handle(cluster::Heartbeat{from, frame.heartbeat().progress(), frame.heartbeat().loaded()});
     case transport::Frame::kLeaveAsked:
-      if (life_ != Life::kServing) return;
-      spdlog::info("rank {} got a SIGTERM and asks to leave", from.rank);
-      return handle(cluster::LeaveAsked{from});
+      return on_leave_asked(from);
     case transport::Frame::kSuspect:
       spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank,
                    frame.suspect().rank(), frame.suspect().epoch(), frame.suspect().step(),
@@ -232,7 +234,8 @@ void Front::on_channel_closed(const Member& member, const std::string& why) {
 }
 
 void Front::fence(const Member& member, const std::string& why) {
-  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, why, journal_.n_on(member.rank));
+  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, why,
+               journal_.n_on(member.rank));
   if (Rank* rank = find_rank(member)) {
     rank->channel.reset();
     rank->n_running = rank->n_waiting = rank->kv_blocks_used = 0;
@@ -256,13 +259,20 @@ void Front::on_rank_exit(const Member& member, const std::string& how) {
     });
     handle(cluster::RankExited{member, reason, said});
   }
-  if (life_ == Life::kStoppingRanks && ranks_.empty()) {
-    life_ = Life::kStopped;
-    shutdown_timer_.cancel();
-    loop_.post([on_stopped = std::exchange(on_stopped_, nullptr)] {
-      if (on_stopped) on_stopped();
-    });
-  }
+  if (life_ == Life::kStoppingRanks && ranks_.empty()) on_all_ranks_ended();
+}
+
+// A SIGTERM to the whole process group ends the server, not its ranks one by one: its own signal may be read
+// a moment after the ranks' news of theirs.
+void Front::on_leave_asked(const Member& member) {
+  if (life_ != Life::kServing) return;
+  leave_asked_.push_back(member);
+  leave_timer_.set(loop_.now() + kLeaveDelay, [this] {
+    for (const Member& asking : std::exchange(leave_asked_, {})) {
+      spdlog::info("rank {} got a SIGTERM and asks to leave", asking.rank);
+      handle(cluster::LeaveAsked{asking});
+    }
+  });
 }
 
 void Front::end_operation(const cluster::Operation& operation) {
@@ -279,7 +289,7 @@ void Front::end_operation(const cluster::Operation& operation) {
 void Front::keep(const cluster::Operation& operation) {
   if (state_ == nullptr) return;
   Status kept = state_->save(operation, loop_.now());
-  if (kept && coordinator_.running_operation() == nullptr)
+  if (kept && life_ == Life::kServing && coordinator_.running_operation() == nullptr)
     kept = state_->save_wanted_size(coordinator_.target_size());
   if (!kept) spdlog::error("{}", kept.error().message());
 }

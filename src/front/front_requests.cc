@@ -34,8 +34,12 @@ void Front::execute(const JournalActions& actions) {
 void Front::fail_all_requests(const Error& error) {
   JournalActions actions;
   for (const RequestId request : journal_.live_requests()) journal_.cancel(request, actions);
-  auto listeners = std::exchange(listeners_, {});
-  for (auto& [request, listener] : listeners) listener->on_failed(request, error);
+  // One by one: an answer of several choices ends with the first of them and cancels its others, whose
+  // listener is gone then.
+  while (!listeners_.empty()) {
+    const auto next = listeners_.extract(listeners_.begin());
+    next.mapped()->on_failed(next.key(), error);
+  }
 }
 
 }  // namespace concertina::front

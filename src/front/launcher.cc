@@ -89,7 +89,7 @@ LocalProcess::~LocalProcess() {
   if (control_fd_ >= 0) close(control_fd_);
   if (!reaped_ && pid_ > 0) {
     ::kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+    waitpid(pid_, nullptr, WNOHANG);  // a frozen one would not end: whoever adopts it reaps it
   }
   if (pid_fd_ >= 0) close(pid_fd_);
 }

@@ -13,6 +13,7 @@ struct FrontOptions {
   std::filesystem::path binary;  // started as `binary worker`
   std::string model_path;
   std::string load_format = "auto";  // or "dummy"
+  std::uint64_t checkpoint_fingerprint = 0;  // 0: not checked
   std::uint64_t dummy_seed = 0;
   std::size_t n_moe_layers = 0, n_experts = 0;
   std::size_t initial_size = 1, max_size = 8;

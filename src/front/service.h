@@ -77,6 +77,7 @@ struct ClusterStatus {
   std::size_t size = 0, max_size = 0;
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
+  std::string waits_for;                        // what is under way waits for; empty: nothing
 };
 
 // What the server asks of the rest of the process. Everything on the one front thread (the io_context's);

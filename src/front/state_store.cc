@@ -150,7 +150,14 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::filesystem::path
 Result<StateStore::Kept> StateStore::load(Time now) const {
   Kept kept;
   Statement size(database_->handle, "SELECT value FROM settings WHERE name = 'wanted_size'");
-  if (size.step() == SQLITE_ROW) kept.wanted_size = static_cast<std::size_t>(size.number(0));
+  const int found = size.step();
+  if (found != SQLITE_ROW && found != SQLITE_DONE) return fail(database_->error("read the size it kept"));
+  if (found == SQLITE_ROW) {
+    if (size.number(0) < 1)
+      return fail(StateStoreError::kUnusable, fmt::format("{}: the size it kept is {}, expected 1 or more",
+                                                          database_->path, size.number(0)));
+    kept.wanted_size = static_cast<std::size_t>(size.number(0));
+  }
   Statement records(database_->handle, "SELECT id, record FROM operations ORDER BY number");
   int code = SQLITE_ROW;
   while ((code = records.step()) == SQLITE_ROW) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "checkpoint/dummy_weights.h"
+#include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
 #include "worker/memory.h"
 
@@ -16,6 +17,17 @@ Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions&
     return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed, config.dtype);
   ASSIGN_OR_RETURN(auto folder, checkpoint::SafetensorsFolder::open(options.model_path));
   return std::unique_ptr<checkpoint::WeightSource>(std::move(folder));
+}
+
+// After the files were opened: what is mapped then stays as it is.
+Status check_fingerprint(const RankOptions& options) {
+  if (options.checkpoint_fingerprint == 0) return {};
+  ASSIGN_OR_RETURN(const std::uint64_t found, checkpoint::fingerprint(options.model_path));
+  if (found == options.checkpoint_fingerprint) return {};
+  return fail(WorkerError::kCheckpointChanged,
+              fmt::format("{}: the checkpoint's files have changed since the server started; ranks with "
+                          "weights of two would mix: put them back, or restart the server to serve these",
+                          options.model_path));
 }
 
 Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
@@ -54,6 +66,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   RankParts parts;
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
+  RETURN_IF_ERROR(check_fingerprint(options));
   parts.limits = options.limits;
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
   parts.limits.n_blocks = options.kv_cache_bytes / block_bytes;

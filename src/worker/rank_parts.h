@@ -12,14 +12,15 @@
 
 namespace concertina::worker {
 
-enum class WorkerError { kNoKvMemory, kBadConfiguration, kLoadCancelled };
+enum class WorkerError { kNoKvMemory, kBadConfiguration, kLoadCancelled, kCheckpointChanged };
 
 // What a rank is told at its start: transport::Configure in the rank's own types.
 struct RankOptions {
   RankId rank;
   Incarnation incarnation;
   std::string model_path;
-  std::string load_format;  // "auto" or "dummy"
+  std::string load_format;                   // "auto" or "dummy"
+  std::uint64_t checkpoint_fingerprint = 0;  // that it must have; 0: any
   std::uint64_t dummy_seed = 0;
   std::uint64_t kv_cache_bytes = 0;
   scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes

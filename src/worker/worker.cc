@@ -31,6 +31,7 @@ RankOptions options_of(const transport::Configure& configure) {
                       .incarnation = Incarnation(configure.incarnation()),
                       .model_path = configure.model_path(),
                       .load_format = configure.load_format(),
+                      .checkpoint_fingerprint = configure.checkpoint_fingerprint(),
                       .dummy_seed = configure.seed(),
                       .kv_cache_bytes = configure.kv_cache_bytes()};
   options.limits = {.max_num_seqs = configure.max_num_seqs(),
@@ -126,6 +127,7 @@ class Worker {
 
   // On the loader's thread.
   void prepare(const transport::Prepare& prepare) {
+    ++n_loaded_;
     at_test_point(TestPoint::kLoading);
     const cluster::EpochPlan plan = plan_of(prepare);
     const bool is_member =
@@ -142,6 +144,7 @@ class Worker {
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
     auto prepared = prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
                                   [this, epoch = prepare.epoch()](std::uint64_t done, std::uint64_t total) {
+                                    ++n_loaded_;
                                     report_progress(done, total);
                                     return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
                                   });
@@ -182,6 +185,7 @@ class Worker {
   transport::Frame heartbeat() {
     transport::Frame frame;
     frame.mutable_heartbeat()->set_progress(said_hello_ ? parts_.exchange->n_exchanges_completed() : 0);
+    frame.mutable_heartbeat()->set_loaded(n_loaded_);
     return frame;
   }
 
@@ -216,6 +220,7 @@ class Worker {
   std::promise<transport::Configure> configured_;
   std::atomic<bool> said_hello_{false}, step_is_open_{false};
   std::atomic<std::uint64_t> obsolete_epoch_{0};  // loads up to this one need not be finished
+  std::atomic<std::uint64_t> n_loaded_{0};        // epochs begun and experts loaded
   transport::EventLoop loader_;
   std::thread loader_thread_;
   std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's

@@ -149,11 +149,13 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
                      {"experts", rank.n_experts},
                      {"waited_for_ms", rank.waited_for_ms}});
   }
-  const ordered_json body{{"epoch", status.epoch.value()},
-                          {"size", status.size},
-                          {"max_size", status.max_size},
-                          {"ranks", std::move(ranks)},
-                          {"operation", status.operation ? to_json(*status.operation) : ordered_json()}};
+  const ordered_json body{
+      {"epoch", status.epoch.value()},
+      {"size", status.size},
+      {"max_size", status.max_size},
+      {"ranks", std::move(ranks)},
+      {"waits_for", status.waits_for.empty() ? ordered_json() : ordered_json(status.waits_for)},
+      {"operation", status.operation ? to_json(*status.operation) : ordered_json()}};
   responder->send({.body = body.dump()});
 }
 

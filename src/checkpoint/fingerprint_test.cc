@@ -1,0 +1,36 @@
+#include "checkpoint/fingerprint.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace concertina::checkpoint {
+namespace {
+
+TEST(Fingerprint, ChangesWithTheFilesOfTheCheckpointAndWithNothingElse) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "fingerprint";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "config.json") << "{}";
+  std::ofstream(folder / "model.safetensors") << "weights";
+  const auto first = fingerprint(folder);
+  ASSERT_TRUE(first.has_value()) << first.error().message();
+  EXPECT_EQ(*fingerprint(folder), *first);
+  std::ofstream(folder / "notes.txt") << "not part of it";
+  EXPECT_EQ(*fingerprint(folder), *first);
+  std::ofstream(folder / "model-2.safetensors") << "more";
+  const std::uint64_t with_more = *fingerprint(folder);
+  EXPECT_NE(with_more, *first);
+  std::filesystem::last_write_time(folder / "model-2.safetensors",
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_NE(*fingerprint(folder), with_more) << "the same size, written again";
+}
+
+TEST(Fingerprint, NamesAFolderThatIsNotThere) {
+  const auto missing = fingerprint("/no/such/folder");
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_NE(missing.error().message().find("/no/such/folder"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace concertina::checkpoint
