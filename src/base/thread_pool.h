@@ -1,17 +1,19 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
-#include <mutex>
+#include <cstdint>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace concertina {
 
-// The compute threads of one rank: the caller and n_threads - 1 helpers, which sleep between calls. One
-// thread calls. Work is always split the same way for a given n_threads, and ops split outputs only, never a
-// sum: results do not depend on n_threads.
+// The compute threads of one rank: the caller and n_threads - 1 helpers. Between jobs helpers look out for
+// the next one for about a hundred microseconds, giving way to whoever else wants their core, and then sleep:
+// a step's jobs follow each other without system calls, and an idle rank costs nothing. One thread calls.
+// Pieces of a job go to whoever is free; ops split outputs only, never a sum: results depend neither on
+// n_threads nor on who computed what.
 class ThreadPool {
  public:
   explicit ThreadPool(std::size_t n_threads);  // n_threads >= 1
@@ -21,34 +23,43 @@ class ThreadPool {
 
   std::size_t n_threads() const { return workers_.size() + 1; }
 
-  // Calls function(begin, end) so that [0, n_items) is covered once, each piece a multiple of `grain` (but
-  // the last), and returns when all are done. function must not throw. With one thread, or little work, runs
-  // inline.
+  // Calls function(begin, end), or function(begin, end, thread) with thread < n_threads(), so that [0,
+  // n_items) is covered once, each piece a multiple of `grain` (but the last), and returns when all are done.
+  // function must not throw. With one thread, or one grain, runs inline as one piece.
   template <typename Function>
   void parallel_for(std::size_t n_items, std::size_t grain, const Function& function) {
     run(
         n_items, grain,
-        [](const void* f, std::size_t begin, std::size_t end) {
-          (*static_cast<const Function*>(f))(begin, end);
+        [](const void* f, std::size_t begin, std::size_t end, std::size_t thread) {
+          if constexpr (std::is_invocable_v<const Function&, std::size_t, std::size_t, std::size_t>) {
+            (*static_cast<const Function*>(f))(begin, end, thread);
+          } else {
+            (*static_cast<const Function*>(f))(begin, end);
+          }
         },
         &function);
   }
 
  private:
-  using Call = void (*)(const void* function, std::size_t begin, std::size_t end);
+  using Call = void (*)(const void* function, std::size_t begin, std::size_t end, std::size_t thread);
   void run(std::size_t n_items, std::size_t grain, Call call, const void* function);
-  void run_piece(std::size_t thread_index) const;
-  void work(std::size_t thread_index);
+  void run_pieces(std::size_t thread);
+  void work(std::size_t thread);
+  void sleep();
 
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable start_, done_;
-  std::size_t generation_ = 0;  // guarded by mutex_, as all below
-  std::size_t n_running_ = 0;
-  bool stopping_ = false;
-  std::size_t n_items_ = 0, piece_ = 0;
+  // One word is the whole state of a job: 24 bits of its number, 20 of how many pieces it has, 20 of how many
+  // were taken. Whoever takes a piece learns with it whether there was one: only then may the job's other
+  // fields be read, since a job cannot end before its pieces.
+  alignas(64) std::atomic<std::uint64_t> job_{0};
+  alignas(64) std::atomic<std::size_t> n_done_{0};
+  alignas(64) std::size_t n_items_ = 0;
+  std::size_t piece_ = 0;
   Call call_ = nullptr;
   const void* function_ = nullptr;
+  alignas(64) std::atomic<std::uint32_t> n_asleep_{0};
+  std::atomic<std::uint32_t> wake_{0};
+  std::atomic<bool> stopping_{false};
+  std::vector<std::thread> workers_;
 };
 
 }  // namespace concertina

@@ -111,7 +111,7 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command
       .add_option("--instruction-set", o.front.instruction_set,
                   "kernels of every rank (default: the best this processor has)")
-      ->check(CLI::IsMember({"portable", "avx512"}));
+      ->check(CLI::IsMember({"portable", "avx2", "avx512"}));
   command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))
       ->capture_default_str();

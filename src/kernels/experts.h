@@ -23,8 +23,9 @@ struct ExpertRows {
 };
 
 // Grouped expert MLP: out = down @ (silu(gate @ in) * (up @ in)) for every row of every group. `scratch`
-// holds [min(64, rows of the largest group), intermediate_size] floats at least. Row-invariant: a row's
-// result does not depend on the other rows, their order or the number of threads.
+// holds [rows of all groups, intermediate_size] floats. All groups are of one shape and dtype. Two rounds of
+// the pool in all, whatever the number of groups; each weight is read once (once every 64 rows).
+// Row-invariant: a row's result does not depend on the other rows, their order or the number of threads.
 void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool);
 
 }  // namespace concertina::kernels

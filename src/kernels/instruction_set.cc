@@ -7,19 +7,42 @@
 
 namespace concertina::kernels {
 
-const char* name_of(InstructionSet set) { return set == InstructionSet::kAvx512 ? "avx512" : "portable"; }
+const char* name_of(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kPortable:
+      return "portable";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kAvx512:
+      return "avx512";
+  }
+  return "";
+}
 
 bool is_supported(InstructionSet set) {
-  if (set == InstructionSet::kPortable) return true;
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("fma");
+  switch (set) {
+    case InstructionSet::kPortable:
+      return true;
+    case InstructionSet::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case InstructionSet::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("fma");
+  }
+  return false;
 }
 
 namespace {
+InstructionSet best() {
+  InstructionSet best = InstructionSet::kPortable;
+  for (const InstructionSet set : kInstructionSets) {
+    if (is_supported(set)) best = set;
+  }
+  return best;
+}
 std::atomic<InstructionSet>& current() {
-  static std::atomic<InstructionSet> set =
-      is_supported(InstructionSet::kAvx512) ? InstructionSet::kAvx512 : InstructionSet::kPortable;
+  static std::atomic<InstructionSet> set = best();
   return set;
 }
 }  // namespace
@@ -33,17 +56,20 @@ void select_instruction_set(InstructionSet set) {
 
 Result<InstructionSet> parse_instruction_set(std::string_view name) {
   if (name.empty()) return current_instruction_set();
-  for (const InstructionSet set : {InstructionSet::kPortable, InstructionSet::kAvx512}) {
+  for (const InstructionSet set : kInstructionSets) {
     if (name != name_of(set)) continue;
     if (is_supported(set)) return set;
     return fail(KernelError::kUnsupportedInstructionSet, fmt::format("this processor lacks {}", name));
   }
   return fail(KernelError::kUnknownInstructionSet,
-              fmt::format("unknown instruction set \"{}\": must be portable or avx512", name));
+              fmt::format("unknown instruction set \"{}\": must be portable, avx2 or avx512", name));
 }
 
 namespace cpu {
-const Ops& current_ops() { return current() == InstructionSet::kAvx512 ? kAvx512Ops : kPortableOps; }
+const Ops& current_ops() {
+  static constexpr const Ops* kOps[] = {&kPortableOps, &kAvx2Ops, &kAvx512Ops};
+  return *kOps[static_cast<std::size_t>(current().load(std::memory_order_relaxed))];
+}
 }  // namespace cpu
 
 }  // namespace concertina::kernels

@@ -8,9 +8,13 @@
 namespace concertina::kernels {
 
 enum class KernelError { kUnknownInstructionSet, kUnsupportedInstructionSet };
-enum class InstructionSet { kPortable, kAvx512 };
+// Narrowest first.
+enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 
-const char* name_of(InstructionSet set);          // "portable", "avx512"
+inline constexpr InstructionSet kInstructionSets[] = {InstructionSet::kPortable, InstructionSet::kAvx2,
+                                                      InstructionSet::kAvx512};
+
+const char* name_of(InstructionSet set);          // "portable", "avx2", "avx512"
 bool is_supported(InstructionSet set);            // by this processor
 InstructionSet current_instruction_set();         // the best one unless selected
 void select_instruction_set(InstructionSet set);  // for the whole process, between steps; must be supported

@@ -83,7 +83,7 @@ TEST_P(Experts, ComputeTheMlpOfEveryRow) {
       const auto width = static_cast<std::size_t>(hidden);
       for (const std::size_t n_rows : {1, 3, 4, 9, 70}) {
         const auto x = random_rows(random, n_rows * width);
-        std::vector<float> y(x.size()), scratch(64 * static_cast<std::size_t>(inner));
+        std::vector<float> y(x.size()), scratch(n_rows * static_cast<std::size_t>(inner));
         std::vector<const float*> in;
         std::vector<float*> out;
         for (std::size_t m = 0; m < n_rows; ++m)
@@ -111,7 +111,7 @@ TEST_P(Experts, ARowIsTheSameBitsWhoeverElseIsInItsGroupAndInWhichOrder) {
   const std::size_t width = 48, inner = 21, n_rows = 70;
   const auto expert = random_expert(random, width, inner, DType::kBF16);
   const auto x = random_rows(random, n_rows * width);
-  std::vector<float> alone(x.size()), scratch(64 * inner);
+  std::vector<float> alone(x.size()), scratch(n_rows * inner);
   ThreadPool one(1);
   const auto run = [&](const std::vector<std::size_t>& rows, std::vector<float>& y, ThreadPool& pool) {
     std::vector<const float*> in;

@@ -37,7 +37,8 @@ void write_kv(std::span<const float> k,  // [n_rows, n_kv_heads, head_dim]
 
 // Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written.
 // Query head h reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending
-// order from 0, sixteen lanes over head_dim for scores and over positions for the sum of exponentials.
+// order from 0, sixteen lanes over head_dim for scores and over positions for the sum of exponentials. The
+// heads of a group and some rows of a sequence are computed side by side, so that KV is read once for them.
 void paged_attention(std::span<const float> q,  // [n_rows, n_heads, head_dim]
                      std::span<const AttentionSequence> sequences, const PagedKv& kv, float scale,
                      std::size_t n_heads,

@@ -67,9 +67,8 @@ class EveryInstructionSet : public ::testing::TestWithParam<InstructionSet> {
 inline std::string set_name(const ::testing::TestParamInfo<InstructionSet>& info) {
   return name_of(info.param);
 }
-#define CONCERTINA_EVERY_SET(suite)    \
-  INSTANTIATE_TEST_SUITE_P(All, suite, \
-                           ::testing::Values(InstructionSet::kPortable, InstructionSet::kAvx512), set_name)
+#define CONCERTINA_EVERY_SET(suite) \
+  INSTANTIATE_TEST_SUITE_P(All, suite, ::testing::ValuesIn(kInstructionSets), set_name)
 
 inline constexpr double kEpsilon = 0x1p-24;  // half a unit in the last place of 1
 

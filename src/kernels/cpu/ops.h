@@ -25,16 +25,19 @@ struct WeightOps {
   void (*widen)(const W* from, std::size_t n, float* to);
 };
 
-// One query group (the heads that share a KV head) of one row against positions [0, n_positions).
+// Queries that share a KV head, of one sequence: each against the positions before and at its own.
 struct AttentionTask {
-  const float* q;  // [n_group, head_dim]
-  std::size_t n_group, head_dim, n_positions, block_size;
+  const float* const* q;           // [n_queries] addresses of [head_dim]
+  const std::size_t* n_positions;  // [n_queries] how many each sees; ascending
+  std::size_t n_queries, head_dim, block_size;
   const float* const* key_blocks;    // [blocks] addresses of [block_size, head_dim]
   const float* const* value_blocks;  // [blocks]
   float scale;
-  float* scores;  // [n_group, n_positions rounded up to 16]
-  float* out;     // [n_group, head_dim]
+  float* scores;              // [kMaxTileRows, scores_stride]
+  std::size_t scores_stride;  // most positions of a query, rounded up to 16
+  float* const* out;          // [n_queries] addresses of [head_dim]
 };
+inline constexpr std::size_t kMaxTileRows = 4;  // queries a task computes at a time, with any instruction set
 
 struct Ops {
   WeightOps<float> f32;
@@ -56,6 +59,7 @@ struct Ops {
 };
 
 extern const Ops kPortableOps;
+extern const Ops kAvx2Ops;
 extern const Ops kAvx512Ops;
 const Ops& current_ops();
 

@@ -25,6 +25,9 @@ struct Vector {
   static Vector load_first(const Bf16* from, std::size_t n) {
     return widen(_mm256_maskz_loadu_epi16(mask(n), from));
   }
+  // Keeps it in a register: the compiler would rather load it again for every use, and the loads then take
+  // longer than the multiplications (66 instead of 109 GFLOP/s on a Zen 4 core).
+  void pin() { asm("" : "+v"(lane)); }
   void store(float* to) const { _mm512_storeu_ps(to, lane); }
   void store_first(float* to, std::size_t n) const { _mm512_mask_storeu_ps(to, mask(n), lane); }
 
@@ -46,7 +49,7 @@ Vector fma(const Vector& a, const Vector& b, const Vector& c) {
 
 // exp by x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 in r (Taylor's coefficients; the
 // remainder is below r^7/7! = 1.2e-7 relative); 2^n by scalef, which handles underflow to denormals and zero.
-Vector exp(const Vector& a) {
+inline Vector exp(const Vector& a) {
   const __m512 x = _mm512_min_ps(_mm512_max_ps(a.lane, _mm512_set1_ps(-104.0f)), _mm512_set1_ps(88.72f));
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)),
                                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -60,6 +63,47 @@ Vector exp(const Vector& a) {
 }
 
 float sum_of(const Vector& v) { return _mm512_reduce_add_ps(v.lane); }
+
+// A tile of dot products: its sums, and the weights and one row beside them, fit into 32 registers.
+constexpr std::size_t kTileRows = 4, kTileOutputs = 4, kLoneRowOutputs = 8;
+
+// The reduction of sum_of for several vectors at once, each level adding the very same pairs: lanes 8 apart,
+// then 4, 2 and 1. 45 instead of 150 instructions for sixteen vectors.
+__m512 fold_8(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+}
+__m512 fold_4(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+}
+__m512 fold_2(__m512 a, __m512 b) {
+  const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+}
+__m512 fold_1(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+}
+
+template <std::size_t kRows, std::size_t kOutputs>
+inline void sum_all(const Vector (&v)[kRows][kOutputs], float (&sums)[kRows][kOutputs]) {
+  constexpr std::size_t kQuads = kRows * kOutputs / 4;
+  if constexpr (kOutputs % 4 == 0 && kQuads <= 4) {
+    __m512 quads[4];
+    const Vector* const flat = &v[0][0];
+    for (std::size_t i = 0; i < 4; ++i) {
+      const Vector* const from = flat + 4 * (i < kQuads ? i : 0);
+      quads[i] = fold_4(fold_8(from[0].lane, from[1].lane), fold_8(from[2].lane, from[3].lane));
+    }
+    const __m512 all = fold_1(fold_2(quads[0], quads[1]), fold_2(quads[2], quads[3]));  // [output % 4][quad]
+    const __m512i transposed = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_mask_storeu_ps(&sums[0][0], static_cast<__mmask16>((1u << (4 * kQuads)) - 1),
+                          _mm512_permutexvar_ps(transposed, all));
+  } else {
+    for (std::size_t m = 0; m < kRows; ++m) {
+      for (std::size_t n = 0; n < kOutputs; ++n) sums[m][n] = sum_of(v[m][n]);
+    }
+  }
+}
 [[maybe_unused]] float max_of(const Vector& v) { return _mm512_reduce_max_ps(v.lane); }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct Vector {
     for (std::size_t i = 0; i < n; ++i) v.lane[i] = widen(from[i]);
     return v;
   }
+  void pin() {}
   void store(float* to) const { std::memcpy(to, lane, sizeof(lane)); }
   void store_first(float* to, std::size_t n) const { std::memcpy(to, lane, n * sizeof(float)); }
 
@@ -85,6 +86,13 @@ float fold(const Vector& v, const F& f) {
 }
 float sum_of(const Vector& v) {
   return fold(v, [](float a, float b) { return a + b; });
+}
+constexpr std::size_t kTileRows = 4, kTileOutputs = 4, kLoneRowOutputs = 8;
+template <std::size_t kRows, std::size_t kOutputs>
+void sum_all(const Vector (&v)[kRows][kOutputs], float (&sums)[kRows][kOutputs]) {
+  for (std::size_t m = 0; m < kRows; ++m) {
+    for (std::size_t n = 0; n < kOutputs; ++n) sums[m][n] = sum_of(v[m][n]);
+  }
 }
 [[maybe_unused]] float max_of(const Vector& v) {
   return fold(v, [](float a, float b) { return a > b ? a : b; });

@@ -1,0 +1,162 @@
+#include "bench/engine.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <chrono>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "cluster/placement.h"
+#include "kernels/sampling.h"
+
+namespace concertina::bench {
+
+namespace {
+
+constexpr std::size_t kBlockSize = 16;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+}  // namespace
+
+struct Engine::Rank {
+  Rank(worker::RankParts the_parts, std::size_t max_sequences, std::size_t max_model_len)
+      : parts(std::move(the_parts)), scratch(parts.model->config().vocab_size) {
+    const std::size_t n_blocks = (max_model_len + kBlockSize - 1) / kBlockSize;
+    for (std::size_t i = 0; i < max_sequences; ++i) {
+      auto& table = block_tables.emplace_back();
+      for (std::size_t b = 0; b < n_blocks; ++b)
+        table.push_back(BlockId(static_cast<std::uint32_t>(i * n_blocks + b)));
+    }
+  }
+
+  // Tokens of n_sequences at positions [start, start + n_tokens); sets `next` to the greedy choices.
+  void step(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
+            const std::vector<std::vector<TokenId>>& tokens, std::vector<TokenId>* next) {
+    slices.clear();
+    for (std::size_t i = 0; i < n_sequences; ++i) {
+      slices.push_back({.tokens = std::span(tokens[i]).first(n_tokens),
+                        .start_position = start,
+                        .block_table = block_tables[i],
+                        .logits = next != nullptr ? model::Logits::kLast : model::Logits::kNone});
+    }
+    parts.exchange->begin_step(parts.exchange->next_step(), Epoch{});
+    const auto logits =
+        model::forward(*parts.model, slices, *parts.kv_cache, *parts.exchange, *parts.workspace, *parts.pool);
+    CHECK(logits.has_value(), "{}", logits.error().message());
+    const std::size_t vocab_size = parts.model->config().vocab_size;
+    for (std::size_t i = 0; next != nullptr && i < n_sequences; ++i)
+      (*next)[i] = kernels::sample(logits->subspan(i * vocab_size, vocab_size), {.temperature = 0}, scratch);
+  }
+
+  worker::RankParts parts;
+  kernels::SamplingScratch scratch;
+  std::vector<std::vector<BlockId>> block_tables;
+  std::vector<model::SequenceSlice> slices;
+};
+
+Engine::Engine(const EngineOptions& options) : options_(options) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
+  std::unique_ptr<Engine> engine(new Engine(options));
+  const std::size_t rank_sequences = (options.n_sequences + options.n_ranks - 1) / options.n_ranks;
+  ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
+  std::vector<cluster::Member> members;
+  std::vector<exchange::MemberAddress> addresses;
+  for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
+    const cluster::Member member{RankId(i), Incarnation(i + 1)};
+    worker::RankOptions rank{.rank = member.rank,
+                             .incarnation = member.incarnation,
+                             .model_path = options.model_path,
+                             .load_format = "auto"};
+    rank.limits = {.max_num_seqs = rank_sequences,
+                   .max_num_batched_tokens = options.max_num_batched_tokens,
+                   .max_model_len = options.max_model_len,
+                   .block_size = kBlockSize,
+                   .n_blocks = 0,
+                   .replay_chunk_tokens = 8};
+    rank.kv_cache_bytes = rank_sequences * (options.max_model_len / kBlockSize + 1) *
+                          model::KvCache::bytes_per_block(config, kBlockSize);
+    rank.max_ranks = options.n_ranks;
+    rank.peer_timeout = std::chrono::seconds(60);
+    rank.n_threads = options.n_threads;
+    ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {
+                       CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
+                     }));
+    addresses.push_back({member.rank, member.incarnation, getpid(), parts.exchange->region_fd()});
+    members.push_back(member);
+    engine->ranks_.push_back(std::make_unique<Rank>(std::move(parts), rank_sequences, options.max_model_len));
+  }
+  const cluster::EpochPlan plan{
+      .epoch = Epoch(1),
+      .members = members,
+      .placement = cluster::plan_placement({}, {}, members, {config.n_moe_layers, config.n_experts})};
+  for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
+    worker::RankParts& parts = engine->ranks_[i]->parts;
+    ASSIGN_OR_RETURN(auto prepared,
+                     worker::prepare_epoch(parts, RankId(i), plan, addresses, nullptr, nullptr));
+    parts.exchange->enter_epoch(std::move(prepared.view));
+  }
+  return engine;
+}
+
+template <typename Work>
+void Engine::on_every_rank(const Work& work) {
+  std::vector<std::thread> threads;
+  for (std::size_t i = 1; i < ranks_.size(); ++i)
+    threads.emplace_back([this, i, &work] { work(i, *ranks_[i]); });
+  work(0, *ranks_[0]);
+  for (std::thread& thread : threads) thread.join();
+}
+
+double Engine::prefill_s(std::size_t n_tokens, std::uint64_t seed) {
+  std::barrier start(static_cast<std::ptrdiff_t>(ranks_.size()));
+  double seconds = 0;
+  on_every_rank([&](std::size_t index, Rank& rank) {
+    Random random(seed * 1000 + index);
+    std::vector<std::vector<TokenId>> tokens(1);
+    for (std::size_t i = 0; i < n_tokens; ++i)
+      tokens[0].push_back(static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size)));
+    std::vector<TokenId> next(1);
+    start.arrive_and_wait();
+    const auto begin = Clock::now();
+    rank.step(1, 0, n_tokens, tokens, &next);
+    start.arrive_and_wait();
+    if (index == 0) seconds = seconds_since(begin);
+  });
+  return seconds;
+}
+
+double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size_t n_steps,
+                        std::uint64_t seed) {
+  std::barrier start(static_cast<std::ptrdiff_t>(ranks_.size()));
+  double seconds = 0;
+  on_every_rank([&](std::size_t index, Rank& rank) {
+    const std::size_t n = n_sequences / ranks_.size() + (index < n_sequences % ranks_.size() ? 1 : 0);
+    Random random(seed * 1000 + index);
+    std::vector<std::vector<TokenId>> tokens(n);
+    std::vector<TokenId> next(n);
+    for (std::size_t position = 0; position < n_prompt; ++position) {  // few: a step each keeps it simple
+      for (auto& one : tokens)
+        one.assign(1, static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size)));
+      rank.step(n, position, 1, tokens, &next);
+    }
+    start.arrive_and_wait();
+    const auto begin = Clock::now();
+    for (std::size_t i = 0; i < n_steps; ++i) {
+      for (std::size_t s = 0; s < n; ++s) tokens[s][0] = next[s];
+      rank.step(n, n_prompt + i, 1, tokens, &next);
+    }
+    start.arrive_and_wait();
+    if (index == 0) seconds = seconds_since(begin);
+  });
+  return seconds;
+}
+
+}  // namespace concertina::bench

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "worker/rank_parts.h"
+
+namespace concertina::bench {
+
+struct EngineOptions {
+  std::string model_path;
+  std::size_t n_ranks = 1, n_threads = 2;  // threads of each rank
+  std::size_t n_sequences = 32;            // of all ranks together, at most
+  std::size_t max_model_len = 1024, max_num_batched_tokens = 512;
+};
+
+// A deployment without its front: the ranks' own parts, exchange and forward pass, ranks as threads of this
+// process. What it does not have: the coordinator, the scheduler, the journal, HTTP.
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
+  ~Engine();
+
+  // Seconds for one prompt of n_tokens random tokens on every rank, in one step.
+  double prefill_s(std::size_t n_tokens, std::uint64_t seed);
+
+  // Seconds for n_steps of greedy decoding with n_sequences (spread over the ranks evenly), each after a
+  // prompt of its own of n_prompt random tokens, which is not counted.
+  double decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size_t n_steps, std::uint64_t seed);
+
+ private:
+  struct Rank;
+  explicit Engine(const EngineOptions& options);
+  // Runs work(rank) on a thread for each rank at once; returns the seconds of the slowest after all started.
+  template <typename Work>
+  void on_every_rank(const Work& work);
+
+  EngineOptions options_;
+  std::vector<std::unique_ptr<Rank>> ranks_;
+};
+
+}  // namespace concertina::bench

@@ -1,0 +1,9 @@
+// The vectors come first: the loops are written in their terms.
+// clang-format off
+#include "kernels/cpu/vector_avx2.h"
+#include "kernels/cpu/ops_impl.h"
+// clang-format on
+
+namespace concertina::kernels::cpu {
+const Ops kAvx2Ops = make_ops();
+}
