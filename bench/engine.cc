@@ -86,6 +86,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
     rank.max_ranks = options.n_ranks;
     rank.peer_timeout = std::chrono::seconds(60);
     rank.n_threads = options.n_threads;
+    rank.quantization = options.quantization;
     ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {
                        CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
                      }));

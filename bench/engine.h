@@ -14,6 +14,7 @@ struct EngineOptions {
   std::size_t n_ranks = 1, n_threads = 2;  // threads of each rank
   std::size_t n_sequences = 32;            // of all ranks together, at most
   std::size_t max_model_len = 1024, max_num_batched_tokens = 512;
+  model::Quantization quantization = model::Quantization::kNone;
 };
 
 // A deployment without its front: the ranks' own parts, exchange and forward pass, ranks as threads of this

@@ -1,42 +1,152 @@
-// Tokens per second of the engine alone, beside what the machine's memory and multipliers allow.
-// `./dev bench engine`.
+// Tokens per second of the engine alone, each beside what the machine's memory and multipliers allow in the
+// same run. `./dev bench engine`.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
 
 #include "base/check.h"
 #include "bench/engine.h"
+#include "bench/limits.h"
+#include "bench/processor_time.h"
 #include "bench/summary.h"
 
 namespace concertina::bench {
 namespace {
-int run(int argc, char** argv) {
-  CLI::App app("Tokens per second of the engine alone");
-  EngineOptions options;
-  std::size_t n_runs = 3, n_steps = 16;
-  std::string binary;
-  app.add_option("--binary", binary);
-  app.add_option("--model", options.model_path)->required();
-  app.add_option("--ranks", options.n_ranks);
-  app.add_option("--threads", options.n_threads);
-  app.add_option("--runs", n_runs);
-  app.add_option("--steps", n_steps);
-  CLI11_PARSE(app, argc, argv);
-  auto engine = Engine::create(options);
-  CHECK(engine.has_value(), "{}", engine.error().message());
-  (*engine)->decode_s(1, 2, 2, 99);
-  for (const std::size_t n : {1, 8, 32}) {
-    Summary summary;
-    for (std::size_t i = 0; i < n_runs; ++i)
-      summary.values.push_back(static_cast<double>(n * n_steps) / (*engine)->decode_s(n, 8, n_steps, i));
-    summary.line(fmt::format("decode, {} sequences", n), "", true);
-  }
+
+constexpr double kRunSeconds = 1.0;  // of decoding, at least: processor time is counted in hundredths
+constexpr std::size_t kPrompt = 8, kPrefill = 512, kMaxDiscarded = 10;
+
+struct Options {
+  std::vector<std::string> models;
+  std::vector<std::size_t> sequences{1, 8, 32};
+  std::vector<std::string> shapes{"1x1", "1x2", "2x1"};  // ranks x threads
+  std::vector<std::string> forms{"none", "int8"};        // quantization
+  std::size_t n_runs = 5;
+  std::string json_path = "build/bench_engine.json";
+};
+
+// One run: how many tokens, in how many seconds.
+struct Run {
+  double n_tokens = 0, seconds = 0;
+};
+
+// Runs that other programs did not disturb: tokens per second.
+template <typename Measure>
+Summary undisturbed(std::size_t n_runs, const Measure& measure) {
   Summary summary;
-  for (std::size_t i = 0; i < n_runs; ++i)
-    summary.values.push_back(512.0 * options.n_ranks / (*engine)->prefill_s(512, i));
-  summary.line("prefill of 512", "", true);
+  std::size_t n_discarded = 0;
+  for (std::uint64_t seed = 1; summary.values.size() < n_runs; ++seed) {
+    const double busy = machine_busy_s(), own = process_s(getpid());
+    const auto begin = std::chrono::steady_clock::now();
+    const Run run = measure(seed);
+    const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const bool quiet =
+        other_load(machine_busy_s() - busy, process_s(getpid()) - own, wall_s) <= kMaxOtherLoad;
+    if (quiet || n_discarded == kMaxDiscarded) summary.values.push_back(run.n_tokens / run.seconds);
+    if (!quiet && n_discarded++ == kMaxDiscarded)
+      fmt::print("  (other programs keep taking more than {:.0f}% of the machine: counted all the same)\n",
+                 100 * kMaxOtherLoad);
+  }
+  return summary;
+}
+
+class Table {
+ public:
+  explicit Table(const Options& options) : options_(options) {}
+
+  void add_engine(const std::string& model_path, const std::string& shape, const std::string& form) {
+    EngineOptions engine_options{.model_path = model_path};
+    const auto quantization = model::parse_quantization(form);
+    CHECK(quantization.has_value(), "{}", quantization.error().message());
+    engine_options.quantization = *quantization;
+    const WeightForm weights = form == "int8" ? WeightForm::kInt8 : WeightForm::kAsStored;
+    const std::size_t x = shape.find('x');
+    CHECK(x != std::string::npos, "--shapes: \"{}\" is not RANKSxTHREADS", shape);
+    engine_options.n_ranks = std::stoul(shape.substr(0, x));
+    engine_options.n_threads = std::stoul(shape.substr(x + 1));
+    engine_options.n_sequences = *std::max_element(options_.sequences.begin(), options_.sequences.end());
+    auto engine = Engine::create(engine_options);
+    CHECK(engine.has_value(), "{}", engine.error().message());
+    const model::ModelConfig config = model::read_config(model_path).value();
+    const MachineRates& rates = rates_of(engine_options.n_ranks * engine_options.n_threads);
+    const auto name = [&](const std::string& what) {
+      const std::string name = std::filesystem::path(model_path).filename().string();
+      return fmt::format("{} {} {} {}", name, form == "none" ? name_of(config.dtype) : form, shape, what);
+    };
+    for (const std::size_t n : options_.sequences) {
+      const double step_s = (*engine)->decode_s(n, kPrompt, 2, 0) / 2;
+      const auto n_steps = static_cast<std::size_t>(
+          std::clamp(kRunSeconds / step_s, 8.0, static_cast<double>(engine_options.max_model_len) / 2));
+      const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
+        return Run{static_cast<double>(n * n_steps), (*engine)->decode_s(n, kPrompt, n_steps, seed)};
+      });
+      add(name(fmt::format("decode, {} sequences", n)), summary, decode_limit(config, rates, weights, n));
+    }
+    const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
+      return Run{static_cast<double>(kPrefill * engine_options.n_ranks),
+                 (*engine)->prefill_s(kPrefill, seed)};
+    });
+    add(name(fmt::format("prefill of {}", kPrefill)), summary,
+        prefill_limit(config, rates, weights, kPrefill));
+  }
+
+  void write() const {
+    std::ofstream(options_.json_path) << json_.dump(2) << "\n";
+    fmt::print("written to {}\n", options_.json_path);
+  }
+
+ private:
+  const MachineRates& rates_of(std::size_t n_threads) {
+    const auto [at, is_new] = rates_.try_emplace(n_threads);
+    if (is_new) {
+      at->second = measure_rates(n_threads);
+      fmt::print("{} threads: read {:.1f} GB/s, float32 {:.0f} GFLOP/s, int8 {:.0f} Gop/s\n", n_threads,
+                 at->second.read_gb_s, at->second.fma_gflop_s, at->second.vnni_gop_s);
+      json_["rates"][std::to_string(n_threads)] = {{"read_gb_s", at->second.read_gb_s},
+                                                   {"fma_gflop_s", at->second.fma_gflop_s},
+                                                   {"vnni_gop_s", at->second.vnni_gop_s}};
+    }
+    return at->second;
+  }
+
+  void add(const std::string& name, const Summary& summary, double limit) {
+    summary.line(name, fmt::format("limit {:8.1f}, {:3.0f}% of it", limit, 100 * summary.median() / limit));
+    std::fflush(stdout);
+    json_["tokens_per_s"][name] = summary.json();
+    json_["tokens_per_s"][name]["limit"] = limit;
+  }
+
+  const Options& options_;
+  std::map<std::size_t, MachineRates> rates_;
+  nlohmann::ordered_json json_;
+};
+
+int run(int argc, char** argv) {
+  CLI::App app("Tokens per second of the engine alone, beside the machine's limits");
+  Options options;
+  std::string binary;
+  app.add_option("--binary", binary, "not used");
+  app.add_option("--model", options.models, "checkpoint folders")->required();
+  app.add_option("--shapes", options.shapes, "ranks x threads of each")->capture_default_str();
+  app.add_option("--quantization", options.forms, "forms of the weights")->capture_default_str();
+  app.add_option("--sequences", options.sequences, "side by side while decoding")->capture_default_str();
+  app.add_option("--runs", options.n_runs, "runs that count")->capture_default_str();
+  app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  Table table(options);
+  for (const std::string& model : options.models) {
+    for (const std::string& form : options.forms) {
+      for (const std::string& shape : options.shapes) table.add_engine(model, shape, form);
+    }
+  }
+  table.write();
   return 0;
 }
+
 }  // namespace
 }  // namespace concertina::bench
 

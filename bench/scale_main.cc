@@ -1,5 +1,4 @@
 // How long a change of size takes, and what streams notice of it. `./dev bench scale`.
-#include <dirent.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -7,10 +6,10 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "base/check.h"
+#include "bench/processor_time.h"
 #include "bench/summary.h"
 #include "client/admin.h"
 #include "tests/harness/load.h"
@@ -31,32 +30,8 @@ struct Options {
 
 using bench::Summary;
 
-// Seconds of processor time: of the machine, and of one process with its ended children.
-struct CpuTimes {
-  double busy_s = 0;
-};
-double tick_s() { return 1.0 / static_cast<double>(sysconf(_SC_CLK_TCK)); }
-
-double machine_busy_s() {
-  std::ifstream stat("/proc/stat");
-  std::string cpu;
-  double user = 0, nice = 0, system = 0, idle = 0, io = 0, irq = 0, soft = 0, steal = 0;
-  stat >> cpu >> user >> nice >> system >> idle >> io >> irq >> soft >> steal;
-  return (user + nice + system + irq + soft + steal) * tick_s();
-}
-
-double process_s(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  const std::size_t after = text.rfind(')');
-  if (after == std::string::npos) return 0;
-  std::istringstream fields(text.substr(after + 2));
-  std::string skip;
-  for (int i = 0; i < 11; ++i) fields >> skip;
-  double user = 0, system = 0, children_user = 0, children_system = 0;
-  fields >> user >> system >> children_user >> children_system;
-  return (user + system + children_user + children_system) * tick_s();
-}
+using bench::machine_busy_s;
+using bench::process_s;
 
 // Of the server, its ranks (those alive; the reaped count with their front) and this benchmark.
 double own_s(const harness::ServerProcess& server) {
@@ -120,8 +95,7 @@ Run measure(const harness::ServerProcess& server, const Options& options, std::u
     run.gap_changing_ms = 1e3 * harness::worst_gap_s(records, from, to);
   }
   const double wall_s = std::chrono::duration<double>(steady_clock::now() - begin).count();
-  const double other_s = (machine_busy_s() - busy_before) - (own_s(server) - own_before);
-  run.other_load = other_s / (wall_s * static_cast<double>(std::thread::hardware_concurrency()));
+  run.other_load = bench::other_load(machine_busy_s() - busy_before, own_s(server) - own_before, wall_s);
   return run;
 }
 
@@ -142,14 +116,13 @@ int run_bench(const Options& options) {
     return 1;
   }
   const harness::ServerProcess& server = **started;
-  constexpr double kMaxOtherLoad = 0.06;
   std::vector<Run> runs;
   std::size_t n_discarded = 0;
   fmt::print("{:>4} {:>9} {:>9} {:>12} {:>7} {:>14} {:>14} {:>9} {:>11}\n", "run", "up ms", "down ms",
              "of it replay", "moved", "gap, changing", "gap, steady", "pause ms", "other load");
   for (std::uint64_t seed = 1; runs.size() < options.n_runs && n_discarded < 3 * options.n_runs; ++seed) {
     const Run run = measure(server, options, seed);
-    const bool kept = run.other_load <= kMaxOtherLoad;
+    const bool kept = run.other_load <= bench::kMaxOtherLoad;
     fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>12.1f} {:>7} {:>11.1f} ms {:>11.1f} ms {:>9.3f} {:>10.1f}%{}\n",
                seed, run.up_ms, run.down_ms, run.down_replay_ms, run.n_moved, run.gap_changing_ms,
                run.gap_steady_ms, run.pause_ms, 100 * run.other_load, kept ? "" : "  thrown away");

@@ -26,6 +26,10 @@ struct Summary {
   nlohmann::ordered_json json() const {
     return {{"median", median()}, {"lowest", lowest()}, {"highest", highest()}, {"values", values}};
   }
+  void line(const std::string& name, const std::string& note) const {
+    fmt::print("{:<42} median {:8.1f}   {:8.1f} .. {:8.1f}   {}\n", name, median(), lowest(), highest(),
+               note);
+  }
   // Prints one line; `met` is given back, and shown where there is a target.
   bool line(const std::string& name, const std::string& target, bool met) const {
     fmt::print("{:<42} median {:8.1f}   {:8.1f} .. {:8.1f}   {}{}\n", name, median(), lowest(), highest(),

@@ -39,7 +39,7 @@ endif()
 
 # concertina_folder(<name> DEPS <folders and libraries> [TEST_DEPS <libraries>])
 # Sources are every .cc below the folder; *_test.cc, *_bench.cc and *_fuzz.cc go to their own binaries;
-# *_avx2.cc and *_avx512.cc are compiled for that instruction set alone and chosen at run time.
+# *_avx2.cc, *_avx512.cc and *_avx512vnni.cc are compiled for that instruction set alone and chosen at run time.
 function(concertina_folder name)
   cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -55,6 +55,12 @@ function(concertina_folder name)
   if(avx512)
     set_source_files_properties(${avx512} PROPERTIES COMPILE_OPTIONS
       "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma;-mavx2;-O3")
+  endif()
+  set(vnni ${sources})
+  list(FILTER vnni INCLUDE REGEX "_avx512vnni\\.cc$")
+  if(vnni)
+    set_source_files_properties(${vnni} PROPERTIES COMPILE_OPTIONS
+      "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-O3")
   endif()
   set(avx2 ${sources})
   list(FILTER avx2 INCLUDE REGEX "_avx2\\.cc$")

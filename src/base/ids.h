@@ -27,11 +27,12 @@ class Id {
 using RankId =
     Id<struct RankTag, std::uint32_t>;  // a worker, for its life; the lowest free number is used again
 using Incarnation =
-    Id<struct IncarnationTag, std::uint64_t>;            // one start of one worker process; never used twice
-using ExpertId = Id<struct ExpertTag, std::uint32_t>;    // within its layer
-using LayerId = Id<struct LayerTag, std::uint32_t>;      // decoder layer, 0-based
-using Epoch = Id<struct EpochTag, std::uint64_t>;        // 0: none yet; never used twice
-using Ballot = Id<struct BallotTag, std::uint64_t>;      // one try of a recovery; 0: none. A higher one replaces a lower
+    Id<struct IncarnationTag, std::uint64_t>;          // one start of one worker process; never used twice
+using ExpertId = Id<struct ExpertTag, std::uint32_t>;  // within its layer
+using LayerId = Id<struct LayerTag, std::uint32_t>;    // decoder layer, 0-based
+using Epoch = Id<struct EpochTag, std::uint64_t>;      // 0: none yet; never used twice
+using Ballot =
+    Id<struct BallotTag, std::uint64_t>;  // one try of a recovery; 0: none. A higher one replaces a lower
 using StepId = Id<struct StepTag, std::uint64_t>;        // counted from 0 in each epoch
 using BlockId = Id<struct BlockTag, std::uint32_t>;      // a KV block of one rank
 using RequestId = Id<struct RequestTag, std::uint64_t>;  // one choice of one client request; never used twice

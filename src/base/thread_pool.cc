@@ -1,5 +1,7 @@
 #include "base/thread_pool.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -27,9 +29,22 @@ bool has_piece(std::uint64_t word) { return n_taken_of(word) < n_pieces_of(word)
 
 }  // namespace
 
-ThreadPool::ThreadPool(std::size_t n_threads) {
+void pin_this_thread(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  sched_setaffinity(0, sizeof(set), &set);
+}
+
+ThreadPool::ThreadPool(std::size_t n_threads, std::span<const int> cores) {
   CHECK(n_threads >= 1);
-  for (std::size_t i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  for (std::size_t i = 1; i < n_threads; ++i) {
+    const int core = i < cores.size() ? cores[i] : -1;
+    workers_.emplace_back([this, i, core] {
+      if (core >= 0) pin_this_thread(core);
+      work(i);
+    });
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -3,11 +3,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
 
 namespace concertina {
+
+// This thread runs on that core alone from now on. A core that is not there is ignored.
+void pin_this_thread(int core);
 
 // The compute threads of one rank: the caller and n_threads - 1 helpers. Between jobs helpers look out for
 // the next one for about a hundred microseconds, giving way to whoever else wants their core, and then sleep:
@@ -16,7 +20,8 @@ namespace concertina {
 // n_threads nor on who computed what.
 class ThreadPool {
  public:
-  explicit ThreadPool(std::size_t n_threads);  // n_threads >= 1
+  // n_threads >= 1. `cores`: the caller's (not pinned here), then each helper's; empty: anywhere.
+  explicit ThreadPool(std::size_t n_threads, std::span<const int> cores = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -39,6 +39,7 @@ struct ServeOptions {
   bool print_examples = false;
   bool max_model_len_given = false;
   bool replace_failed_ranks = true;
+  bool pin_threads = true;
   bool withhold_kill = false;
   front::FrontOptions front;
 };
@@ -112,6 +113,13 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       .add_option("--instruction-set", o.front.instruction_set,
                   "kernels of every rank (default: the best this processor has)")
       ->check(CLI::IsMember({"portable", "avx2", "avx512"}));
+  command
+      .add_option("--quantization", o.front.quantization,
+                  "int8: weights of products as 8-bit integers, made when they are loaded")
+      ->check(CLI::IsMember({"none", "int8"}))
+      ->capture_default_str();
+  command.add_flag("--pin-threads,!--no-pin-threads", o.pin_threads,
+                   "each compute thread on a core of its own while there are enough (default: yes)");
   command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))
       ->capture_default_str();
@@ -349,6 +357,7 @@ int run_serve(ServeOptions& options) {
   options.front.shutdown_timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.shutdown_timeout_s));
   if (!options.replace_failed_ranks) options.front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
+  if (!options.pin_threads) options.front.pin_threads = front::FrontOptions::PinThreads::kNo;
   if (options.withhold_kill) options.front.kill_fenced = front::FrontOptions::KillFenced::kNo;
   return ServeProcess(options, prepared).run();
 }

@@ -2,7 +2,8 @@
 
 namespace concertina::front {
 
-transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member) {
+transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member,
+                                 std::span<const int> cores) {
   transport::Frame frame;
   transport::Configure& configure = *frame.mutable_configure();
   configure.set_rank(member.rank.value());
@@ -21,6 +22,8 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_threads_per_rank(options.threads_per_rank);
   configure.set_replay_chunk_tokens(options.replay_chunk_tokens);
   configure.set_instruction_set(options.instruction_set);
+  for (const int core : cores) configure.add_cores(static_cast<std::uint32_t>(core));
+  configure.set_quantization(options.quantization);
   configure.set_log_level(options.log_level);
   return frame;
 }

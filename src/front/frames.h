@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "cluster/types.h"
 #include "front/options.h"
 #include "scheduler/types.h"
@@ -14,7 +16,8 @@ struct MemberProcess {
   std::uint32_t region_fd = 0;
 };
 
-transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member);
+transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member,
+                                 std::span<const int> cores);
 
 template <typename ProcessOf>
 transport::Frame prepare_frame(const cluster::EpochPlan& plan, const ProcessOf& process_of) {

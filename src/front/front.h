@@ -69,6 +69,7 @@ class Front : public Service {
     std::unique_ptr<LocalProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
     std::uint32_t region_fd = 0;
+    std::vector<int> cores;  // of its compute threads; empty: any
     std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
     std::string failure;                 // what it said before it ended
     std::map<RankId, double> waited_ms;  // for each peer, as it last said
@@ -90,6 +91,7 @@ class Front : public Service {
   void send(const cluster::Member& to, const transport::Frame& frame);
   void send(RankId to, const transport::Frame& frame);
   Rank* find_rank(const cluster::Member& member);
+  std::vector<int> cores_for_a_rank() const;
   void end_operation(const cluster::Operation& operation);
   void keep(const cluster::Operation& operation);
   void lose_group(const Error& error);

@@ -1,5 +1,8 @@
+#include <set>
+
 #include "base/check.h"
 #include "base/log.h"
+#include "front/cores.h"
 #include "front/frames.h"
 #include "front/front.h"
 #include "transport/control_channel.h"
@@ -146,7 +149,15 @@ void Front::start_rank(const Member& member) {
   rank.process = std::move(*process);
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) { on_channel_closed(member, error.message()); });
-  rank.channel->send(configure_frame(options_, member));
+  rank.cores = cores_for_a_rank();
+  rank.channel->send(configure_frame(options_, member, rank.cores));
+}
+
+std::vector<int> Front::cores_for_a_rank() const {
+  if (options_.pin_threads == FrontOptions::PinThreads::kNo) return {};
+  std::set<int> taken;
+  for (const auto& [id, rank] : ranks_) taken.insert(rank.cores.begin(), rank.cores.end());
+  return free_cores(usable_cores(), taken, options_.threads_per_rank);
 }
 
 void Front::on_frame(const Member& from, const transport::Frame& frame) {

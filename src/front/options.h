@@ -27,7 +27,10 @@ struct FrontOptions {
   std::size_t replay_chunk_tokens = 64;
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
-  std::string instruction_set;  // empty: what the processor has
+  // A core of its own for each compute thread, while there are cores that no other rank has.
+  enum class PinThreads : std::uint8_t { kNo, kYes } pin_threads = PinThreads::kYes;
+  std::string instruction_set;        // empty: what the processor has
+  std::string quantization = "none";  // or "int8"
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;

@@ -75,6 +75,7 @@ struct RankStatus {
 struct ClusterStatus {
   Epoch epoch;
   std::size_t size = 0, max_size = 0;
+  std::string instruction_set, quantization;  // the form of the arithmetic: every rank's, for good
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing

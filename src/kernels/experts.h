@@ -2,12 +2,11 @@
 
 #include <span>
 
-#include "base/thread_pool.h"
-#include "tensor/tensor.h"
+#include "kernels/quantize.h"
 
 namespace concertina::kernels {
 
-// One expert's three projections; each F32 or BF16, all of one dtype.
+// One expert's three projections; each F32, BF16 or I8, all of one dtype.
 struct ExpertWeights {
   tensor::Weight gate;  // [intermediate_size, hidden_size]
   tensor::Weight up;    // [intermediate_size, hidden_size]
@@ -23,9 +22,11 @@ struct ExpertRows {
 };
 
 // Grouped expert MLP: out = down @ (silu(gate @ in) * (up @ in)) for every row of every group. `scratch`
-// holds [rows of all groups, intermediate_size] floats. All groups are of one shape and dtype. Two rounds of
-// the pool in all, whatever the number of groups; each weight is read once (once every 64 rows).
+// holds [rows of all groups, intermediate_size] floats. All groups are of one shape and dtype. `room`, for I8
+// weights alone: [rows of all groups, the larger of hidden_size and intermediate_size]. Two rounds of
+// the pool in all, whatever the number of groups; each weight is read from memory once.
 // Row-invariant: a row's result does not depend on the other rows, their order or the number of threads.
-void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool);
+void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool,
+                const Int8Room& room = {});
 
 }  // namespace concertina::kernels

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "base/check.h"
+#include "kernels/cpu/int8.h"
 #include "kernels/cpu/ops.h"
 
 namespace concertina::kernels {
@@ -69,6 +70,12 @@ namespace cpu {
 const Ops& current_ops() {
   static constexpr const Ops* kOps[] = {&kPortableOps, &kAvx2Ops, &kAvx512Ops};
   return *kOps[static_cast<std::size_t>(current().load(std::memory_order_relaxed))];
+}
+const Int8Ops& current_int8_ops() {
+  const InstructionSet set = current().load(std::memory_order_relaxed);
+  static const bool has_vnni = __builtin_cpu_supports("avx512vnni");
+  if (set == InstructionSet::kPortable) return kPortableInt8Ops;
+  return set == InstructionSet::kAvx512 && has_vnni ? kAvx512VnniInt8Ops : kAvx2Int8Ops;
 }
 }  // namespace cpu
 

@@ -9,7 +9,6 @@ namespace concertina::kernels {
 
 namespace {
 
-constexpr std::size_t kChunkRows = 64;  // addresses on the stack; weights are read once a chunk
 constexpr std::size_t kItemOutputs = 16;
 
 std::size_t n_out_of(const Projection& projection) {
@@ -27,21 +26,45 @@ void check(std::span<const float> x, const Projection& projection, std::size_t n
         "{} rows, weight {}", n_rows, tensor::to_string(shape));
 }
 
+// f(first row, n) for the rows in pieces that stay in the cache.
+template <typename F>
+void for_chunks(std::size_t n_rows, std::size_t n_in, const F& f) {
+  const std::size_t chunk = cpu::chunk_rows(n_in);
+  for (std::size_t begin = 0; begin < n_rows; begin += chunk) f(begin, std::min(chunk, n_rows - begin));
+}
+
+template <typename T>
+std::array<T*, cpu::kMaxChunkRows> addresses(T* first, std::size_t n, std::size_t width) {
+  std::array<T*, cpu::kMaxChunkRows> rows;
+  for (std::size_t i = 0; i < n; ++i) rows[i] = first + i * width;
+  return rows;
+}
+
 // Outputs [n_begin, n_end) of all rows.
-void run(std::span<const float> x, const Projection& projection, std::size_t n_rows, std::size_t n_begin,
-         std::size_t n_end) {
-  const std::size_t n_out = n_out_of(projection),
-                    n_in = static_cast<std::size_t>(projection.weight->shape[1]);
-  cpu::with_elements(*projection.weight, [&]<typename W>(const W* w) {
-    for (std::size_t begin = 0; begin < n_rows; begin += kChunkRows) {
-      const std::size_t n = std::min(kChunkRows, n_rows - begin);
-      std::array<const float*, kChunkRows> in;
-      std::array<float*, kChunkRows> out;
-      for (std::size_t i = 0; i < n; ++i) {
-        in[i] = x.data() + (begin + i) * n_in;
-        out[i] = projection.y.data() + (begin + i) * n_out;
-      }
+void run(std::span<const float> x, const Projection& projection, std::size_t n_rows, const Int8Room& room,
+         std::size_t n_begin, std::size_t n_end) {
+  const tensor::Weight& weight = *projection.weight;
+  const std::size_t n_out = n_out_of(projection), n_in = static_cast<std::size_t>(weight.shape[1]);
+  for_chunks(n_rows, n_in, [&](std::size_t begin, std::size_t n) {
+    const auto out = addresses(projection.y.data() + begin * n_out, n, n_out);
+    if (weight.dtype == tensor::DType::kI8) {
+      const auto in = addresses<const std::uint8_t>(room.bytes.data() + begin * n_in, n, n_in);
+      return cpu::current_int8_ops().linear(in.data(), room.scales.data() + begin, n, cpu::int8_of(weight),
+                                            n_in, n_begin, n_end, out.data());
+    }
+    const auto in = addresses(x.data() + begin * n_in, n, n_in);
+    cpu::with_elements(weight, [&]<typename W>(const W* w) {
       cpu::current_ops().of<W>().linear(in.data(), n, w, n_in, n_begin, n_end, out.data());
+    });
+  });
+}
+
+void quantize(std::span<const float> x, std::size_t n_rows, std::size_t n_in, const Int8Room& room,
+              ThreadPool& pool) {
+  pool.parallel_for(n_rows, 4, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t m = begin; m < end; ++m) {
+      const float* const row = x.data() + m * n_in;
+      quantize_rows({&row, 1}, n_in, room, m);
     }
   });
 }
@@ -49,19 +72,22 @@ void run(std::span<const float> x, const Projection& projection, std::size_t n_r
 }  // namespace
 
 void linear(std::span<const float> x, std::span<const Projection> projections, std::size_t n_rows,
-            ThreadPool& pool) {
+            ThreadPool& pool, const Int8Room& room) {
   const auto n_in = static_cast<std::size_t>(projections.front().weight->shape[1]);
   std::size_t n_items = 0;
   for (const Projection& projection : projections) {
     check(x, projection, n_in, n_rows);
+    CHECK(projection.weight->dtype == projections.front().weight->dtype);
     n_items += n_items_of(projection);
   }
+  if (projections.front().weight->dtype == tensor::DType::kI8) quantize(x, n_rows, n_in, room, pool);
   pool.parallel_for(n_items, 1, [&](std::size_t begin, std::size_t end) {
     for (const Projection& projection : projections) {
       const std::size_t n = n_items_of(projection);
-      if (begin < n && end > 0)
-        run(x, projection, n_rows, begin * kItemOutputs,
+      if (begin < n && end > 0) {
+        run(x, projection, n_rows, room, begin * kItemOutputs,
             std::min(std::min(end, n) * kItemOutputs, n_out_of(projection)));
+      }
       begin = begin > n ? begin - n : 0;
       end = end > n ? end - n : 0;
     }
@@ -69,9 +95,9 @@ void linear(std::span<const float> x, std::span<const Projection> projections, s
 }
 
 void linear(std::span<const float> x, const tensor::Weight& weight, std::span<float> y, std::size_t n_rows,
-            ThreadPool& pool) {
+            ThreadPool& pool, const Int8Room& room) {
   const Projection one{&weight, y};
-  linear(x, {&one, 1}, n_rows, pool);
+  linear(x, {&one, 1}, n_rows, pool, room);
 }
 
 }  // namespace concertina::kernels

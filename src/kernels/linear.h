@@ -2,8 +2,7 @@
 
 #include <span>
 
-#include "base/thread_pool.h"
-#include "tensor/tensor.h"
+#include "kernels/quantize.h"
 
 namespace concertina::kernels {
 
@@ -13,14 +12,16 @@ struct Projection {
   std::span<float> y;            // [n_rows, n_out]
 };
 
-// y = x @ weight^T for each projection, in float32. Row-invariant: y[m][n] is one chain over K of sixteen
-// lanes, whatever n_rows. Several at once are one round of the pool.
+// y = x @ weight^T for each projection. F32 and BF16 weights: in float32, y[m][n] is one chain over K of
+// sixteen lanes, whatever n_rows. I8: rows are quantised first, into `room`; the sums are whole numbers.
+// Row-invariant. Several at once, all of one dtype, are one round of the pool (two with I8).
 void linear(std::span<const float> x,  // [n_rows, n_in]
-            std::span<const Projection> projections, std::size_t n_rows, ThreadPool& pool);
+            std::span<const Projection> projections, std::size_t n_rows, ThreadPool& pool,
+            const Int8Room& room = {});
 
 void linear(std::span<const float> x,      // [n_rows, n_in]
             const tensor::Weight& weight,  // [n_out, n_in]
             std::span<float> y,            // [n_rows, n_out]
-            std::size_t n_rows, ThreadPool& pool);
+            std::size_t n_rows, ThreadPool& pool, const Int8Room& room = {});
 
 }  // namespace concertina::kernels

@@ -8,20 +8,19 @@ namespace concertina::kernels {
 
 namespace {
 
-// Repeated search for the best one left: top_k is small, and ties fall to the lower id by themselves. NaN
-// never wins over a number; a row of NaNs still names top_k different experts.
+// NaN never comes before a number.
+bool is_before(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)); }
+
+// One pass that keeps the best so far in order: ties fall to the lower id by themselves, and a row of NaNs
+// still names top_k different experts.
 void choose(std::span<const float> logits, std::span<ExpertId> ids) {
-  for (std::size_t j = 0; j < ids.size(); ++j) {
-    std::size_t best = logits.size();
-    for (std::size_t e = 0; e < logits.size(); ++e) {
-      bool taken = false;
-      for (std::size_t i = 0; i < j; ++i) taken = taken || ids[i].value() == e;
-      if (!taken && (best == logits.size() || logits[e] > logits[best] ||
-                     (std::isnan(logits[best]) && !std::isnan(logits[e])))) {
-        best = e;
-      }
-    }
-    ids[j] = ExpertId(static_cast<std::uint32_t>(best));
+  const auto logit = [&](std::size_t place) { return logits[ids[place].value()]; };
+  std::size_t n = 0;
+  for (std::uint32_t e = 0; e < logits.size(); ++e) {
+    if (n == ids.size() && !is_before(logits[e], logit(n - 1))) continue;
+    std::size_t place = n < ids.size() ? n++ : n - 1;
+    for (; place > 0 && is_before(logits[e], logit(place - 1)); --place) ids[place] = ids[place - 1];
+    ids[place] = ExpertId(e);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "kernels/cpu/ops.h"
 
 namespace concertina::kernels {
 
@@ -13,12 +14,11 @@ namespace {
 
 float clean(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
 
+// The first of the highest; 0 if there is no number at all.
 std::uint32_t argmax(std::span<const float> logits) {
-  std::uint32_t best = 0;
-  for (std::uint32_t i = 1; i < logits.size(); ++i) {
-    if (clean(logits[i]) > clean(logits[best])) best = i;
-  }
-  return best;
+  const float highest = cpu::current_ops().highest(logits.data(), logits.size());
+  const auto at = std::find(logits.begin(), logits.end(), highest);
+  return at == logits.end() ? 0 : static_cast<std::uint32_t>(at - logits.begin());
 }
 
 // Candidates of a row in their one order: by logit descending, then by id.
@@ -54,20 +54,14 @@ class Ranking {
 };
 
 // Without filters: the inverse of the cumulative distribution in id order.
-std::uint32_t draw_from_all(std::span<const float> logits, const SamplingRow& row, float highest) {
-  const auto mass = [&](std::size_t i) {
-    return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature);
-  };
-  double total = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) total += mass(i);
-  double left = row.uniform * total;
+std::uint32_t draw_from_all(std::span<const float> masses, double total, float uniform) {
+  double left = uniform * total;
   std::uint32_t last = 0;
-  for (std::uint32_t i = 0; i < logits.size(); ++i) {
-    const double m = mass(i);
-    if (m <= 0) continue;
+  for (std::uint32_t i = 0; i < masses.size(); ++i) {
+    if (masses[i] <= 0) continue;
     last = i;
-    if (left < m) return i;
-    left -= m;
+    if (left < masses[i]) return i;
+    left -= masses[i];
   }
   return last;
 }
@@ -79,31 +73,33 @@ TokenId sample(std::span<const float> logits, const SamplingRow& row, SamplingSc
   const float highest = clean(logits[best]);
   if (row.temperature <= 0.0f || !std::isfinite(highest)) return static_cast<TokenId>(best);
   const bool has_top_k = row.top_k > 0 && static_cast<std::size_t>(row.top_k) < logits.size();
-  if (!has_top_k && row.top_p >= 1.0f && row.min_p <= 0.0f) {
-    return static_cast<TokenId>(draw_from_all(logits, row, highest));
+  const std::span<float> masses(scratch.masses.data(), logits.size());
+  cpu::current_ops().exp_shifted(logits.data(), logits.size(), highest, 1.0f / row.temperature,
+                                 masses.data());
+  // top_p is a share of what top_k left. Over the whole vocabulary the total is summed in id order, unsorted.
+  double total = 0;
+  if (!has_top_k) {
+    for (const float mass : masses) total += mass;
+    if (row.top_p >= 1.0f && row.min_p <= 0.0f)
+      return static_cast<TokenId>(draw_from_all(masses, total, row.uniform));
   }
   const std::size_t n_candidates = has_top_k ? static_cast<std::size_t>(row.top_k) : logits.size();
   Ranking ranking(logits, scratch);
-  if (has_top_k) ranking.sort_first(n_candidates);
-  const auto mass = [&](std::uint32_t i) {
-    return std::exp((static_cast<double>(clean(logits[i])) - highest) / row.temperature);
-  };
-
-  // top_p is a share of what top_k left. Over the whole vocabulary the total is summed in id order, unsorted.
-  double total = 0;
-  for (std::size_t i = 0; i < n_candidates; ++i)
-    total += mass(has_top_k ? ranking[i] : static_cast<std::uint32_t>(i));
+  if (has_top_k) {
+    ranking.sort_first(n_candidates);
+    for (std::size_t i = 0; i < n_candidates; ++i) total += masses[ranking[i]];
+  }
   std::size_t n_kept = 0;
   double kept = 0;
   while (n_kept < n_candidates) {
-    const double m = mass(ranking[n_kept]);
+    const double m = masses[ranking[n_kept]];
     if (n_kept > 0 && (kept >= row.top_p * total || m < row.min_p || m <= 0)) break;
     kept += m;
     ++n_kept;
   }
   double left = row.uniform * kept;
   for (std::size_t i = 0; i + 1 < n_kept; ++i) {
-    const double m = mass(ranking[i]);
+    const double m = masses[ranking[i]];
     if (left < m) return static_cast<TokenId>(ranking[i]);
     left -= m;
   }

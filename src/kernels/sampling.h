@@ -19,12 +19,14 @@ struct SamplingRow {
 // Room for one row; made once.
 class SamplingScratch {
  public:
-  explicit SamplingScratch(std::size_t vocab_size) : order(vocab_size) {}
+  explicit SamplingScratch(std::size_t vocab_size) : order(vocab_size), masses(vocab_size) {}
   std::vector<std::uint32_t> order;  // [vocab_size]
+  std::vector<float> masses;         // [vocab_size] of each token, not normalised
 };
 
 // Draws one token. Filters apply in this order: temperature, top_k, top_p, min_p. Candidates are ordered by
-// logit, ties by id, so the outcome is a function of the logits and the row alone. NaN counts as minus
+// logit, ties by id, so the outcome is a function of the logits and the row alone (and of
+// the instruction set, whose exponential it takes). NaN counts as minus
 // infinity.
 TokenId sample(std::span<const float> logits,  // [vocab_size]
                const SamplingRow& row, SamplingScratch& scratch);

@@ -18,6 +18,10 @@ namespace {
 using kernels::linear;
 using kernels::rms_norm;
 
+kernels::Int8Room room(Workspace& w) {
+  return {{w.int8_rows.data(), w.int8_rows.size()}, {w.int8_scales.data(), w.int8_scales.size()}};
+}
+
 std::span<float> rows(tensor::FloatBuffer& buffer, std::size_t n_floats) { return {buffer.data(), n_floats}; }
 
 // Puts the batch's tokens, positions and sequences into flat arrays; returns the number of tokens. What the
@@ -60,9 +64,8 @@ void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache
   const auto q = rows(w.q, n_tokens * config.n_heads * config.head_dim);
   const auto k = rows(w.k, n_tokens * config.n_kv_heads * config.head_dim), v = rows(w.v, k.size());
   const std::span<const std::uint32_t> positions(w.positions.data(), n_tokens);
-  linear(normed, weights.q, q, n_tokens, pool);
-  linear(normed, weights.k, k, n_tokens, pool);
-  linear(normed, weights.v, v, n_tokens, pool);
+  const kernels::Projection projections[] = {{&weights.q, q}, {&weights.k, k}, {&weights.v, v}};
+  linear(normed, projections, n_tokens, pool, room(w));
   normalize_heads(config, weights, q, k, n_tokens);
   rope(q, positions, model.rope(), config.n_heads, config.head_dim);
   rope(k, positions, model.rope(), config.n_kv_heads, config.head_dim);
@@ -72,7 +75,7 @@ void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache
   const auto attended = rows(w.attended, q.size()),
              scratch = rows(w.attention_scratch, w.attention_scratch.size());
   kernels::paged_attention(q, w.sequences, kv, scale, config.n_heads, scratch, attended, pool);
-  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, pool);
+  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, pool, room(w));
 }
 
 // w.normed -> w.layer_out
@@ -81,10 +84,10 @@ void run_dense_mlp(const Model& model, std::size_t layer, std::size_t n_tokens, 
   const kernels::ExpertWeights& mlp = model.layer(layer).mlp;
   const auto normed = rows(w.normed, n_tokens * model.config().hidden_size);
   const auto gate = rows(w.gate, n_tokens * model.config().intermediate_size), up = rows(w.up, gate.size());
-  linear(normed, mlp.gate, gate, n_tokens, pool);
-  linear(normed, mlp.up, up, n_tokens, pool);
+  const kernels::Projection projections[] = {{&mlp.gate, gate}, {&mlp.up, up}};
+  linear(normed, projections, n_tokens, pool, room(w));
   kernels::silu_multiply(gate, up, gate);
-  linear(gate, mlp.down, rows(w.layer_out, normed.size()), n_tokens, pool);
+  linear(gate, mlp.down, rows(w.layer_out, normed.size()), n_tokens, pool, room(w));
 }
 
 // w.normed -> w.layer_out; also with no token at all.
@@ -114,7 +117,7 @@ std::span<const float> compute_logits(const Model& model, Batch batch, Workspace
   const auto normed = rows(w.normed, n_rows * config.hidden_size),
              logits = rows(w.logits, n_rows * config.vocab_size);
   rms_norm(normed, model.final_norm(), config.rms_norm_eps, normed, n_rows);
-  linear(normed, model.head(), logits, n_rows, pool);
+  linear(normed, model.head(), logits, n_rows, pool, room(w));
   return logits;
 }
 
@@ -136,6 +139,9 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
       attention_scratch(
           kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
+      int8_rows(normed.size() / config.hidden_size *
+                std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size})),
+      int8_scales(normed.size() / config.hidden_size),
       expert_ids(limits.max_tokens * config.top_k),
       positions(limits.max_tokens),
       tokens(limits.max_tokens) {

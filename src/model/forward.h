@@ -26,7 +26,9 @@ struct Workspace {
   tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
   tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
   tensor::FloatBuffer attention_scratch;
-  tensor::FloatBuffer logits;            // [max_sequences, vocab_size]
+  tensor::FloatBuffer logits;           // [max_sequences, vocab_size]
+  std::vector<std::uint8_t> int8_rows;  // rows of any product's input
+  std::vector<float> int8_scales;
   std::vector<ExpertId> expert_ids;      // [max_tokens, top_k]
   std::vector<std::uint32_t> positions;  // [max_tokens]
   std::vector<TokenId> tokens;           // [max_tokens]

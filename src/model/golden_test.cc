@@ -200,8 +200,7 @@ INSTANTIATE_TEST_SUITE_P(Families, Fixture,
                          ::testing::Combine(::testing::Values("mixtral", "qwen3_moe", "olmoe",
                                                               "qwen3_moe_bf16_sharded"),
                                             ::testing::Values("config.json", "config.hub.json"),
-                                            ::testing::Values(kernels::InstructionSet::kPortable,
-                                                              kernels::InstructionSet::kAvx512)));
+                                            ::testing::ValuesIn(kernels::kInstructionSets)));
 
 TEST(DemoModel, GreedyIdsMatchTheGoldensUpToTheFirstNarrowMargin) {
   const auto folder = kSource / "models/demo";

@@ -1,5 +1,7 @@
 #include "model/local_exchange.h"
 
+#include <algorithm>
+
 #include "kernels/combine.h"
 
 namespace concertina::model {
@@ -32,7 +34,9 @@ Status LocalExchange::run_layer(LayerId layer, const RoutedTokens& tokens, std::
   for (std::size_t e = 0; e < config_.n_experts; ++e) {
     if (!in[e].empty()) groups.push_back({&experts_[layer.value()][e], in[e], to[e]});
   }
-  kernels::expert_mlp(groups, scratch, pool_);
+  std::vector<std::uint8_t> bytes(n_rows * std::max(hidden_size, config_.moe_intermediate_size));
+  std::vector<float> scales(n_rows);
+  kernels::expert_mlp(groups, scratch, pool_, {bytes, scales});
   kernels::combine_rows(rows, tokens.weights, tokens.n_tokens, config_.top_k, hidden_size, out);
   return {};
 }

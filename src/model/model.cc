@@ -78,6 +78,19 @@ Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_no
   return visit(head, tied ? "model.embed_tokens.weight" : "lm_head.weight", table);
 }
 
+// The weights that products read, of one layer.
+void quantize(kernels::ExpertWeights& mlp) {
+  for (Weight* weight : {&mlp.gate, &mlp.up, &mlp.down}) {
+    if (*weight) *weight = kernels::quantize_int8(*weight);
+  }
+}
+void quantize(LayerWeights& layer) {
+  AttentionWeights& attention = layer.attention;
+  for (Weight* weight : {&attention.q, &attention.k, &attention.v, &attention.o})
+    *weight = kernels::quantize_int8(*weight);
+  quantize(layer.mlp);
+}
+
 auto loader(const WeightSource& source) {
   return [&source](Weight& out, const std::string& name, const Shape& shape) -> Status {
     ASSIGN_OR_RETURN(out, source.load(name, shape));
@@ -88,13 +101,16 @@ auto loader(const WeightSource& source) {
 }  // namespace
 
 Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const WeightSource& source,
-                                           std::size_t max_model_len) {
-  std::unique_ptr<Model> model(new Model(config, source, max_model_len));
+                                           std::size_t max_model_len, Quantization quantization) {
+  std::unique_ptr<Model> model(new Model(config, source, max_model_len, quantization));
   const auto load = loader(source);
   RETURN_IF_ERROR(visit_ends(config, model->embedding_, model->final_norm_, model->head_, load));
   model->layers_.resize(config.n_layers);
-  for (std::size_t i = 0; i < config.n_layers; ++i)
+  for (std::size_t i = 0; i < config.n_layers; ++i) {
     RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
+    if (quantization == Quantization::kInt8) quantize(model->layers_[i]);
+  }
+  if (quantization == Quantization::kInt8) model->head_ = kernels::quantize_int8(model->head_);
   return model;
 }
 
@@ -109,7 +125,20 @@ Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId ex
         fmt::format("layer {} expert {}: gate, up and down are {}, {} and {}; they must be of one dtype",
                     layer, expert, name_of(out.gate.dtype), name_of(out.up.dtype), name_of(out.down.dtype)));
   }
+  if (quantization_ == Quantization::kInt8) quantize(out);
   return out;
+}
+
+const char* name_of(Quantization quantization) {
+  return quantization == Quantization::kInt8 ? "int8" : "none";
+}
+
+Result<Quantization> parse_quantization(std::string_view name) {
+  for (const Quantization known : {Quantization::kNone, Quantization::kInt8}) {
+    if (name == name_of(known)) return known;
+  }
+  return fail(ModelError::kUnsupported,
+              fmt::format("unknown quantization \"{}\": must be none or int8", name));
 }
 
 std::size_t bytes_of(const kernels::ExpertWeights& expert) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/weight_source.h"
@@ -9,6 +10,13 @@
 #include "model/config.h"
 
 namespace concertina::model {
+
+// What becomes of the weights of products when they are loaded. kInt8: of attention, experts, dense MLPs and
+// head; the router, norms and the embedding stay as they are.
+enum class Quantization : std::uint8_t { kNone, kInt8 };
+const char* name_of(Quantization quantization);  // "none", "int8"
+Result<Quantization> parse_quantization(
+    std::string_view name);  // an unknown name is an error that lists them
 
 struct AttentionWeights {
   tensor::Weight q, k, v,
@@ -31,9 +39,11 @@ class Model {
   // `source` outlives the model. `max_model_len` positions get rotary tables.
   static Result<std::unique_ptr<Model>> load(const ModelConfig& config,
                                              const checkpoint::WeightSource& source,
-                                             std::size_t max_model_len);
+                                             std::size_t max_model_len,
+                                             Quantization quantization = Quantization::kNone);
 
   const ModelConfig& config() const { return config_; }
+  Quantization quantization() const { return quantization_; }
   const tensor::Weight& embedding() const { return embedding_; }  // [vocab_size, hidden_size]
   const tensor::Weight& final_norm() const { return final_norm_; }
   const tensor::Weight& head() const { return head_; }  // [vocab_size, hidden_size]
@@ -44,11 +54,16 @@ class Model {
   Result<kernels::ExpertWeights> load_expert(LayerId moe_layer, ExpertId expert) const;
 
  private:
-  Model(const ModelConfig& config, const checkpoint::WeightSource& source, std::size_t max_model_len)
-      : config_(config), source_(source), rope_(max_model_len, config.head_dim, config.rope_theta) {}
+  Model(const ModelConfig& config, const checkpoint::WeightSource& source, std::size_t max_model_len,
+        Quantization quantization)
+      : config_(config),
+        source_(source),
+        quantization_(quantization),
+        rope_(max_model_len, config.head_dim, config.rope_theta) {}
 
   ModelConfig config_;
   const checkpoint::WeightSource& source_;
+  const Quantization quantization_;
   kernels::RopeTable rope_;
   tensor::Weight embedding_, final_norm_, head_;
   std::vector<LayerWeights> layers_;

@@ -7,7 +7,18 @@
 
 namespace concertina::tensor {
 
-std::size_t element_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+std::size_t element_bytes(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return 4;
+    case DType::kBF16:
+    case DType::kF16:
+      return 2;
+    case DType::kI8:
+      return 1;
+  }
+  return 0;
+}
 
 const char* name_of(DType dtype) {
   switch (dtype) {
@@ -17,6 +28,8 @@ const char* name_of(DType dtype) {
       return "BF16";
     case DType::kF16:
       return "F16";
+    case DType::kI8:
+      return "I8";
   }
   return "?";
 }

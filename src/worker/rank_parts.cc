@@ -85,8 +85,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   }
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
-  ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len));
-  parts.pool = std::make_unique<ThreadPool>(options.n_threads);
+  ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
+                                                   options.quantization));
+  parts.pool = std::make_unique<ThreadPool>(options.n_threads, options.cores);
   parts.workspace = std::make_unique<model::Workspace>(
       config,
       model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,

@@ -22,11 +22,13 @@ struct RankOptions {
   std::string load_format;                   // "auto" or "dummy"
   std::uint64_t checkpoint_fingerprint = 0;  // that it must have; 0: any
   std::uint64_t dummy_seed = 0;
+  model::Quantization quantization = model::Quantization::kNone;
   std::uint64_t kv_cache_bytes = 0;
   scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
   Duration peer_timeout{};
   std::size_t n_threads = 1;
+  std::vector<int> cores;  // [n_threads], the step thread's first; empty: any
 };
 
 // Everything a rank computes with, made at its start and kept for life: no step takes memory.

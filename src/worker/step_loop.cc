@@ -27,7 +27,9 @@ class OpenStep {
 }  // namespace
 
 StepLoop::StepLoop(StepLoopParts parts)
-    : parts_(std::move(parts)), sampling_scratch_(parts_.model.config().vocab_size) {}
+    : parts_(std::move(parts)),
+      sampling_scratch_(parts_.pool.n_threads(), kernels::SamplingScratch(parts_.model.config().vocab_size)) {
+}
 
 Status StepLoop::run() {
   for (;;) {
@@ -168,19 +170,26 @@ Status StepLoop::compute(const scheduler::StepPlan& plan) {
 }
 
 void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> logits) {
-  const std::size_t vocab_size = parts_.model.config().vocab_size;
+  sampling_.clear();
   for (const scheduler::PlanEntry& entry : plan.entries) {
-    if (entry.sample == scheduler::PlanEntry::Sample::kNo) continue;
-    const scheduler::SamplingParams& params = *entry.sampling;
-    const kernels::SamplingRow row{
-        .temperature = params.temperature,
-        .top_k = params.top_k,
-        .top_p = params.top_p,
-        .min_p = params.min_p,
-        .uniform = sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens)};
-    sampled_.push_back(
-        kernels::sample(logits.subspan(sampled_.size() * vocab_size, vocab_size), row, sampling_scratch_));
+    if (entry.sample == scheduler::PlanEntry::Sample::kYes) sampling_.push_back(&entry);
   }
+  sampled_.resize(sampling_.size());
+  const std::size_t vocab_size = parts_.model.config().vocab_size;
+  parts_.pool.parallel_for(sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const scheduler::PlanEntry& entry = *sampling_[i];
+      const scheduler::SamplingParams& params = *entry.sampling;
+      const kernels::SamplingRow row{.temperature = params.temperature,
+                                     .top_k = params.top_k,
+                                     .top_p = params.top_p,
+                                     .min_p = params.min_p,
+                                     .uniform = sampling_uniform(params.seed, params.choice_index,
+                                                                 entry.start_position + entry.n_tokens)};
+      sampled_[i] =
+          kernels::sample(logits.subspan(i * vocab_size, vocab_size), row, sampling_scratch_[thread]);
+    }
+  });
 }
 
 void StepLoop::report(const scheduler::CommitResult& result) {

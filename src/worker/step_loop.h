@@ -73,7 +73,8 @@ class StepLoop {
   std::optional<CommitEpoch> commit_;  // held, and carried by every step until the flip
   std::vector<model::SequenceSlice> slices_;
   std::vector<TokenId> sampled_;
-  kernels::SamplingScratch sampling_scratch_;
+  std::vector<kernels::SamplingScratch> sampling_scratch_;  // [threads of the pool]
+  std::vector<const scheduler::PlanEntry*> sampling_;       // entries of a step that take a token
   scheduler::Counts reported_counts_;
   Time frozen_since_{};
   bool leaving_ = false;

@@ -43,6 +43,7 @@ RankOptions options_of(const transport::Configure& configure) {
   options.max_ranks = configure.max_ranks();
   options.peer_timeout = std::chrono::milliseconds(configure.peer_timeout_ms());
   options.n_threads = std::max(1u, configure.threads_per_rank());
+  options.cores.assign(configure.cores().begin(), configure.cores().end());
   return options;
 }
 
@@ -79,8 +80,10 @@ class Worker {
                      kernels::parse_instruction_set(configure.instruction_set()));
     kernels::select_instruction_set(set);
     options_ = options_of(configure);
+    ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
     ASSIGN_OR_RETURN(parts_, make_rank_parts(options_, [this](const exchange::Suspicion& s) { report(s); }));
     loader_thread_ = std::thread([this] { loader_.run(); });
+    if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
     at_test_point(TestPoint::kHello);
     say_hello();
     StepLoop loop({.model = *parts_.model,

@@ -7,6 +7,14 @@
 
 namespace concertina::kernels::cpu {
 
+// Rows that the weight ops take at once, at most.
+inline constexpr std::size_t kMaxChunkRows = 128;
+// So many rows of n_in floats stay in the second-level cache while weights pass by.
+constexpr std::size_t chunk_rows(std::size_t n_in) {
+  const std::size_t n = (std::size_t{512} << 10) / (n_in * sizeof(float));
+  return n < 16 ? 16 : n > kMaxChunkRows ? kMaxChunkRows : n / 4 * 4;
+}
+
 struct Bf16 {
   std::uint16_t bits;
 };
@@ -47,6 +55,9 @@ struct Ops {
   void (*rope)(float* x, const float* cosines, const float* sines, std::size_t half);
   void (*scaled_add)(float* y, const float* x, float scale, std::size_t n);  // y = fma(x, scale, y)
   void (*attention)(const AttentionTask& task);
+  float (*highest)(const float* x, std::size_t n);  // minus infinity if there is no number
+  // out = exp((x - shift) * factor), x - shift <= 0, factor > 0; 0 for NaN and minus infinity
+  void (*exp_shifted)(const float* x, std::size_t n, float shift, float factor, float* out);
 
   template <typename W>
   const WeightOps<W>& of() const {

@@ -56,6 +56,10 @@ Vector mul(const Vector& a, const Vector& b) {
 Vector div(const Vector& a, const Vector& b) {
   return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
 }
+// b where either is NaN.
+Vector max(const Vector& a, const Vector& b) {
+  return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+}
 Vector fma(const Vector& a, const Vector& b, const Vector& c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
@@ -92,6 +96,15 @@ inline float sum_of(const Vector& v) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+inline float max_of(const Vector& v) {
+  const __m256 eight = _mm256_max_ps(v.low, v.high);
+  float lanes[8];
+  _mm256_storeu_ps(lanes, eight);
+  float highest = lanes[0];
+  for (const float lane : lanes) highest = lane > highest ? lane : highest;
+  return highest;
 }
 
 // A tile of dot products, as large as sixteen registers allow.

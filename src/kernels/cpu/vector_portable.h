@@ -65,7 +65,8 @@ Vector mul(const Vector& a, const Vector& b) {
 Vector div(const Vector& a, const Vector& b) {
   return map([&](std::size_t i) { return a.lane[i] / b.lane[i]; });
 }
-[[maybe_unused]] Vector max(const Vector& a, const Vector& b) {
+// b where either is NaN.
+Vector max(const Vector& a, const Vector& b) {
   return map([&](std::size_t i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
 // Without the fma instruction a fused result costs a library call a lane: product and sum, each rounded.
@@ -94,7 +95,7 @@ void sum_all(const Vector (&v)[kRows][kOutputs], float (&sums)[kRows][kOutputs])
     for (std::size_t n = 0; n < kOutputs; ++n) sums[m][n] = sum_of(v[m][n]);
   }
 }
-[[maybe_unused]] float max_of(const Vector& v) {
+float max_of(const Vector& v) {
   return fold(v, [](float a, float b) { return a > b ? a : b; });
 }
 

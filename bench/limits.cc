@@ -1,0 +1,66 @@
+#include "bench/limits.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace concertina::bench {
+
+namespace {
+
+struct Shape {
+  double shared = 0;  // parameters that every token uses, without head and embedding
+  double expert = 0;  // of one expert of one layer
+  double head = 0;
+  double kv_width = 0, q_width = 0;
+};
+
+Shape shape_of(const model::ModelConfig& config) {
+  const auto hidden = static_cast<double>(config.hidden_size);
+  Shape shape;
+  shape.q_width = static_cast<double>(config.n_heads * config.head_dim);
+  shape.kv_width = static_cast<double>(config.n_kv_heads * config.head_dim);
+  const auto n_layers = static_cast<double>(config.n_layers),
+             n_moe = static_cast<double>(config.n_moe_layers);
+  shape.shared = n_layers * hidden * (2 * shape.q_width + 2 * shape.kv_width) +
+                 n_moe * hidden * static_cast<double>(config.n_experts) +
+                 (n_layers - n_moe) * 3 * hidden * static_cast<double>(config.intermediate_size);
+  shape.expert = 3 * hidden * static_cast<double>(config.moe_intermediate_size);
+  shape.head = hidden * static_cast<double>(config.vocab_size);
+  return shape;
+}
+
+// Seconds of one step with n tokens, of which n_logits want logits.
+double step_s(const model::ModelConfig& config, const MachineRates& rates, WeightForm form, double n,
+              double n_logits, double attention_operations) {
+  const Shape shape = shape_of(config);
+  const double n_moe = static_cast<double>(config.n_moe_layers),
+               n_experts = static_cast<double>(config.n_experts);
+  const double share = n_moe > 0 ? static_cast<double>(config.top_k) / n_experts : 0;
+  const double n_touched = n_experts * (1 - std::pow(1 - share, n));
+  const double parameters = shape.shared + n_moe * n_touched * shape.expert + shape.head;
+  const double weight_bytes =
+      form == WeightForm::kInt8 ? 1 : static_cast<double>(tensor::element_bytes(config.dtype));
+  const double products = 2 * (n * (shape.shared + n_moe * static_cast<double>(config.top_k) * shape.expert) +
+                               n_logits * shape.head);
+  const double rate = form == WeightForm::kInt8 ? rates.vnni_gop_s : rates.fma_gflop_s;
+  const double operations_s = products / (rate * 1e9) + attention_operations / (rates.fma_gflop_s * 1e9);
+  return std::max(parameters * weight_bytes / (rates.read_gb_s * 1e9), operations_s);
+}
+
+}  // namespace
+
+double decode_limit(const model::ModelConfig& config, const MachineRates& rates, WeightForm form,
+                    std::size_t n_sequences) {
+  const auto n = static_cast<double>(n_sequences);
+  return n / step_s(config, rates, form, n, n, 0);
+}
+
+double prefill_limit(const model::ModelConfig& config, const MachineRates& rates, WeightForm form,
+                     std::size_t n_tokens) {
+  const auto n = static_cast<double>(n_tokens);
+  const double attention =
+      4 * shape_of(config).q_width * n * (n + 1) / 2 * static_cast<double>(config.n_layers);
+  return n / step_s(config, rates, form, n, 1, attention);
+}
+
+}  // namespace concertina::bench

@@ -1,0 +1,132 @@
+// This engine and llama.cpp on the same weights, in turn, in one run. `./dev bench peer`.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "bench/engine.h"
+#include "bench/limits.h"
+#include "bench/processor_time.h"
+#include "bench/summary.h"
+
+namespace concertina::bench {
+namespace {
+
+using Measured = std::map<std::string, double>;  // tokens per second of "decode 8", "prefill 512"
+
+struct Options {
+  std::string model, gguf, command;  // the command gets: GGUF THREADS RUNS STEPS SEQUENCES...
+  std::vector<std::size_t> sequences{1, 8, 32};
+  std::size_t n_threads = 2, n_rounds = 3, n_steps = 16;
+  std::string json_path = "build/bench_peer.json";
+};
+
+constexpr std::size_t kPrompt = 8, kPrefill = 512;
+
+Measured measure_own(Engine& engine, const Options& options, std::uint64_t seed) {
+  Measured rates;
+  for (const std::size_t n : options.sequences) {
+    rates[fmt::format("decode {}", n)] =
+        static_cast<double>(n * options.n_steps) / engine.decode_s(n, kPrompt, options.n_steps, seed);
+  }
+  rates[fmt::format("prefill {}", kPrefill)] = kPrefill / engine.prefill_s(kPrefill, seed);
+  return rates;
+}
+
+// What the peer's program prints: one JSON object a line.
+Measured measure_peer(const Options& options) {
+  const std::string command =
+      fmt::format("{} '{}' {} 1 {} {}", options.command, options.gguf, options.n_threads, options.n_steps,
+                  fmt::join(options.sequences, " "));
+  FILE* const pipe = popen(command.c_str(), "r");
+  CHECK(pipe != nullptr, "cannot run {}", command);
+  std::string output;
+  std::array<char, 4096> piece{};
+  while (const std::size_t n = fread(piece.data(), 1, piece.size(), pipe)) output.append(piece.data(), n);
+  const int status = pclose(pipe);
+  CHECK(status == 0, "{} ended with status {}:\n{}", command, status, output);
+  Measured rates;
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object() && record.contains("what"))
+      rates[record["what"]] = record["tokens_per_s"].at(0).get<double>();
+  }
+  return rates;
+}
+
+int run(const Options& options) {
+  auto engine = Engine::create({.model_path = options.model, .n_ranks = 1, .n_threads = options.n_threads});
+  CHECK(engine.has_value(), "{}", engine.error().message());
+  const model::ModelConfig config = model::read_config(options.model).value();
+  (*engine)->decode_s(1, kPrompt, 2, 0);
+  std::map<std::string, Summary> own, peer;
+  std::size_t n_discarded = 0;
+  for (std::uint64_t round = 1; n_discarded < 3 * options.n_rounds; ++round) {
+    if (own.size() > 0 && own.begin()->second.values.size() == options.n_rounds) break;
+    const double busy = machine_busy_s(), used = process_s(getpid());
+    const Time begin = std::chrono::steady_clock::now();
+    const Measured ours = measure_own(**engine, options, round), theirs = measure_peer(options);
+    const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const double other = other_load(machine_busy_s() - busy, process_s(getpid()) - used, wall_s);
+    fmt::print("round {}: other load {:.1f}%{}\n", round, 100 * other,
+               other <= kMaxOtherLoad ? "" : ", thrown away");
+    std::fflush(stdout);
+    if (other > kMaxOtherLoad) {
+      ++n_discarded;
+      continue;
+    }
+    for (const auto& [what, rate] : ours) own[what].values.push_back(rate);
+    for (const auto& [what, rate] : theirs) peer[what].values.push_back(rate);
+  }
+  if (own.empty()) {
+    fmt::print(stderr, "every round was disturbed by other load on the machine\n");
+    return 1;
+  }
+  const MachineRates rates = measure_rates(options.n_threads);
+  nlohmann::ordered_json json{{"model", options.model},
+                              {"threads", options.n_threads},
+                              {"read_gb_s", rates.read_gb_s},
+                              {"fma_gflop_s", rates.fma_gflop_s}};
+  fmt::print("{} threads: read {:.1f} GB/s, float32 {:.0f} GFLOP/s\n", options.n_threads, rates.read_gb_s,
+             rates.fma_gflop_s);
+  const auto line = [&](const std::string& what, double limit) {
+    if (!own.contains(what) || !peer.contains(what)) return;
+    const double ratio = own[what].median() / peer[what].median();
+    own[what].line(what + ", this engine", fmt::format("limit {:.1f}", limit));
+    peer[what].line(what + ", llama.cpp", fmt::format("this engine: {:.2f} times as fast", ratio));
+    json[what] = {{"own", own[what].json()}, {"peer", peer[what].json()}, {"limit", limit}, {"ratio", ratio}};
+  };
+  for (const std::size_t n : options.sequences)
+    line(fmt::format("decode {}", n), decode_limit(config, rates, WeightForm::kAsStored, n));
+  line(fmt::format("prefill {}", kPrefill), prefill_limit(config, rates, WeightForm::kAsStored, kPrefill));
+  std::ofstream(options.json_path) << json.dump(2) << "\n";
+  fmt::print("written to {}\n", options.json_path);
+  return 0;
+}
+
+}  // namespace
+}  // namespace concertina::bench
+
+int main(int argc, char** argv) {
+  concertina::bench::Options options;
+  CLI::App app("This engine and llama.cpp on the same weights, in turn");
+  std::string binary;
+  app.add_option("--binary", binary, "not used");
+  app.add_option("--model", options.model, "checkpoint folder")->required();
+  app.add_option("--gguf", options.gguf, "the same weights for the peer")->required();
+  app.add_option("--command", options.command, "the peer's program")->required();
+  app.add_option("--threads", options.n_threads, "of either")->capture_default_str();
+  app.add_option("--rounds", options.n_rounds, "rounds that count")->capture_default_str();
+  app.add_option("--steps", options.n_steps, "decoding steps of a run")->capture_default_str();
+  app.add_option("--sequences", options.sequences, "side by side while decoding")->capture_default_str();
+  app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  return concertina::bench::run(options);
+}

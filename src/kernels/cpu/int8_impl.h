@@ -1,0 +1,131 @@
+// The loops around a tile of int8 products, once for every instruction set: included after the set's Lanes,
+// which hold partial sums of one output.
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/int8.h"
+#include "kernels/cpu/unrolled.h"
+
+namespace concertina::kernels::cpu {
+namespace {
+
+// sums[m][n] += row(m) * weight(n).
+template <std::size_t kRows, std::size_t kOutputs, typename LoadWeight, typename LoadRow>
+inline CONCERTINA_INLINE void add_products(const LoadWeight& load_weight, const LoadRow& load_row,
+                                           Lanes (&sums)[kRows][kOutputs]) {
+  typename Lanes::Weights weights[kOutputs];
+  unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { weights[n] = load_weight(n); });
+  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
+    const typename Lanes::Row row = load_row(m);
+    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { sums[m][n].add_products(row, weights[n]); });
+  });
+}
+
+enum class Prefetch { kNo, kYes };
+
+// dots[m][n] = sum over k of x[m][k] * w[n][k]. What the tile after this one reads (`ahead`) is asked for in
+// the order of addresses.
+template <std::size_t kRows, std::size_t kOutputs, Prefetch kPrefetch>
+inline void dot_tile(const std::uint8_t* const* x, const std::int8_t* const* w, std::size_t n_in,
+                     const std::int8_t* ahead, std::int32_t (&dots)[kRows][kOutputs]) {
+  constexpr std::size_t kStep = Lanes::kStep;
+  Lanes sums[kRows][kOutputs];
+  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
+    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { sums[m][n] = Lanes::zero(); });
+  });
+  std::size_t k = 0;
+  for (; k + kStep <= n_in; k += kStep) {
+    if constexpr (kPrefetch == Prefetch::kYes) {
+#pragma GCC unroll 16
+      for (std::size_t i = 0; i < kOutputs * kStep; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+      ahead += kOutputs * kStep;
+    }
+    add_products<kRows, kOutputs>([&](std::size_t n) CONCERTINA_INLINE { return Lanes::load(w[n] + k); },
+                                  [&](std::size_t m) CONCERTINA_INLINE { return Lanes::load(x[m] + k); },
+                                  sums);
+  }
+  if (k < n_in) {
+    add_products<kRows, kOutputs>(
+        [&](std::size_t n) CONCERTINA_INLINE { return Lanes::load_first(w[n] + k, n_in - k); },
+        [&](std::size_t m) CONCERTINA_INLINE { return Lanes::load_first(x[m] + k, n_in - k); }, sums);
+  }
+  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
+    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { dots[m][n] = sums[m][n].sum(); });
+  });
+}
+
+struct Rows {
+  const std::uint8_t* const* x;
+  const float* scales;
+  std::size_t n_in;
+  float* const* y;
+};
+
+template <std::size_t kRows, std::size_t kOutputs>
+inline void some_rows(const Rows& rows, std::size_t m, const Int8Weight& w, std::size_t n,
+                      const std::int8_t* ahead) {
+  const std::int8_t* tile[kOutputs];
+  for (std::size_t i = 0; i < kOutputs; ++i) tile[i] = w.data + (n + i) * rows.n_in;
+  std::int32_t dots[kRows][kOutputs];
+  if (ahead == nullptr) {
+    dot_tile<kRows, kOutputs, Prefetch::kNo>(rows.x + m, tile, rows.n_in, ahead, dots);
+  } else {
+    dot_tile<kRows, kOutputs, Prefetch::kYes>(rows.x + m, tile, rows.n_in, ahead, dots);
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t i = 0; i < kOutputs; ++i) {
+      const auto product = static_cast<float>(dots[r][i] - 128 * w.sums[n + i]);
+      rows.y[m + r][n + i] = product * (rows.scales[m + r] * w.scales[n + i]);
+    }
+  }
+}
+
+template <std::size_t kOutputs>
+inline void columns(const Rows& rows, std::size_t n_rows, const Int8Weight& w, std::size_t n,
+                    const std::int8_t* ahead) {
+  std::size_t m = 0;
+  for (; m + kTileRows <= n_rows; m += kTileRows, ahead = nullptr)
+    some_rows<kTileRows, kOutputs>(rows, m, w, n, ahead);
+  if (kTileRows > 2 && m + 2 <= n_rows) {
+    some_rows<2, kOutputs>(rows, m, w, n, ahead);
+    m += 2, ahead = nullptr;
+  }
+  for (; m < n_rows; ++m, ahead = nullptr) some_rows<1, kOutputs>(rows, m, w, n, ahead);
+}
+
+void linear(const std::uint8_t* const* x, const float* x_scales, std::size_t n_rows, const Int8Weight& w,
+            std::size_t n_in, std::size_t n_begin, std::size_t n_end, float* const* y) {
+  const Rows rows{x, x_scales, n_in, y};
+  std::size_t n = n_begin;
+  for (; n + kTileOutputs <= n_end; n += kTileOutputs) {
+    const bool has_next = n + 2 * kTileOutputs <= n_end;
+    columns<kTileOutputs>(rows, n_rows, w, n, has_next ? w.data + (n + kTileOutputs) * n_in : nullptr);
+  }
+  for (; n < n_end; ++n) columns<1>(rows, n_rows, w, n, nullptr);
+}
+
+// Sixteen at a time, so that the compiler makes vectors of it.
+float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
+  float most[16] = {};
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (std::size_t j = 0; j < 16; ++j) most[j] = std::max(most[j], std::fabs(x[i + j]));
+  }
+  for (; i < n; ++i) most[0] = std::max(most[0], std::fabs(x[i]));
+  const float largest = *std::max_element(most, most + 16);
+  const float factor = largest > 0 ? 127.0f / largest : 0.0f;
+  // Adding 1.5 * 2^23 leaves the rounded whole number in the lowest bits: ties to even, as the processor
+  // does.
+  constexpr float kShift = 12582912.0f;
+  for (i = 0; i < n; ++i) {
+    const float shifted = x[i] * factor + (kShift + 128.0f);
+    bytes[i] = static_cast<std::uint8_t>(__builtin_bit_cast(std::uint32_t, shifted));
+  }
+  return largest / 127.0f;
+}
+
+constexpr Int8Ops make_int8_ops() { return {quantize, linear}; }
+
+}  // namespace
+}  // namespace concertina::kernels::cpu
