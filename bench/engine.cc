@@ -35,7 +35,7 @@ struct Engine::Rank {
     }
   }
 
-  // Tokens of n_sequences at positions [start, start + n_tokens); sets `next` to the greedy choices.
+  // Tokens of n_sequences at positions [start, start + n_tokens); chooses the next ones, greedily.
   void step(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
             const std::vector<std::vector<TokenId>>& tokens, std::vector<TokenId>* next) {
     slices.clear();
@@ -141,19 +141,17 @@ double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size
   on_every_rank([&](std::size_t index, Rank& rank) {
     const std::size_t n = n_sequences / ranks_.size() + (index < n_sequences % ranks_.size() ? 1 : 0);
     Random random(seed * 1000 + index);
-    std::vector<std::vector<TokenId>> tokens(n);
+    std::vector<std::vector<TokenId>> tokens(n, std::vector<TokenId>(1));
     std::vector<TokenId> next(n);
-    for (std::size_t position = 0; position < n_prompt; ++position) {  // few: a step each keeps it simple
+    const auto step = [&](std::size_t position) {
       for (auto& one : tokens)
-        one.assign(1, static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size)));
+        one[0] = static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size));
       rank.step(n, position, 1, tokens, &next);
-    }
+    };
+    for (std::size_t position = 0; position < n_prompt; ++position) step(position);
     start.arrive_and_wait();
     const auto begin = Clock::now();
-    for (std::size_t i = 0; i < n_steps; ++i) {
-      for (std::size_t s = 0; s < n; ++s) tokens[s][0] = next[s];
-      rank.step(n, n_prompt + i, 1, tokens, &next);
-    }
+    for (std::size_t i = 0; i < n_steps; ++i) step(n_prompt + i);
     start.arrive_and_wait();
     if (index == 0) seconds = seconds_since(begin);
   });

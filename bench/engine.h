@@ -27,14 +27,16 @@ class Engine {
   // Seconds for one prompt of n_tokens random tokens on every rank, in one step.
   double prefill_s(std::size_t n_tokens, std::uint64_t seed);
 
-  // Seconds for n_steps of greedy decoding with n_sequences (spread over the ranks evenly), each after a
-  // prompt of its own of n_prompt random tokens, which is not counted.
+  // Seconds for n_steps of decoding with n_sequences (spread over the ranks evenly), each after a prompt of
+  // its own of n_prompt random tokens, which is not counted. A token is chosen greedily in every step, but
+  // the next one is random: greedy sequences of random weights fall into the same loops, and then share
+  // experts.
   double decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size_t n_steps, std::uint64_t seed);
 
  private:
   struct Rank;
   explicit Engine(const EngineOptions& options);
-  // Runs work(rank) on a thread for each rank at once; returns the seconds of the slowest after all started.
+  // Runs work(index, rank) on a thread for each rank at once; returns when all are done.
   template <typename Work>
   void on_every_rank(const Work& work);
 

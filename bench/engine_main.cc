@@ -34,7 +34,7 @@ struct Run {
   double n_tokens = 0, seconds = 0;
 };
 
-// Runs that other programs did not disturb: tokens per second.
+// Runs that other programs did not disturb: tokens per second. Fewer than n_runs if there are too few such.
 template <typename Measure>
 Summary undisturbed(std::size_t n_runs, const Measure& measure) {
   Summary summary;
@@ -46,10 +46,12 @@ Summary undisturbed(std::size_t n_runs, const Measure& measure) {
     const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     const bool quiet =
         other_load(machine_busy_s() - busy, process_s(getpid()) - own, wall_s) <= kMaxOtherLoad;
-    if (quiet || n_discarded == kMaxDiscarded) summary.values.push_back(run.n_tokens / run.seconds);
-    if (!quiet && n_discarded++ == kMaxDiscarded)
-      fmt::print("  (other programs keep taking more than {:.0f}% of the machine: counted all the same)\n",
-                 100 * kMaxOtherLoad);
+    if (!quiet && ++n_discarded > kMaxDiscarded) {
+      fmt::print("  other programs keep taking more than {:.0f}% of the machine: {} of {} runs\n",
+                 100 * kMaxOtherLoad, summary.values.size(), n_runs);
+      break;
+    }
+    if (quiet) summary.values.push_back(run.n_tokens / run.seconds);
   }
   return summary;
 }
@@ -128,8 +130,6 @@ class Table {
 int run(int argc, char** argv) {
   CLI::App app("Tokens per second of the engine alone, beside the machine's limits");
   Options options;
-  std::string binary;
-  app.add_option("--binary", binary, "not used");
   app.add_option("--model", options.models, "checkpoint folders")->required();
   app.add_option("--shapes", options.shapes, "ranks x threads of each")->capture_default_str();
   app.add_option("--quantization", options.forms, "forms of the weights")->capture_default_str();

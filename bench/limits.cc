@@ -43,7 +43,8 @@ double step_s(const model::ModelConfig& config, const MachineRates& rates, Weigh
   const double products = 2 * (n * (shape.shared + n_moe * static_cast<double>(config.top_k) * shape.expert) +
                                n_logits * shape.head);
   const double rate = form == WeightForm::kInt8 ? rates.vnni_gop_s : rates.fma_gflop_s;
-  const double operations_s = products / (rate * 1e9) + attention_operations / (rates.fma_gflop_s * 1e9);
+  const auto seconds = [](double work, double g_per_s) { return g_per_s > 0 ? work / (g_per_s * 1e9) : 0; };
+  const double operations_s = seconds(products, rate) + seconds(attention_operations, rates.fma_gflop_s);
   return std::max(parameters * weight_bytes / (rates.read_gb_s * 1e9), operations_s);
 }
 

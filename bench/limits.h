@@ -8,7 +8,8 @@ namespace concertina::bench {
 enum class WeightForm { kAsStored, kInt8 };
 
 // Tokens per second that no engine can exceed which reads each weight it needs once a step and multiplies in
-// this form: the larger of bytes / bandwidth and operations / rate. Experts are taken as chosen evenly.
+// this form (an unknown rate sets no limit): the larger of bytes / bandwidth and operations / rate. Experts
+// are taken as chosen evenly.
 double decode_limit(const model::ModelConfig& config, const MachineRates& rates, WeightForm form,
                     std::size_t n_sequences);
 double prefill_limit(const model::ModelConfig& config, const MachineRates& rates, WeightForm form,

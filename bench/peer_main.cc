@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -117,8 +116,6 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   concertina::bench::Options options;
   CLI::App app("This engine and llama.cpp on the same weights, in turn");
-  std::string binary;
-  app.add_option("--binary", binary, "not used");
   app.add_option("--model", options.model, "checkpoint folder")->required();
   app.add_option("--gguf", options.gguf, "the same weights for the peer")->required();
   app.add_option("--command", options.command, "the peer's program")->required();

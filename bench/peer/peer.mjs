@@ -6,7 +6,7 @@ import path from "node:path";
 import {pathToFileURL} from "node:url";
 
 const [modelPath, threads, runs, steps, ...sequences] = process.argv.slice(2);
-const require = createRequire(path.join(process.env.PEER_MODULES ?? process.cwd(), "package.json"));
+const require = createRequire(path.resolve(process.env.PEER_MODULES ?? ".", "package.json"));
 const {getLlama, LlamaLogLevel} = await import(pathToFileURL(require.resolve("node-llama-cpp")).href);
 const llama = await getLlama({gpu: false, build: "never", logLevel: LlamaLogLevel.error, maxThreads: Number(threads)});
 const model = await llama.loadModel({modelPath, defaultContextFlashAttention: true});

@@ -83,14 +83,24 @@ void ThreadPool::run_pieces(std::size_t thread) {
 }
 
 void ThreadPool::work(std::size_t thread) {
-  for (;;) {
-    const auto since = std::chrono::steady_clock::now();
-    for (Spin spin; !has_piece(job_.load(std::memory_order_relaxed)); spin.once()) {
-      if (stopping_.load(std::memory_order_relaxed)) return;
-      if (spin.gives_way() && std::chrono::steady_clock::now() - since > kAwake) sleep();
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    if (await_job() == Awaited::kJob) {
+      run_pieces(thread);
+    } else {
+      sleep();
     }
-    run_pieces(thread);
   }
+}
+
+// Looks out for kAwake. Anew after each sleep, also when others were faster with the job that ended it: the
+// next one is likely to follow.
+ThreadPool::Awaited ThreadPool::await_job() {
+  const auto since = std::chrono::steady_clock::now();
+  for (Spin spin; !has_piece(job_.load(std::memory_order_relaxed)); spin.once()) {
+    if (stopping_.load(std::memory_order_relaxed)) return Awaited::kNothing;
+    if (spin.gives_way() && std::chrono::steady_clock::now() - since > kAwake) return Awaited::kNothing;
+  }
+  return Awaited::kJob;
 }
 
 // Sleeps unless there is work. The number to sleep on is read before work is looked for: whoever brings some

@@ -50,6 +50,8 @@ class ThreadPool {
   void run(std::size_t n_items, std::size_t grain, Call call, const void* function);
   void run_pieces(std::size_t thread);
   void work(std::size_t thread);
+  enum class Awaited : std::uint8_t { kNothing, kJob };
+  Awaited await_job();
   void sleep();
 
   // One word is the whole state of a job: 24 bits of its number, 20 of how many pieces it has, 20 of how many

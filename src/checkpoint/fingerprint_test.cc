@@ -19,11 +19,23 @@ TEST(Fingerprint, ChangesWithTheFilesOfTheCheckpointAndWithNothingElse) {
   std::ofstream(folder / "notes.txt") << "not part of it";
   EXPECT_EQ(*fingerprint(folder), *first);
   std::ofstream(folder / "model-2.safetensors") << "more";
-  const std::uint64_t with_more = *fingerprint(folder);
+  const std::string with_more = *fingerprint(folder);
   EXPECT_NE(with_more, *first);
   std::filesystem::last_write_time(folder / "model-2.safetensors",
                                    std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
   EXPECT_NE(*fingerprint(folder), with_more) << "the same size, written again";
+}
+
+TEST(Fingerprint, ADifferenceNamesTheFileAndHowItDiffers) {
+  const std::string before = "a.safetensors\t7 bytes, written at 1.0\nconfig.json\t2 bytes, written at 1.0\n";
+  EXPECT_EQ(describe_difference(before, before), "");
+  EXPECT_EQ(describe_difference(
+                before, "a.safetensors\t9 bytes, written at 2.0\nconfig.json\t2 bytes, written at 1.0\n"),
+            "a.safetensors has 9 bytes, written at 2.0; it had 7 bytes, written at 1.0");
+  EXPECT_EQ(describe_difference(before, "config.json\t2 bytes, written at 1.0\n"),
+            "a.safetensors is gone (7 bytes, written at 1.0)");
+  EXPECT_EQ(describe_difference(before, before + "b.safetensors\t1 bytes, written at 3.0\n"),
+            "b.safetensors is new (1 bytes, written at 3.0)");
 }
 
 TEST(Fingerprint, NamesAFolderThatIsNotThere) {

@@ -29,6 +29,9 @@ struct CoordinatorConfig {
   Duration peer_timeout{};
   // How long a rank may take from its start to its first sign of life.
   Duration start_timeout = std::chrono::seconds(10);
+  // How long after it asked a rank may leave. A SIGTERM to the whole process group ends the server, not its
+  // ranks one by one, and the news of it may come a moment after theirs.
+  Duration leave_delay{};
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
 
   // Rank numbers stay below: a replace holds both sets for a while.
@@ -85,7 +88,8 @@ struct PeerSuspected {
 };
 struct LeaveAsked {
   Member member;
-};  // a rank wants to leave: it got a SIGTERM
+};                        // a rank wants to leave: it got a SIGTERM
+struct ShutdownBegun {};  // no rank leaves by its own wish any more
 struct RankHello {
   Member member;
 };  // its control channel and exchange memory are up
@@ -95,9 +99,9 @@ struct LeaversDrained {
   std::uint64_t moved_requests = 0;
 };
 struct TimePassed {};  // the deadline asked for by SetTimer came; one that comes early is ignored
-using Event =
-    std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited, RankUnreachable,
-                 RankFrozen, Heartbeat, PeerSuspected, LeaveAsked, RankHello, LeaversDrained, TimePassed>;
+using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited,
+                           RankUnreachable, RankFrozen, Heartbeat, PeerSuspected, LeaveAsked, ShutdownBegun,
+                           RankHello, LeaversDrained, TimePassed>;
 
 // ---- Actions: what the shell must do, in this order.
 struct StartRank {

@@ -11,28 +11,18 @@ constexpr int kLoadTimeouts = 15;  // peer timeouts without a single expert more
 
 void Coordinator::State::on(const TimePassed&, Turn& turn) {
   if (!timer || turn.now < *timer) return ignore();
-  const bool was_away = turn.now - *timer > config.peer_timeout / 2;
   timer.reset();
   if (life == Life::kOver) return;
   kill_unreleased(turn);
   check_deadline(turn);
   check_frozen(turn);
-  if (was_away) {  // nobody is to blame: they were not listened to
-    for (auto& [member, until] : silent) until = turn.now + config.start_timeout;
-    for (auto& [member, load] : loading) load.since = turn.now;
-  }
-  check_silent(turn);
-  check_loading(turn);
-  if (start_after && turn.now >= *start_after) {
-    start_after.reset();
-    go_on(turn);
-  }
   for (const FailureDetector::Verdict& verdict : detector.check(turn.now)) {
     detector.forget(verdict.member);
     const bool is_over = life == Life::kOver || is_fenced(verdict.member) || told.contains(verdict.member);
     if (is_over) continue;  // by what another one's loss led to
     lose(turn, verdict.member, verdict.why);
   }
+  go_on(turn);  // a pause before a start, or before a rank may leave, is over
 }
 
 void Coordinator::State::on(const RankUnreachable& event, Turn& turn) {
@@ -42,14 +32,13 @@ void Coordinator::State::on(const RankUnreachable& event, Turn& turn) {
 
 void Coordinator::State::on(const Heartbeat& event, Turn& turn) {
   if (is_fenced(event.member) || told.contains(event.member)) return ignore();
-  if (!detector.watches(event.member)) detector.watch(event.member, turn.now);  // its first one
-  silent.erase(event.member);
-  if (const auto load = loading.find(event.member);
-      load != loading.end() && load->second.loaded != event.loaded) {
-    load->second.loaded = event.loaded;
-    load->second.since = turn.now;
+  if (!detector.watches(event.member)) {  // its first one
+    detector.watch(event.member, turn.now);
+    if (ranks.at(event.member.rank).up == Rank::Up::kNo)
+      begin_task(turn, event.member, "it got no further with its start", load_limit());
   }
   detector.heard(event.member, event.progress, turn.now);
+  detector.got_on(event.member, event.loaded, turn.now);
 }
 
 void Coordinator::State::on(const PeerSuspected& event, Turn& turn) {
@@ -69,37 +58,16 @@ void Coordinator::State::lose(Turn& turn, const Member& member, const std::strin
   lose_joiner(turn, {member, why}, n_failed_before);
 }
 
-void Coordinator::State::prepare_begins(Turn& turn, const Member& member, Epoch epoch) {
-  if (is_watching()) loading[member] = {.epoch = epoch, .since = turn.now};
+void Coordinator::State::begin_task(Turn& turn, const Member& member, std::string failing, Duration limit) {
+  detector.begin_task(member, std::move(failing), limit, turn.now);
 }
 
-// It is not waited for any more, whatever it does.
-void Coordinator::State::forget(const Member& member) {
-  detector.forget(member);
-  silent.erase(member);
-  loading.erase(member);
-}
+// A loader may hang (a disk, a mount that is gone) while the rank's other threads live on.
+Duration Coordinator::State::load_limit() const { return kLoadTimeouts * config.peer_timeout; }
 
-void Coordinator::State::check_silent(Turn& turn) {
-  const std::map<Member, Time> started = silent;
-  for (const auto& [member, until] : started) {
-    if (turn.now < until || !silent.contains(member)) continue;
-    silent.erase(member);
-    lose(turn, member,
-         fmt::format("no sign of life within {:g} s of its start", to_ms(config.start_timeout) / 1e3));
-  }
-}
-
-// The loader of a rank may hang (a disk, a mount that is gone) while its other threads live on.
-void Coordinator::State::check_loading(Turn& turn) {
-  const Duration limit = kLoadTimeouts * config.peer_timeout;
-  const std::map<Member, Loading> loads = loading;
-  for (const auto& [member, load] : loads) {
-    if (turn.now - load.since < limit || !loading.contains(member)) continue;
-    loading.erase(member);
-    lose(turn, member,
-         fmt::format("it got no further with loading epoch {} for {:g} s", load.epoch, to_ms(limit) / 1e3));
-  }
+void Coordinator::State::prepare(Turn& turn, const Member& member, const EpochPlan& plan) {
+  begin_task(turn, member, fmt::format("it got no further with loading epoch {}", plan.epoch), load_limit());
+  turn.actions.push_back(SendPrepare{member, plan});
 }
 
 // One timer for all that has a deadline.
@@ -110,9 +78,10 @@ void Coordinator::State::set_timer(Turn& turn) {
   };
   if (life != Life::kOver) {
     for (const auto& [member, deadline] : told) add(deadline);
-    for (const auto& [member, until] : silent) add(until);
-    for (const auto& [member, load] : loading) add(load.since + kLoadTimeouts * config.peer_timeout);
     if (start_after) add(*start_after);
+    if (operations.running() == nullptr) {
+      for (const auto& [member, due] : leave_asked) add(due);
+    }
     if (recovery) add(recovery->freeze_deadline);
     if (operations.running() != nullptr && !cancelled && is_cancellable())
       add(operations.running()->deadline);

@@ -98,10 +98,10 @@ void Coordinator::State::end_operation(Turn& turn, Phase final_phase) {
 void Coordinator::State::start_what_is_due(Turn& turn) {
   if (change || recovery || life != Life::kServing || operations.running() != nullptr) return;
   const std::size_t size = active->members.size();
-  while (!leave_asked.empty()) {
-    const Member leaver = *leave_asked.begin();
-    leave_asked.erase(leave_asked.begin());
-    if (!is_active(leaver)) continue;
+  std::erase_if(leave_asked, [this](const auto& asked) { return !is_active(asked.first); });
+  for (const auto& [leaver, due] : std::map(leave_asked)) {
+    if (turn.now < due) continue;
+    leave_asked.erase(leaver);
     // The last one cannot leave before another one has come.
     const std::size_t to_size = std::max<std::size_t>(1, size - 1);
     start_operation(turn,
@@ -124,8 +124,14 @@ void Coordinator::State::start_what_is_due(Turn& turn) {
 
 void Coordinator::State::on(const LeaveAsked& event, Turn& turn) {
   if (!is_active(event.member) || goal.retire.contains(event.member)) return ignore();
-  if (!leave_asked.insert(event.member).second) return ignore();
+  if (shutting_down == ShuttingDown::kYes) return ignore();
+  if (!leave_asked.emplace(event.member, turn.now + config.leave_delay).second) return ignore();
   start_what_is_due(turn);
+}
+
+void Coordinator::State::on(const ShutdownBegun&, Turn&) {
+  shutting_down = ShuttingDown::kYes;
+  leave_asked.clear();
 }
 
 }  // namespace concertina::cluster

@@ -71,7 +71,7 @@ std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) 
     const Member joiner{rank, next_incarnation};
     next_incarnation = next_incarnation.next();
     ranks[rank] = {.member = joiner, .n_failed_before = n_failed_starts};
-    if (is_watching()) silent[joiner] = turn.now + config.start_timeout;
+    begin_task(turn, joiner, "it gave no sign of life since it was started", config.start_timeout);
     joiners.push_back(joiner);
     turn.actions.push_back(StartRank{joiner});
   }
@@ -89,8 +89,7 @@ void Coordinator::State::send_prepare(Turn& turn) {
   change->stage = Stage::kPreparing;
   for (const Member& member : change->everyone) {
     change->awaited.insert(member);
-    prepare_begins(turn, member, change->plan.epoch);
-    turn.actions.push_back(SendPrepare{member, change->plan});
+    prepare(turn, member, change->plan);
   }
 }
 
@@ -99,21 +98,21 @@ void Coordinator::State::on(const RankHello& event, Turn& turn) {
   if (rank == ranks.end() || rank->second.member != event.member || rank->second.up == Rank::Up::kYes)
     return ignore();
   rank->second.up = Rank::Up::kYes;
+  if (detector.watches(event.member)) detector.end_task(event.member);
   if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return;
   if (change->awaited.empty()) send_prepare(turn);
 }
 
 void Coordinator::State::on(const RankPrepared& event, Turn& turn) {
-  if (const auto load = loading.find(event.member);
-      load != loading.end() && load->second.epoch == event.epoch)
-    loading.erase(load);
   if (recovery && event.epoch == recovery->plan.epoch) {
     if (recovery->unprepared.erase(event.member) == 0) return ignore();
+    detector.end_task(event.member);
     if (Operation* operation = operations.running()) operation->moved_bytes += event.moved_bytes;
     return enter_when_frozen(turn);
   }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
   if (change->awaited.erase(event.member) == 0) return ignore();
+  detector.end_task(event.member);
   if (Operation* operation = operations.running()) operation->moved_bytes += event.moved_bytes;
   commit_when_ready(turn);
 }

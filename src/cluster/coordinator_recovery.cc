@@ -33,7 +33,7 @@ void Coordinator::State::recover(Turn& turn, const Member& victim, const std::st
 
 // Nothing of the victim counts from here on.
 void Coordinator::State::fence(Turn& turn, const Member& victim, const std::string& why) {
-  forget(victim);
+  detector.forget(victim);
   entering.erase(victim);
   leave_asked.erase(victim);
   ++n_fenced;
@@ -92,10 +92,7 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
   next.unfrozen.insert(concerned.begin(), concerned.end());
   next.unprepared.insert(targets.begin(), targets.end());
   for (const Member& member : concerned) turn.actions.push_back(SendFreeze{member, next.ballot});
-  for (const Member& member : targets) {
-    prepare_begins(turn, member, next.plan.epoch);
-    turn.actions.push_back(SendPrepare{member, next.plan});
-  }
+  for (const Member& member : targets) prepare(turn, member, next.plan);
 }
 
 // Requests wait in the journal. Whoever was released or killed before is still reaped as usual.

@@ -31,7 +31,7 @@ void Coordinator::State::release_leavers(Turn& turn) {
 
 void Coordinator::State::release(Turn& turn, const Member& leaver) {
   ranks.at(leaver.rank).state = RankState::kLeaving;
-  forget(leaver);
+  detector.forget(leaver);
   told[leaver] = turn.now + config.release_timeout;
   turn.actions.push_back(SendRelease{leaver});
 }
@@ -39,7 +39,7 @@ void Coordinator::State::release(Turn& turn, const Member& leaver) {
 void Coordinator::State::kill(Turn& turn, const Member& member) {
   RankState& state = ranks.at(member.rank).state;
   if (state != RankState::kFailed) state = RankState::kLeaving;
-  forget(member);
+  detector.forget(member);
   told[member] = Time::max();
   turn.actions.push_back(KillRank{member});
 }
@@ -58,7 +58,7 @@ void Coordinator::State::on(const RankExited& event, Turn& turn) {
   const RankState state = rank->second.state;
   const int n_failed_before = rank->second.n_failed_before;
   ranks.erase(rank);
-  forget(event.member);
+  detector.forget(event.member);
   const bool was_told = told.erase(event.member) != 0;
   if (life == Life::kOver) return;
   if (was_told || state == RankState::kFailed) {

@@ -18,7 +18,6 @@ void Coordinator::State::check_deadline(Turn& turn) {
 }
 
 void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
-  loading.erase(event.member);
   const std::string what =
       fmt::format("rank {} could not prepare epoch {}: {}", event.member.rank, event.epoch, event.error);
   if (recovery && event.epoch == recovery->plan.epoch) {
@@ -65,10 +64,10 @@ void Coordinator::State::cancel_change(Turn& turn, Outcome outcome) {
 
 // Takes PREPARE back from all who stay.
 void Coordinator::State::withdraw_change(Turn& turn) {
-  for (const Member& member : change->everyone) loading.erase(member);
   if (change->stage != Stage::kPreparing) return;
   for (const Member& member : change->everyone) {
     if (is_fenced(member) || told.contains(member)) continue;
+    detector.end_task(member);
     turn.actions.push_back(SendCancelPrepare{member, change->plan.epoch});
   }
 }

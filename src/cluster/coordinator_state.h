@@ -102,17 +102,11 @@ struct Coordinator::State {
   // as one. The next start waits until `start_after`.
   int n_failed_starts = 0;
   std::optional<Time> start_after;
-  std::optional<Outcome> cancelled;  // the running operation is being undone and will end so
-  std::set<Member> leave_asked;      // by ranks that got a SIGTERM: one operation each
+  std::optional<Outcome> cancelled;    // the running operation is being undone and will end so
+  std::map<Member, Time> leave_asked;  // by ranks that got a SIGTERM: one operation each, and not before
+  enum class ShuttingDown : std::uint8_t { kNo, kYes } shutting_down = ShuttingDown::kNo;
   FailureDetector detector;
-  std::map<Member, Time> silent;  // started, without a sign of life so far: until when
-  struct Loading {
-    Epoch epoch;
-    std::uint64_t loaded = 0;
-    Time since{};  // it got no further
-  };
-  std::map<Member, Loading> loading;  // PREPARE was sent and not answered
-  std::optional<Time> timer;          // as last set
+  std::optional<Time> timer;  // as last set
   std::uint64_t n_ignored_events = 0, n_fenced = 0, n_own_operations = 0;
 
   // coordinator_bootstrap.cc
@@ -134,6 +128,7 @@ struct Coordinator::State {
   void end_operation(Turn& turn, Phase final_phase);
   void start_what_is_due(Turn& turn);
   void on(const LeaveAsked& event, Turn& turn);
+  void on(const ShutdownBegun& event, Turn& turn);
 
   // coordinator_prepare.cc
   void begin_change(Turn& turn, std::size_t n_joiners, const std::vector<Member>& leavers);
@@ -178,11 +173,9 @@ struct Coordinator::State {
   void on(const Heartbeat& event, Turn& turn);
   void on(const PeerSuspected& event, Turn& turn);
   void lose(Turn& turn, const Member& member, const std::string& why);
-  bool is_watching() const { return config.peer_timeout != Duration::zero(); }
-  void prepare_begins(Turn& turn, const Member& member, Epoch epoch);
-  void forget(const Member& member);
-  void check_silent(Turn& turn);
-  void check_loading(Turn& turn);
+  void begin_task(Turn& turn, const Member& member, std::string failing, Duration limit);
+  Duration load_limit() const;
+  void prepare(Turn& turn, const Member& member, const EpochPlan& plan);
   void set_timer(Turn& turn);
 
   // coordinator_recovery.cc

@@ -6,8 +6,26 @@ namespace concertina::cluster {
 
 void FailureDetector::watch(const Member& member, Time now) {
   if (timeout_ == Duration::zero()) return;
-  if (watched_.empty()) last_check_ = now;
+  if (is_idle()) last_check_ = now;
   watched_[member] = {.last_heard = now, .last_progress = now};
+}
+
+void FailureDetector::forget(const Member& member) {
+  watched_.erase(member);
+  tasks_.erase(member);
+}
+
+void FailureDetector::begin_task(const Member& member, std::string failing, Duration limit, Time now) {
+  if (timeout_ == Duration::zero()) return;
+  if (is_idle()) last_check_ = now;
+  tasks_[member] = {.failing = std::move(failing), .limit = limit, .since = now};
+}
+
+void FailureDetector::got_on(const Member& member, std::uint64_t loaded, Time now) {
+  const auto task = tasks_.find(member);
+  if (task == tasks_.end() || task->second.loaded == loaded) return;
+  task->second.loaded = loaded;
+  task->second.since = now;
 }
 
 void FailureDetector::heard(const Member& member, std::uint64_t progress, Time now) {
@@ -49,11 +67,18 @@ std::vector<FailureDetector::Verdict> FailureDetector::check(Time now) {
                                               to_ms(now - watched.last_progress), watched.suspicion)});
     }
   }
+  for (auto& [member, task] : tasks_) {
+    if (was_away) {
+      task.since = now;
+    } else if (now - task.since > task.limit) {
+      verdicts.push_back({member, fmt::format("{} for {:g} s", task.failing, to_ms(task.limit) / 1e3)});
+    }
+  }
   return verdicts;
 }
 
 std::optional<Time> FailureDetector::next_check() const {
-  if (watched_.empty()) return std::nullopt;
+  if (is_idle()) return std::nullopt;
   return last_check_ + interval();
 }
 

@@ -130,12 +130,34 @@ TEST(MemberDies, ItsReplacementGivesNoSignOfLifeAndAnotherIsStarted) {
   story.hold<RankHello>();
   die(story, 1);
   const Member silent = story.member(1);
-  story.pass(milliseconds(9900));
+  for (int i = 0; i < 99; ++i) story.pass(milliseconds(100));
   EXPECT_THAT(story.all<KillRank>(), IsEmpty());
   for (int i = 0; i < 4; ++i) story.pass(milliseconds(200));
   ASSERT_EQ(story.all<KillRank>().size(), 1u);
   EXPECT_EQ(story.all<KillRank>()[0].member, silent);
   EXPECT_NE(story.all<StartRank>().back().member, silent);
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 2u);
+}
+
+TEST(MemberDies, ItsReplacementHangsBeforeItsHelloAndAnotherIsStarted) {
+  Story story(2, 4, CoordinatorConfig::ReplaceFailed::kYes, seconds(1));
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  die(story, 1);
+  const Member stuck = story.member(1);
+  const auto beat = [&](int n, std::uint64_t loaded) {
+    for (int i = 0; i < n; ++i) {
+      story.tell(Heartbeat{stuck, 0, loaded});
+      story.pass(milliseconds(200));
+    }
+  };
+  for (std::uint64_t layer = 1; layer <= 3; ++layer) beat(60, layer);  // slow, but it gets on
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty());
+  beat(30, 3);
+  ASSERT_EQ(story.all<KillRank>().size(), 1u);
+  EXPECT_EQ(story.all<KillRank>()[0].member, stuck);
   story.let_go();
   EXPECT_EQ(story.members().size(), 2u);
 }
@@ -351,6 +373,30 @@ TEST(LeaveAsked, IsAnOrderlyScaleIn) {
   EXPECT_EQ(story.coordinator().target_size(), 2u);
   EXPECT_THAT(story.all<FenceRank>(), IsEmpty());
   EXPECT_EQ(story.all<OperationEnded>().back().operation.kind, OperationKind::kScale);
+}
+
+TEST(LeaveAsked, IsNotGrantedWhenTheServerEndsAMomentLater) {
+  Story story(3, 4, CoordinatorConfig::ReplaceFailed::kYes, {}, milliseconds(300));
+  story.begin();
+  story.forget_actions();
+  for (const std::uint32_t rank : {0, 1, 2}) story.tell(LeaveAsked{story.member(rank)});
+  story.pass(milliseconds(299));
+  story.tell(ShutdownBegun{});
+  story.pass(seconds(10));
+  story.tell(LeaveAsked{story.member(0)});
+  story.pass(seconds(10));
+  EXPECT_THAT(story.all<OperationEnded>(), IsEmpty());
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  EXPECT_EQ(story.coordinator().target_size(), 3u);
+}
+
+TEST(LeaveAsked, IsGrantedAfterTheDelay) {
+  Story story(3, 4, CoordinatorConfig::ReplaceFailed::kYes, {}, milliseconds(300));
+  story.begin();
+  story.tell(LeaveAsked{story.member(1)});
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.pass(milliseconds(300));
+  EXPECT_EQ(story.members(), ranks({0, 2}));
 }
 
 TEST(LeaveAsked, ByAllOfThemLeavesOneThatIsNew) {

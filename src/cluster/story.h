@@ -25,12 +25,14 @@ class Story {
  public:
   using ReplaceFailed = CoordinatorConfig::ReplaceFailed;
   explicit Story(std::size_t initial_size, std::size_t max_size = 4,
-                 ReplaceFailed replace_failed = ReplaceFailed::kYes, Duration peer_timeout = {})
+                 ReplaceFailed replace_failed = ReplaceFailed::kYes, Duration peer_timeout = {},
+                 Duration leave_delay = {})
       : config_{.n_moe_layers = 3,
                 .n_experts = 8,
                 .max_size = max_size,
                 .initial_size = initial_size,
                 .peer_timeout = peer_timeout,
+                .leave_delay = leave_delay,
                 .replace_failed = replace_failed},
         coordinator_(config_, Incarnation(50)),
         invariants_(config_) {}

@@ -57,13 +57,13 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
               .max_size = options_.max_size,
               .initial_size = options_.initial_size,
               .peer_timeout = std::chrono::milliseconds(options_.peer_timeout_ms),
+              .leave_delay = std::chrono::milliseconds(300),
               .replace_failed = options_.replace_failed == FrontOptions::ReplaceFailed::kYes
                                     ? cluster::CoordinatorConfig::ReplaceFailed::kYes
                                     : cluster::CoordinatorConfig::ReplaceFailed::kNo},
           first_incarnation()),
       journal_({.max_num_seqs = options_.max_num_seqs, .kv_tokens = options_.kv_tokens}),
       coordinator_timer_(loop),
-      leave_timer_(loop),
       shutdown_timer_(loop) {}
 
 Front::~Front() = default;
@@ -216,7 +216,7 @@ void Front::begin_shutdown(std::function<void()> on_stopped) {
   if (life_ != Life::kServing) return;
   on_stopped_ = std::move(on_stopped);
   life_ = Life::kShuttingDown;
-  leave_timer_.cancel();
+  handle(cluster::ShutdownBegun{});
   shutdown_timer_.set(loop_.now() + options_.shutdown_timeout, [this] {
     spdlog::warn("shutdown: {} requests still ran after --shutdown-timeout; they end now", journal_.n_live());
     fail_all_requests(
@@ -243,7 +243,6 @@ void Front::stop_ranks() {
   if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
   life_ = Life::kStoppingRanks;
   coordinator_timer_.cancel();
-  leave_timer_.cancel();
   if (const cluster::Operation* running = coordinator_.running_operation()) {
     cluster::Operation cut = *running;
     cut.phase = cluster::Phase::kFailed;

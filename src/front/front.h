@@ -95,7 +95,6 @@ class Front : public Service {
   void end_operation(const cluster::Operation& operation);
   void keep(const cluster::Operation& operation);
   void lose_group(const Error& error);
-  void on_leave_asked(const cluster::Member& member);
 
   // front_requests.cc: what the journal decides
   void execute(const JournalActions& actions);
@@ -121,8 +120,7 @@ class Front : public Service {
   std::unordered_map<std::string, std::vector<std::function<void(const cluster::Operation&)>>> waiters_;
   std::function<void()> on_ready_, on_stopped_;
   std::function<void(const Error&)> on_fatal_;
-  transport::Timer coordinator_timer_, leave_timer_, shutdown_timer_;
-  std::vector<cluster::Member> leave_asked_;               // since when the timer was set
+  transport::Timer coordinator_timer_, shutdown_timer_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // posted functions hold it weakly
   RequestId next_request_{1};
   std::uint64_t next_operation_ = 1;

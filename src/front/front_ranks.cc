@@ -11,10 +11,6 @@ namespace concertina::front {
 
 using cluster::Member;
 
-namespace {
-constexpr Duration kLeaveDelay = std::chrono::milliseconds(300);
-}
-
 void Front::handle(const cluster::Event& event) {
   if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
   events_.push_back(event);
@@ -187,7 +183,8 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
     case transport::Frame::kHeartbeat:
       return handle(cluster::Heartbeat{from, frame.heartbeat().progress(), frame.heartbeat().loaded()});
     case transport::Frame::kLeaveAsked:
-      return on_leave_asked(from);
+      spdlog::info("rank {} got a SIGTERM", from.rank);
+      return handle(cluster::LeaveAsked{from});
     case transport::Frame::kSuspect:
       spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank,
                    frame.suspect().rank(), frame.suspect().epoch(), frame.suspect().step(),
@@ -271,19 +268,6 @@ void Front::on_rank_exit(const Member& member, const std::string& how) {
     handle(cluster::RankExited{member, reason, said});
   }
   if (life_ == Life::kStoppingRanks && ranks_.empty()) on_all_ranks_ended();
-}
-
-// A SIGTERM to the whole process group ends the server, not its ranks one by one: its own signal may be read
-// a moment after the ranks' news of theirs.
-void Front::on_leave_asked(const Member& member) {
-  if (life_ != Life::kServing) return;
-  leave_asked_.push_back(member);
-  leave_timer_.set(loop_.now() + kLeaveDelay, [this] {
-    for (const Member& asking : std::exchange(leave_asked_, {})) {
-      spdlog::info("rank {} got a SIGTERM and asks to leave", asking.rank);
-      handle(cluster::LeaveAsked{asking});
-    }
-  });
 }
 
 void Front::end_operation(const cluster::Operation& operation) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/cpu/chunks.h"
 #include "kernels/cpu/weights.h"
 
 namespace concertina::kernels {
@@ -10,11 +11,6 @@ namespace concertina::kernels {
 namespace {
 
 constexpr std::size_t kItemOutputs = 64;  // of one group: 128 KiB of BF16 weights with K = 1024
-
-template <typename W>
-const W* elements(const tensor::Weight& weight) {
-  return static_cast<const W*>(weight.data);
-}
 
 struct Shape {
   std::size_t n_hidden, n_intermediate, n_rows;
@@ -28,6 +24,8 @@ Shape check(std::span<const ExpertRows> groups) {
     const ExpertWeights& weights = *group.weights;
     CHECK(group.in.size() == group.out.size());
     CHECK(weights.gate.shape == first.gate.shape && weights.up.shape == first.gate.shape);
+    CHECK(weights.down.shape.size() == 2 && weights.down.shape[0] == first.gate.shape[1] &&
+          weights.down.shape[1] == first.gate.shape[0]);
     for (const tensor::Weight* weight : {&weights.gate, &weights.up, &weights.down})
       CHECK(weight->dtype == first.gate.dtype);
     shape.n_rows += group.in.size();
@@ -52,96 +50,104 @@ void for_items(std::span<const ExpertRows> groups, std::size_t n_outputs, Thread
   });
 }
 
-// f(first row of the chunk in the group, n).
-template <typename F>
-void for_chunks(const ExpertRows& group, std::size_t n_in, const F& f) {
-  const std::size_t chunk = cpu::chunk_rows(n_in);
-  for (std::size_t at = 0; at < group.in.size(); at += chunk) f(at, std::min(chunk, group.in.size() - at));
-}
+// Rows [row, row + n) of all, which are rows [at, at + n) of a group: n is at most kMaxChunkRows.
+struct Chunk {
+  const ExpertRows& group;
+  std::size_t row, at, n;
+};
 
-template <typename T>
-std::array<T*, cpu::kMaxChunkRows> addresses(T* first, std::size_t n, std::size_t width) {
-  std::array<T*, cpu::kMaxChunkRows> rows;
-  for (std::size_t i = 0; i < n; ++i) rows[i] = first + i * width;
-  return rows;
-}
-
-// Two passes, each split over groups and outputs; the pool waits in between, since the second needs all of
-// the first.
+// How the two passes multiply. Each is split over groups and outputs; `down` needs all of `gate_up`.
 template <typename W>
-void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch, ThreadPool& pool) {
-  const cpu::WeightOps<W>& ops = cpu::current_ops().of<W>();
-  for_items(groups, shape.n_intermediate, pool,
-            [&](const ExpertRows& group, std::size_t row, std::size_t begin, std::size_t end) {
-              for_chunks(group, shape.n_hidden, [&](std::size_t at, std::size_t n) {
-                const auto middle =
-                    addresses(scratch + (row + at) * shape.n_intermediate, n, shape.n_intermediate);
-                ops.gate_up(group.in.data() + at, n, elements<W>(group.weights->gate),
-                            elements<W>(group.weights->up), shape.n_hidden, begin, end, middle.data());
-              });
-            });
-  for_items(groups, shape.n_hidden, pool,
-            [&](const ExpertRows& group, std::size_t row, std::size_t begin, std::size_t end) {
-              for_chunks(group, shape.n_intermediate, [&](std::size_t at, std::size_t n) {
-                const auto middle = addresses<const float>(scratch + (row + at) * shape.n_intermediate, n,
-                                                           shape.n_intermediate);
-                ops.linear(middle.data(), n, elements<W>(group.weights->down), shape.n_intermediate, begin,
-                           end, group.out.data() + at);
-              });
-            });
-}
-
-// Gate and up of n rows for outputs [begin, end), and the activation: a vector of outputs at a time, so that
-// `up` needs little room.
-void gate_up_int8(const ExpertWeights& weights, const std::uint8_t* const* x, const float* scales,
-                  std::size_t n, std::size_t n_in, std::size_t begin, std::size_t end, float* const* out) {
-  constexpr std::size_t kWidth = 16;
-  const cpu::Int8Ops& ops = cpu::current_int8_ops();
-  float up_results[cpu::kMaxChunkRows][kWidth];
-  std::array<float*, cpu::kMaxChunkRows> ups;
-  for (; begin < end; begin += kWidth) {
-    const std::size_t some = std::min(kWidth, end - begin);
-    for (std::size_t m = 0; m < n; ++m) ups[m] = up_results[m] - begin;
-    ops.linear(x, scales, n, cpu::int8_of(weights.gate), n_in, begin, begin + some, out);
-    ops.linear(x, scales, n, cpu::int8_of(weights.up), n_in, begin, begin + some, ups.data());
-    for (std::size_t m = 0; m < n; ++m)
-      cpu::current_ops().silu_multiply(out[m] + begin, up_results[m], out[m] + begin, some);
+class FloatProducts {
+ public:
+  FloatProducts(const Shape& shape, float* scratch) : shape_(shape), scratch_(scratch) {}
+  void prepare_gate_up(std::span<const ExpertRows>, ThreadPool&) const {}
+  void prepare_down(ThreadPool&) const {}
+  void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
+    const ExpertWeights& weights = *chunk.group.weights;
+    ops_.gate_up(chunk.group.in.data() + chunk.at, chunk.n, elements(weights.gate), elements(weights.up),
+                 shape_.n_hidden, begin, end, out);
   }
-}
+  void down(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
+    const auto middle = cpu::addresses<const float>(scratch_ + chunk.row * shape_.n_intermediate, chunk.n,
+                                                    shape_.n_intermediate);
+    ops_.linear(middle.data(), chunk.n, elements(chunk.group.weights->down), shape_.n_intermediate, begin,
+                end, out);
+  }
 
-// As run(), with the rows quantised before each of the two passes.
-void run_int8(std::span<const ExpertRows> groups, const Shape& shape, float* scratch, ThreadPool& pool,
-              const Int8Room& room) {
-  const auto bytes_of = [&](std::size_t row, std::size_t n, std::size_t width) {
-    return addresses<const std::uint8_t>(room.bytes.data() + row * width, n, width);
-  };
-  pool.parallel_for(groups.size(), 1, [&](std::size_t begin, std::size_t end) {
-    std::size_t row = 0;
-    for (std::size_t g = 0; g < end; row += groups[g++].in.size())
-      if (g >= begin) quantize_rows(groups[g].in, shape.n_hidden, room, row);
-  });
+ private:
+  static const W* elements(const tensor::Weight& weight) { return static_cast<const W*>(weight.data); }
+  const cpu::WeightOps<W>& ops_ = cpu::current_ops().of<W>();
+  const Shape shape_;
+  const float* const scratch_;  // [rows of all groups, n_intermediate]
+};
+
+// Rows are quantised before each pass.
+class Int8Products {
+ public:
+  Int8Products(const Shape& shape, const float* scratch, const Int8Room& room)
+      : shape_(shape), scratch_(scratch), room_(room) {}
+
+  void prepare_gate_up(std::span<const ExpertRows> groups, ThreadPool& pool) const {
+    pool.parallel_for(groups.size(), 1, [&](std::size_t begin, std::size_t end) {
+      std::size_t row = 0;
+      for (std::size_t g = 0; g < end; row += groups[g++].in.size())
+        if (g >= begin) quantize_rows(groups[g].in, shape_.n_hidden, room_, row);
+    });
+  }
+  void prepare_down(ThreadPool& pool) const {
+    quantize_rows({scratch_, shape_.n_rows * shape_.n_intermediate}, shape_.n_intermediate, room_, pool);
+  }
+
+  // A vector of outputs at a time, so that what `up` gives needs little room.
+  void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
+    constexpr std::size_t kWidth = 16;
+    float up_results[cpu::kMaxChunkRows][kWidth];
+    std::array<float*, cpu::kMaxChunkRows> gates, ups;
+    for (std::size_t n = begin; n < end; n += kWidth) {
+      const std::size_t n_end = std::min(n + kWidth, end);
+      for (std::size_t m = 0; m < chunk.n; ++m) gates[m] = out[m] + (n - begin), ups[m] = up_results[m];
+      multiply(chunk, chunk.group.weights->gate, shape_.n_hidden, n, n_end, gates.data());
+      multiply(chunk, chunk.group.weights->up, shape_.n_hidden, n, n_end, ups.data());
+      for (std::size_t m = 0; m < chunk.n; ++m)
+        cpu::current_ops().silu_multiply(gates[m], ups[m], gates[m], n_end - n);
+    }
+  }
+  void down(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
+    multiply(chunk, chunk.group.weights->down, shape_.n_intermediate, begin, end, out);
+  }
+
+ private:
+  void multiply(const Chunk& chunk, const tensor::Weight& weight, std::size_t n_in, std::size_t begin,
+                std::size_t end, float* const* out) const {
+    const auto in = cpu::addresses<const std::uint8_t>(room_.bytes.data() + chunk.row * n_in, chunk.n, n_in);
+    cpu::current_int8_ops().linear(in.data(), room_.scales.data() + chunk.row, chunk.n, cpu::int8_of(weight),
+                                   n_in, begin, end, out);
+  }
+  const Shape shape_;
+  const float* const scratch_;  // [rows of all groups, n_intermediate]
+  const Int8Room room_;
+};
+
+template <typename Products>
+void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch, ThreadPool& pool,
+         const Products& products) {
+  products.prepare_gate_up(groups, pool);
   for_items(groups, shape.n_intermediate, pool,
             [&](const ExpertRows& group, std::size_t row, std::size_t begin, std::size_t end) {
-              for_chunks(group, shape.n_hidden, [&](std::size_t at, std::size_t n) {
-                const auto middle =
-                    addresses(scratch + (row + at) * shape.n_intermediate, n, shape.n_intermediate);
-                gate_up_int8(*group.weights, bytes_of(row + at, n, shape.n_hidden).data(),
-                             room.scales.data() + row + at, n, shape.n_hidden, begin, end, middle.data());
+              cpu::for_chunks(group.in.size(), shape.n_hidden, [&](std::size_t at, std::size_t n) {
+                float* const first = scratch + (row + at) * shape.n_intermediate + begin;
+                products.gate_up({group, row + at, at, n}, begin, end,
+                                 cpu::addresses(first, n, shape.n_intermediate).data());
               });
             });
-  pool.parallel_for(shape.n_rows, 4, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const float* const middle = scratch + row * shape.n_intermediate;
-      quantize_rows({&middle, 1}, shape.n_intermediate, room, row);
-    }
-  });
+  products.prepare_down(pool);
   for_items(groups, shape.n_hidden, pool,
             [&](const ExpertRows& group, std::size_t row, std::size_t begin, std::size_t end) {
-              for_chunks(group, shape.n_intermediate, [&](std::size_t at, std::size_t n) {
-                cpu::current_int8_ops().linear(bytes_of(row + at, n, shape.n_intermediate).data(),
-                                               room.scales.data() + row + at, n,
-                                               cpu::int8_of(group.weights->down), shape.n_intermediate, begin,
-                                               end, group.out.data() + at);
+              cpu::for_chunks(group.in.size(), shape.n_intermediate, [&](std::size_t at, std::size_t n) {
+                std::array<float*, cpu::kMaxChunkRows> out;
+                for (std::size_t i = 0; i < n; ++i) out[i] = group.out[at + i] + begin;
+                products.down({group, row + at, at, n}, begin, end, out.data());
               });
             });
 }
@@ -154,8 +160,11 @@ void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, Th
   const Shape shape = check(groups);
   CHECK(scratch.size() >= shape.n_rows * shape.n_intermediate);
   const tensor::Weight& gate = groups.front().weights->gate;
-  if (gate.dtype == tensor::DType::kI8) return run_int8(groups, shape, scratch.data(), pool, room);
-  cpu::with_elements(gate, [&]<typename W>(const W*) { run<W>(groups, shape, scratch.data(), pool); });
+  if (gate.dtype == tensor::DType::kI8)
+    return run(groups, shape, scratch.data(), pool, Int8Products(shape, scratch.data(), room));
+  cpu::with_elements(gate, [&]<typename W>(const W*) {
+    run(groups, shape, scratch.data(), pool, FloatProducts<W>(shape, scratch.data()));
+  });
 }
 
 }  // namespace concertina::kernels

@@ -98,15 +98,21 @@ void bench_attention(benchmark::State& state) {
              n_before = static_cast<std::size_t>(state.range(1));
   constexpr std::size_t kHeads = 16, kKvHeads = 4, kHeadDim = 128, kBlockSize = 16;
   const std::size_t n_positions = n_before + n_rows, n_blocks = (n_positions + kBlockSize - 1) / kBlockSize;
-  std::vector<float> memory(paged_kv_floats(n_blocks, kBlockSize, kKvHeads, kHeadDim), 0.25f);
-  const PagedKv kv{memory.data(), n_blocks, kBlockSize, kKvHeads, kHeadDim};
+  const std::size_t kv_floats = paged_kv_floats(n_blocks, kBlockSize, kKvHeads, kHeadDim);
+  const std::size_t n_sequences = kColdBytes / (kv_floats * sizeof(float)) + 1;
+  std::vector<float> memory(n_sequences * kv_floats, 0.25f);
   std::vector<BlockId> table;
   for (std::uint32_t b = 0; b < n_blocks; ++b) table.push_back(BlockId(b));
   const AttentionSequence sequence{0, n_rows, n_before, table};
   std::vector<float> q(n_rows * kHeads * kHeadDim, 0.5f), out(q.size());
   std::vector<float> scratch(attention_scratch_floats(n_positions, kHeads, 1));
   ThreadPool pool(1);
-  for (auto unused : state) paged_attention(q, {&sequence, 1}, kv, 0.1f, kHeads, scratch, out, pool);
+  std::size_t next = 0;
+  for (auto unused : state) {
+    const PagedKv kv{memory.data() + next++ % n_sequences * kv_floats, n_blocks, kBlockSize, kKvHeads,
+                     kHeadDim};
+    paged_attention(q, {&sequence, 1}, kv, 0.1f, kHeads, scratch, out, pool);
+  }
   const double seen =
       static_cast<double>(n_rows) * (static_cast<double>(n_before) + (static_cast<double>(n_rows) + 1) / 2);
   report(state, 4.0 * seen * kHeads * kHeadDim,

@@ -1,8 +1,8 @@
 #include "kernels/linear.h"
 
 #include <algorithm>
-#include <array>
 
+#include "kernels/cpu/chunks.h"
 #include "kernels/cpu/weights.h"
 
 namespace concertina::kernels {
@@ -26,46 +26,22 @@ void check(std::span<const float> x, const Projection& projection, std::size_t n
         "{} rows, weight {}", n_rows, tensor::to_string(shape));
 }
 
-// f(first row, n) for the rows in pieces that stay in the cache.
-template <typename F>
-void for_chunks(std::size_t n_rows, std::size_t n_in, const F& f) {
-  const std::size_t chunk = cpu::chunk_rows(n_in);
-  for (std::size_t begin = 0; begin < n_rows; begin += chunk) f(begin, std::min(chunk, n_rows - begin));
-}
-
-template <typename T>
-std::array<T*, cpu::kMaxChunkRows> addresses(T* first, std::size_t n, std::size_t width) {
-  std::array<T*, cpu::kMaxChunkRows> rows;
-  for (std::size_t i = 0; i < n; ++i) rows[i] = first + i * width;
-  return rows;
-}
-
 // Outputs [n_begin, n_end) of all rows.
 void run(std::span<const float> x, const Projection& projection, std::size_t n_rows, const Int8Room& room,
          std::size_t n_begin, std::size_t n_end) {
   const tensor::Weight& weight = *projection.weight;
   const std::size_t n_out = n_out_of(projection), n_in = static_cast<std::size_t>(weight.shape[1]);
-  for_chunks(n_rows, n_in, [&](std::size_t begin, std::size_t n) {
-    const auto out = addresses(projection.y.data() + begin * n_out, n, n_out);
+  cpu::for_chunks(n_rows, n_in, [&](std::size_t begin, std::size_t n) {
+    const auto out = cpu::addresses(projection.y.data() + begin * n_out + n_begin, n, n_out);
     if (weight.dtype == tensor::DType::kI8) {
-      const auto in = addresses<const std::uint8_t>(room.bytes.data() + begin * n_in, n, n_in);
+      const auto in = cpu::addresses<const std::uint8_t>(room.bytes.data() + begin * n_in, n, n_in);
       return cpu::current_int8_ops().linear(in.data(), room.scales.data() + begin, n, cpu::int8_of(weight),
                                             n_in, n_begin, n_end, out.data());
     }
-    const auto in = addresses(x.data() + begin * n_in, n, n_in);
+    const auto in = cpu::addresses(x.data() + begin * n_in, n, n_in);
     cpu::with_elements(weight, [&]<typename W>(const W* w) {
       cpu::current_ops().of<W>().linear(in.data(), n, w, n_in, n_begin, n_end, out.data());
     });
-  });
-}
-
-void quantize(std::span<const float> x, std::size_t n_rows, std::size_t n_in, const Int8Room& room,
-              ThreadPool& pool) {
-  pool.parallel_for(n_rows, 4, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t m = begin; m < end; ++m) {
-      const float* const row = x.data() + m * n_in;
-      quantize_rows({&row, 1}, n_in, room, m);
-    }
   });
 }
 
@@ -80,7 +56,8 @@ void linear(std::span<const float> x, std::span<const Projection> projections, s
     CHECK(projection.weight->dtype == projections.front().weight->dtype);
     n_items += n_items_of(projection);
   }
-  if (projections.front().weight->dtype == tensor::DType::kI8) quantize(x, n_rows, n_in, room, pool);
+  if (projections.front().weight->dtype == tensor::DType::kI8)
+    quantize_rows(x.first(n_rows * n_in), n_in, room, pool);
   pool.parallel_for(n_items, 1, [&](std::size_t begin, std::size_t end) {
     for (const Projection& projection : projections) {
       const std::size_t n = n_items_of(projection);

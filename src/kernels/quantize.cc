@@ -54,4 +54,13 @@ void quantize_rows(std::span<const float* const> rows, std::size_t width, const 
         cpu::current_int8_ops().quantize(rows[m], width, room.bytes.data() + (first_row + m) * width);
 }
 
+void quantize_rows(std::span<const float> x, std::size_t width, const Int8Room& room, ThreadPool& pool) {
+  pool.parallel_for(x.size() / width, 4, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t m = begin; m < end; ++m) {
+      const float* const row = x.data() + m * width;
+      quantize_rows({&row, 1}, width, room, m);
+    }
+  });
+}
+
 }  // namespace concertina::kernels

@@ -19,8 +19,11 @@ struct Int8Room {
   std::span<float> scales;        // [n_rows]
 };
 
-// Row m of `room` = rows[m], m in [0, rows.size()); each is [width].
+// Row first_row + m of `room` = rows[m], m in [0, rows.size()); each is [width].
 void quantize_rows(std::span<const float* const> rows, std::size_t width, const Int8Room& room,
                    std::size_t first_row);
+
+// Row m of `room` = row m of x, [n_rows, width]; by the threads of the pool.
+void quantize_rows(std::span<const float> x, std::size_t width, const Int8Room& room, ThreadPool& pool);
 
 }  // namespace concertina::kernels

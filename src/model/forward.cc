@@ -139,9 +139,9 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
       attention_scratch(
           kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
-      int8_rows(normed.size() / config.hidden_size *
+      int8_rows(std::max(limits.max_tokens, limits.max_sequences) *
                 std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size})),
-      int8_scales(normed.size() / config.hidden_size),
+      int8_scales(std::max(limits.max_tokens, limits.max_sequences)),
       expert_ids(limits.max_tokens * config.top_k),
       positions(limits.max_tokens),
       tokens(limits.max_tokens) {

@@ -101,7 +101,8 @@ auto loader(const WeightSource& source) {
 }  // namespace
 
 Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const WeightSource& source,
-                                           std::size_t max_model_len, Quantization quantization) {
+                                           std::size_t max_model_len, Quantization quantization,
+                                           const std::function<void()>& on_layer) {
   std::unique_ptr<Model> model(new Model(config, source, max_model_len, quantization));
   const auto load = loader(source);
   RETURN_IF_ERROR(visit_ends(config, model->embedding_, model->final_norm_, model->head_, load));
@@ -109,6 +110,7 @@ Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const Weig
   for (std::size_t i = 0; i < config.n_layers; ++i) {
     RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
     if (quantization == Quantization::kInt8) quantize(model->layers_[i]);
+    if (on_layer) on_layer();
   }
   if (quantization == Quantization::kInt8) model->head_ = kernels::quantize_int8(model->head_);
   return model;

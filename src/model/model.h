@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -36,11 +37,13 @@ struct LayerWeights {
 // only those in its slots. Immutable after load(); any thread.
 class Model {
  public:
-  // `source` outlives the model. `max_model_len` positions get rotary tables.
+  // `source` outlives the model. `max_model_len` positions get rotary tables. `on_layer`, if any, is called
+  // after each layer.
   static Result<std::unique_ptr<Model>> load(const ModelConfig& config,
                                              const checkpoint::WeightSource& source,
                                              std::size_t max_model_len,
-                                             Quantization quantization = Quantization::kNone);
+                                             Quantization quantization = Quantization::kNone,
+                                             const std::function<void()>& on_layer = {});
 
   const ModelConfig& config() const { return config_; }
   Quantization quantization() const { return quantization_; }

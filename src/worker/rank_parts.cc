@@ -21,13 +21,14 @@ Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions&
 
 // After the files were opened: what is mapped then stays as it is.
 Status check_fingerprint(const RankOptions& options) {
-  if (options.checkpoint_fingerprint == 0) return {};
-  ASSIGN_OR_RETURN(const std::uint64_t found, checkpoint::fingerprint(options.model_path));
-  if (found == options.checkpoint_fingerprint) return {};
+  if (options.checkpoint_fingerprint.empty()) return {};
+  ASSIGN_OR_RETURN(const std::string found, checkpoint::fingerprint(options.model_path));
+  const std::string difference = checkpoint::describe_difference(options.checkpoint_fingerprint, found);
+  if (difference.empty()) return {};
   return fail(WorkerError::kCheckpointChanged,
-              fmt::format("{}: the checkpoint's files have changed since the server started; ranks with "
-                          "weights of two would mix: put them back, or restart the server to serve these",
-                          options.model_path));
+              fmt::format("{}: the checkpoint's files have changed since the server started: {}. Ranks with "
+                          "weights of two would mix: put it back, or restart the server to serve this one",
+                          options.model_path, difference));
 }
 
 Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
@@ -62,7 +63,8 @@ const exchange::LocalExpert* find_held(const exchange::EpochView* held, std::siz
 }  // namespace
 
 Result<RankParts> make_rank_parts(const RankOptions& options,
-                                  std::function<void(const exchange::Suspicion&)> on_suspect) {
+                                  std::function<void(const exchange::Suspicion&)> on_suspect,
+                                  const std::function<void()>& on_progress) {
   RankParts parts;
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
@@ -86,7 +88,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
-                                                   options.quantization));
+                                                   options.quantization, on_progress));
   parts.pool = std::make_unique<ThreadPool>(options.n_threads, options.cores);
   parts.workspace = std::make_unique<model::Workspace>(
       config,

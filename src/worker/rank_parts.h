@@ -19,8 +19,8 @@ struct RankOptions {
   RankId rank;
   Incarnation incarnation;
   std::string model_path;
-  std::string load_format;                   // "auto" or "dummy"
-  std::uint64_t checkpoint_fingerprint = 0;  // that it must have; 0: any
+  std::string load_format;             // "auto" or "dummy"
+  std::string checkpoint_fingerprint;  // that it must have; empty: any
   std::uint64_t dummy_seed = 0;
   model::Quantization quantization = model::Quantization::kNone;
   std::uint64_t kv_cache_bytes = 0;
@@ -45,8 +45,10 @@ struct RankParts {
 
 // Opens the checkpoint, loads what every rank holds (all but the experts), takes KV and exchange memory. The
 // error says what could not be had. `on_suspect` is called on the step thread.
+// `on_progress`, if any, is called now and then while it loads, on this thread.
 Result<RankParts> make_rank_parts(const RankOptions& options,
-                                  std::function<void(const exchange::Suspicion&)> on_suspect);
+                                  std::function<void(const exchange::Suspicion&)> on_suspect,
+                                  const std::function<void()>& on_progress = {});
 
 struct PreparedEpoch {
   std::shared_ptr<const exchange::EpochView> view;

@@ -29,6 +29,10 @@ class OpenStep {
 StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
       sampling_scratch_(parts_.pool.n_threads(), kernels::SamplingScratch(parts_.model.config().vocab_size)) {
+  const std::size_t n_sequences = parts_.workspace.limits.max_sequences;
+  slices_.reserve(n_sequences);
+  sampling_.reserve(n_sequences);
+  sampled_.reserve(n_sequences);
 }
 
 Status StepLoop::run() {

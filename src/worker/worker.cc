@@ -81,7 +81,9 @@ class Worker {
     kernels::select_instruction_set(set);
     options_ = options_of(configure);
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
-    ASSIGN_OR_RETURN(parts_, make_rank_parts(options_, [this](const exchange::Suspicion& s) { report(s); }));
+    ASSIGN_OR_RETURN(
+        parts_, make_rank_parts(
+                    options_, [this](const exchange::Suspicion& s) { report(s); }, [this] { ++n_loaded_; }));
     loader_thread_ = std::thread([this] { loader_.run(); });
     if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
     at_test_point(TestPoint::kHello);
@@ -223,7 +225,7 @@ class Worker {
   std::promise<transport::Configure> configured_;
   std::atomic<bool> said_hello_{false}, step_is_open_{false};
   std::atomic<std::uint64_t> obsolete_epoch_{0};  // loads up to this one need not be finished
-  std::atomic<std::uint64_t> n_loaded_{0};        // epochs begun and experts loaded
+  std::atomic<std::uint64_t> n_loaded_{0};        // layers and experts loaded, epochs begun
   transport::EventLoop loader_;
   std::thread loader_thread_;
   std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's

@@ -25,9 +25,6 @@ struct Lanes {
     std::memcpy(padded, from, n);
     return load(padded);
   }
-  void add_products(const Row& row, const Weights& weights) {
-    lanes = _mm256_add_epi32(lanes, _mm256_madd_epi16(row.wide, weights.wide));
-  }
   std::int32_t sum() const {
     const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
@@ -37,6 +34,9 @@ struct Lanes {
  private:
   static __m128i bytes(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
 };
+inline void add_product(Lanes& sum, const Lanes::Row& row, const Lanes::Weights& weights) {
+  sum.lanes = _mm256_add_epi32(sum.lanes, _mm256_madd_epi16(row.wide, weights.wide));
+}
 constexpr std::size_t kTileRows = 2, kTileOutputs = 4;
 
 }  // namespace

@@ -20,9 +20,6 @@ struct Lanes {
   static Row load_first(const void* from, std::size_t n) {  // the others are zero
     return pinned(_mm512_maskz_loadu_epi8((std::uint64_t{1} << n) - 1, from));
   }
-  void add_products(const Row& row, const Weights& weights) {
-    lanes = _mm512_dpbusd_epi32(lanes, row.bytes, weights.bytes);
-  }
   std::int32_t sum() const { return _mm512_reduce_add_epi32(lanes); }
 
  private:
@@ -31,6 +28,9 @@ struct Lanes {
     return {bytes};
   }
 };
+inline void add_product(Lanes& sum, const Lanes::Row& row, const Lanes::Weights& weights) {
+  sum.lanes = _mm512_dpbusd_epi32(sum.lanes, row.bytes, weights.bytes);
+}
 constexpr std::size_t kTileRows = 4, kTileOutputs = 4;
 
 }  // namespace

@@ -10,18 +10,6 @@
 namespace concertina::kernels::cpu {
 namespace {
 
-// sums[m][n] += row(m) * weight(n).
-template <std::size_t kRows, std::size_t kOutputs, typename LoadWeight, typename LoadRow>
-inline CONCERTINA_INLINE void add_products(const LoadWeight& load_weight, const LoadRow& load_row,
-                                           Lanes (&sums)[kRows][kOutputs]) {
-  typename Lanes::Weights weights[kOutputs];
-  unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { weights[n] = load_weight(n); });
-  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
-    const typename Lanes::Row row = load_row(m);
-    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { sums[m][n].add_products(row, weights[n]); });
-  });
-}
-
 enum class Prefetch { kNo, kYes };
 
 // dots[m][n] = sum over k of x[m][k] * w[n][k]. What the tile after this one reads (`ahead`) is asked for in
@@ -31,13 +19,10 @@ inline void dot_tile(const std::uint8_t* const* x, const std::int8_t* const* w, 
                      const std::int8_t* ahead, std::int32_t (&dots)[kRows][kOutputs]) {
   constexpr std::size_t kStep = Lanes::kStep;
   Lanes sums[kRows][kOutputs];
-  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
-    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { sums[m][n] = Lanes::zero(); });
-  });
+  for_tile<kRows, kOutputs>([&](auto m, auto n) CONCERTINA_INLINE { sums[m][n] = Lanes::zero(); });
   std::size_t k = 0;
   for (; k + kStep <= n_in; k += kStep) {
     if constexpr (kPrefetch == Prefetch::kYes) {
-#pragma GCC unroll 16
       for (std::size_t i = 0; i < kOutputs * kStep; i += 64) __builtin_prefetch(ahead + i, 0, 2);
       ahead += kOutputs * kStep;
     }
@@ -50,16 +35,15 @@ inline void dot_tile(const std::uint8_t* const* x, const std::int8_t* const* w, 
         [&](std::size_t n) CONCERTINA_INLINE { return Lanes::load_first(w[n] + k, n_in - k); },
         [&](std::size_t m) CONCERTINA_INLINE { return Lanes::load_first(x[m] + k, n_in - k); }, sums);
   }
-  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
-    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { dots[m][n] = sums[m][n].sum(); });
-  });
+  for_tile<kRows, kOutputs>([&](auto m, auto n) CONCERTINA_INLINE { dots[m][n] = sums[m][n].sum(); });
 }
 
 struct Rows {
   const std::uint8_t* const* x;
   const float* scales;
   std::size_t n_in;
-  float* const* y;
+  float* const* y;  // of output n_begin
+  std::size_t n_begin;
 };
 
 template <std::size_t kRows, std::size_t kOutputs>
@@ -76,7 +60,7 @@ inline void some_rows(const Rows& rows, std::size_t m, const Int8Weight& w, std:
   for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t i = 0; i < kOutputs; ++i) {
       const auto product = static_cast<float>(dots[r][i] - 128 * w.sums[n + i]);
-      rows.y[m + r][n + i] = product * (rows.scales[m + r] * w.scales[n + i]);
+      rows.y[m + r][n - rows.n_begin + i] = product * (rows.scales[m + r] * w.scales[n + i]);
     }
   }
 }
@@ -96,7 +80,7 @@ inline void columns(const Rows& rows, std::size_t n_rows, const Int8Weight& w, s
 
 void linear(const std::uint8_t* const* x, const float* x_scales, std::size_t n_rows, const Int8Weight& w,
             std::size_t n_in, std::size_t n_begin, std::size_t n_end, float* const* y) {
-  const Rows rows{x, x_scales, n_in, y};
+  const Rows rows{x, x_scales, n_in, y, n_begin};
   std::size_t n = n_begin;
   for (; n + kTileOutputs <= n_end; n += kTileOutputs) {
     const bool has_next = n + 2 * kTileOutputs <= n_end;

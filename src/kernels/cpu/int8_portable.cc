@@ -21,11 +21,11 @@ struct Lanes {
   static Row load_first(const std::uint8_t* from, std::size_t n) { return {from, n}; }
   static Weights load(const std::int8_t* from) { return {from}; }
   static Weights load_first(const std::int8_t* from, std::size_t) { return {from}; }
-  void add_products(const Row& row, const Weights& weights) {
-    for (std::size_t i = 0; i < row.n; ++i) total += std::int32_t{row.at[i]} * weights.at[i];
-  }
   std::int32_t sum() const { return total; }
 };
+inline void add_product(Lanes& sum, const Lanes::Row& row, const Lanes::Weights& weights) {
+  for (std::size_t i = 0; i < row.n; ++i) sum.total += std::int32_t{row.at[i]} * weights.at[i];
+}
 constexpr std::size_t kTileRows = 2, kTileOutputs = 2;
 
 }  // namespace

@@ -7,14 +7,6 @@
 
 namespace concertina::kernels::cpu {
 
-// Rows that the weight ops take at once, at most.
-inline constexpr std::size_t kMaxChunkRows = 128;
-// So many rows of n_in floats stay in the second-level cache while weights pass by.
-constexpr std::size_t chunk_rows(std::size_t n_in) {
-  const std::size_t n = (std::size_t{512} << 10) / (n_in * sizeof(float));
-  return n < 16 ? 16 : n > kMaxChunkRows ? kMaxChunkRows : n / 4 * 4;
-}
-
 struct Bf16 {
   std::uint16_t bits;
 };
@@ -23,10 +15,10 @@ struct Bf16 {
 // row: see docs/row_invariance.md. The same source (ops_impl.h) is compiled for each set.
 template <typename W>
 struct WeightOps {
-  // y[m * y_stride + n] = x[m] . w[n], n in [n_begin, n_end)
+  // y[m][n - n_begin] = x[m] . w[n], n in [n_begin, n_end); at most kMaxChunkRows rows, here and below
   void (*linear)(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n_begin,
                  std::size_t n_end, float* const* y);
-  // out[m][n] = silu(gate[n] . x[m]) * (up[n] . x[m])
+  // out[m][n - n_begin] = silu(gate[n] . x[m]) * (up[n] . x[m])
   void (*gate_up)(const float* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
                   std::size_t n_begin, std::size_t n_end, float* const* out);
   void (*rms_norm)(const float* x, const W* weight, std::size_t width, float epsilon, float* y);

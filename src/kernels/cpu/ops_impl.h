@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/chunks.h"
 #include "kernels/cpu/unrolled.h"
 
 namespace concertina::kernels::cpu {
@@ -23,27 +24,16 @@ struct Ahead {
 };
 enum class Prefetch { kNo, kYes };
 
+inline CONCERTINA_INLINE Vector pinned(Vector v) {
+  v.pin();
+  return v;
+}
+inline CONCERTINA_INLINE void add_product(Vector& sum, const Vector& row, const Vector& weight) {
+  sum = fma(row, weight, sum);
+}
 template <std::size_t kRows, std::size_t kOutputs>
 inline CONCERTINA_INLINE void set_to_zero(Vector (&sums)[kRows][kOutputs]) {
-  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
-    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { sums[m][n] = Vector::zero(); });
-  });
-}
-
-// sums[m][n] += row(m) * weight(n).
-template <std::size_t kRows, std::size_t kOutputs, typename LoadWeight, typename LoadRow>
-inline CONCERTINA_INLINE void add_products(const LoadWeight& load_weight, const LoadRow& load_row,
-                                           Vector (&sums)[kRows][kOutputs]) {
-  Vector weights[kOutputs];
-  unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE {
-    weights[n] = load_weight(n);
-    weights[n].pin();
-  });
-  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
-    Vector row = load_row(m);
-    row.pin();
-    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { sums[m][n] = fma(row, weights[n], sums[m][n]); });
-  });
+  for_tile<kRows, kOutputs>([&](auto m, auto n) CONCERTINA_INLINE { sums[m][n] = Vector::zero(); });
 }
 
 // dots[m][n] = x[m] . w[n]: sixteen lanes, K ascending, one accumulator each, then one fixed reduction. The
@@ -64,14 +54,15 @@ inline void dot_tile(const float* const* x, const W* const* w, std::size_t n_in,
       ahead.first += kBytesAhead;
       ahead.second += kBytesAhead;
     }
-    add_products<kRows, kOutputs>([&](std::size_t n) CONCERTINA_INLINE { return Vector::load(w[n] + k); },
-                                  [&](std::size_t m) CONCERTINA_INLINE { return Vector::load(x[m] + k); },
-                                  sums);
+    add_products<kRows, kOutputs>(
+        [&](std::size_t n) CONCERTINA_INLINE { return pinned(Vector::load(w[n] + k)); },
+        [&](std::size_t m) CONCERTINA_INLINE { return pinned(Vector::load(x[m] + k)); }, sums);
   }
   if (k < n_in) {
     add_products<kRows, kOutputs>(
-        [&](std::size_t n) CONCERTINA_INLINE { return Vector::load_first(w[n] + k, n_in - k); },
-        [&](std::size_t m) CONCERTINA_INLINE { return Vector::load_first(x[m] + k, n_in - k); }, sums);
+        [&](std::size_t n) CONCERTINA_INLINE { return pinned(Vector::load_first(w[n] + k, n_in - k)); },
+        [&](std::size_t m) CONCERTINA_INLINE { return pinned(Vector::load_first(x[m] + k, n_in - k)); },
+        sums);
   }
   sum_all(sums, dots);
 }
@@ -116,14 +107,15 @@ inline void dot_rows(const float* const* x, std::size_t n_rows, const W* const* 
 
 inline const char* bytes_of(const void* pointer) { return static_cast<const char*>(pointer); }
 
-// Outputs [n, n + kOutputs) of all rows; `next`, if any, is the address of the tile that will follow.
+// y[m][at..] = outputs [n, n + kOutputs) of all rows; `next`, if any, is the address of the tile that will
+// follow.
 template <std::size_t kOutputs, typename W>
 inline void linear_columns(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in,
-                           std::size_t n, const W* next, float* const* y) {
+                           std::size_t n, const W* next, float* const* y, std::size_t at) {
   const W* rows[kOutputs];
   for (std::size_t i = 0; i < kOutputs; ++i) rows[i] = w + (n + i) * n_in;
   const auto store = [&](std::size_t m, const float* dots) {
-    for (std::size_t i = 0; i < kOutputs; ++i) y[m][n + i] = dots[i];
+    for (std::size_t i = 0; i < kOutputs; ++i) y[m][at + i] = dots[i];
   };
   if (next == nullptr) return dot_rows<kOutputs, Prefetch::kNo>(x, n_rows, rows, n_in, {}, store);
   const Ahead ahead{bytes_of(next), bytes_of(next + kOutputs / 2 * n_in)};
@@ -139,11 +131,12 @@ void linear(const float* const* x, std::size_t n_rows, const W* w, std::size_t n
   };
   if (n_rows == 1) {  // more chains keep the multipliers busy
     for (; n + kLoneRowOutputs <= n_end; n += kLoneRowOutputs)
-      linear_columns<kLoneRowOutputs>(x, n_rows, w, n_in, n, after(kLoneRowOutputs), y);
+      linear_columns<kLoneRowOutputs>(x, n_rows, w, n_in, n, after(kLoneRowOutputs), y, n - n_begin);
   }
   for (; n + kTileOutputs <= n_end; n += kTileOutputs)
-    linear_columns<kTileOutputs>(x, n_rows, w, n_in, n, after(kTileOutputs), y);
-  for (; n < n_end; ++n) linear_columns<1>(x, n_rows, w, n_in, n, static_cast<const W*>(nullptr), y);
+    linear_columns<kTileOutputs>(x, n_rows, w, n_in, n, after(kTileOutputs), y, n - n_begin);
+  for (; n < n_end; ++n)
+    linear_columns<1>(x, n_rows, w, n_in, n, static_cast<const W*>(nullptr), y, n - n_begin);
 }
 
 inline Vector silu(const Vector& x) { return div(x, add(Vector::splat(1.0f), exp(sub(Vector::zero(), x)))); }
@@ -178,32 +171,31 @@ void silu_multiply(const float* gate, const float* up, float* out, std::size_t n
 template <std::size_t kOutputs, typename W>
 inline void gate_up_columns(const float* const* x, std::size_t n_rows, const W* gate, const W* up,
                             std::size_t n_in, std::size_t n, std::size_t n_end, float* const* gates,
-                            float* const* ups) {
-  linear_columns<kOutputs>(x, n_rows, gate, n_in, n, up + n * n_in, gates);
-  const bool is_last = n + 2 * kOutputs > n_end;
-  linear_columns<kOutputs>(x, n_rows, up, n_in, n, is_last ? nullptr : gate + (n + kOutputs) * n_in, ups);
+                            float* const* ups, std::size_t at) {
+  const W* const next = n + 2 * kOutputs <= n_end ? gate + (n + kOutputs) * n_in : nullptr;
+  linear_columns<kOutputs>(x, n_rows, gate, n_in, n, up + n * n_in, gates, at);
+  linear_columns<kOutputs>(x, n_rows, up, n_in, n, next, ups, at);
 }
 
-// The products of a vector of outputs for all rows, then the activation on whole vectors: done for each tile
-// by itself it took a tenth of the time.
+// The products of a vector of outputs for all rows, then the activation on whole vectors: per tile it took a
+// tenth of the time.
 template <typename W>
 void gate_up(const float* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
              std::size_t n_begin, std::size_t n_end, float* const* out) {
   float up_results[kMaxChunkRows][kLanes];
-  float* ups[kMaxChunkRows];
+  float *gates[kMaxChunkRows], *ups[kMaxChunkRows];
   for (std::size_t begin = n_begin; begin < n_end; begin += kLanes) {
     const std::size_t end = std::min(begin + kLanes, n_end);
-    for (std::size_t m = 0; m < n_rows; ++m) ups[m] = up_results[m] - begin;
+    for (std::size_t m = 0; m < n_rows; ++m) gates[m] = out[m] + (begin - n_begin), ups[m] = up_results[m];
     std::size_t n = begin;
     if (n_rows == 1) {
       for (; n + kLoneRowOutputs <= end; n += kLoneRowOutputs)
-        gate_up_columns<kLoneRowOutputs>(x, n_rows, gate, up, n_in, n, n_end, out, ups);
+        gate_up_columns<kLoneRowOutputs>(x, n_rows, gate, up, n_in, n, n_end, gates, ups, n - begin);
     }
     for (; n + kTileOutputs <= end; n += kTileOutputs)
-      gate_up_columns<kTileOutputs>(x, n_rows, gate, up, n_in, n, n_end, out, ups);
-    for (; n < end; ++n) gate_up_columns<1>(x, n_rows, gate, up, n_in, n, 0, out, ups);
-    for (std::size_t m = 0; m < n_rows; ++m)
-      silu_multiply(out[m] + begin, up_results[m], out[m] + begin, end - begin);
+      gate_up_columns<kTileOutputs>(x, n_rows, gate, up, n_in, n, n_end, gates, ups, n - begin);
+    for (; n < end; ++n) gate_up_columns<1>(x, n_rows, gate, up, n_in, n, n_end, gates, ups, n - begin);
+    for (std::size_t m = 0; m < n_rows; ++m) silu_multiply(gates[m], ups[m], gates[m], end - begin);
   }
 }
 
@@ -313,13 +305,13 @@ inline CONCERTINA_INLINE void add_values(const AttentionTask& task, const float*
     const std::size_t block_end = std::min(end, (block + 1) * task.block_size);
     const float* next = block_end < end ? task.value_blocks[block + 1] + in_block * task.head_dim + d : value;
     for (; position < block_end; ++position, value += task.head_dim, next += task.head_dim) {
-#pragma GCC unroll 16
-      for (std::size_t i = 0; i < kPieces; ++i) __builtin_prefetch(next + i * kLanes, 0, 2);
+      unrolled<kPieces>([&](auto i) CONCERTINA_INLINE { __builtin_prefetch(next + i * kLanes, 0, 2); });
       add_products<kQueries, kPieces>(
           [&](std::size_t i) CONCERTINA_INLINE {
-            return i + 1 < kPieces ? Vector::load(value + i * kLanes) : load(value + i * kLanes, n_last);
+            return pinned(i + 1 < kPieces ? Vector::load(value + i * kLanes)
+                                          : load(value + i * kLanes, n_last));
           },
-          [&](std::size_t m) CONCERTINA_INLINE { return Vector::splat(weights[m][position]); }, sums);
+          [&](std::size_t m) CONCERTINA_INLINE { return pinned(Vector::splat(weights[m][position])); }, sums);
     }
   }
 }

