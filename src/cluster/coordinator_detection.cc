@@ -22,7 +22,8 @@ void Coordinator::State::on(const TimePassed&, Turn& turn) {
     if (is_over) continue;  // by what another one's loss led to
     lose(turn, verdict.member, verdict.why);
   }
-  go_on(turn);  // a pause before a start, or before a rank may leave, is over
+  if (start_after && turn.now >= *start_after) start_after.reset();
+  go_on(turn);  // after a pause before a start, or before a rank may leave
 }
 
 void Coordinator::State::on(const RankUnreachable& event, Turn& turn) {

@@ -103,6 +103,23 @@ TEST(MemberDies, AllOfThemAndNoneStartsAgain) {
       << "clients are answered first";
 }
 
+TEST(MemberDies, WhileAReplacementPausesAndTheTimerDoesNotSpin) {
+  Story story(3);
+  story.begin();
+  story.hold<RankHello>();
+  die(story, 1);
+  for (int i = 0; i < 2; ++i) die(story, 1);  // the second failed start: a pause
+  EXPECT_EQ(story.coordinator().waits_for(), "a pause before the next start of a rank");
+  story.hold<RankFrozen>();
+  die(story, 2);
+  story.forget_actions();
+  story.pass(seconds(1));
+  EXPECT_THAT(story.all<SetTimer>(), IsEmpty()) << "the pause is over; what is awaited has no deadline here";
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
 TEST(MemberDies, ManyReplacementsThatEndTogetherAreOneFailedStart) {
   Story story(4, 8);
   story.begin();
