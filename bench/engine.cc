@@ -158,4 +158,17 @@ double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size
   return seconds;
 }
 
+std::vector<MoeTimes> Engine::moe_times() const {
+  std::vector<MoeTimes> all;
+  for (const auto& rank : ranks_) {
+    const exchange::ExchangeCounters& counters = rank->parts.exchange->counters();
+    const auto seconds = [](Duration time) { return std::chrono::duration<double>(time).count(); };
+    MoeTimes times{.n_layers = counters.n_exchanges};
+    times.seconds[0] = seconds(rank->parts.workspace->route_time);
+    for (std::size_t i = 0; i < exchange::kParts; ++i) times.seconds[i + 1] = seconds(counters.part_times[i]);
+    all.push_back(times);
+  }
+  return all;
+}
+
 }  // namespace concertina::bench

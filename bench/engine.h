@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,6 +19,13 @@ struct EngineOptions {
   model::Quantization quantization = model::Quantization::kNone;
 };
 
+// Where the time of a rank's MoE layers went so far: seconds of each of kMoeParts.
+inline constexpr const char* kMoeParts[] = {"route", "dispatch", "wait", "compute", "combine"};
+struct MoeTimes {
+  std::uint64_t n_layers = 0;
+  std::array<double, std::size(kMoeParts)> seconds{};
+};
+
 // A deployment without its front: the ranks' own parts, exchange and forward pass, ranks as threads of this
 // process. What it does not have: the coordinator, the scheduler, the journal, HTTP.
 class Engine {
@@ -32,6 +41,8 @@ class Engine {
   // the next one is random: greedy sequences of random weights fall into the same loops, and then share
   // experts.
   double decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size_t n_steps, std::uint64_t seed);
+
+  std::vector<MoeTimes> moe_times() const;  // of each rank
 
  private:
   struct Rank;

@@ -83,10 +83,13 @@ class Table {
       const double step_s = (*engine)->decode_s(n, kPrompt, 2, 0) / 2;
       const auto n_steps = static_cast<std::size_t>(
           std::clamp(kRunSeconds / step_s, 8.0, static_cast<double>(engine_options.max_model_len) / 2));
+      const std::vector<MoeTimes> before = (*engine)->moe_times();
       const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
         return Run{static_cast<double>(n * n_steps), (*engine)->decode_s(n, kPrompt, n_steps, seed)};
       });
-      add(name(fmt::format("decode, {} sequences", n)), summary, decode_limit(config, rates, weights, n));
+      const std::string what = name(fmt::format("decode, {} sequences", n));
+      add(what, summary, decode_limit(config, rates, weights, n));
+      add_moe_times(what, before, (*engine)->moe_times());
     }
     const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
       return Run{static_cast<double>(kPrefill * engine_options.n_ranks),
@@ -120,6 +123,21 @@ class Table {
     std::fflush(stdout);
     json_["tokens_per_s"][name] = summary.json();
     json_["tokens_per_s"][name]["limit"] = limit;
+  }
+
+  // Microseconds of a MoE layer by part, for each rank: what ranks wait for each other is their skew.
+  void add_moe_times(const std::string& name, const std::vector<MoeTimes>& before,
+                     const std::vector<MoeTimes>& after) {
+    for (std::size_t rank = 0; rank < after.size(); ++rank) {
+      const auto n_layers = static_cast<double>(after[rank].n_layers - before[rank].n_layers);
+      fmt::print("    rank {}, a MoE layer, us:", rank);
+      for (std::size_t i = 0; i < std::size(kMoeParts); ++i) {
+        const double us = 1e6 * (after[rank].seconds[i] - before[rank].seconds[i]) / n_layers;
+        fmt::print(" {} {:.1f}", kMoeParts[i], us);
+        json_["moe_layer_us"][name][rank][kMoeParts[i]] = us;
+      }
+      fmt::print("\n");
+    }
   }
 
   const Options& options_;

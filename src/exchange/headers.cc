@@ -42,7 +42,7 @@ std::optional<Header> ShmExchange::State::look(const EpochView::Peer& peer, Epoc
 }
 
 // Waits for this exchange's header of every other member. A peer that is late is reported, again and again;
-// only abort() gives up. No clock is read and no system call made when all are there.
+// only abort() gives up. No system call is made when all are there.
 Status ShmExchange::State::await(Half half) {
   std::fill_n(scratch.has_arrived.begin(), n_members(), 0);
   std::fill_n(scratch.was_older.begin(), n_members(), 0);

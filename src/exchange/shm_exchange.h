@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -46,13 +47,18 @@ struct PeerCounters {
   RankId rank;
   Duration waited{};  // for this peer's headers
 };
+// The parts of an exchange, in their order; waiting happens for dispatches and again for results.
+enum class Part : std::uint8_t { kDispatch, kWait, kCompute, kCombine };
+inline constexpr std::size_t kParts = 4;
+
 struct ExchangeCounters {
   std::uint64_t n_steps = 0;          // begun
   std::uint64_t n_exchanges = 0;      // completed
   std::uint64_t bytes_read = 0;       // activations and results read in peers' memory
   std::uint64_t n_older_headers = 0;  // headers of an older epoch found where one was awaited, and dropped
   std::uint64_t n_suspicions = 0;
-  std::vector<PeerCounters> peers;  // members of the epoch in force; since it was entered
+  std::array<Duration, kParts> part_times{};  // of completed exchanges, by Part; since the start
+  std::vector<PeerCounters> peers;            // members of the epoch in force; since it was entered
 };
 
 enum class Work { kPeerStarted, kOwnWork, kDeadline, kAborted };

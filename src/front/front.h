@@ -73,6 +73,7 @@ class Front : public Service {
     std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
     std::string failure;                 // what it said before it ended
     std::map<RankId, double> waited_ms;  // for each peer, as it last said
+    MoeTimes moe_times;                  // as it last said
   };
   enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
 

@@ -230,6 +230,13 @@ void Front::on_stats(Rank& rank, const transport::Stats& stats) {
   rank.kv_blocks_total = stats.kv_blocks_total();
   rank.waited_ms.clear();
   for (const transport::PeerWait& wait : stats.waits()) rank.waited_ms[RankId(wait.rank())] = wait.ms();
+  const transport::MoeTimes& times = stats.moe_times();
+  rank.moe_times = {.n_layers = times.layers(),
+                    .route_ms = times.route_ms(),
+                    .dispatch_ms = times.dispatch_ms(),
+                    .wait_ms = times.wait_ms(),
+                    .compute_ms = times.compute_ms(),
+                    .combine_ms = times.combine_ms()};
 }
 
 // Often the first sign of a death: the kernel closes a process's files before its parent can reap it. A rank

@@ -12,7 +12,7 @@ namespace concertina::front {
 struct FrontOptions {
   std::filesystem::path binary;  // started as `binary worker`
   std::string model_path;
-  std::string load_format = "auto";          // or "dummy"
+  std::string load_format = "auto";    // or "dummy"
   std::string checkpoint_fingerprint;  // empty: not checked
   std::uint64_t dummy_seed = 0;
   std::size_t n_moe_layers = 0, n_experts = 0;

@@ -1,6 +1,7 @@
 #include "model/forward.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -98,8 +99,10 @@ Status run_experts(const Model& model, std::size_t layer, std::size_t n_tokens, 
   const auto logits = rows(w.router_logits, n_tokens * config.n_experts);
   const auto weights = rows(w.router_weights, n_tokens * config.top_k);
   const std::span<ExpertId> ids(w.expert_ids.data(), n_tokens * config.top_k);
+  const Time begin = std::chrono::steady_clock::now();
   linear(normed, model.layer(layer).router, logits, n_tokens, pool);
   kernels::route(logits, config.n_experts, config.top_k, config.router_weights, ids, weights);
+  w.route_time += std::chrono::steady_clock::now() - begin;
   return exchange.run_layer(LayerId(config.moe_index[layer]), {normed, ids, weights, n_tokens},
                             rows(w.layer_out, normed.size()));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/time.h"
 #include "model/batch.h"
 #include "model/expert_exchange.h"
 #include "model/kv_cache.h"
@@ -33,6 +34,7 @@ struct Workspace {
   std::vector<std::uint32_t> positions;  // [max_tokens]
   std::vector<TokenId> tokens;           // [max_tokens]
   std::vector<kernels::AttentionSequence> sequences;
+  Duration route_time{};  // spent on routers, since the start
 };
 
 // One forward pass of this rank's batch, which may be empty: the rank then only serves its peers' experts.

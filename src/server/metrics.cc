@@ -71,6 +71,17 @@ struct Metrics::State {
           .Name("concertina_rank_waited_for_seconds")
           .Help("Time that peers spent waiting for a rank, in the epoch in force. A slow rank stands out.")
           .Register(registry);
+  prometheus::Family<prometheus::Gauge>& moe_times =
+      prometheus::BuildGauge()
+          .Name("concertina_moe_seconds_total")
+          .Help(
+              "Where the time of a rank's MoE layers went, since its start: route, dispatch, wait, compute, "
+              "combine.")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& moe_layers = prometheus::BuildGauge()
+                                                          .Name("concertina_moe_layers_total")
+                                                          .Help("MoE layers that a rank computed.")
+                                                          .Register(registry);
   prometheus::Gauge& last_pause =
       gauge("concertina_last_pause_seconds",
             "Longest time that a rank was between two epochs in the last operation.");
@@ -120,6 +131,16 @@ std::string Metrics::text(const front::Service& service) {
     Labels labels = s.labels;
     labels["rank"] = fmt::format("{}", rank.rank);
     s.waited_for.Add(labels).Set(rank.waited_for_ms / 1000);
+    s.moe_layers.Add(labels).Set(static_cast<double>(rank.moe_times.n_layers));
+    const front::MoeTimes& times = rank.moe_times;
+    for (const auto& [part, ms] : {std::pair{"route", times.route_ms},
+                                   {"dispatch", times.dispatch_ms},
+                                   {"wait", times.wait_ms},
+                                   {"compute", times.compute_ms},
+                                   {"combine", times.combine_ms}}) {
+      labels["part"] = part;
+      s.moe_times.Add(labels).Set(ms / 1000);
+    }
   }
   s.failed_ranks.Set(static_cast<double>(service.n_failed_ranks()));
   s.rescued.Set(static_cast<double>(service.n_rescued_requests()));

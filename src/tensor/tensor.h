@@ -27,14 +27,18 @@ struct Weight {
   // kF32 or kBF16; checkpoints in F16 are widened to F32 when loaded. kI8 is made here, never read.
   DType dtype = DType::kF32;
   Shape shape;
-  const void* data = nullptr;     // at least 2-byte aligned for BF16 and 4-byte aligned for F32; not more
+  const void* data = nullptr;  // at least 2-byte aligned for BF16 and 4-byte aligned for F32; not more
   std::shared_ptr<const void> owner;
-  const float* scales = nullptr;  // [rows] kI8: value = scale of the row * integer
+  const float* scales = nullptr;       // [rows] kI8: value = scale of the row * integer
   const std::int32_t* sums = nullptr;  // [rows] kI8: of a row's integers
 
   explicit operator bool() const { return data != nullptr; }
   std::size_t bytes() const { return static_cast<std::size_t>(count_of(shape)) * element_bytes(dtype); }
 };
+
+// Asks for huge pages where [data, data + n_bytes) has room for them: a hint. Before the memory is first
+// written.
+void prefer_huge_pages(void* data, std::size_t n_bytes);
 
 // A 64-byte aligned array of floats that owns its memory; zeroed once when made; never grows.
 class FloatBuffer {

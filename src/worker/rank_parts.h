@@ -50,6 +50,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
                                   const std::function<void()>& on_progress = {});
 
+// Touches the pages of all weights but the experts', so that no step waits for the disk. Any thread.
+void prefault(const model::Model& model);
+
 struct PreparedEpoch {
   std::shared_ptr<const exchange::EpochView> view;
   std::uint64_t moved_bytes = 0;  // experts this rank did not hold in `held`

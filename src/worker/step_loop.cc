@@ -232,6 +232,20 @@ void StepLoop::fill(transport::Stats& stats) {
     wait.set_rank(peer.rank.value());
     wait.set_ms(to_ms(peer.waited));
   }
+  fill(*stats.mutable_moe_times());
+}
+
+void StepLoop::fill(transport::MoeTimes& times) const {
+  const exchange::ExchangeCounters& counters = parts_.exchange.counters();
+  const auto part_ms = [&](exchange::Part part) {
+    return to_ms(counters.part_times[static_cast<std::size_t>(part)]);
+  };
+  times.set_layers(counters.n_exchanges);
+  times.set_route_ms(to_ms(parts_.workspace.route_time));
+  times.set_dispatch_ms(part_ms(exchange::Part::kDispatch));
+  times.set_wait_ms(part_ms(exchange::Part::kWait));
+  times.set_compute_ms(part_ms(exchange::Part::kCompute));
+  times.set_combine_ms(part_ms(exchange::Part::kCombine));
 }
 
 // Counts travel with a step's tokens, or by themselves when they have changed and there are none.

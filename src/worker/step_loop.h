@@ -63,6 +63,7 @@ class StepLoop {
   void report(const scheduler::CommitResult& result);
   bool counts_changed() const;
   void fill(transport::Stats& stats);
+  void fill(transport::MoeTimes& times) const;
   void report_stats();
   void enter(Epoch epoch, Time since);
 

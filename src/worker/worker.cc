@@ -84,6 +84,10 @@ class Worker {
     ASSIGN_OR_RETURN(
         parts_, make_rank_parts(
                     options_, [this](const exchange::Suspicion& s) { report(s); }, [this] { ++n_loaded_; }));
+    loader_.post([this] {  // before any epoch's experts
+      prefault(*parts_.model);
+      ++n_loaded_;
+    });
     loader_thread_ = std::thread([this] { loader_.run(); });
     if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
     at_test_point(TestPoint::kHello);

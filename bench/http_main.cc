@@ -1,0 +1,173 @@
+// A server over HTTP beside the engine alone, on the same weights, in turn; and what a token costs the front.
+// `./dev bench http`.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
+#include <limits>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "bench/engine.h"
+#include "bench/processor_time.h"
+#include "bench/summary.h"
+#include "client/admin.h"
+#include "tests/harness/load.h"
+#include "tests/harness/server_process.h"
+
+namespace concertina::bench {
+namespace {
+
+struct Options {
+  std::string binary, model;
+  std::size_t n_threads = 2, n_ranks = 1, n_streams = 32, n_tokens = 48, n_rounds = 5;
+  std::vector<std::string> flags;  // more of serve
+  std::string json_path = "build/bench_http.json";
+};
+
+constexpr std::size_t kPrompt = 8, kMaxDiscarded = 10;
+
+// Sampled at temperature 1: streams of random weights then go different ways, as the engine's random tokens
+// do.
+std::vector<client::GenerationRequest> make_requests(const Options& options, std::uint64_t seed,
+                                                     std::size_t vocab_size) {
+  Random random(seed);
+  std::vector<client::GenerationRequest> requests(options.n_streams);
+  for (client::GenerationRequest& request : requests) {
+    for (std::size_t i = 0; i < kPrompt; ++i)
+      request.prompt_ids.push_back(static_cast<TokenId>(random.below(vocab_size)));
+    request.max_tokens = options.n_tokens;
+    request.ignore_eos = true;
+    request.temperature = 1.0;
+    request.top_p = 1.0;
+    request.top_k = -1;
+    request.seed = random.next() >> 1;
+  }
+  return requests;
+}
+
+struct Round {
+  double http = 0, engine = 0;         // tokens per second
+  double front_us = 0, client_us = 0;  // processor time a token
+  double other_load = 0;
+};
+
+// Tokens per second while all streams run: from the last one's first token to the first one's last.
+double rate_of(const std::vector<harness::StreamRecord>& records) {
+  Time begin = Time::min(), end = Time::max();
+  for (const harness::StreamRecord& record : records) {
+    CHECK(record.error.empty(), "a stream failed: {}", record.error);
+    begin = std::max(begin, record.generation.token_times.front());
+    end = std::min(end, record.generation.token_times.back());
+  }
+  std::size_t n_tokens = 0;
+  for (const harness::StreamRecord& record : records) {
+    n_tokens += static_cast<std::size_t>(std::count_if(record.generation.token_times.begin(),
+                                                       record.generation.token_times.end(),
+                                                       [&](Time at) { return at > begin && at <= end; }));
+  }
+  return static_cast<double>(n_tokens) / std::chrono::duration<double>(end - begin).count();
+}
+
+// Of the server's ranks; the front has its own.
+double ranks_s(const harness::ServerProcess& server) {
+  double sum = 0;
+  const auto cluster = client::fetch_cluster(server.url());
+  CHECK(cluster.has_value(), "{}", cluster.error().message());
+  for (const auto& rank : cluster->ranks) sum += process_s(static_cast<pid_t>(rank.pid));
+  return sum;
+}
+
+Round measure(const harness::ServerProcess& server, Engine& engine, const Options& options,
+              std::size_t vocab_size, std::uint64_t seed) {
+  Round round;
+  const auto own_s = [&] { return process_s(server.pid()) + process_s(getpid()) + ranks_s(server); };
+  const double busy = machine_busy_s(), own = own_s();
+  const Time begin = std::chrono::steady_clock::now();
+  const double front_s = process_s(server.pid()), client_s = process_s(getpid());
+  harness::Load load(server.url(), make_requests(options, seed, vocab_size), harness::Load::Restart::kNo);
+  round.http = rate_of(load.join());
+  const auto n_tokens = static_cast<double>(options.n_streams * options.n_tokens);
+  round.front_us = 1e6 * (process_s(server.pid()) - front_s) / n_tokens;
+  round.client_us = 1e6 * (process_s(getpid()) - client_s) / n_tokens;
+  round.engine = n_tokens / engine.decode_s(options.n_streams, kPrompt, options.n_tokens, seed);
+  const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  round.other_load = other_load(machine_busy_s() - busy, own_s() - own, wall_s);
+  return round;
+}
+
+int run(const Options& options) {
+  const model::ModelConfig config = model::read_config(options.model).value();
+  auto engine = Engine::create({.model_path = options.model,
+                                .n_ranks = options.n_ranks,
+                                .n_threads = options.n_threads,
+                                .n_sequences = options.n_streams});
+  CHECK(engine.has_value(), "{}", engine.error().message());
+  std::vector<std::string> arguments{options.model,          "--skip-tokenizer-init",
+                                     "--data-parallel-size", std::to_string(options.n_ranks),
+                                     "--threads-per-rank",   std::to_string(options.n_threads),
+                                     "--max-model-len",      "1024",
+                                     "--kv-cache-memory",    "2GiB"};
+  arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
+  auto server = harness::ServerProcess::start({.binary = options.binary, .arguments = arguments});
+  CHECK(server.has_value(), "{}", server.error().message());
+  CHECK((*server)->wait_ready().has_value(), "{}", (*server)->log());
+  (*engine)->decode_s(1, kPrompt, 2, 0);
+
+  std::vector<Round> rounds;
+  std::size_t n_discarded = 0;
+  for (std::uint64_t seed = 1; rounds.size() < options.n_rounds && n_discarded < kMaxDiscarded; ++seed) {
+    const Round round = measure(**server, **engine, options, config.vocab_size, seed);
+    const bool kept = round.other_load <= kMaxOtherLoad;
+    fmt::print("round {}: HTTP {:.1f}, engine {:.1f} tokens/s; other load {:.1f}%{}\n", seed, round.http,
+               round.engine, 100 * round.other_load, kept ? "" : ", thrown away");
+    std::fflush(stdout);
+    if (kept) rounds.push_back(round);
+    n_discarded += kept ? 0 : 1;
+  }
+  if (rounds.empty()) {
+    fmt::print(stderr, "every round was disturbed by other load on the machine\n");
+    return 1;
+  }
+  nlohmann::ordered_json json{{"model", options.model}, {"streams", options.n_streams}};
+  const auto summarize = [&](const char* name, const std::string& title, auto value) {
+    Summary summary;
+    for (const Round& round : rounds) summary.values.push_back(value(round));
+    summary.line(title, "");
+    json[name] = summary.json();
+    return summary.median();
+  };
+  const std::string shape =
+      fmt::format("{} rank x {} threads, {} streams", options.n_ranks, options.n_threads, options.n_streams);
+  fmt::print("{}\n", shape);
+  summarize("http", "over HTTP, tokens/s", [](const Round& r) { return r.http; });
+  summarize("engine", "the engine alone, tokens/s", [](const Round& r) { return r.engine; });
+  const double ratio = summarize("ratio_percent", "HTTP of the engine, %",
+                                 [](const Round& r) { return 100 * r.http / r.engine; });
+  summarize("front_us", "front, processor time a token, us", [](const Round& r) { return r.front_us; });
+  summarize("client_us", "this client, the same, us", [](const Round& r) { return r.client_us; });
+  json["target_met"] = ratio >= 95;
+  std::ofstream(options.json_path) << json.dump(2) << "\n";
+  fmt::print("written to {}\n", options.json_path);
+  return 0;
+}
+
+}  // namespace
+}  // namespace concertina::bench
+
+int main(int argc, char** argv) {
+  concertina::bench::Options options;
+  CLI::App app("A server over HTTP beside the engine alone");
+  app.add_option("--binary", options.binary, "concertina")->required();
+  app.add_option("--model", options.model, "checkpoint folder")->required();
+  app.add_option("--ranks", options.n_ranks, "of either")->capture_default_str();
+  app.add_option("--threads", options.n_threads, "of a rank")->capture_default_str();
+  app.add_option("--streams", options.n_streams, "side by side")->capture_default_str();
+  app.add_option("--tokens", options.n_tokens, "of a stream")->capture_default_str();
+  app.add_option("--rounds", options.n_rounds, "rounds that count")->capture_default_str();
+  app.add_option("--flags", options.flags, "more flags of serve, joined by =");
+  app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  return concertina::bench::run(options);
+}
