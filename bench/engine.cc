@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "bench/forms.h"
 #include "cluster/placement.h"
 #include "kernels/sampling.h"
 
@@ -35,23 +36,30 @@ struct Engine::Rank {
     }
   }
 
-  // Tokens of n_sequences at positions [start, start + n_tokens); chooses the next ones, greedily.
-  void step(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
-            const std::vector<std::vector<TokenId>>& tokens, std::vector<TokenId>* next) {
+  // Tokens of n_sequences at positions [start, start + n_tokens) -> logits of the last ones.
+  std::span<const float> step(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
+                              const std::vector<std::vector<TokenId>>& tokens) {
     slices.clear();
     for (std::size_t i = 0; i < n_sequences; ++i) {
       slices.push_back({.tokens = std::span(tokens[i]).first(n_tokens),
                         .start_position = start,
                         .block_table = block_tables[i],
-                        .logits = next != nullptr ? model::Logits::kLast : model::Logits::kNone});
+                        .logits = model::Logits::kLast});
     }
     parts.exchange->begin_step(parts.exchange->next_step(), Epoch{});
     const auto logits =
         model::forward(*parts.model, slices, *parts.kv_cache, *parts.exchange, *parts.workspace, *parts.pool);
     CHECK(logits.has_value(), "{}", logits.error().message());
+    return *logits;
+  }
+
+  // The same, and chooses the next tokens, greedily, which takes the time that it takes.
+  void step_and_choose(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
+                       const std::vector<std::vector<TokenId>>& tokens, std::vector<TokenId>& next) {
+    const std::span<const float> logits = step(n_sequences, start, n_tokens, tokens);
     const std::size_t vocab_size = parts.model->config().vocab_size;
-    for (std::size_t i = 0; next != nullptr && i < n_sequences; ++i)
-      (*next)[i] = kernels::sample(logits->subspan(i * vocab_size, vocab_size), {.temperature = 0}, scratch);
+    for (std::size_t i = 0; i < n_sequences; ++i)
+      next[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, scratch);
   }
 
   worker::RankParts parts;
@@ -86,7 +94,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
     rank.max_ranks = options.n_ranks;
     rank.peer_timeout = std::chrono::seconds(60);
     rank.n_threads = options.n_threads;
-    rank.quantization = options.quantization;
+    rank.quantization = quantization_of(options.form);
+    rank.activations = activations_of(options.form);
     ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {
                        CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
                      }));
@@ -127,7 +136,7 @@ double Engine::prefill_s(std::size_t n_tokens, std::uint64_t seed) {
     std::vector<TokenId> next(1);
     start.arrive_and_wait();
     const auto begin = Clock::now();
-    rank.step(1, 0, n_tokens, tokens, &next);
+    rank.step_and_choose(1, 0, n_tokens, tokens, next);
     start.arrive_and_wait();
     if (index == 0) seconds = seconds_since(begin);
   });
@@ -146,7 +155,7 @@ double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size
     const auto step = [&](std::size_t position) {
       for (auto& one : tokens)
         one[0] = static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size));
-      rank.step(n, position, 1, tokens, &next);
+      rank.step_and_choose(n, position, 1, tokens, next);
     };
     for (std::size_t position = 0; position < n_prompt; ++position) step(position);
     start.arrive_and_wait();
@@ -156,6 +165,13 @@ double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size
     if (index == 0) seconds = seconds_since(begin);
   });
   return seconds;
+}
+
+std::span<const float> Engine::next_logits(std::size_t position, std::span<const TokenId> tokens) {
+  CHECK(ranks_.size() == 1, "{} ranks", ranks_.size());
+  std::vector<std::vector<TokenId>> each;
+  for (const TokenId token : tokens) each.push_back({token});
+  return ranks_[0]->step(tokens.size(), position, 1, each);
 }
 
 std::vector<MoeTimes> Engine::moe_times() const {

@@ -16,7 +16,7 @@ struct EngineOptions {
   std::size_t n_ranks = 1, n_threads = 2;  // threads of each rank
   std::size_t n_sequences = 32;            // of all ranks together, at most
   std::size_t max_model_len = 1024, max_num_batched_tokens = 512;
-  model::Quantization quantization = model::Quantization::kNone;
+  kernels::RowForm form = kernels::RowForm::kFloat32;
 };
 
 // Where the time of a rank's MoE layers went so far: seconds of each of kMoeParts.
@@ -41,6 +41,10 @@ class Engine {
   // the next one is random: greedy sequences of random weights fall into the same loops, and then share
   // experts.
   double decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size_t n_steps, std::uint64_t seed);
+
+  // Feeds each sequence's token at `position`, whose earlier ones were fed before; one rank only. Returns the
+  // logits [tokens.size(), vocab_size], valid until the next call.
+  std::span<const float> next_logits(std::size_t position, std::span<const TokenId> tokens);
 
   std::vector<MoeTimes> moe_times() const;  // of each rank
 

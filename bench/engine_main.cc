@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "bench/engine.h"
+#include "bench/forms.h"
 #include "bench/limits.h"
 #include "bench/processor_time.h"
 #include "bench/summary.h"
@@ -23,8 +24,8 @@ constexpr std::size_t kPrompt = 8, kPrefill = 512, kMaxDiscarded = 10;
 struct Options {
   std::vector<std::string> models;
   std::vector<std::size_t> sequences{1, 8, 32};
-  std::vector<std::string> shapes{"1x1", "1x2", "2x1"};  // ranks x threads
-  std::vector<std::string> forms{"none", "int8"};        // quantization
+  std::vector<std::string> shapes{"1x1", "1x2", "2x1"};           // ranks x threads
+  std::vector<std::string> forms{"float32", "bfloat16", "int8"};  // what rows are in products
   std::size_t n_runs = 5;
   std::string json_path = "build/bench_engine.json";
 };
@@ -62,10 +63,8 @@ class Table {
 
   void add_engine(const std::string& model_path, const std::string& shape, const std::string& form) {
     EngineOptions engine_options{.model_path = model_path};
-    const auto quantization = model::parse_quantization(form);
-    CHECK(quantization.has_value(), "{}", quantization.error().message());
-    engine_options.quantization = *quantization;
-    const WeightForm weights = form == "int8" ? WeightForm::kInt8 : WeightForm::kAsStored;
+    const kernels::RowForm rows = form_of(form);
+    engine_options.form = rows;
     const std::size_t x = shape.find('x');
     CHECK(x != std::string::npos, "--shapes: \"{}\" is not RANKSxTHREADS", shape);
     engine_options.n_ranks = std::stoul(shape.substr(0, x));
@@ -77,7 +76,7 @@ class Table {
     const MachineRates& rates = rates_of(engine_options.n_ranks * engine_options.n_threads);
     const auto name = [&](const std::string& what) {
       const std::string name = std::filesystem::path(model_path).filename().string();
-      return fmt::format("{} {} {} {}", name, form == "none" ? name_of(config.dtype) : form, shape, what);
+      return fmt::format("{} {} {} {}", name, form, shape, what);
     };
     for (const std::size_t n : options_.sequences) {
       const double step_s = (*engine)->decode_s(n, kPrompt, 2, 0) / 2;
@@ -88,15 +87,14 @@ class Table {
         return Run{static_cast<double>(n * n_steps), (*engine)->decode_s(n, kPrompt, n_steps, seed)};
       });
       const std::string what = name(fmt::format("decode, {} sequences", n));
-      add(what, summary, decode_limit(config, rates, weights, n));
+      add(what, summary, decode_limit(config, rates, rows, n));
       add_moe_times(what, before, (*engine)->moe_times());
     }
     const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
       return Run{static_cast<double>(kPrefill * engine_options.n_ranks),
                  (*engine)->prefill_s(kPrefill, seed)};
     });
-    add(name(fmt::format("prefill of {}", kPrefill)), summary,
-        prefill_limit(config, rates, weights, kPrefill));
+    add(name(fmt::format("prefill of {}", kPrefill)), summary, prefill_limit(config, rates, rows, kPrefill));
   }
 
   void write() const {
@@ -109,10 +107,12 @@ class Table {
     const auto [at, is_new] = rates_.try_emplace(n_threads);
     if (is_new) {
       at->second = measure_rates(n_threads);
-      fmt::print("{} threads: read {:.1f} GB/s, float32 {:.0f} GFLOP/s, int8 {:.0f} Gop/s\n", n_threads,
-                 at->second.read_gb_s, at->second.fma_gflop_s, at->second.vnni_gop_s);
+      fmt::print("{} threads: read {:.1f} GB/s, float32 {:.0f} GFLOP/s, BF16 {:.0f}, int8 {:.0f} Gop/s\n",
+                 n_threads, at->second.read_gb_s, at->second.fma_gflop_s, at->second.bf16_gflop_s,
+                 at->second.vnni_gop_s);
       json_["rates"][std::to_string(n_threads)] = {{"read_gb_s", at->second.read_gb_s},
                                                    {"fma_gflop_s", at->second.fma_gflop_s},
+                                                   {"bf16_gflop_s", at->second.bf16_gflop_s},
                                                    {"vnni_gop_s", at->second.vnni_gop_s}};
     }
     return at->second;
@@ -150,7 +150,9 @@ int run(int argc, char** argv) {
   Options options;
   app.add_option("--model", options.models, "checkpoint folders")->required();
   app.add_option("--shapes", options.shapes, "ranks x threads of each")->capture_default_str();
-  app.add_option("--quantization", options.forms, "forms of the weights")->capture_default_str();
+  app.add_option("--forms", options.forms, "what rows are in products: float32, bfloat16, int8")
+      ->check(CLI::IsMember({"float32", "bfloat16", "int8"}))
+      ->capture_default_str();
   app.add_option("--sequences", options.sequences, "side by side while decoding")->capture_default_str();
   app.add_option("--runs", options.n_runs, "runs that count")->capture_default_str();
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();

@@ -29,8 +29,15 @@ Shape shape_of(const model::ModelConfig& config) {
   return shape;
 }
 
+// A processor without products in BF16 does them as float32's.
+double rate_of(const MachineRates& rates, kernels::RowForm rows) {
+  if (rows == kernels::RowForm::kInt8) return rates.vnni_gop_s;
+  return rows == kernels::RowForm::kBfloat16 && rates.bf16_gflop_s > 0 ? rates.bf16_gflop_s
+                                                                       : rates.fma_gflop_s;
+}
+
 // Seconds of one step with n tokens, of which n_logits want logits.
-double step_s(const model::ModelConfig& config, const MachineRates& rates, WeightForm form, double n,
+double step_s(const model::ModelConfig& config, const MachineRates& rates, kernels::RowForm rows, double n,
               double n_logits, double attention_operations) {
   const Shape shape = shape_of(config);
   const double n_moe = static_cast<double>(config.n_moe_layers),
@@ -39,10 +46,10 @@ double step_s(const model::ModelConfig& config, const MachineRates& rates, Weigh
   const double n_touched = n_experts * (1 - std::pow(1 - share, n));
   const double parameters = shape.shared + n_moe * n_touched * shape.expert + shape.head;
   const double weight_bytes =
-      form == WeightForm::kInt8 ? 1 : static_cast<double>(tensor::element_bytes(config.dtype));
+      rows == kernels::RowForm::kInt8 ? 1 : static_cast<double>(tensor::element_bytes(config.dtype));
   const double products = 2 * (n * (shape.shared + n_moe * static_cast<double>(config.top_k) * shape.expert) +
                                n_logits * shape.head);
-  const double rate = form == WeightForm::kInt8 ? rates.vnni_gop_s : rates.fma_gflop_s;
+  const double rate = rate_of(rates, rows);
   const auto seconds = [](double work, double g_per_s) { return g_per_s > 0 ? work / (g_per_s * 1e9) : 0; };
   const double operations_s = seconds(products, rate) + seconds(attention_operations, rates.fma_gflop_s);
   return std::max(parameters * weight_bytes / (rates.read_gb_s * 1e9), operations_s);
@@ -50,18 +57,18 @@ double step_s(const model::ModelConfig& config, const MachineRates& rates, Weigh
 
 }  // namespace
 
-double decode_limit(const model::ModelConfig& config, const MachineRates& rates, WeightForm form,
+double decode_limit(const model::ModelConfig& config, const MachineRates& rates, kernels::RowForm rows,
                     std::size_t n_sequences) {
   const auto n = static_cast<double>(n_sequences);
-  return n / step_s(config, rates, form, n, n, 0);
+  return n / step_s(config, rates, rows, n, n, 0);
 }
 
-double prefill_limit(const model::ModelConfig& config, const MachineRates& rates, WeightForm form,
+double prefill_limit(const model::ModelConfig& config, const MachineRates& rates, kernels::RowForm rows,
                      std::size_t n_tokens) {
   const auto n = static_cast<double>(n_tokens);
   const double attention =
       4 * shape_of(config).q_width * n * (n + 1) / 2 * static_cast<double>(config.n_layers);
-  return n / step_s(config, rates, form, n, 1, attention);
+  return n / step_s(config, rates, rows, n, 1, attention);
 }
 
 }  // namespace concertina::bench

@@ -103,8 +103,9 @@ int run(const Options& options) {
     json[what] = {{"own", own[what].json()}, {"peer", peer[what].json()}, {"limit", limit}, {"ratio", ratio}};
   };
   for (const std::size_t n : options.sequences)
-    line(fmt::format("decode {}", n), decode_limit(config, rates, WeightForm::kAsStored, n));
-  line(fmt::format("prefill {}", kPrefill), prefill_limit(config, rates, WeightForm::kAsStored, kPrefill));
+    line(fmt::format("decode {}", n), decode_limit(config, rates, kernels::RowForm::kFloat32, n));
+  line(fmt::format("prefill {}", kPrefill),
+       prefill_limit(config, rates, kernels::RowForm::kFloat32, kPrefill));
   std::ofstream(options.json_path) << json.dump(2) << "\n";
   fmt::print("written to {}\n", options.json_path);
   return 0;

@@ -49,6 +49,7 @@ std::uint64_t read_all(const char* from, std::size_t n_bytes) {
 #define CONCERTINA_TEN(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9)
 #define CONCERTINA_FMA_512(i) "vfmadd231ps %%zmm10, %%zmm11, %%zmm" #i "\n"
 #define CONCERTINA_FMA_256(i) "vfmadd231ps %%ymm10, %%ymm11, %%ymm" #i "\n"
+#define CONCERTINA_BF16_512(i) "vdpbf16ps %%zmm10, %%zmm11, %%zmm" #i "\n"
 #define CONCERTINA_VNNI_512(i) "vpdpbusd %%zmm10, %%zmm11, %%zmm" #i "\n"
 #define CONCERTINA_REGISTERS \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11"
@@ -63,6 +64,10 @@ __attribute__((target("avx512f"))) void fma_512() {
 __attribute__((target("avx2,fma"))) void fma_256() {
   for (std::size_t i = 0; i < kRounds; ++i)
     asm volatile(CONCERTINA_TEN(CONCERTINA_FMA_256) : : : CONCERTINA_REGISTERS);
+}
+__attribute__((target("avx512f,avx512bf16"))) void bf16_512() {
+  for (std::size_t i = 0; i < kRounds; ++i)
+    asm volatile(CONCERTINA_TEN(CONCERTINA_BF16_512) : : : CONCERTINA_REGISTERS);
 }
 __attribute__((target("avx512f,avx512vnni"))) void vnni_512() {
   for (std::size_t i = 0; i < kRounds; ++i)
@@ -98,6 +103,7 @@ MachineRates measure_rates(std::size_t n_threads) {
   } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     rates.fma_gflop_s = rate_of(fma_256, 16);
   }
+  if (__builtin_cpu_supports("avx512bf16")) rates.bf16_gflop_s = rate_of(bf16_512, 64);
   if (__builtin_cpu_supports("avx512vnni")) rates.vnni_gop_s = rate_of(vnni_512, 128);
   return rates;
 }

@@ -39,7 +39,7 @@ endif()
 
 # concertina_folder(<name> DEPS <folders and libraries> [TEST_DEPS <libraries>])
 # Sources are every .cc below the folder; *_test.cc, *_bench.cc and *_fuzz.cc go to their own binaries;
-# *_avx2.cc, *_avx512.cc and *_avx512vnni.cc are compiled for that instruction set alone and chosen at run time.
+# *_avx2.cc, *_avx512.cc, *_avx512vnni.cc and *_avx512bf16.cc are compiled for that instruction set alone and chosen at run time.
 function(concertina_folder name)
   cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -53,7 +53,8 @@ function(concertina_folder name)
   set(avx2_options -mavx2 -mfma -O3)
   set(avx512_options -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mavx2 -O3)
   set(avx512vnni_options ${avx512_options} -mavx512vnni)
-  foreach(instruction_set avx2 avx512 avx512vnni)
+  set(avx512bf16_options ${avx512_options} -mavx512bf16)
+  foreach(instruction_set avx2 avx512 avx512vnni avx512bf16)
     set(chosen ${sources})
     list(FILTER chosen INCLUDE REGEX "_${instruction_set}\\.cc$")
     if(chosen)

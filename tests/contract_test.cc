@@ -295,9 +295,11 @@ TEST_F(Contract, ShowsModelsAndMetrics) {
         "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:request_success_total",
         "vllm:time_to_first_token_seconds_bucket", "vllm:inter_token_latency_seconds_bucket",
         "vllm:e2e_request_latency_seconds_bucket", "concertina_epoch", "concertina_ranks",
-        "concertina_operations_total", "concertina_last_pause_seconds"}) {
+        "concertina_operations_total", "concertina_last_pause_seconds", "concertina_moe_layers_total"}) {
     EXPECT_THAT(metrics, HasSubstr(name));
   }
+  for (const char* part : {"route", "dispatch", "wait", "compute", "combine"})
+    EXPECT_THAT(metrics, HasSubstr(fmt::format("part=\"{}\",rank=\"0\"", part)));
 }
 
 TEST_F(Contract, AClientThatGoesAwayFreesItsBlocksAtOnce) {

@@ -18,11 +18,11 @@ using harness::Load;
 
 constexpr std::size_t kStreams = 12, kTokens = 400, kVocabulary = 4093, kMaxPrompt = 300;
 
-std::unique_ptr<harness::ServerProcess> start(std::size_t size) {
-  auto server = harness::ServerProcess::start(
-      {.binary = CONCERTINA_BINARY,
-       .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", std::to_string(size),
-                     "--peer-timeout-ms", "60000"}});
+std::unique_ptr<harness::ServerProcess> start(std::size_t size, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments{CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size",
+                                     std::to_string(size), "--peer-timeout-ms", "60000"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  auto server = harness::ServerProcess::start({.binary = CONCERTINA_BINARY, .arguments = arguments});
   CHECK(server.has_value(), "{}", server.error().message());
   const Status ready = (*server)->wait_ready();
   CHECK(ready.has_value(), "{}", ready.error().message());
@@ -34,12 +34,17 @@ std::uint64_t drawn_seed() {
   return std::random_device()();
 }
 
-class WhileTheSizeChanges : public ::testing::TestWithParam<std::uint64_t> {};
+struct Case {
+  std::uint64_t seed;
+  std::vector<std::string> flags;  // of the form: each computes other streams, and each must keep them
+};
+void PrintTo(const Case& one, std::ostream* out) { *out << "seed " << one.seed; }
+class WhileTheSizeChanges : public ::testing::TestWithParam<Case> {};
 
 TEST_P(WhileTheSizeChanges, NoStreamDiffers) {
-  const std::uint64_t seed = GetParam();
+  const std::uint64_t seed = GetParam().seed;
   std::printf("seed %lu (CONCERTINA_TEST_SEED=%lu replays a drawn one)\n", seed, seed);
-  const auto server = start(1);
+  const auto server = start(1, GetParam().flags);
   const auto requests = harness::make_requests(seed, kStreams, kTokens, kVocabulary, kMaxPrompt);
   const auto undisturbed = harness::run_alone(server->url(), requests);
 
@@ -81,7 +86,10 @@ TEST_P(WhileTheSizeChanges, NoStreamDiffers) {
       harness::eventually([&] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
 }
 
-INSTANTIATE_TEST_SUITE_P(FixedAndDrawn, WhileTheSizeChanges, ::testing::Values(1, 20261123, drawn_seed()));
+INSTANTIATE_TEST_SUITE_P(
+    FixedAndDrawn, WhileTheSizeChanges,
+    ::testing::Values(Case{1, {}}, Case{drawn_seed(), {}}, Case{20261123, {"--quantization", "int8"}},
+                      Case{20261124, {"--activation-dtype", "bfloat16", "--threads-per-rank", "2"}}));
 
 TEST(Elastic, AnyRankMayBeTheOneToLeaveAlsoAllOfThem) {
   const auto server = start(3);

@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
@@ -152,6 +153,9 @@ TEST(Start, BadFlagsAreNamed) {
   EXPECT_THAT(output_of({"chat", "--url", "http://127.0.0.1:1"}), HasSubstr("127.0.0.1:1"));
   EXPECT_THAT(output_of({"serve", kDemo, "--max-model-len", "5000"}), HasSubstr("--max-model-len is 5000"));
   EXPECT_THAT(output_of({"serve", kDemo, "--load-format", "magic"}), HasSubstr("--load-format"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--activation-dtype", "fp8"}), HasSubstr("--activation-dtype"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--activation-dtype", "bfloat16", "--quantization", "int8"}),
+              HasSubstr("leave one of the two out"));
   EXPECT_THAT(output_of({"serve", "/nonexistent"}), HasSubstr("/nonexistent/config.json"));
   EXPECT_THAT(output_of({"scale", "2", "--url", "http://127.0.0.1:1"}), HasSubstr("127.0.0.1:1"));
   EXPECT_THAT(output_of({"status", "--url", "http://127.0.0.1:1"}), HasSubstr("127.0.0.1:1"));
@@ -187,6 +191,29 @@ TEST(Restart, TheSizeAndTheOperationsAreKeptThoughTheFrontWasKilled) {
   EXPECT_EQ(client::scale(server->url(), {.new_size = 3, .operation_id = "to-three"})->message,
             "Scaled to 3 data parallel engines")
       << "a retry over the restart";
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Restart, TheFormIsKeptUnlessAFlagChangesIt) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "concertina_form";
+  std::filesystem::remove_all(folder);
+  const auto form_with = [&](std::vector<std::string> flags, const char* in_log) {
+    flags.insert(flags.end(), {"--state-dir", folder.string()});
+    const auto server = start(flags);
+    EXPECT_THAT(server->log(), HasSubstr(in_log));
+    const auto cluster = client::request(server->url(), "GET", "/cluster");
+    const auto body = nlohmann::json::parse(cluster->body);
+    server->signal(SIGTERM);
+    EXPECT_EQ(server->wait_exit().value(), 0);
+    return body["instruction_set"].dump() + " " + body["quantization"].dump() + " " +
+           body["activation_dtype"].dump();
+  };
+  const std::string kept = R"("portable" "none" "bfloat16")";
+  EXPECT_EQ(form_with({"--instruction-set", "portable", "--activation-dtype", "bfloat16"}, "ready"), kept);
+  EXPECT_EQ(form_with({}, "ready"), kept);
+  EXPECT_EQ(form_with({"--activation-dtype", "float32"},
+                      "the form was portable, quantization none, activations bfloat16 before the restart"),
+            R"("portable" "none" "float32")");
   std::filesystem::remove_all(folder);
 }
 

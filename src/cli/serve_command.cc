@@ -13,7 +13,6 @@
 #include "checkpoint/safetensors.h"
 #include "cli/sizes.h"
 #include "front/front.h"
-#include "kernels/instruction_set.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
 #include "server/server.h"
@@ -41,6 +40,7 @@ struct ServeOptions {
   bool replace_failed_ranks = true;
   bool pin_threads = true;
   bool withhold_kill = false;
+  front::FormFlags form;
   front::FrontOptions front;
 };
 
@@ -110,14 +110,18 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       ->check(kCount)
       ->capture_default_str();
   command
-      .add_option("--instruction-set", o.front.instruction_set,
+      .add_option("--instruction-set", o.form.instruction_set,
                   "kernels of every rank (default: the best this processor has)")
       ->check(CLI::IsMember({"portable", "avx2", "avx512"}));
   command
-      .add_option("--quantization", o.front.quantization,
-                  "int8: weights of products as 8-bit integers, made when they are loaded")
-      ->check(CLI::IsMember({"none", "int8"}))
-      ->capture_default_str();
+      .add_option("--quantization", o.form.quantization,
+                  "int8: weights of products as 8-bit integers, made when they are loaded (default: none)")
+      ->check(CLI::IsMember({"none", "int8"}));
+  command
+      .add_option("--activation-dtype", o.form.activation_dtype,
+                  "bfloat16: rows are rounded before products with BF16 weights; auto: where that is faster "
+                  "(default: float32)")
+      ->check(CLI::IsMember({"float32", "bfloat16", "auto"}));
   command.add_flag("--pin-threads,!--no-pin-threads", o.pin_threads,
                    "each compute thread on a core of its own while there are enough (default: yes)");
   command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
@@ -224,10 +228,7 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
 }
 
 // What was asked of the server while it ran counts more than what it was started with.
-Status prepare_state(ServeOptions& o, Prepared& out) {
-  if (o.state_dir.empty()) return {};
-  ASSIGN_OR_RETURN(out.state, front::StateStore::open(o.state_dir));
-  ASSIGN_OR_RETURN(const auto kept, out.state->load(std::chrono::steady_clock::now()));
+void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
   const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
   const std::size_t possible = std::clamp<std::size_t>(size, 1, o.front.max_size);
   if (possible != o.front.initial_size) {
@@ -236,7 +237,20 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
         o.state_dir, size, possible, o.front.initial_size);
   }
   o.front.initial_size = possible;
-  return {};
+}
+
+Status prepare_state(ServeOptions& o, Prepared& out) {
+  front::StateStore::Kept kept;
+  if (!o.state_dir.empty()) {
+    ASSIGN_OR_RETURN(out.state, front::StateStore::open(o.state_dir));
+    ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
+    take_kept_size(o, kept);
+  }
+  ASSIGN_OR_RETURN(o.front.form, front::decide_form(o.form, kept.form));
+  if (kept.form && *kept.form != o.front.form)
+    spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
+                 o.state_dir, front::describe(*kept.form), front::describe(o.front.form));
+  return out.state ? out.state->save_form(o.front.form) : Status{};
 }
 
 void print_examples(const std::string& url) {
@@ -349,9 +363,6 @@ int run_serve(ServeOptions& options) {
   if (const Status done = prepare(); !done) {
     spdlog::error("{}", done.error().message());
     return 1;
-  }
-  if (options.front.instruction_set.empty()) {
-    options.front.instruction_set = kernels::name_of(kernels::current_instruction_set());
   }
   options.front.binary = std::filesystem::read_symlink("/proc/self/exe");
   options.front.shutdown_timeout =

@@ -131,7 +131,8 @@ Status ShmExchange::State::compute(const Exchange& exchange) {
   std::size_t n_rows = 0;
   for (const kernels::ExpertRows& group : scratch.groups) n_rows += group.in.size();
   kernels::expert_mlp(scratch.groups, scratch.hidden.first(n_rows * config.intermediate_size), *config.pool,
-                      {scratch.int8_rows.first(scratch.int8_rows.size()), scratch.int8_scales.first(n_rows)});
+                      {scratch.narrowed_rows.first(scratch.narrowed_rows.size()),
+                       scratch.row_scales.first(n_rows), config.activations});
   return {};
 }
 

@@ -16,10 +16,10 @@ Result<Scratch> Scratch::make(const Layout& layout, std::size_t intermediate_siz
   ASSIGN_OR_RETURN(scratch.out, ReservedArray<float*>::make(n_results, "addresses of results"));
   ASSIGN_OR_RETURN(scratch.hidden,
                    ReservedArray<float>::make(n_results * intermediate_size, "the experts' scratch"));
-  ASSIGN_OR_RETURN(scratch.int8_rows,
+  ASSIGN_OR_RETURN(scratch.narrowed_rows,
                    ReservedArray<std::uint8_t>::make(
-                       n_results * std::max(intermediate_size, layout.hidden_size), "int8 activations"));
-  ASSIGN_OR_RETURN(scratch.int8_scales, ReservedArray<float>::make(n_results, "int8 activations' scales"));
+                       2 * n_results * std::max(intermediate_size, layout.hidden_size), "narrowed rows"));
+  ASSIGN_OR_RETURN(scratch.row_scales, ReservedArray<float>::make(n_results, "narrowed rows' scales"));
   scratch.groups.reserve(n_experts);
   scratch.slot_end.resize(n_experts + 1);
   scratch.dispatch.resize(layout.max_ranks);

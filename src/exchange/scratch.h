@@ -44,8 +44,8 @@ struct Scratch {
   ReservedArray<const float*> in;           // [max_results] grouped by slot
   ReservedArray<float*> out;                // [max_results] grouped by slot
   ReservedArray<float> hidden;              // [max_results, intermediate_size]
-  ReservedArray<std::uint8_t> int8_rows;    // [max_results, hidden_size or intermediate_size] I8 experts
-  ReservedArray<float> int8_scales;         // [max_results]
+  ReservedArray<std::uint8_t> narrowed_rows;  // [max_results, hidden_size or intermediate_size, 2]
+  ReservedArray<float> row_scales;            // [max_results]
   std::vector<kernels::ExpertRows> groups;  // [<= n_experts]
   std::vector<std::uint32_t> slot_end;      // [n_experts + 1]
   // Of each member.

@@ -37,6 +37,7 @@ struct ExchangeConfig {
   std::size_t intermediate_size = 0;  // of one expert
   std::size_t n_moe_layers = 0;       // 0: a dense model
   std::size_t n_experts = 0;
+  kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   Duration peer_timeout = std::chrono::seconds(10);
   std::size_t prefault_tokens = 16;  // tokens a rank for which memory is touched beforehand, in every bank
   ThreadPool* pool = nullptr;        // for the experts; outlives the exchange

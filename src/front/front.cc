@@ -174,8 +174,7 @@ ClusterStatus Front::cluster() const {
     status.size = epoch->members.size();
   }
   status.max_size = options_.max_size;
-  status.instruction_set = options_.instruction_set;
-  status.quantization = options_.quantization;
+  status.form = options_.form;
   for (const cluster::RankView& view : coordinator_.ranks()) {
     RankStatus out{.rank = view.member.rank, .host = host_name(), .device = "cpu", .state = view.state};
     out.n_experts = view.n_slots_used;

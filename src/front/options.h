@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/time.h"
+#include "front/form.h"
 
 namespace concertina::front {
 
@@ -29,8 +30,7 @@ struct FrontOptions {
   std::uint32_t threads_per_rank = 1;
   // A core of its own for each compute thread, while there are cores that no other rank has.
   enum class PinThreads : std::uint8_t { kNo, kYes } pin_threads = PinThreads::kYes;
-  std::string instruction_set;        // empty: what the processor has
-  std::string quantization = "none";  // or "int8"
+  Form form;
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;

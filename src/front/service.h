@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cluster/types.h"
+#include "front/form.h"
 #include "scheduler/types.h"
 
 namespace concertina::front {
@@ -21,6 +22,7 @@ enum class FrontError {
   kPromptTooLong,     // 400
   kInvalidSize,       // 400
   kInvalidRetire,     // 400
+  kInvalidForm,       // of flags
   kOperationRunning,  // 409
   kIdTaken,           // 409
   kTimeout,           // 408
@@ -82,7 +84,7 @@ struct RankStatus {
 struct ClusterStatus {
   Epoch epoch;
   std::size_t size = 0, max_size = 0;
-  std::string instruction_set, quantization;  // the form of the arithmetic: every rank's, for good
+  Form form;  // every rank's
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing

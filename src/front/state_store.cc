@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kSchema =
     "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS form (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS operations (id TEXT PRIMARY KEY, number INTEGER NOT NULL, record TEXT NOT "
     "NULL);"
     "CREATE INDEX IF NOT EXISTS operations_by_number ON operations (number);";
@@ -158,6 +159,7 @@ Result<StateStore::Kept> StateStore::load(Time now) const {
                                                           database_->path, size.number(0)));
     kept.wanted_size = static_cast<std::size_t>(size.number(0));
   }
+  ASSIGN_OR_RETURN(kept.form, load_form());
   Statement records(database_->handle, "SELECT id, record FROM operations ORDER BY number");
   int code = SQLITE_ROW;
   while ((code = records.step()) == SQLITE_ROW) {
@@ -171,6 +173,27 @@ Result<StateStore::Kept> StateStore::load(Time now) const {
   }
   if (code != SQLITE_DONE) return fail(database_->error("read its operations"));
   return kept;
+}
+
+Result<std::optional<Form>> StateStore::load_form() const {
+  Statement form(database_->handle,
+                 "SELECT (SELECT value FROM form WHERE name = 'instruction_set'),"
+                 " (SELECT value FROM form WHERE name = 'quantization'),"
+                 " (SELECT value FROM form WHERE name = 'activation_dtype')");
+  if (form.step() != SQLITE_ROW) return fail(database_->error("read the form it kept"));
+  Form kept{form.text(0), form.text(1), form.text(2)};
+  if (kept == Form{"", "", ""}) return std::nullopt;
+  return kept;
+}
+
+Status StateStore::save_form(const Form& form) {
+  Statement put(database_->handle,
+                "INSERT OR REPLACE INTO form (name, value) VALUES ('instruction_set', ?1),"
+                " ('quantization', ?2), ('activation_dtype', ?3)");
+  if (put.bind(form.instruction_set).bind(form.quantization).bind(form.activation_dtype).step() ==
+      SQLITE_DONE)
+    return {};
+  return fail(database_->error("write the form"));
 }
 
 Status StateStore::save(const cluster::Operation& operation, Time now, std::size_t n_kept) {

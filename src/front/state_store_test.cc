@@ -40,6 +40,7 @@ class StateStoreTest : public ::testing::Test {
 TEST_F(StateStoreTest, AnEmptyOneKeepsNothing) {
   const auto kept = open()->load(now);
   EXPECT_FALSE(kept->wanted_size);
+  EXPECT_FALSE(kept->form);
   EXPECT_TRUE(kept->operations.empty());
 }
 
@@ -48,6 +49,8 @@ TEST_F(StateStoreTest, WhatWasSavedIsThereAfterARestart) {
     const auto store = open();
     ASSERT_TRUE(store->save_wanted_size(3));
     ASSERT_TRUE(store->save_wanted_size(4));
+    ASSERT_TRUE(store->save_form({"avx512", "int8", "float32"}));
+    ASSERT_TRUE(store->save_form({"avx2", "none", "bfloat16"}));
     ASSERT_TRUE(store->save(done, now));
     cluster::Operation failed = done;
     failed.id = "b", failed.phase = cluster::Phase::kFailed, failed.error = "no memory \xff";
@@ -55,6 +58,7 @@ TEST_F(StateStoreTest, WhatWasSavedIsThereAfterARestart) {
   }
   const auto kept = open()->load(now + seconds(60));
   EXPECT_EQ(kept->wanted_size, 4u);
+  EXPECT_EQ(kept->form, (Form{"avx2", "none", "bfloat16"}));
   ASSERT_EQ(kept->operations.size(), 2u);
   cluster::Operation same = kept->operations[0];
   EXPECT_NEAR(to_ms(now + seconds(60) - same.started), 10000, 5000)

@@ -77,27 +77,60 @@ class FloatProducts {
 
  private:
   static const W* elements(const tensor::Weight& weight) { return static_cast<const W*>(weight.data); }
-  const cpu::WeightOps<W>& ops_ = cpu::current_ops().of<W>();
+  const cpu::ProductOps<float, W>& ops_ = cpu::current_ops().of<W>().products;
   const Shape shape_;
   const float* const scratch_;  // [rows of all groups, n_intermediate]
 };
 
-// Rows are quantised before each pass.
-class Int8Products {
+// Rows are narrowed before each pass.
+class NarrowedRows {
  public:
-  Int8Products(const Shape& shape, const float* scratch, const Int8Room& room)
-      : shape_(shape), scratch_(scratch), room_(room) {}
-
   void prepare_gate_up(std::span<const ExpertRows> groups, ThreadPool& pool) const {
     pool.parallel_for(groups.size(), 1, [&](std::size_t begin, std::size_t end) {
       std::size_t row = 0;
       for (std::size_t g = 0; g < end; row += groups[g++].in.size())
-        if (g >= begin) quantize_rows(groups[g].in, shape_.n_hidden, room_, row);
+        if (g >= begin) narrow_rows(groups[g].in, shape_.n_hidden, form_, room_, row);
     });
   }
   void prepare_down(ThreadPool& pool) const {
-    quantize_rows({scratch_, shape_.n_rows * shape_.n_intermediate}, shape_.n_intermediate, room_, pool);
+    narrow_rows({scratch_, shape_.n_rows * shape_.n_intermediate}, shape_.n_intermediate, form_, room_, pool);
   }
+
+ protected:
+  NarrowedRows(const Shape& shape, const float* scratch, const RowRoom& room, RowForm form)
+      : shape_(shape), scratch_(scratch), room_(room), form_(form) {}
+  template <typename X>
+  std::array<const X*, cpu::kMaxChunkRows> rows_of(const Chunk& chunk, std::size_t n_in) const {
+    return cpu::addresses(reinterpret_cast<const X*>(room_.bytes.data()) + chunk.row * n_in, chunk.n, n_in);
+  }
+  const Shape shape_;
+  const float* const scratch_;  // [rows of all groups, n_intermediate]
+  const RowRoom room_;
+  const RowForm form_;
+};
+
+class Bf16Products : public NarrowedRows {
+ public:
+  Bf16Products(const Shape& shape, const float* scratch, const RowRoom& room)
+      : NarrowedRows(shape, scratch, room, RowForm::kBfloat16) {}
+  void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
+    const ExpertWeights& weights = *chunk.group.weights;
+    ops_.gate_up(rows_of<cpu::Bf16>(chunk, shape_.n_hidden).data(), chunk.n, cpu::bf16_of(weights.gate),
+                 cpu::bf16_of(weights.up), shape_.n_hidden, begin, end, out);
+  }
+  void down(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
+    ops_.linear(rows_of<cpu::Bf16>(chunk, shape_.n_intermediate).data(), chunk.n,
+                cpu::bf16_of(chunk.group.weights->down), shape_.n_intermediate, begin, end, out);
+  }
+
+ private:
+  const cpu::ProductOps<cpu::Bf16, cpu::Bf16>& ops_ = cpu::current_ops().bf16_rows;
+};
+
+class Int8Products : public NarrowedRows {
+ public:
+  Int8Products(const Shape& shape, const float* scratch, const RowRoom& room)
+      : NarrowedRows(shape, scratch, room, RowForm::kInt8) {}
 
   // A vector of outputs at a time, so that what `up` gives needs little room.
   void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
@@ -120,13 +153,9 @@ class Int8Products {
  private:
   void multiply(const Chunk& chunk, const tensor::Weight& weight, std::size_t n_in, std::size_t begin,
                 std::size_t end, float* const* out) const {
-    const auto in = cpu::addresses<const std::uint8_t>(room_.bytes.data() + chunk.row * n_in, chunk.n, n_in);
-    cpu::current_int8_ops().linear(in.data(), room_.scales.data() + chunk.row, chunk.n, cpu::int8_of(weight),
-                                   n_in, begin, end, out);
+    cpu::current_int8_ops().linear(rows_of<std::uint8_t>(chunk, n_in).data(), room_.scales.data() + chunk.row,
+                                   chunk.n, cpu::int8_of(weight), n_in, begin, end, out);
   }
-  const Shape shape_;
-  const float* const scratch_;  // [rows of all groups, n_intermediate]
-  const Int8Room room_;
 };
 
 template <typename Products>
@@ -155,13 +184,16 @@ void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch,
 }  // namespace
 
 void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool,
-                const Int8Room& room) {
+                const RowRoom& room) {
   if (groups.empty()) return;
   const Shape shape = check(groups);
   CHECK(scratch.size() >= shape.n_rows * shape.n_intermediate);
   const tensor::Weight& gate = groups.front().weights->gate;
-  if (gate.dtype == tensor::DType::kI8)
+  const RowForm form = room.form_for(gate.dtype);
+  if (form == RowForm::kInt8)
     return run(groups, shape, scratch.data(), pool, Int8Products(shape, scratch.data(), room));
+  if (form == RowForm::kBfloat16)
+    return run(groups, shape, scratch.data(), pool, Bf16Products(shape, scratch.data(), room));
   cpu::with_elements(gate, [&]<typename W>(const W*) {
     run(groups, shape, scratch.data(), pool, FloatProducts<W>(shape, scratch.data()));
   });

@@ -68,7 +68,8 @@ Result<InstructionSet> parse_instruction_set(std::string_view name) {
 
 namespace cpu {
 const Ops& current_ops() {
-  static constexpr const Ops* kOps[] = {&kPortableOps, &kAvx2Ops, &kAvx512Ops};
+  static const Ops* const kOps[] = {&kPortableOps, &kAvx2Ops,
+                                    __builtin_cpu_supports("avx512bf16") ? &kAvx512Bf16Ops : &kAvx512Ops};
   return *kOps[static_cast<std::size_t>(current().load(std::memory_order_relaxed))];
 }
 const Int8Ops& current_int8_ops() {

@@ -7,7 +7,7 @@
 
 namespace concertina::kernels {
 
-enum class KernelError { kUnknownInstructionSet, kUnsupportedInstructionSet };
+enum class KernelError { kUnknownInstructionSet, kUnsupportedInstructionSet, kUnknownActivationType };
 // Narrowest first.
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 

@@ -15,7 +15,7 @@ using tensor::Weight;
 
 struct Room {
   Room(std::size_t n_rows, std::size_t width) : bytes(n_rows * width), scales(n_rows) {}
-  Int8Room get() { return {bytes, scales}; }
+  RowRoom get() { return {bytes, scales}; }
   std::vector<std::uint8_t> bytes;
   std::vector<float> scales;
 };
@@ -51,7 +51,7 @@ TEST_P(Int8, ARowOfZerosIsZero) {
   const std::vector<float> row(20, 0.0f);
   const float* const address = row.data();
   Room room(1, 20);
-  quantize_rows({&address, 1}, 20, room.get(), 0);
+  narrow_rows({&address, 1}, 20, RowForm::kInt8, room.get(), 0);
   EXPECT_EQ(room.scales[0], 0.0f);
   EXPECT_EQ(room.bytes, std::vector<std::uint8_t>(20, 128));
 }

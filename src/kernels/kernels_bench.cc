@@ -41,7 +41,7 @@ void report(benchmark::State& state, double operations, double bytes, tensor::DT
 
 struct Room {
   Room(std::size_t n_rows, std::size_t width) : bytes(n_rows * width), scales(n_rows) {}
-  Int8Room get() { return {bytes, scales}; }
+  RowRoom get() { return {bytes, scales}; }
   std::vector<std::uint8_t> bytes;
   std::vector<float> scales;
 };

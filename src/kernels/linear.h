@@ -13,15 +13,16 @@ struct Projection {
 };
 
 // y = x @ weight^T for each projection. F32 and BF16 weights: in float32, y[m][n] is one chain over K of
-// sixteen lanes, whatever n_rows. I8: rows are quantised first, into `room`; the sums are whole numbers.
-// Row-invariant. Several at once, all of one dtype, are one round of the pool (two with I8).
+// sixteen lanes, whatever n_rows; rows are rounded to BF16 first if `room` says so. I8: rows are quantised
+// first; the sums are whole numbers. Row-invariant. Several at once, all of one dtype, are one round of the
+// pool (two where rows are narrowed).
 void linear(std::span<const float> x,  // [n_rows, n_in]
             std::span<const Projection> projections, std::size_t n_rows, ThreadPool& pool,
-            const Int8Room& room = {});
+            const RowRoom& room = {});
 
 void linear(std::span<const float> x,      // [n_rows, n_in]
             const tensor::Weight& weight,  // [n_out, n_in]
             std::span<float> y,            // [n_rows, n_out]
-            std::size_t n_rows, ThreadPool& pool, const Int8Room& room = {});
+            std::size_t n_rows, ThreadPool& pool, const RowRoom& room = {});
 
 }  // namespace concertina::kernels

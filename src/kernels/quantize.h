@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
+#include "base/result.h"
 #include "base/thread_pool.h"
 #include "tensor/tensor.h"
 
@@ -12,18 +14,34 @@ namespace concertina::kernels {
 // n_in]; the result is I8 and owns its memory. Any thread.
 tensor::Weight quantize_int8(const tensor::Weight& weight);
 
-// Room for activations as int8, which products with I8 weights need and others don't. A row's numbers are
-// a function of the row alone.
-struct Int8Room {
-  std::span<std::uint8_t> bytes;  // [n_rows, width]
+// How products with BF16 weights take their rows. kBfloat16: rounded, and multiplied two at a time where the
+// processor can (vdpbf16ps; Zen 4: twice the rate of float32), with the same bits elsewhere in the same
+// instruction set. Sums are float32 in either.
+enum class ActivationType : std::uint8_t { kFloat32, kBfloat16 };
+const char* name_of(ActivationType type);  // "float32", "bfloat16"
+// "auto": what a table says of this processor. An unknown name is an error that lists them.
+Result<ActivationType> parse_activation_type(std::string_view name);
+
+// How the rows of a product are narrowed first, if at all.
+enum class RowForm : std::uint8_t { kFloat32, kBfloat16, kInt8 };
+
+// Room for narrowed rows, and which products need it: those with I8 weights always, with BF16 weights if
+// activations are kBfloat16. The default has none: float32 it is. A narrowed row is a function of the row
+// alone.
+struct RowRoom {
+  std::span<std::uint8_t> bytes;  // [n_rows, width, 2]
   std::span<float> scales;        // [n_rows]
+  ActivationType activations = ActivationType::kFloat32;
+
+  RowForm form_for(tensor::DType weight) const;
 };
 
-// Row first_row + m of `room` = rows[m], m in [0, rows.size()); each is [width].
-void quantize_rows(std::span<const float* const> rows, std::size_t width, const Int8Room& room,
-                   std::size_t first_row);
+// Row first_row + m of `room` = rows[m] in `form`, m in [0, rows.size()); each is [width].
+void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm form, const RowRoom& room,
+                 std::size_t first_row);
 
 // Row m of `room` = row m of x, [n_rows, width]; by the threads of the pool.
-void quantize_rows(std::span<const float> x, std::size_t width, const Int8Room& room, ThreadPool& pool);
+void narrow_rows(std::span<const float> x, std::size_t width, RowForm form, const RowRoom& room,
+                 ThreadPool& pool);
 
 }  // namespace concertina::kernels

@@ -19,8 +19,8 @@ namespace {
 using kernels::linear;
 using kernels::rms_norm;
 
-kernels::Int8Room room(Workspace& w) {
-  return {{w.int8_rows.data(), w.int8_rows.size()}, {w.int8_scales.data(), w.int8_scales.size()}};
+kernels::RowRoom room(Workspace& w) {
+  return {w.narrowed_rows, w.row_scales, w.limits.activations};
 }
 
 std::span<float> rows(tensor::FloatBuffer& buffer, std::size_t n_floats) { return {buffer.data(), n_floats}; }
@@ -142,9 +142,9 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
       attention_scratch(
           kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
-      int8_rows(std::max(limits.max_tokens, limits.max_sequences) *
+      narrowed_rows(2 * std::max(limits.max_tokens, limits.max_sequences) *
                 std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size})),
-      int8_scales(std::max(limits.max_tokens, limits.max_sequences)),
+      row_scales(std::max(limits.max_tokens, limits.max_sequences)),
       expert_ids(limits.max_tokens * config.top_k),
       positions(limits.max_tokens),
       tokens(limits.max_tokens) {

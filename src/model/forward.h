@@ -13,6 +13,7 @@ struct WorkspaceLimits {
   std::size_t max_sequences = 0;  // of one step: max_num_seqs
   std::size_t max_model_len = 0;
   std::size_t n_threads = 1;
+  kernels::ActivationType activations = kernels::ActivationType::kFloat32;
 };
 
 // All buffers of a forward pass, taken once.
@@ -28,8 +29,8 @@ struct Workspace {
   tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
   tensor::FloatBuffer attention_scratch;
   tensor::FloatBuffer logits;           // [max_sequences, vocab_size]
-  std::vector<std::uint8_t> int8_rows;  // rows of any product's input
-  std::vector<float> int8_scales;
+  std::vector<std::uint8_t> narrowed_rows;  // rows of any product's input
+  std::vector<float> row_scales;
   std::vector<ExpertId> expert_ids;      // [max_tokens, top_k]
   std::vector<std::uint32_t> positions;  // [max_tokens]
   std::vector<TokenId> tokens;           // [max_tokens]

@@ -42,6 +42,7 @@ Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
   exchange.intermediate_size = config.moe_intermediate_size;
   exchange.n_moe_layers = config.n_moe_layers;
   exchange.n_experts = config.n_experts;
+  exchange.activations = options.activations;
   exchange.peer_timeout = options.peer_timeout;
   exchange.pool = &pool;
   exchange.on_suspect = std::move(on_suspect);
@@ -96,7 +97,8 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
       model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,
                              .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
                              .max_model_len = options.limits.max_model_len,
-                             .n_threads = options.n_threads});
+                             .n_threads = options.n_threads,
+                             .activations = options.activations});
   parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits);
   ASSIGN_OR_RETURN(parts.exchange, make_exchange(options, config, *parts.pool, std::move(on_suspect)));
   return parts;

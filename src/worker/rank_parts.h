@@ -23,6 +23,7 @@ struct RankOptions {
   std::string checkpoint_fingerprint;  // that it must have; empty: any
   std::uint64_t dummy_seed = 0;
   model::Quantization quantization = model::Quantization::kNone;
+  kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   std::uint64_t kv_cache_bytes = 0;
   scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;

@@ -81,6 +81,7 @@ class Worker {
     kernels::select_instruction_set(set);
     options_ = options_of(configure);
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
+    ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
     ASSIGN_OR_RETURN(
         parts_, make_rank_parts(
                     options_, [this](const exchange::Suspicion& s) { report(s); }, [this] { ++n_loaded_; }));

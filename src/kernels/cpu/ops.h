@@ -13,14 +13,18 @@ struct Bf16 {
 
 // The inner loops of one instruction set, on raw addresses; shapes were checked by the ops. Bit-exact per
 // row: see docs/row_invariance.md. The same source (ops_impl.h) is compiled for each set.
-template <typename W>
-struct WeightOps {
+template <typename X, typename W>
+struct ProductOps {
   // y[m][n - n_begin] = x[m] . w[n], n in [n_begin, n_end); at most kMaxChunkRows rows, here and below
-  void (*linear)(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n_begin,
+  void (*linear)(const X* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n_begin,
                  std::size_t n_end, float* const* y);
   // out[m][n - n_begin] = silu(gate[n] . x[m]) * (up[n] . x[m])
-  void (*gate_up)(const float* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
+  void (*gate_up)(const X* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
                   std::size_t n_begin, std::size_t n_end, float* const* out);
+};
+template <typename W>
+struct WeightOps {
+  ProductOps<float, W> products;
   void (*rms_norm)(const float* x, const W* weight, std::size_t width, float epsilon, float* y);
   void (*widen)(const W* from, std::size_t n, float* to);
 };
@@ -42,6 +46,8 @@ inline constexpr std::size_t kMaxTileRows = 4;  // queries a task computes at a 
 struct Ops {
   WeightOps<float> f32;
   WeightOps<Bf16> bf16;
+  ProductOps<Bf16, Bf16> bf16_rows;
+  void (*narrow)(const float* from, std::size_t n, Bf16* to);  // to the nearest, ties to even
   void (*add)(float* y, const float* x, std::size_t n);
   void (*silu_multiply)(const float* gate, const float* up, float* out, std::size_t n);
   void (*rope)(float* x, const float* cosines, const float* sines, std::size_t half);
@@ -64,6 +70,7 @@ struct Ops {
 extern const Ops kPortableOps;
 extern const Ops kAvx2Ops;
 extern const Ops kAvx512Ops;
+extern const Ops kAvx512Bf16Ops;  // the same bits as kAvx512Ops, by the processor's dot products in BF16
 const Ops& current_ops();
 
 }  // namespace concertina::kernels::cpu

@@ -1,6 +1,7 @@
 // The vectors come first: the loops are written in their terms.
 // clang-format off
 #include "kernels/cpu/vector_avx512.h"
+#include "kernels/cpu/pairs.h"
 #include "kernels/cpu/ops_impl.h"
 // clang-format on
 

@@ -1,11 +1,12 @@
-// The inner loops, once for every instruction set: included after the set's vector_*.h by that set's one
-// source file. Every result is one chain of operations whose shape depends on K (or the position) alone:
-// never on how many rows there are, where a row stands, or which tile computes it.
+// The inner loops, once for every instruction set: included after the set's vector_*.h and its pairs by that
+// set's one source file. Every result is one chain of operations whose shape depends on K (or the position)
+// alone: never on how many rows there are, where a row stands, or which tile computes it.
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/cpu/chunks.h"
 #include "kernels/cpu/unrolled.h"
@@ -14,6 +15,11 @@ namespace concertina::kernels::cpu {
 namespace {
 
 constexpr std::size_t kLanes = Vector::kLanes;
+// What a product reads at a time of rows X: a vector, or pairs of BF16 (pairs.h) of the same size.
+template <typename X>
+using Operand = std::conditional_t<std::is_same_v<X, float>, Vector, Pairs>;
+template <typename X>
+constexpr std::size_t kStep = kLanes * sizeof(float) / sizeof(X);
 
 // What the next tile reads first, in two pieces that are read in step. Asked for while this tile computes, in
 // the order of addresses: the prefetchers of the processor then follow (single row, one Zen 4 core: 14 GB/s
@@ -24,7 +30,15 @@ struct Ahead {
 };
 enum class Prefetch { kNo, kYes };
 
-inline CONCERTINA_INLINE Vector pinned(Vector v) {
+// Products in BF16 take numbers below 2^-126 for zero, as the processor's instruction does.
+struct DenormalsAsTheyAre {
+  DenormalsAsTheyAre() {}
+};
+template <typename X>
+using DenormalsOf = std::conditional_t<std::is_same_v<X, float>, DenormalsAsTheyAre, DenormalsAreZero>;
+
+template <typename V>
+inline CONCERTINA_INLINE V pinned(V v) {
   v.pin();
   return v;
 }
@@ -38,14 +52,15 @@ inline CONCERTINA_INLINE void set_to_zero(Vector (&sums)[kRows][kOutputs]) {
 
 // dots[m][n] = x[m] . w[n]: sixteen lanes, K ascending, one accumulator each, then one fixed reduction. The
 // tile only decides which chains run side by side.
-template <std::size_t kRows, std::size_t kOutputs, Prefetch kPrefetch, typename W>
-inline void dot_tile(const float* const* x, const W* const* w, std::size_t n_in, Ahead ahead,
+template <std::size_t kRows, std::size_t kOutputs, Prefetch kPrefetch, typename X, typename W>
+inline void dot_tile(const X* const* x, const W* const* w, std::size_t n_in, Ahead ahead,
                      float (&dots)[kRows][kOutputs]) {
-  constexpr std::size_t kBytesAhead = kOutputs * kLanes * sizeof(W) / 2;  // of each piece, a round
+  constexpr std::size_t kBytesAhead = kOutputs * kStep<X> * sizeof(W) / 2;  // of each piece, a round
+  using Values = Operand<X>;
   Vector sums[kRows][kOutputs];
   set_to_zero(sums);
   std::size_t k = 0;
-  for (; k + kLanes <= n_in; k += kLanes) {
+  for (; k + kStep<X> <= n_in; k += kStep<X>) {
     if constexpr (kPrefetch == Prefetch::kYes) {
       for (std::size_t line = 0; line < kBytesAhead; line += 64) {
         __builtin_prefetch(ahead.first + line, 0, 2);
@@ -55,29 +70,29 @@ inline void dot_tile(const float* const* x, const W* const* w, std::size_t n_in,
       ahead.second += kBytesAhead;
     }
     add_products<kRows, kOutputs>(
-        [&](std::size_t n) CONCERTINA_INLINE { return pinned(Vector::load(w[n] + k)); },
-        [&](std::size_t m) CONCERTINA_INLINE { return pinned(Vector::load(x[m] + k)); }, sums);
+        [&](std::size_t n) CONCERTINA_INLINE { return pinned(Values::load(w[n] + k)); },
+        [&](std::size_t m) CONCERTINA_INLINE { return pinned(Values::load(x[m] + k)); }, sums);
   }
   if (k < n_in) {
     add_products<kRows, kOutputs>(
-        [&](std::size_t n) CONCERTINA_INLINE { return pinned(Vector::load_first(w[n] + k, n_in - k)); },
-        [&](std::size_t m) CONCERTINA_INLINE { return pinned(Vector::load_first(x[m] + k, n_in - k)); },
+        [&](std::size_t n) CONCERTINA_INLINE { return pinned(Values::load_first(w[n] + k, n_in - k)); },
+        [&](std::size_t m) CONCERTINA_INLINE { return pinned(Values::load_first(x[m] + k, n_in - k)); },
         sums);
   }
   sum_all(sums, dots);
 }
 
-template <std::size_t kRows, std::size_t kOutputs, Prefetch kPrefetch, typename W, typename Store>
-inline void dot_some_rows(const float* const* x, const W* const* w, std::size_t n_in, Ahead ahead,
-                          std::size_t m, const Store& store) {
+template <std::size_t kRows, std::size_t kOutputs, Prefetch kPrefetch, typename X, typename W, typename Store>
+inline void dot_some_rows(const X* const* x, const W* const* w, std::size_t n_in, Ahead ahead, std::size_t m,
+                          const Store& store) {
   float dots[kRows][kOutputs];
   dot_tile<kRows, kOutputs, kPrefetch>(x + m, w, n_in, ahead, dots);
   for (std::size_t i = 0; i < kRows; ++i) store(m + i, dots[i]);
 }
 
 // The rows from m on, fewer than a tile has.
-template <std::size_t kOutputs, Prefetch kPrefetch, typename W, typename Store>
-inline void dot_last_rows(const float* const* x, std::size_t n_rows, const W* const* w, std::size_t n_in,
+template <std::size_t kOutputs, Prefetch kPrefetch, typename X, typename W, typename Store>
+inline void dot_last_rows(const X* const* x, std::size_t n_rows, const W* const* w, std::size_t n_in,
                           Ahead ahead, std::size_t m, const Store& store) {
   static_assert(kTileRows <= 4);
   switch (n_rows - m) {
@@ -94,9 +109,9 @@ inline void dot_last_rows(const float* const* x, std::size_t n_rows, const W* co
 
 // Calls store(m, dots) for all rows; the weights of a tile of outputs stay in the first-level cache while all
 // rows pass. Only the first tile asks for what comes next.
-template <std::size_t kOutputs, Prefetch kPrefetch, typename W, typename Store>
-inline void dot_rows(const float* const* x, std::size_t n_rows, const W* const* w, std::size_t n_in,
-                     Ahead ahead, const Store& store) {
+template <std::size_t kOutputs, Prefetch kPrefetch, typename X, typename W, typename Store>
+inline void dot_rows(const X* const* x, std::size_t n_rows, const W* const* w, std::size_t n_in, Ahead ahead,
+                     const Store& store) {
   if (n_rows < kTileRows) return dot_last_rows<kOutputs, kPrefetch>(x, n_rows, w, n_in, ahead, 0, store);
   dot_some_rows<kTileRows, kOutputs, kPrefetch>(x, w, n_in, ahead, 0, store);
   std::size_t m = kTileRows;
@@ -109,9 +124,9 @@ inline const char* bytes_of(const void* pointer) { return static_cast<const char
 
 // y[m][at..] = outputs [n, n + kOutputs) of all rows; `next`, if any, is the address of the tile that will
 // follow.
-template <std::size_t kOutputs, typename W>
-inline void linear_columns(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in,
-                           std::size_t n, const W* next, float* const* y, std::size_t at) {
+template <std::size_t kOutputs, typename X, typename W>
+inline void linear_columns(const X* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n,
+                           const W* next, float* const* y, std::size_t at) {
   const W* rows[kOutputs];
   for (std::size_t i = 0; i < kOutputs; ++i) rows[i] = w + (n + i) * n_in;
   const auto store = [&](std::size_t m, const float* dots) {
@@ -122,9 +137,10 @@ inline void linear_columns(const float* const* x, std::size_t n_rows, const W* w
   dot_rows<kOutputs, Prefetch::kYes>(x, n_rows, rows, n_in, ahead, store);
 }
 
-template <typename W>
-void linear(const float* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n_begin,
+template <typename X, typename W>
+void linear(const X* const* x, std::size_t n_rows, const W* w, std::size_t n_in, std::size_t n_begin,
             std::size_t n_end, float* const* y) {
+  const DenormalsOf<X> denormals;
   std::size_t n = n_begin;
   const auto after = [&](std::size_t n_tile) {
     return n + 2 * n_tile <= n_end ? w + (n + n_tile) * n_in : nullptr;
@@ -168,8 +184,8 @@ void silu_multiply(const float* gate, const float* up, float* out, std::size_t n
 }
 
 // Outputs [n, n + kOutputs) of both matrices, in turn: each asks for the other's next.
-template <std::size_t kOutputs, typename W>
-inline void gate_up_columns(const float* const* x, std::size_t n_rows, const W* gate, const W* up,
+template <std::size_t kOutputs, typename X, typename W>
+inline void gate_up_columns(const X* const* x, std::size_t n_rows, const W* gate, const W* up,
                             std::size_t n_in, std::size_t n, std::size_t n_end, float* const* gates,
                             float* const* ups, std::size_t at) {
   const W* const next = n + 2 * kOutputs <= n_end ? gate + (n + kOutputs) * n_in : nullptr;
@@ -179,9 +195,10 @@ inline void gate_up_columns(const float* const* x, std::size_t n_rows, const W* 
 
 // The products of a vector of outputs for all rows, then the activation on whole vectors: per tile it took a
 // tenth of the time.
-template <typename W>
-void gate_up(const float* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
+template <typename X, typename W>
+void gate_up(const X* const* x, std::size_t n_rows, const W* gate, const W* up, std::size_t n_in,
              std::size_t n_begin, std::size_t n_end, float* const* out) {
+  const DenormalsOf<X> denormals;
   float up_results[kMaxChunkRows][kLanes];
   float *gates[kMaxChunkRows], *ups[kMaxChunkRows];
   for (std::size_t begin = n_begin; begin < n_end; begin += kLanes) {
@@ -215,6 +232,16 @@ void rms_norm(const float* x, const W* weight, std::size_t width, float epsilon,
 template <typename W>
 void widen(const W* from, std::size_t n, float* to) {
   for_lanes(n, [&](std::size_t i, std::size_t lanes) { store(load(from + i, lanes), to + i, lanes); });
+}
+
+// NaN stays one; the compiler makes vectors of it.
+void narrow(const float* from, std::size_t n, Bf16* to) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto bits = __builtin_bit_cast(std::uint32_t, from[i]);
+    const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
+    to[i].bits = static_cast<std::uint16_t>(is_nan ? bits >> 16 | 0x40 : rounded);
+  }
 }
 
 void add_rows(float* y, const float* x, std::size_t n) {
@@ -368,14 +395,27 @@ void exp_shifted(const float* x, std::size_t n, float shift, float factor, float
   });
 }
 
+template <typename X, typename W>
+constexpr ProductOps<X, W> product_ops() {
+  return {linear<X, W>, gate_up<X, W>};
+}
 template <typename W>
 constexpr WeightOps<W> weight_ops() {
-  return {linear<W>, gate_up<W>, rms_norm<W>, widen<W>};
+  return {product_ops<float, W>(), rms_norm<W>, widen<W>};
 }
 
 constexpr Ops make_ops() {
-  return {weight_ops<float>(), weight_ops<Bf16>(), add_rows, silu_multiply, rope,
-          scaled_add,          attention,          highest,  exp_shifted};
+  return {.f32 = weight_ops<float>(),
+          .bf16 = weight_ops<Bf16>(),
+          .bf16_rows = product_ops<Bf16, Bf16>(),
+          .narrow = narrow,
+          .add = add_rows,
+          .silu_multiply = silu_multiply,
+          .rope = rope,
+          .scaled_add = scaled_add,
+          .attention = attention,
+          .highest = highest,
+          .exp_shifted = exp_shifted};
 }
 
 }  // namespace

@@ -25,6 +25,16 @@ struct Vector {
     std::memcpy(padded, from, n * sizeof(W));
     return load(padded);
   }
+  // Of 32 values: the second of each two, and the first.
+  static void load_pairs(const Bf16* from, Vector& odd, Vector& even) {
+    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+                  high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 16)),
+                  mask = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+    odd = {_mm256_castsi256_ps(_mm256_and_si256(low, mask)),
+           _mm256_castsi256_ps(_mm256_and_si256(high, mask))};
+    even = {_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)),
+            _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))};
+  }
   // The compiler may keep it where it likes: sixteen registers do not hold a tile anyway.
   void pin() {}
   void store(float* to) const {
@@ -42,6 +52,11 @@ struct Vector {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
   }
+};
+
+// Nothing else computes the same bits as this set, so that they may stay.
+struct DenormalsAreZero {
+  DenormalsAreZero() {}
 };
 
 Vector add(const Vector& a, const Vector& b) {

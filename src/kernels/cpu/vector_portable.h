@@ -37,6 +37,13 @@ struct Vector {
     for (std::size_t i = 0; i < n; ++i) v.lane[i] = widen(from[i]);
     return v;
   }
+  // Of 32 values: the second of each two, and the first.
+  static void load_pairs(const Bf16* from, Vector& odd, Vector& even) {
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      odd.lane[i] = widen(from[2 * i + 1]);
+      even.lane[i] = widen(from[2 * i]);
+    }
+  }
   void pin() {}
   void store(float* to) const { std::memcpy(to, lane, sizeof(lane)); }
   void store_first(float* to, std::size_t n) const { std::memcpy(to, lane, n * sizeof(float)); }
@@ -45,6 +52,11 @@ struct Vector {
   static float widen(Bf16 value) {
     return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
   }
+};
+
+// Nothing else computes the same bits as this set, so that they may stay.
+struct DenormalsAreZero {
+  DenormalsAreZero() {}
 };
 
 template <typename F>

@@ -11,6 +11,8 @@ inline Int8Weight int8_of(const tensor::Weight& weight) {
   return {static_cast<const std::int8_t*>(weight.data), weight.scales, weight.sums};
 }
 
+inline const Bf16* bf16_of(const tensor::Weight& weight) { return static_cast<const Bf16*>(weight.data); }
+
 // Calls f(data) with the weight's address as its own element type.
 template <typename F>
 void with_elements(const tensor::Weight& weight, const F& f) {

@@ -153,8 +153,9 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
       {"epoch", status.epoch.value()},
       {"size", status.size},
       {"max_size", status.max_size},
-      {"instruction_set", status.instruction_set},
-      {"quantization", status.quantization},
+      {"instruction_set", status.form.instruction_set},
+      {"quantization", status.form.quantization},
+      {"activation_dtype", status.form.activation_dtype},
       {"ranks", std::move(ranks)},
       {"waits_for", status.waits_for.empty() ? ordered_json() : ordered_json(status.waits_for)},
       {"operation", status.operation ? to_json(*status.operation) : ordered_json()}};
