@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
+#include "cli/decide_form.h"
+#include "cli/error.h"
 #include "cli/sizes.h"
 #include "front/front.h"
 #include "model/kv_cache.h"
@@ -22,8 +24,6 @@
 namespace concertina::cli {
 
 namespace {
-
-enum class CliError { kBadFlag };
 
 const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
 
@@ -40,7 +40,7 @@ struct ServeOptions {
   bool replace_failed_ranks = true;
   bool pin_threads = true;
   bool withhold_kill = false;
-  front::FormFlags form;
+  FormFlags form;
   front::FrontOptions front;
 };
 
@@ -246,10 +246,10 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
     ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
     take_kept_size(o, kept);
   }
-  ASSIGN_OR_RETURN(o.front.form, front::decide_form(o.form, kept.form));
+  ASSIGN_OR_RETURN(o.front.form, decide_form(o.form, kept.form));
   if (kept.form && *kept.form != o.front.form)
     spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
-                 o.state_dir, front::describe(*kept.form), front::describe(o.front.form));
+                 o.state_dir, describe(*kept.form), describe(o.front.form));
   return out.state ? out.state->save_form(o.front.form) : Status{};
 }
 

@@ -22,7 +22,6 @@ enum class FrontError {
   kPromptTooLong,     // 400
   kInvalidSize,       // 400
   kInvalidRetire,     // 400
-  kInvalidForm,       // of flags
   kOperationRunning,  // 409
   kIdTaken,           // 409
   kTimeout,           // 408

@@ -1,12 +1,14 @@
-#include "front/form.h"
+#include "cli/decide_form.h"
 
 #include <fmt/format.h>
 
-#include "front/service.h"
+#include "cli/error.h"
 #include "kernels/instruction_set.h"
 #include "kernels/quantize.h"
 
-namespace concertina::front {
+namespace concertina::cli {
+
+using front::Form;
 
 std::string describe(const Form& form) {
   return fmt::format("{}, quantization {}, activations {}", form.instruction_set, form.quantization,
@@ -18,7 +20,7 @@ Status check(const char* field, const std::string& value, std::initializer_list<
   for (const char* one : known) {
     if (value == one) return {};
   }
-  return fail(FrontError::kInvalidForm,
+  return fail(CliError::kBadFlag,
               fmt::format("{} is \"{}\", but must be one of {}", field, value, fmt::join(known, ", ")));
 }
 }  // namespace
@@ -38,7 +40,7 @@ Result<Form> decide_form(const FormFlags& flags, const std::optional<Form>& kept
   RETURN_IF_ERROR(check("--activation-dtype", form.activation_dtype, {"float32", "bfloat16"}));
   if (form.quantization == "none" || form.activation_dtype == "float32") return form;
   if (flags.activation_dtype == "bfloat16" && flags.quantization == form.quantization)
-    return fail(FrontError::kInvalidForm,
+    return fail(CliError::kBadFlag,
                 fmt::format("--activation-dtype bfloat16 with --quantization {}: activations are int8 then, "
                             "leave one of the two out",
                             form.quantization));
@@ -51,4 +53,4 @@ Result<Form> decide_form(const FormFlags& flags, const std::optional<Form>& kept
   return form;
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::cli

@@ -1,13 +1,14 @@
-#include "front/form.h"
+#include "cli/decide_form.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/instruction_set.h"
 
-namespace concertina::front {
+namespace concertina::cli {
 namespace {
 
+using front::Form;
 using ::testing::HasSubstr;
 
 const std::string kBest = kernels::name_of(kernels::current_instruction_set());
@@ -53,4 +54,4 @@ TEST(FormTest, ADamagedOneIsNamed) {
 }
 
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::cli

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace concertina::cli {
+
+enum class CliError { kBadFlag };
+
+}  // namespace concertina::cli
