@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "bench/engine.h"
+#include "bench/forms.h"
 #include "bench/limits.h"
 #include "bench/processor_time.h"
 #include "bench/summary.h"
@@ -22,6 +23,7 @@ using Measured = std::map<std::string, double>;  // tokens per second of "decode
 struct Options {
   std::string model, gguf, command;  // the command gets: GGUF THREADS RUNS STEPS SEQUENCES...
   std::vector<std::size_t> sequences{1, 8, 32};
+  std::vector<std::string> forms{"float32", "bfloat16"};  // of this engine
   std::size_t n_threads = 2, n_rounds = 3, n_steps = 16;
   std::string json_path = "build/bench_peer.json";
 };
@@ -61,17 +63,25 @@ Measured measure_peer(const Options& options) {
 }
 
 int run(const Options& options) {
-  auto engine = Engine::create({.model_path = options.model, .n_ranks = 1, .n_threads = options.n_threads});
-  CHECK(engine.has_value(), "{}", engine.error().message());
+  std::map<std::string, std::unique_ptr<Engine>> engines;
+  for (const std::string& form : options.forms) {
+    auto engine = Engine::create(
+        {.model_path = options.model, .n_ranks = 1, .n_threads = options.n_threads, .form = form_of(form)});
+    CHECK(engine.has_value(), "{}", engine.error().message());
+    (*engine)->decode_s(1, kPrompt, 2, 0);
+    engines[form] = std::move(*engine);
+  }
   const model::ModelConfig config = model::read_config(options.model).value();
-  (*engine)->decode_s(1, kPrompt, 2, 0);
-  std::map<std::string, Summary> own, peer;
-  std::size_t n_discarded = 0;
+  std::map<std::string, std::map<std::string, Summary>> own;  // by form
+  std::map<std::string, Summary> peer;
+  std::size_t n_discarded = 0, n_rounds = 0;
   for (std::uint64_t round = 1; n_discarded < 3 * options.n_rounds; ++round) {
-    if (own.size() > 0 && own.begin()->second.values.size() == options.n_rounds) break;
+    if (n_rounds == options.n_rounds) break;
     const double busy = machine_busy_s(), used = process_s(getpid());
     const Time begin = std::chrono::steady_clock::now();
-    const Measured ours = measure_own(**engine, options, round), theirs = measure_peer(options);
+    std::map<std::string, Measured> ours;
+    for (const auto& [form, engine] : engines) ours[form] = measure_own(*engine, options, round);
+    const Measured theirs = measure_peer(options);
     const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     const double other = other_load(machine_busy_s() - busy, process_s(getpid()) - used, wall_s);
     fmt::print("round {}: other load {:.1f}%{}\n", round, 100 * other,
@@ -81,7 +91,10 @@ int run(const Options& options) {
       ++n_discarded;
       continue;
     }
-    for (const auto& [what, rate] : ours) own[what].values.push_back(rate);
+    ++n_rounds;
+    for (const auto& [form, measured] : ours) {
+      for (const auto& [what, rate] : measured) own[form][what].values.push_back(rate);
+    }
     for (const auto& [what, rate] : theirs) peer[what].values.push_back(rate);
   }
   if (own.empty()) {
@@ -92,20 +105,27 @@ int run(const Options& options) {
   nlohmann::ordered_json json{{"model", options.model},
                               {"threads", options.n_threads},
                               {"read_gb_s", rates.read_gb_s},
-                              {"fma_gflop_s", rates.fma_gflop_s}};
-  fmt::print("{} threads: read {:.1f} GB/s, float32 {:.0f} GFLOP/s\n", options.n_threads, rates.read_gb_s,
-             rates.fma_gflop_s);
-  const auto line = [&](const std::string& what, double limit) {
-    if (!own.contains(what) || !peer.contains(what)) return;
-    const double ratio = own[what].median() / peer[what].median();
-    own[what].line(what + ", this engine", fmt::format("limit {:.1f}", limit));
-    peer[what].line(what + ", llama.cpp", fmt::format("this engine: {:.2f} times as fast", ratio));
-    json[what] = {{"own", own[what].json()}, {"peer", peer[what].json()}, {"limit", limit}, {"ratio", ratio}};
+                              {"fma_gflop_s", rates.fma_gflop_s},
+                              {"bf16_gflop_s", rates.bf16_gflop_s}};
+  fmt::print("{} threads: read {:.1f} GB/s, float32 {:.0f} GFLOP/s, BF16 {:.0f}\n", options.n_threads,
+             rates.read_gb_s, rates.fma_gflop_s, rates.bf16_gflop_s);
+  const auto lines = [&](const std::string& what, const auto& limit_of) {
+    if (!peer.contains(what)) return;
+    peer[what].line(what + ", llama.cpp", "");
+    json[what]["peer"] = peer[what].json();
+    for (const auto& [form, measured] : own) {
+      const Summary& ours = measured.at(what);
+      const double ratio = ours.median() / peer[what].median(), limit = limit_of(form_of(form));
+      ours.line(what + ", this engine, " + form,
+                fmt::format("limit {:.1f}; {:.2f} times as fast", limit, ratio));
+      json[what][form] = {{"own", ours.json()}, {"limit", limit}, {"ratio", ratio}};
+    }
   };
   for (const std::size_t n : options.sequences)
-    line(fmt::format("decode {}", n), decode_limit(config, rates, kernels::RowForm::kFloat32, n));
-  line(fmt::format("prefill {}", kPrefill),
-       prefill_limit(config, rates, kernels::RowForm::kFloat32, kPrefill));
+    lines(fmt::format("decode {}", n),
+          [&](kernels::RowForm form) { return decode_limit(config, rates, form, n); });
+  lines(fmt::format("prefill {}", kPrefill),
+        [&](kernels::RowForm form) { return prefill_limit(config, rates, form, kPrefill); });
   std::ofstream(options.json_path) << json.dump(2) << "\n";
   fmt::print("written to {}\n", options.json_path);
   return 0;
@@ -124,6 +144,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.n_rounds, "rounds that count")->capture_default_str();
   app.add_option("--steps", options.n_steps, "decoding steps of a run")->capture_default_str();
   app.add_option("--sequences", options.sequences, "side by side while decoding")->capture_default_str();
+  app.add_option("--forms", options.forms, "of this engine: float32, bfloat16, int8")->capture_default_str();
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return concertina::bench::run(options);
