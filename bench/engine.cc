@@ -174,16 +174,9 @@ std::span<const float> Engine::next_logits(std::size_t position, std::span<const
   return ranks_[0]->step(tokens.size(), position, 1, each);
 }
 
-std::vector<MoeTimes> Engine::moe_times() const {
-  std::vector<MoeTimes> all;
-  for (const auto& rank : ranks_) {
-    const exchange::ExchangeCounters& counters = rank->parts.exchange->counters();
-    const auto seconds = [](Duration time) { return std::chrono::duration<double>(time).count(); };
-    MoeTimes times{.n_layers = counters.n_exchanges};
-    times.seconds[0] = seconds(rank->parts.workspace->route_time);
-    for (std::size_t i = 0; i < exchange::kParts; ++i) times.seconds[i + 1] = seconds(counters.part_times[i]);
-    all.push_back(times);
-  }
+std::vector<exchange::ExchangeCounters> Engine::counters() const {
+  std::vector<exchange::ExchangeCounters> all;
+  for (const auto& rank : ranks_) all.push_back(rank->parts.exchange->counters());
   return all;
 }
 

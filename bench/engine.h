@@ -1,7 +1,5 @@
 #pragma once
 
-#include <array>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,13 +15,6 @@ struct EngineOptions {
   std::size_t n_sequences = 32;            // of all ranks together, at most
   std::size_t max_model_len = 1024, max_num_batched_tokens = 512;
   kernels::RowForm form = kernels::RowForm::kFloat32;
-};
-
-// Where the time of a rank's MoE layers went so far: seconds of each of kMoeParts.
-inline constexpr const char* kMoeParts[] = {"route", "dispatch", "wait", "compute", "combine"};
-struct MoeTimes {
-  std::uint64_t n_layers = 0;
-  std::array<double, std::size(kMoeParts)> seconds{};
 };
 
 // A deployment without its front: the ranks' own parts, exchange and forward pass, ranks as threads of this
@@ -46,7 +37,7 @@ class Engine {
   // logits [tokens.size(), vocab_size], valid until the next call.
   std::span<const float> next_logits(std::size_t position, std::span<const TokenId> tokens);
 
-  std::vector<MoeTimes> moe_times() const;  // of each rank
+  std::vector<exchange::ExchangeCounters> counters() const;  // of each rank
 
  private:
   struct Rank;

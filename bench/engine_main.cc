@@ -4,9 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
-#include <fstream>
 
 #include "base/check.h"
 #include "bench/engine.h"
@@ -41,12 +39,9 @@ Summary undisturbed(std::size_t n_runs, const Measure& measure) {
   Summary summary;
   std::size_t n_discarded = 0;
   for (std::uint64_t seed = 1; summary.values.size() < n_runs; ++seed) {
-    const double busy = machine_busy_s(), own = process_s(getpid());
-    const auto begin = std::chrono::steady_clock::now();
+    const LoadWatch watch([] { return process_s(getpid()); });
     const Run run = measure(seed);
-    const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const bool quiet =
-        other_load(machine_busy_s() - busy, process_s(getpid()) - own, wall_s) <= kMaxOtherLoad;
+    const bool quiet = watch.other_load() <= kMaxOtherLoad;
     if (!quiet && ++n_discarded > kMaxDiscarded) {
       fmt::print("  other programs keep taking more than {:.0f}% of the machine: {} of {} runs\n",
                  100 * kMaxOtherLoad, summary.values.size(), n_runs);
@@ -82,13 +77,13 @@ class Table {
       const double step_s = (*engine)->decode_s(n, kPrompt, 2, 0) / 2;
       const auto n_steps = static_cast<std::size_t>(
           std::clamp(kRunSeconds / step_s, 8.0, static_cast<double>(engine_options.max_model_len) / 2));
-      const std::vector<MoeTimes> before = (*engine)->moe_times();
+      const Counters before = (*engine)->counters();
       const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
         return Run{static_cast<double>(n * n_steps), (*engine)->decode_s(n, kPrompt, n_steps, seed)};
       });
       const std::string what = name(fmt::format("decode, {} sequences", n));
       add(what, summary, decode_limit(config, rates, rows, n));
-      add_moe_times(what, before, (*engine)->moe_times());
+      add_moe_times(what, before, (*engine)->counters());
     }
     const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
       return Run{static_cast<double>(kPrefill * engine_options.n_ranks),
@@ -97,10 +92,7 @@ class Table {
     add(name(fmt::format("prefill of {}", kPrefill)), summary, prefill_limit(config, rates, rows, kPrefill));
   }
 
-  void write() const {
-    std::ofstream(options_.json_path) << json_.dump(2) << "\n";
-    fmt::print("written to {}\n", options_.json_path);
-  }
+  void write() const { write_json(options_.json_path, json_); }
 
  private:
   const MachineRates& rates_of(std::size_t n_threads) {
@@ -125,16 +117,17 @@ class Table {
     json_["tokens_per_s"][name]["limit"] = limit;
   }
 
+  using Counters = std::vector<exchange::ExchangeCounters>;  // of each rank
   // Microseconds of a MoE layer by part, for each rank: what ranks wait for each other is their skew.
-  void add_moe_times(const std::string& name, const std::vector<MoeTimes>& before,
-                     const std::vector<MoeTimes>& after) {
+  void add_moe_times(const std::string& name, const Counters& before, const Counters& after) {
     for (std::size_t rank = 0; rank < after.size(); ++rank) {
-      const auto n_layers = static_cast<double>(after[rank].n_layers - before[rank].n_layers);
+      const auto n_layers = static_cast<double>(after[rank].n_exchanges - before[rank].n_exchanges);
       fmt::print("    rank {}, a MoE layer, us:", rank);
-      for (std::size_t i = 0; i < std::size(kMoeParts); ++i) {
-        const double us = 1e6 * (after[rank].seconds[i] - before[rank].seconds[i]) / n_layers;
-        fmt::print(" {} {:.1f}", kMoeParts[i], us);
-        json_["moe_layer_us"][name][rank][kMoeParts[i]] = us;
+      for (const exchange::Part part : exchange::kParts) {
+        const double us =
+            1e3 * to_ms(after[rank].part_times[part] - before[rank].part_times[part]) / n_layers;
+        fmt::print(" {} {:.1f}", name_of(part), us);
+        json_["moe_layer_us"][name][rank][name_of(part)] = us;
       }
       fmt::print("\n");
     }

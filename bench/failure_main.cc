@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -134,8 +133,7 @@ int run_bench(const Options& options) {
   bool met = measure_all(bench, options, "kill -9", SIGKILL, 600, 2000, json);
   met &= measure_all(bench, options, "SIGSTOP", SIGSTOP, 600 + timeout, 2000 + timeout, json);
   json["targets_met"] = met;
-  std::ofstream(options.json_path) << json.dump(2) << "\n";
-  fmt::print("written to {}\n", options.json_path);
+  bench::write_json(options.json_path, json);
   return met ? 0 : 1;
 }
 

@@ -4,25 +4,21 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
-#include <limits>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "bench/engine.h"
 #include "bench/processor_time.h"
+#include "bench/served.h"
 #include "bench/summary.h"
-#include "client/admin.h"
 #include "tests/harness/load.h"
-#include "tests/harness/server_process.h"
 
 namespace concertina::bench {
 namespace {
 
 struct Options {
-  std::string binary, model;
-  std::size_t n_threads = 2, n_ranks = 1, n_streams = 32, n_tokens = 48, n_rounds = 5;
-  std::vector<std::string> flags;  // more of serve
+  ServedOptions served{.n_threads = 2};
+  std::size_t n_streams = 32, n_tokens = 48, n_rounds = 5;
   std::string json_path = "build/bench_http.json";
 };
 
@@ -70,21 +66,10 @@ double rate_of(const std::vector<harness::StreamRecord>& records) {
   return static_cast<double>(n_tokens) / std::chrono::duration<double>(end - begin).count();
 }
 
-// Of the server's ranks; the front has its own.
-double ranks_s(const harness::ServerProcess& server) {
-  double sum = 0;
-  const auto cluster = client::fetch_cluster(server.url());
-  CHECK(cluster.has_value(), "{}", cluster.error().message());
-  for (const auto& rank : cluster->ranks) sum += process_s(static_cast<pid_t>(rank.pid));
-  return sum;
-}
-
 Round measure(const harness::ServerProcess& server, Engine& engine, const Options& options,
               std::size_t vocab_size, std::uint64_t seed) {
   Round round;
-  const auto own_s = [&] { return process_s(server.pid()) + process_s(getpid()) + ranks_s(server); };
-  const double busy = machine_busy_s(), own = own_s();
-  const Time begin = std::chrono::steady_clock::now();
+  const LoadWatch watch([&] { return used_s(server); });
   const double front_s = process_s(server.pid()), client_s = process_s(getpid());
   harness::Load load(server.url(), make_requests(options, seed, vocab_size), harness::Load::Restart::kNo);
   round.http = rate_of(load.join());
@@ -92,33 +77,28 @@ Round measure(const harness::ServerProcess& server, Engine& engine, const Option
   round.front_us = 1e6 * (process_s(server.pid()) - front_s) / n_tokens;
   round.client_us = 1e6 * (process_s(getpid()) - client_s) / n_tokens;
   round.engine = n_tokens / engine.decode_s(options.n_streams, kPrompt, options.n_tokens, seed);
-  const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  round.other_load = other_load(machine_busy_s() - busy, own_s() - own, wall_s);
+  round.other_load = watch.other_load();
   return round;
 }
 
 int run(const Options& options) {
-  const model::ModelConfig config = model::read_config(options.model).value();
-  auto engine = Engine::create({.model_path = options.model,
-                                .n_ranks = options.n_ranks,
-                                .n_threads = options.n_threads,
+  const model::ModelConfig config = model::read_config(options.served.model).value();
+  auto engine = Engine::create({.model_path = options.served.model,
+                                .n_ranks = options.served.n_ranks,
+                                .n_threads = options.served.n_threads,
                                 .n_sequences = options.n_streams});
   CHECK(engine.has_value(), "{}", engine.error().message());
-  std::vector<std::string> arguments{options.model,          "--skip-tokenizer-init",
-                                     "--data-parallel-size", std::to_string(options.n_ranks),
-                                     "--threads-per-rank",   std::to_string(options.n_threads),
-                                     "--max-model-len",      "1024",
-                                     "--kv-cache-memory",    "2GiB"};
-  arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
-  auto server = harness::ServerProcess::start({.binary = options.binary, .arguments = arguments});
-  CHECK(server.has_value(), "{}", server.error().message());
-  CHECK((*server)->wait_ready().has_value(), "{}", (*server)->log());
+  ServedOptions served = options.served;
+  served.flags.insert(served.flags.begin(), {"--kv-cache-memory", "2GiB"});
+  const auto server = start_server(served);
+  const Status ready = server->wait_ready();
+  CHECK(ready.has_value(), "{}", ready.error().message());
   (*engine)->decode_s(1, kPrompt, 2, 0);
 
   std::vector<Round> rounds;
   std::size_t n_discarded = 0;
   for (std::uint64_t seed = 1; rounds.size() < options.n_rounds && n_discarded < kMaxDiscarded; ++seed) {
-    const Round round = measure(**server, **engine, options, config.vocab_size, seed);
+    const Round round = measure(*server, **engine, options, config.vocab_size, seed);
     const bool kept = round.other_load <= kMaxOtherLoad;
     fmt::print("round {}: HTTP {:.1f}, engine {:.1f} tokens/s; other load {:.1f}%{}\n", seed, round.http,
                round.engine, 100 * round.other_load, kept ? "" : ", thrown away");
@@ -130,27 +110,26 @@ int run(const Options& options) {
     fmt::print(stderr, "every round was disturbed by other load on the machine\n");
     return 1;
   }
-  nlohmann::ordered_json json{{"model", options.model}, {"streams", options.n_streams}};
-  const auto summarize = [&](const char* name, const std::string& title, auto value) {
+  nlohmann::ordered_json json{{"model", options.served.model}, {"streams", options.n_streams}};
+  const auto summary_of = [&](const char* name, auto value) {
     Summary summary;
     for (const Round& round : rounds) summary.values.push_back(value(round));
-    summary.line(title, "");
     json[name] = summary.json();
-    return summary.median();
+    return summary;
   };
-  const std::string shape =
-      fmt::format("{} rank x {} threads, {} streams", options.n_ranks, options.n_threads, options.n_streams);
-  fmt::print("{}\n", shape);
-  summarize("http", "over HTTP, tokens/s", [](const Round& r) { return r.http; });
-  summarize("engine", "the engine alone, tokens/s", [](const Round& r) { return r.engine; });
-  const double ratio = summarize("ratio_percent", "HTTP of the engine, %",
-                                 [](const Round& r) { return 100 * r.http / r.engine; });
-  summarize("front_us", "front, processor time a token, us", [](const Round& r) { return r.front_us; });
-  summarize("client_us", "this client, the same, us", [](const Round& r) { return r.client_us; });
-  json["target_met"] = ratio >= 95;
-  std::ofstream(options.json_path) << json.dump(2) << "\n";
-  fmt::print("written to {}\n", options.json_path);
-  return 0;
+  fmt::print("{} ranks x {} threads, {} streams\n", options.served.n_ranks, options.served.n_threads,
+             options.n_streams);
+  summary_of("http", [](const Round& r) { return r.http; }).line("over HTTP, tokens/s", "");
+  summary_of("engine", [](const Round& r) { return r.engine; }).line("the engine alone, tokens/s", "");
+  const Summary ratio = summary_of("ratio_percent", [](const Round& r) { return 100 * r.http / r.engine; });
+  const bool met = ratio.line("HTTP of the engine, %", "95 or more", ratio.median() >= 95);
+  summary_of("front_us", [](const Round& r) {
+    return r.front_us;
+  }).line("front, us of processor a token", "");
+  summary_of("client_us", [](const Round& r) { return r.client_us; }).line("this client, the same", "");
+  json["target_met"] = met;
+  write_json(options.json_path, json);
+  return met ? 0 : 1;
 }
 
 }  // namespace
@@ -159,14 +138,14 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   concertina::bench::Options options;
   CLI::App app("A server over HTTP beside the engine alone");
-  app.add_option("--binary", options.binary, "concertina")->required();
-  app.add_option("--model", options.model, "checkpoint folder")->required();
-  app.add_option("--ranks", options.n_ranks, "of either")->capture_default_str();
-  app.add_option("--threads", options.n_threads, "of a rank")->capture_default_str();
+  app.add_option("--binary", options.served.binary, "concertina")->required();
+  app.add_option("--model", options.served.model, "checkpoint folder")->required();
+  app.add_option("--ranks", options.served.n_ranks, "of either")->capture_default_str();
+  app.add_option("--threads", options.served.n_threads, "of a rank")->capture_default_str();
   app.add_option("--streams", options.n_streams, "side by side")->capture_default_str();
   app.add_option("--tokens", options.n_tokens, "of a stream")->capture_default_str();
   app.add_option("--rounds", options.n_rounds, "rounds that count")->capture_default_str();
-  app.add_option("--flags", options.flags, "more flags of serve, joined by =");
+  app.add_option("--flags", options.served.flags, "more flags of serve, joined by =");
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return concertina::bench::run(options);

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -77,13 +76,11 @@ int run(const Options& options) {
   std::size_t n_discarded = 0, n_rounds = 0;
   for (std::uint64_t round = 1; n_discarded < 3 * options.n_rounds; ++round) {
     if (n_rounds == options.n_rounds) break;
-    const double busy = machine_busy_s(), used = process_s(getpid());
-    const Time begin = std::chrono::steady_clock::now();
+    const LoadWatch watch([] { return process_s(getpid()); });
     std::map<std::string, Measured> ours;
     for (const auto& [form, engine] : engines) ours[form] = measure_own(*engine, options, round);
     const Measured theirs = measure_peer(options);
-    const double wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const double other = other_load(machine_busy_s() - busy, process_s(getpid()) - used, wall_s);
+    const double other = watch.other_load();
     fmt::print("round {}: other load {:.1f}%{}\n", round, 100 * other,
                other <= kMaxOtherLoad ? "" : ", thrown away");
     std::fflush(stdout);
@@ -126,8 +123,7 @@ int run(const Options& options) {
           [&](kernels::RowForm form) { return decode_limit(config, rates, form, n); });
   lines(fmt::format("prefill {}", kPrefill),
         [&](kernels::RowForm form) { return prefill_limit(config, rates, form, kPrefill); });
-  std::ofstream(options.json_path) << json.dump(2) << "\n";
-  fmt::print("written to {}\n", options.json_path);
+  write_json(options.json_path, json);
   return 0;
 }
 

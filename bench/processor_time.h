@@ -3,11 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
+
+#include "base/time.h"
 
 namespace concertina::bench {
 
@@ -39,9 +44,22 @@ inline double process_s(pid_t pid) {
   return (user + system + children_user + children_system) * tick_s();
 }
 
-// The share of the machine that others had of it while `own_s` were used here.
-inline double other_load(double busy_s, double own_s, double wall_s) {
-  return (busy_s - own_s) / (wall_s * static_cast<double>(std::thread::hardware_concurrency()));
-}
+// From its making on: the share of the machine that others have had. `used_s` gives the seconds of processor
+// time that the measured processes have used.
+class LoadWatch {
+ public:
+  explicit LoadWatch(std::function<double()> used_s)
+      : used_s_(std::move(used_s)), busy_before_(machine_busy_s()), used_before_(used_s_()) {}
+  double other_load() const {
+    const double others_s = machine_busy_s() - busy_before_ - (used_s_() - used_before_);
+    const double wall_s = to_ms(std::chrono::steady_clock::now() - begin_) / 1e3;
+    return others_s / (wall_s * static_cast<double>(std::thread::hardware_concurrency()));
+  }
+
+ private:
+  const std::function<double()> used_s_;
+  const double busy_before_, used_before_;
+  const Time begin_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace concertina::bench

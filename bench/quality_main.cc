@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "bench/engine.h"
 #include "bench/forms.h"
+#include "bench/summary.h"
 #include "kernels/sampling.h"
 #include "tokenizer/tokenizer.h"
 
@@ -135,8 +135,7 @@ int run(const Options& options) {
                                    {"same_first_token", static_cast<double>(d.n_same_first) / n}};
     }
   }
-  std::ofstream(options.json_path) << json.dump(2) << "\n";
-  fmt::print("written to {}\n", options.json_path);
+  write_json(options.json_path, json);
   return 0;
 }
 

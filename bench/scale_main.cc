@@ -4,12 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/check.h"
 #include "bench/processor_time.h"
+#include "bench/served.h"
 #include "bench/summary.h"
 #include "client/admin.h"
 #include "tests/harness/load.h"
@@ -30,18 +30,7 @@ struct Options {
 
 using bench::Summary;
 
-using bench::machine_busy_s;
 using bench::process_s;
-
-// Of the server, its ranks (those alive; the reaped count with their front) and this benchmark.
-double own_s(const harness::ServerProcess& server) {
-  double sum = process_s(server.pid()) + process_s(getpid());
-  const auto cluster = client::fetch_cluster(server.url());
-  if (cluster) {
-    for (const auto& rank : cluster->ranks) sum += process_s(static_cast<pid_t>(rank.pid));
-  }
-  return sum;
-}
 
 struct Run {
   double up_ms = 0, down_ms = 0, down_replay_ms = 0, gap_changing_ms = 0, gap_steady_ms = 0, other_load = 0,
@@ -62,8 +51,7 @@ double scale_ms(const std::string& url, std::size_t size, client::OperationInfo&
 Run measure(const harness::ServerProcess& server, const Options& options, std::uint64_t seed) {
   Run run;
   const auto requests = harness::make_requests(seed, options.n_streams, options.n_tokens, 4093, 60);
-  const double busy_before = machine_busy_s(), own_before = own_s(server);
-  const Time begin = steady_clock::now();
+  const bench::LoadWatch watch([&] { return bench::used_s(server); });
   const auto window = [&](Load& load) {
     load.wait_for_tokens(options.n_streams * 20);
     return steady_clock::now();
@@ -94,14 +82,13 @@ Run measure(const harness::ServerProcess& server, const Options& options, std::u
     for (const auto& record : newcomers.join()) CHECK(record.error.empty(), "{}", record.error);
     run.gap_changing_ms = 1e3 * harness::worst_gap_s(records, from, to);
   }
-  const double wall_s = std::chrono::duration<double>(steady_clock::now() - begin).count();
-  run.other_load = bench::other_load(machine_busy_s() - busy_before, own_s(server) - own_before, wall_s);
+  run.other_load = watch.other_load();
   return run;
 }
 
 // Share of one core that the server and its ranks use while nobody asks for anything.
 double idle_share(const harness::ServerProcess& server) {
-  const auto used = [&] { return own_s(server) - process_s(getpid()); };
+  const auto used = [&] { return bench::used_s(server) - process_s(getpid()); };
   const double before = used();
   std::this_thread::sleep_for(std::chrono::seconds(5));
   return (used() - before) / 5;
@@ -164,8 +151,7 @@ int run_bench(const Options& options) {
              idle < 0.01 ? ": met" : ": NOT MET");
   met &= idle < 0.01;
   json["targets_met"] = met;
-  std::ofstream(options.json_path) << json.dump(2) << "\n";
-  fmt::print("written to {}\n", options.json_path);
+  bench::write_json(options.json_path, json);
   return met ? 0 : 1;
 }
 

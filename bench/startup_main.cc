@@ -9,24 +9,21 @@
 #include <fstream>
 
 #include "base/check.h"
+#include "bench/served.h"
 #include "bench/summary.h"
 #include "client/admin.h"
 #include "client/generation.h"
-#include "tests/harness/server_process.h"
 
 namespace concertina::bench {
 namespace {
 
 struct Options {
-  std::string binary, model;
-  std::size_t n_ranks = 2, n_threads = 1, n_runs = 5;
-  std::vector<std::string> flags;  // more of serve
+  ServedOptions served{.n_ranks = 2};
+  std::size_t n_runs = 5;
   std::string json_path = "build/bench_startup.json";
 };
 
-double seconds_since(Time begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
+double ms_since(Time begin) { return to_ms(std::chrono::steady_clock::now() - begin); }
 
 // Reads all of it once, so that the page cache has it; returns its bytes.
 std::uint64_t warm_up(const std::filesystem::path& folder) {
@@ -41,59 +38,53 @@ std::uint64_t warm_up(const std::filesystem::path& folder) {
 }
 
 struct Run {
-  double listening_s = 0, ready_s = 0, token_s = 0, second_s = 0;
+  double listening_ms = 0, ready_ms = 0, token_ms = 0, second_ms = 0;
 };
 
 Run measure(const Options& options) {
-  std::vector<std::string> arguments{options.model,          "--skip-tokenizer-init",
-                                     "--data-parallel-size", std::to_string(options.n_ranks),
-                                     "--threads-per-rank",   std::to_string(options.n_threads),
-                                     "--max-model-len",      "1024"};
-  arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
   Run run;
   const Time begin = std::chrono::steady_clock::now();
-  auto server = harness::ServerProcess::start({.binary = options.binary, .arguments = arguments});
-  CHECK(server.has_value(), "{}", server.error().message());
-  run.listening_s = seconds_since(begin);
-  const Status ready = (*server)->wait_ready(std::chrono::minutes(10));
+  const auto server = start_server(options.served);
+  run.listening_ms = ms_since(begin);
+  const Status ready = server->wait_ready(std::chrono::minutes(10));
   CHECK(ready.has_value(), "{}", ready.error().message());
-  run.ready_s = seconds_since(begin);
+  run.ready_ms = ms_since(begin);
   const auto token = [&](TokenId id) {
     client::GenerationRequest request{.prompt_ids = {id, id + 1, id + 2, id + 3}};
     request.max_tokens = 1;
     request.ignore_eos = true;
     const Time asked = std::chrono::steady_clock::now();
-    const auto generated = client::generate((*server)->url(), request);
+    const auto generated = client::generate(server->url(), request);
     CHECK(generated.has_value(), "{}", generated.error().message());
-    return seconds_since(asked);
+    return ms_since(asked);
   };
   token(1);
-  run.token_s = seconds_since(begin);
-  run.second_s = token(1);  // the same work again: what the first one found cold
-  (*server)->signal(SIGTERM);
-  CHECK((*server)->wait_exit().has_value(), "{}", (*server)->log());
+  run.token_ms = ms_since(begin);
+  run.second_ms = token(1);  // the same work again: what the first one found cold
+  server->signal(SIGTERM);
+  CHECK(server->wait_exit().has_value(), "{}", server->log());
   return run;
 }
 
 int run(const Options& options) {
-  const std::uint64_t n_bytes = warm_up(options.model);
+  const std::uint64_t n_bytes = warm_up(options.served.model);
   std::vector<Run> runs;
   for (std::size_t i = 0; i < options.n_runs; ++i) runs.push_back(measure(options));
-  fmt::print("{} ranks x {} threads, {:.2f} GB of files in the page cache\n", options.n_ranks,
-             options.n_threads, 1e-9 * static_cast<double>(n_bytes));
-  nlohmann::ordered_json json{{"model", options.model}, {"ranks", options.n_ranks}, {"bytes", n_bytes}};
+  fmt::print("{} ranks x {} threads, {:.2f} GB of files in the page cache\n", options.served.n_ranks,
+             options.served.n_threads, 1e-9 * static_cast<double>(n_bytes));
+  nlohmann::ordered_json json{
+      {"model", options.served.model}, {"ranks", options.served.n_ranks}, {"bytes", n_bytes}};
   const auto summarize = [&](const char* name, const char* title, double Run::*member) {
     Summary summary;
-    for (const Run& run : runs) summary.values.push_back(1e3 * (run.*member));
+    for (const Run& run : runs) summary.values.push_back(run.*member);
     summary.line(title, "");
     json[name] = summary.json();
   };
-  summarize("listening_ms", "exec to listening, ms", &Run::listening_s);
-  summarize("ready_ms", "exec to ready, ms", &Run::ready_s);
-  summarize("first_token_ms", "exec to the first token, ms", &Run::token_s);
-  summarize("second_ms", "the same request again, ms", &Run::second_s);
-  std::ofstream(options.json_path) << json.dump(2) << "\n";
-  fmt::print("written to {}\n", options.json_path);
+  summarize("listening_ms", "exec to listening, ms", &Run::listening_ms);
+  summarize("ready_ms", "exec to ready, ms", &Run::ready_ms);
+  summarize("first_token_ms", "exec to the first token, ms", &Run::token_ms);
+  summarize("second_ms", "the same request again, ms", &Run::second_ms);
+  write_json(options.json_path, json);
   return 0;
 }
 
@@ -103,12 +94,12 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   concertina::bench::Options options;
   CLI::App app("From exec to the first token");
-  app.add_option("--binary", options.binary, "concertina")->required();
-  app.add_option("--model", options.model, "checkpoint folder")->required();
-  app.add_option("--ranks", options.n_ranks, "")->capture_default_str();
-  app.add_option("--threads", options.n_threads, "of a rank")->capture_default_str();
-  app.add_option("--runs", options.n_runs, "")->capture_default_str();
-  app.add_option("--flags", options.flags, "more flags of serve, joined by =");
+  app.add_option("--binary", options.served.binary, "concertina")->required();
+  app.add_option("--model", options.served.model, "checkpoint folder")->required();
+  app.add_option("--ranks", options.served.n_ranks, "at the start")->capture_default_str();
+  app.add_option("--threads", options.served.n_threads, "of a rank")->capture_default_str();
+  app.add_option("--runs", options.n_runs, "starts")->capture_default_str();
+  app.add_option("--flags", options.served.flags, "more flags of serve, joined by =");
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return concertina::bench::run(options);

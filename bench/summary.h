@@ -4,11 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 namespace concertina::bench {
+
+inline void write_json(const std::string& path, const nlohmann::ordered_json& json) {
+  std::ofstream(path) << json.dump(2) << "\n";
+  fmt::print("written to {}\n", path);
+}
 
 // The values of several runs: median and spread.
 struct Summary {

@@ -88,7 +88,8 @@ TEST_P(WhileTheSizeChanges, NoStreamDiffers) {
 
 INSTANTIATE_TEST_SUITE_P(
     FixedAndDrawn, WhileTheSizeChanges,
-    ::testing::Values(Case{1, {}}, Case{drawn_seed(), {}}, Case{20261123, {"--quantization", "int8"}},
+    ::testing::Values(Case{1, {}}, Case{20261123, {}}, Case{drawn_seed(), {}},
+                      Case{20261125, {"--quantization", "int8"}},
                       Case{20261124, {"--activation-dtype", "bfloat16", "--threads-per-rank", "2"}}));
 
 TEST(Elastic, AnyRankMayBeTheOneToLeaveAlsoAllOfThem) {

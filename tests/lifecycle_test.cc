@@ -211,6 +211,14 @@ TEST(Restart, TheFormIsKeptUnlessAFlagChangesIt) {
   const std::string kept = R"("portable" "none" "bfloat16")";
   EXPECT_EQ(form_with({"--instruction-set", "portable", "--activation-dtype", "bfloat16"}, "ready"), kept);
   EXPECT_EQ(form_with({}, "ready"), kept);
+  // A start that came to nothing changes nothing.
+  const auto other = start();
+  const std::string port = other->url().substr(other->url().rfind(':') + 1);
+  const auto refused = harness::run_to_end(
+      CONCERTINA_BINARY,
+      {"serve", kDemo, "--port", port, "--state-dir", folder.string(), "--activation-dtype", "float32"});
+  EXPECT_EQ(refused.exit_code, 1) << refused.output;
+  EXPECT_EQ(form_with({}, "ready"), kept);
   EXPECT_EQ(form_with({"--activation-dtype", "float32"},
                       "the form was portable, quantization none, activations bfloat16 before the restart"),
             R"("portable" "none" "float32")");

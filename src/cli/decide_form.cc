@@ -5,6 +5,7 @@
 #include "cli/error.h"
 #include "kernels/instruction_set.h"
 #include "kernels/quantize.h"
+#include "model/model.h"
 
 namespace concertina::cli {
 
@@ -16,40 +17,41 @@ std::string describe(const Form& form) {
 }
 
 namespace {
-Status check(const char* field, const std::string& value, std::initializer_list<const char*> known) {
-  for (const char* one : known) {
-    if (value == one) return {};
-  }
-  return fail(CliError::kBadFlag,
-              fmt::format("{} is \"{}\", but must be one of {}", field, value, fmt::join(known, ", ")));
+
+// Of a damaged folder, or of a later version's.
+Status check_kept(const Form& kept) {
+  const auto unusable = [](const Error& error) {
+    return fail(CliError::kBadState, "the form that --state-dir kept: " + error.message());
+  };
+  if (const auto known = model::parse_quantization(kept.quantization); !known) return unusable(known.error());
+  if (const auto known = kernels::parse_activation_type(kept.activation_dtype); !known)
+    return unusable(known.error());
+  return {};
 }
+
+std::string activation_dtype_of(const FormFlags& flags) {
+  const bool by_table = flags.activation_dtype == "auto";
+  return by_table ? kernels::name_of(kernels::faster_activation_type()) : flags.activation_dtype;
+}
+
 }  // namespace
 
 Result<Form> decide_form(const FormFlags& flags, const std::optional<Form>& kept) {
+  if (flags.quantization == "int8" && flags.activation_dtype == "bfloat16")
+    return fail(CliError::kBadFlag,
+                "--activation-dtype bfloat16 with --quantization int8: activations are int8 then, leave one "
+                "of the two out");
+  if (kept) RETURN_IF_ERROR(check_kept(*kept));
   Form form = kept.value_or(Form{});
   if (!kernels::parse_instruction_set(form.instruction_set)) form.instruction_set.clear();
   if (!flags.instruction_set.empty()) form.instruction_set = flags.instruction_set;
-  if (!flags.quantization.empty()) form.quantization = flags.quantization;
   ASSIGN_OR_RETURN(const kernels::InstructionSet set, kernels::parse_instruction_set(form.instruction_set));
   form.instruction_set = kernels::name_of(set);
-  if (!flags.activation_dtype.empty()) {
-    ASSIGN_OR_RETURN(const auto activations, kernels::parse_activation_type(flags.activation_dtype));
-    form.activation_dtype = kernels::name_of(activations);
-  }
-  RETURN_IF_ERROR(check("--quantization", form.quantization, {"none", "int8"}));
-  RETURN_IF_ERROR(check("--activation-dtype", form.activation_dtype, {"float32", "bfloat16"}));
-  if (form.quantization == "none" || form.activation_dtype == "float32") return form;
-  if (flags.activation_dtype == "bfloat16" && flags.quantization == form.quantization)
-    return fail(CliError::kBadFlag,
-                fmt::format("--activation-dtype bfloat16 with --quantization {}: activations are int8 then, "
-                            "leave one of the two out",
-                            form.quantization));
-  // One of the two was kept, or found in a table: the one that a flag asked for counts.
-  if (flags.activation_dtype == "bfloat16") {
-    form.quantization = "none";
-  } else {
-    form.activation_dtype = "float32";
-  }
+  if (!flags.quantization.empty()) form.quantization = flags.quantization;
+  if (!flags.activation_dtype.empty()) form.activation_dtype = activation_dtype_of(flags);
+  // What a flag asks for counts more than the other of the two, kept or found in the table.
+  if (flags.activation_dtype == "bfloat16") form.quantization = "none";
+  if (form.quantization == "int8") form.activation_dtype = "float32";
   return form;
 }
 

@@ -50,7 +50,9 @@ TEST(FormTest, Int8AndBfloat16ExcludeEachOther) {
 
 TEST(FormTest, ADamagedOneIsNamed) {
   EXPECT_THAT(decide_form({}, Form{kBest, "int3", "float32"}).error().message(),
-              HasSubstr("--quantization is \"int3\", but must be one of none, int8"));
+              HasSubstr("--state-dir kept: unknown quantization \"int3\": must be none or int8"));
+  EXPECT_THAT(decide_form({}, Form{kBest, "none", "auto"}).error().message(),
+              HasSubstr("--state-dir kept: unknown activation type \"auto\""));
 }
 
 }  // namespace

@@ -2,6 +2,6 @@
 
 namespace concertina::cli {
 
-enum class CliError { kBadFlag };
+enum class CliError { kBadFlag, kBadState };
 
 }  // namespace concertina::cli

@@ -250,7 +250,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
   if (kept.form && *kept.form != o.front.form)
     spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
                  o.state_dir, describe(*kept.form), describe(o.front.form));
-  return out.state ? out.state->save_form(o.front.form) : Status{};
+  return {};
 }
 
 void print_examples(const std::string& url) {

@@ -18,7 +18,8 @@ Result<Scratch> Scratch::make(const Layout& layout, std::size_t intermediate_siz
                    ReservedArray<float>::make(n_results * intermediate_size, "the experts' scratch"));
   ASSIGN_OR_RETURN(scratch.narrowed_rows,
                    ReservedArray<std::uint8_t>::make(
-                       2 * n_results * std::max(intermediate_size, layout.hidden_size), "narrowed rows"));
+                       kernels::kNarrowedBytes * n_results * std::max(intermediate_size, layout.hidden_size),
+                       "narrowed rows"));
   ASSIGN_OR_RETURN(scratch.row_scales, ReservedArray<float>::make(n_results, "narrowed rows' scales"));
   scratch.groups.reserve(n_experts);
   scratch.slot_end.resize(n_experts + 1);

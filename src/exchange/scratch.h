@@ -40,12 +40,13 @@ struct Scratch {
   ReservedArray<std::uint32_t> entry_position;  // [max_entries] among that member's entries
   ReservedArray<const float*> result_rows;      // [max_entries] each to [hidden_size]
   // Of what this rank computes: members' entries one after the other.
-  ReservedArray<Entry> received;            // [max_results] `expert` replaced by its slot
-  ReservedArray<const float*> in;           // [max_results] grouped by slot
-  ReservedArray<float*> out;                // [max_results] grouped by slot
-  ReservedArray<float> hidden;              // [max_results, intermediate_size]
-  ReservedArray<std::uint8_t> narrowed_rows;  // [max_results, hidden_size or intermediate_size, 2]
-  ReservedArray<float> row_scales;            // [max_results]
+  ReservedArray<Entry> received;   // [max_results] `expert` replaced by its slot
+  ReservedArray<const float*> in;  // [max_results] grouped by slot
+  ReservedArray<float*> out;       // [max_results] grouped by slot
+  ReservedArray<float> hidden;     // [max_results, intermediate_size]
+  ReservedArray<std::uint8_t>
+      narrowed_rows;                        // [max_results, hidden_size or intermediate_size, kNarrowedBytes]
+  ReservedArray<float> row_scales;          // [max_results]
   std::vector<kernels::ExpertRows> groups;  // [<= n_experts]
   std::vector<std::uint32_t> slot_end;      // [n_experts + 1]
   // Of each member.

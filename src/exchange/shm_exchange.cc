@@ -129,6 +129,8 @@ Status ShmExchange::serve_step() {
   return {};
 }
 
+void ShmExchange::begin_layer() { state_->layer_begun = transport::Doorbell::now(); }
+
 // Layers are told apart by their order alone: `layer` counts decoder layers, of which some may be dense.
 Status ShmExchange::run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) {
   const ExchangeConfig& config = state_->config;

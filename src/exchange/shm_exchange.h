@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,9 +49,17 @@ struct PeerCounters {
   RankId rank;
   Duration waited{};  // for this peer's headers
 };
-// The parts of an exchange, in their order; waiting happens for dispatches and again for results.
-enum class Part : std::uint8_t { kDispatch, kWait, kCompute, kCombine };
-inline constexpr std::size_t kParts = 4;
+// The parts of a MoE layer, in their order; waiting happens for dispatches and again for results. Routing is
+// the caller's, from begin_layer() on.
+enum class Part : std::uint8_t { kRoute, kDispatch, kWait, kCompute, kCombine };
+inline constexpr Part kParts[] = {Part::kRoute, Part::kDispatch, Part::kWait, Part::kCompute, Part::kCombine};
+const char* name_of(Part part);  // "route"
+
+struct PartTimes {
+  std::array<Duration, std::size(kParts)> times{};
+  Duration& operator[](Part part) { return times[static_cast<std::size_t>(part)]; }
+  Duration operator[](Part part) const { return times[static_cast<std::size_t>(part)]; }
+};
 
 struct ExchangeCounters {
   std::uint64_t n_steps = 0;          // begun
@@ -58,8 +67,8 @@ struct ExchangeCounters {
   std::uint64_t bytes_read = 0;       // activations and results read in peers' memory
   std::uint64_t n_older_headers = 0;  // headers of an older epoch found where one was awaited, and dropped
   std::uint64_t n_suspicions = 0;
-  std::array<Duration, kParts> part_times{};  // of completed exchanges, by Part; since the start
-  std::vector<PeerCounters> peers;            // members of the epoch in force; since it was entered
+  PartTimes part_times;             // of completed exchanges, since the start
+  std::vector<PeerCounters> peers;  // members of the epoch in force; since it was entered
 };
 
 enum class Work { kPeerStarted, kOwnWork, kDeadline, kAborted };
@@ -129,6 +138,7 @@ class ShmExchange final : public model::ExpertExchange {
   // After the first exchange of the step: the epoch to enter after this step, if every member had that flag.
   std::optional<Epoch> flip_decided() const;
 
+  void begin_layer() override;
   Status run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;
   Status run_empty() override;
 

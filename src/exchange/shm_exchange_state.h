@@ -70,7 +70,8 @@ struct ShmExchange::State {
   Progress progress;
   Epoch flip_to;
   std::optional<Epoch> flip;
-  bool is_void = false;  // an exchange failed: nothing runs until an epoch is entered
+  std::optional<Time> layer_begun;  // routing since then
+  bool is_void = false;             // an exchange failed: nothing runs until an epoch is entered
   Scratch scratch;
   ExchangeCounters counters;
 };

@@ -40,6 +40,32 @@ bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epo
   return true;
 }
 
+TEST(ShmExchange, ItsTimeIsCountedByPart) {
+  const TestModel model({.n_experts = 4, .top_k = 2}, 1);
+  TestGroup group(model, 1);
+  Random random(3);
+  group.enter_all(random_plan(Epoch(1), ranks_below(1), model.shape, random));
+  ShmExchange& exchange = group.rank(0);
+  const PartTimes& times = exchange.counters().part_times;
+  const TestTokens tokens(model.shape, 4, random);
+  std::vector<float> out(4 * model.shape.hidden_size);
+  const Time begin = std::chrono::steady_clock::now();
+  exchange.begin_step(StepId(0), Epoch{});
+  ASSERT_TRUE(exchange.run_layer(LayerId(0), tokens.routed(), out));
+  EXPECT_EQ(times[Part::kRoute], Duration{}) << "nobody said that a layer began";
+  exchange.begin_layer();
+  const Time begun = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() == begun) {
+  }
+  const Duration routed = std::chrono::steady_clock::now() - begun;
+  ASSERT_TRUE(exchange.run_layer(LayerId(1), tokens.routed(), out));
+  EXPECT_GE(times[Part::kRoute], routed);
+  Duration sum{};
+  for (const Part part : kParts) sum += times[part];
+  EXPECT_GT(sum, times[Part::kRoute]) << "of two layers";
+  EXPECT_LE(sum, std::chrono::steady_clock::now() - begin);
+}
+
 class AnyNumberOfRanks : public testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(AnyNumberOfRanks, GivesEveryTokenTheBitsItHasAlone) {

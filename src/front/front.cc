@@ -76,6 +76,8 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
     if (!kept) spdlog::error("{}: serving goes on without the records", kept.error().message());
     for (const cluster::Operation& operation : kept ? kept->operations : std::vector<cluster::Operation>{})
       coordinator_.restore(operation);
+    if (const Status saved = state_->save_form(options_.form); !saved)
+      spdlog::error("{}", saved.error().message());
   }
   carry_out(coordinator_.bootstrap(loop_.now()));
 }

@@ -13,13 +13,6 @@ namespace {
 using tensor::DType;
 using tensor::Weight;
 
-struct Room {
-  Room(std::size_t n_rows, std::size_t width) : bytes(n_rows * width), scales(n_rows) {}
-  RowRoom get() { return {bytes, scales}; }
-  std::vector<std::uint8_t> bytes;
-  std::vector<float> scales;
-};
-
 class Int8 : public EveryInstructionSet {};
 CONCERTINA_EVERY_SET(Int8);
 
@@ -50,10 +43,12 @@ TEST_P(Int8, AWeightIsWithinHalfAStepOfItsRow) {
 TEST_P(Int8, ARowOfZerosIsZero) {
   const std::vector<float> row(20, 0.0f);
   const float* const address = row.data();
-  Room room(1, 20);
-  narrow_rows({&address, 1}, 20, RowForm::kInt8, room.get(), 0);
+  RowBuffer buffer(1, 20, ActivationType::kFloat32);
+  const RowRoom room = buffer.room();
+  narrow_rows({&address, 1}, 20, RowForm::kInt8, room, 0);
   EXPECT_EQ(room.scales[0], 0.0f);
-  EXPECT_EQ(room.bytes, std::vector<std::uint8_t>(20, 128));
+  EXPECT_EQ(std::vector<std::uint8_t>(room.bytes.begin(), room.bytes.begin() + 20),
+            std::vector<std::uint8_t>(20, 128));
 }
 
 // The oracle: the integers multiplied one by one.
@@ -67,9 +62,10 @@ TEST_P(Int8, AProductIsTheIntegersProductTimesBothScales) {
       for (const std::size_t n_rows : {1, 2, 3, 4, 5, 7, 130}) {
         const auto x = random_rows(random, n_rows * n_in);
         std::vector<float> y(n_rows * n_out);
-        Room room(n_rows, n_in);
+        RowBuffer buffer(n_rows, n_in, ActivationType::kFloat32);
+        const RowRoom room = buffer.room();
         ThreadPool pool(2);
-        linear(x, weight, y, n_rows, pool, room.get());
+        linear(x, weight, y, n_rows, pool, room);
         for (std::size_t m = 0; m < n_rows; ++m) {
           for (std::size_t n = 0; n < n_out; ++n) {
             std::int32_t sum = 0;
@@ -95,35 +91,14 @@ TEST_P(Int8, EverySetQuantisesARowToTheSameBits) {
 
 TEST_P(Int8, AnExpertsRowIsTheSameBitsAloneAndInAnyGroup) {
   Random random(13);
-  const std::size_t width = 80, inner = 37, n_rows = 21;
-  const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
-    return quantize_int8(random_weight(random, {rows, columns}, DType::kBF16));
-  };
-  const ExpertWeights first{matrix(inner, width), matrix(inner, width), matrix(width, inner)};
-  const ExpertWeights second{matrix(inner, width), matrix(inner, width), matrix(width, inner)};
-  const auto x = random_rows(random, n_rows * width);
-  ThreadPool one(1), three(3);
-  const auto run = [&](std::vector<std::size_t> rows, const ExpertWeights& expert, std::vector<float>& y,
-                       ThreadPool& pool) {
-    std::vector<const float*> in;
-    std::vector<float*> out;
-    for (const std::size_t row : rows)
-      in.push_back(x.data() + row * width), out.push_back(y.data() + row * width);
-    std::vector<float> unused(x.size());
-    std::vector<const float*> other_in{x.data()};
-    std::vector<float*> other_out{unused.data()};
-    const ExpertRows groups[] = {{&second, other_in, other_out}, {&expert, in, out}};
-    std::vector<float> scratch((rows.size() + 1) * inner);
-    Room room(rows.size() + 1, width);
-    expert_mlp(groups, scratch, pool, room.get());
-  };
-  std::vector<float> alone(x.size()), together(x.size());
-  std::vector<std::size_t> all;
-  for (std::size_t row = 0; row < n_rows; ++row) {
-    run({row}, first, alone, one);
-    all.push_back(n_rows - 1 - row);
-  }
-  run(all, first, together, three);
+  const TwoExperts experts(random, [&](tensor::Shape shape) {
+    return quantize_int8(random_weight(random, std::move(shape), DType::kBF16));
+  });
+  const ExpertWeights& first = experts.first;
+  const std::size_t width = TwoExperts::kWidth, inner = TwoExperts::kInner, n_rows = TwoExperts::kRows;
+  const std::vector<float>& x = experts.x;
+  const std::vector<float> alone = experts.alone(ActivationType::kFloat32),
+                           together = experts.together(ActivationType::kFloat32);
   EXPECT_EQ(std::memcmp(alone.data(), together.data(), alone.size() * sizeof(float)), 0);
   // And close to what the weights stand for: only rows round. A row of 80 normal numbers has its largest near
   // 2.6 deviations: steps of 2.6 / 127, an error of a step / sqrt(12) = 0.6% of a deviation in gate and in

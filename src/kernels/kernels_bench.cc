@@ -39,13 +39,6 @@ void report(benchmark::State& state, double operations, double bytes, tensor::DT
   state.counters["limit_share"] = Counter(least_s, Counter::kIsIterationInvariantRate);
 }
 
-struct Room {
-  Room(std::size_t n_rows, std::size_t width) : bytes(n_rows * width), scales(n_rows) {}
-  RowRoom get() { return {bytes, scales}; }
-  std::vector<std::uint8_t> bytes;
-  std::vector<float> scales;
-};
-
 void bench_linear(benchmark::State& state, tensor::DType dtype) {
   const auto n_rows = static_cast<std::size_t>(state.range(0));
   const std::int64_t n_out = state.range(1), n_in = state.range(2);
@@ -55,10 +48,10 @@ void bench_linear(benchmark::State& state, tensor::DType dtype) {
     weights.push_back(make_weight(random, n_out, n_in, dtype));
   std::vector<float> x(n_rows * static_cast<std::size_t>(n_in), 0.5f),
       y(n_rows * static_cast<std::size_t>(n_out));
-  Room room(n_rows, static_cast<std::size_t>(n_in));
+  RowBuffer narrowed(n_rows, static_cast<std::size_t>(n_in), ActivationType::kFloat32);
   ThreadPool pool(1);
   std::size_t next = 0;
-  for (auto unused : state) linear(x, weights[next++ % weights.size()], y, n_rows, pool, room.get());
+  for (auto unused : state) linear(x, weights[next++ % weights.size()], y, n_rows, pool, narrowed.room());
   report(state, 2.0 * static_cast<double>(n_rows) * static_cast<double>(n_out * n_in),
          static_cast<double>(weights[0].bytes()), dtype);
 }
@@ -80,12 +73,12 @@ void bench_experts(benchmark::State& state, tensor::DType dtype) {
     in.push_back(x.data() + m * kHidden);
     out.push_back(y.data() + m * kHidden);
   }
-  Room room(n_rows, kHidden);
+  RowBuffer narrowed(n_rows, kHidden, ActivationType::kFloat32);
   ThreadPool pool(1);
   std::size_t next = 0;
   for (auto unused : state) {
     const ExpertRows group{&experts[next++ % experts.size()], in, out};
-    expert_mlp({&group, 1}, scratch, pool, room.get());
+    expert_mlp({&group, 1}, scratch, pool, narrowed.room());
   }
   const double parameters = 3.0 * kHidden * kInner;
   report(state, 2.0 * static_cast<double>(n_rows) * parameters,

@@ -51,24 +51,22 @@ const char* name_of(ActivationType type) {
   return type == ActivationType::kBfloat16 ? "bfloat16" : "float32";
 }
 
-namespace {
-// Where products in BF16 were measured to be faster than float32's multiply-adds: Zen 4, twice (the family
-// that has AVX-512 and is 25). Others do half of float32's rate, or have not been measured.
-bool is_faster_in_bf16() {
-  unsigned family = 0, unused_b = 0, unused_c = 0, unused_d = 0;
-  if (!__builtin_cpu_is("amd") || !__builtin_cpu_supports("avx512bf16")) return false;
-  __get_cpuid(1, &family, &unused_b, &unused_c, &unused_d);
-  return (family >> 8 & 15) + (family >> 20 & 255) == 0x19;
+// Products in BF16 were measured to be faster than float32's multiply-adds on Zen 4, twice (the AMD family 25
+// that has them). Others do half of float32's rate, or have not been measured.
+ActivationType faster_activation_type() {
+  unsigned signature = 0, unused_b = 0, unused_c = 0, unused_d = 0;
+  if (!__builtin_cpu_is("amd") || !__builtin_cpu_supports("avx512bf16")) return ActivationType::kFloat32;
+  __get_cpuid(1, &signature, &unused_b, &unused_c, &unused_d);
+  const unsigned family = (signature >> 8 & 15) + (signature >> 20 & 255);
+  return family == 25 ? ActivationType::kBfloat16 : ActivationType::kFloat32;
 }
-}  // namespace
 
 Result<ActivationType> parse_activation_type(std::string_view name) {
-  if (name == "auto") return is_faster_in_bf16() ? ActivationType::kBfloat16 : ActivationType::kFloat32;
   for (const ActivationType known : {ActivationType::kFloat32, ActivationType::kBfloat16}) {
     if (name == name_of(known)) return known;
   }
   return fail(KernelError::kUnknownActivationType,
-              fmt::format("unknown activation type \"{}\": must be float32, bfloat16 or auto", name));
+              fmt::format("unknown activation type \"{}\": must be float32 or bfloat16", name));
 }
 
 RowForm RowRoom::form_for(tensor::DType weight) const {
@@ -76,6 +74,9 @@ RowForm RowRoom::form_for(tensor::DType weight) const {
   const bool is_narrowed = weight == tensor::DType::kBF16 && activations == ActivationType::kBfloat16;
   return is_narrowed ? RowForm::kBfloat16 : RowForm::kFloat32;
 }
+
+RowBuffer::RowBuffer(std::size_t n_rows, std::size_t width, ActivationType activations)
+    : bytes_(n_rows * width * kNarrowedBytes), scales_(n_rows), activations_(activations) {}
 
 void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm form, const RowRoom& room,
                  std::size_t first_row) {

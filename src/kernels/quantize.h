@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -19,8 +20,10 @@ tensor::Weight quantize_int8(const tensor::Weight& weight);
 // instruction set. Sums are float32 in either.
 enum class ActivationType : std::uint8_t { kFloat32, kBfloat16 };
 const char* name_of(ActivationType type);  // "float32", "bfloat16"
-// "auto": what a table says of this processor. An unknown name is an error that lists them.
-Result<ActivationType> parse_activation_type(std::string_view name);
+Result<ActivationType> parse_activation_type(
+    std::string_view name);  // an unknown name is an error that lists them
+// What a table says of this processor. For who decides for all ranks: not one rank by itself.
+ActivationType faster_activation_type();
 
 // How the rows of a product are narrowed first, if at all.
 enum class RowForm : std::uint8_t { kFloat32, kBfloat16, kInt8 };
@@ -29,11 +32,24 @@ enum class RowForm : std::uint8_t { kFloat32, kBfloat16, kInt8 };
 // activations are kBfloat16. The default has none: float32 it is. A narrowed row is a function of the row
 // alone.
 struct RowRoom {
-  std::span<std::uint8_t> bytes;  // [n_rows, width, 2]
+  std::span<std::uint8_t> bytes;  // [n_rows, width, kNarrowedBytes]
   std::span<float> scales;        // [n_rows]
   ActivationType activations = ActivationType::kFloat32;
 
   RowForm form_for(tensor::DType weight) const;
+};
+inline constexpr std::size_t kNarrowedBytes = 2;  // of a value, at most
+
+// The memory of a room, taken once.
+class RowBuffer {
+ public:
+  RowBuffer(std::size_t n_rows, std::size_t width, ActivationType activations);
+  RowRoom room() { return {bytes_, scales_, activations_}; }
+
+ private:
+  std::vector<std::uint8_t> bytes_;  // [n_rows, width, kNarrowedBytes]
+  std::vector<float> scales_;        // [n_rows]
+  ActivationType activations_;
 };
 
 // Row first_row + m of `room` = rows[m] in `form`, m in [0, rows.size()); each is [width].

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/experts.h"
 #include "kernels/instruction_set.h"
 #include "kernels/ref/reference.h"
 
@@ -38,6 +39,52 @@ inline std::vector<float> random_rows(Random& random, std::size_t n) {
   for (float& value : out) value = random.normal();
   return out;
 }
+
+// Rows through the first of two experts, of weights that make(shape) gives: each alone with one thread, or
+// all of them in another order with three. The second expert has a group too.
+struct TwoExperts {
+  static constexpr std::size_t kWidth = 80, kInner = 37, kRows = 21;
+
+  template <typename Make>
+  TwoExperts(Random& random, const Make& make) {
+    const tensor::Shape in{kInner, kWidth}, out{kWidth, kInner};
+    for (ExpertWeights* expert : {&first, &second}) *expert = {make(in), make(in), make(out)};
+    x = random_rows(random, kRows * kWidth);
+  }
+
+  std::vector<float> alone(ActivationType activations) const {
+    std::vector<float> y(x.size());
+    ThreadPool pool(1);
+    for (std::size_t row = 0; row < kRows; ++row) run({row}, activations, pool, y);
+    return y;
+  }
+  std::vector<float> together(ActivationType activations) const {
+    std::vector<float> y(x.size());
+    std::vector<std::size_t> rows;
+    for (std::size_t row = kRows; row > 0; --row) rows.push_back(row - 1);
+    ThreadPool pool(3);
+    run(rows, activations, pool, y);
+    return y;
+  }
+
+  ExpertWeights first, second;
+  std::vector<float> x;  // [kRows, kWidth]
+
+ private:
+  void run(const std::vector<std::size_t>& rows, ActivationType activations, ThreadPool& pool,
+           std::vector<float>& y) const {
+    std::vector<const float*> in;
+    std::vector<float*> out;
+    for (const std::size_t row : rows)
+      in.push_back(x.data() + row * kWidth), out.push_back(y.data() + row * kWidth);
+    std::vector<float> unused(kWidth), scratch((rows.size() + 1) * kInner);
+    const std::vector<const float*> other_in{x.data()};
+    const std::vector<float*> other_out{unused.data()};
+    const ExpertRows groups[] = {{&second, other_in, other_out}, {&first, in, out}};
+    RowBuffer narrowed(rows.size() + 1, kWidth, activations);
+    expert_mlp(groups, scratch, pool, narrowed.room());
+  }
+};
 
 inline ref::Matrix to_matrix(const std::vector<float>& rows, std::size_t width) {
   ref::Matrix out;

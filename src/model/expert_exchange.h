@@ -23,6 +23,9 @@ class ExpertExchange {
  public:
   virtual ~ExpertExchange() = default;
 
+  // The caller starts on the next MoE layer: what it does until run_layer is routing. For those who measure.
+  virtual void begin_layer() {}
+
   // One MoE layer. `layer` counts MoE layers alone, 0 being the first, as placement does: dense layers have
   // no number here. n_tokens may be 0: the rank then only serves its peers. Fails if the step became void
   // (peer gone, abort): the caller drops the step. `out` [n_tokens, hidden_size] is overwritten; the sum is

@@ -1,7 +1,6 @@
 #include "model/forward.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -18,10 +17,6 @@ namespace {
 
 using kernels::linear;
 using kernels::rms_norm;
-
-kernels::RowRoom room(Workspace& w) {
-  return {w.narrowed_rows, w.row_scales, w.limits.activations};
-}
 
 std::span<float> rows(tensor::FloatBuffer& buffer, std::size_t n_floats) { return {buffer.data(), n_floats}; }
 
@@ -66,7 +61,7 @@ void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache
   const auto k = rows(w.k, n_tokens * config.n_kv_heads * config.head_dim), v = rows(w.v, k.size());
   const std::span<const std::uint32_t> positions(w.positions.data(), n_tokens);
   const kernels::Projection projections[] = {{&weights.q, q}, {&weights.k, k}, {&weights.v, v}};
-  linear(normed, projections, n_tokens, pool, room(w));
+  linear(normed, projections, n_tokens, pool, w.narrowed.room());
   normalize_heads(config, weights, q, k, n_tokens);
   rope(q, positions, model.rope(), config.n_heads, config.head_dim);
   rope(k, positions, model.rope(), config.n_kv_heads, config.head_dim);
@@ -76,7 +71,7 @@ void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache
   const auto attended = rows(w.attended, q.size()),
              scratch = rows(w.attention_scratch, w.attention_scratch.size());
   kernels::paged_attention(q, w.sequences, kv, scale, config.n_heads, scratch, attended, pool);
-  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, pool, room(w));
+  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, pool, w.narrowed.room());
 }
 
 // w.normed -> w.layer_out
@@ -86,9 +81,9 @@ void run_dense_mlp(const Model& model, std::size_t layer, std::size_t n_tokens, 
   const auto normed = rows(w.normed, n_tokens * model.config().hidden_size);
   const auto gate = rows(w.gate, n_tokens * model.config().intermediate_size), up = rows(w.up, gate.size());
   const kernels::Projection projections[] = {{&mlp.gate, gate}, {&mlp.up, up}};
-  linear(normed, projections, n_tokens, pool, room(w));
+  linear(normed, projections, n_tokens, pool, w.narrowed.room());
   kernels::silu_multiply(gate, up, gate);
-  linear(gate, mlp.down, rows(w.layer_out, normed.size()), n_tokens, pool, room(w));
+  linear(gate, mlp.down, rows(w.layer_out, normed.size()), n_tokens, pool, w.narrowed.room());
 }
 
 // w.normed -> w.layer_out; also with no token at all.
@@ -99,10 +94,9 @@ Status run_experts(const Model& model, std::size_t layer, std::size_t n_tokens, 
   const auto logits = rows(w.router_logits, n_tokens * config.n_experts);
   const auto weights = rows(w.router_weights, n_tokens * config.top_k);
   const std::span<ExpertId> ids(w.expert_ids.data(), n_tokens * config.top_k);
-  const Time begin = std::chrono::steady_clock::now();
+  exchange.begin_layer();
   linear(normed, model.layer(layer).router, logits, n_tokens, pool);
   kernels::route(logits, config.n_experts, config.top_k, config.router_weights, ids, weights);
-  w.route_time += std::chrono::steady_clock::now() - begin;
   return exchange.run_layer(LayerId(config.moe_index[layer]), {normed, ids, weights, n_tokens},
                             rows(w.layer_out, normed.size()));
 }
@@ -120,7 +114,7 @@ std::span<const float> compute_logits(const Model& model, Batch batch, Workspace
   const auto normed = rows(w.normed, n_rows * config.hidden_size),
              logits = rows(w.logits, n_rows * config.vocab_size);
   rms_norm(normed, model.final_norm(), config.rms_norm_eps, normed, n_rows);
-  linear(normed, model.head(), logits, n_rows, pool, room(w));
+  linear(normed, model.head(), logits, n_rows, pool, w.narrowed.room());
   return logits;
 }
 
@@ -142,9 +136,9 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
       attention_scratch(
           kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
-      narrowed_rows(2 * std::max(limits.max_tokens, limits.max_sequences) *
-                std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size})),
-      row_scales(std::max(limits.max_tokens, limits.max_sequences)),
+      narrowed(std::max(limits.max_tokens, limits.max_sequences),
+               std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size}),
+               limits.activations),
       expert_ids(limits.max_tokens * config.top_k),
       positions(limits.max_tokens),
       tokens(limits.max_tokens) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "base/time.h"
 #include "model/batch.h"
 #include "model/expert_exchange.h"
 #include "model/kv_cache.h"
@@ -28,14 +27,12 @@ struct Workspace {
   tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
   tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
   tensor::FloatBuffer attention_scratch;
-  tensor::FloatBuffer logits;           // [max_sequences, vocab_size]
-  std::vector<std::uint8_t> narrowed_rows;  // rows of any product's input
-  std::vector<float> row_scales;
+  tensor::FloatBuffer logits;            // [max_sequences, vocab_size]
+  kernels::RowBuffer narrowed;           // rows of any product's input
   std::vector<ExpertId> expert_ids;      // [max_tokens, top_k]
   std::vector<std::uint32_t> positions;  // [max_tokens]
   std::vector<TokenId> tokens;           // [max_tokens]
   std::vector<kernels::AttentionSequence> sequences;
-  Duration route_time{};  // spent on routers, since the start
 };
 
 // One forward pass of this rank's batch, which may be empty: the rank then only serves its peers' experts.

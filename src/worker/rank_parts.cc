@@ -50,7 +50,7 @@ Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
 }
 
 // Reads one byte of every page: the kernel maps it, from the disk if need be. MADV_POPULATE_READ takes as
-// long (3.5 GB in the page cache: 0.1 s).
+// long (docs/performance.md).
 void touch(const tensor::Weight& weight) {
   const auto* const bytes = static_cast<const volatile char*>(weight.data);
   for (std::size_t i = 0; i < weight.bytes(); i += 4096) (void)bytes[i];
@@ -104,16 +104,20 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   return parts;
 }
 
-void prefault(const model::Model& model) {
+void prefault(const model::Model& model, const std::function<void()>& on_progress) {
+  const auto touch_one = [&](const tensor::Weight& weight) {
+    if (weight) touch(weight);
+    on_progress();
+  };
   for (std::size_t i = 0; i < model.config().n_layers; ++i) {
     const model::LayerWeights& layer = model.layer(i);
     const model::AttentionWeights& attention = layer.attention;
     for (const tensor::Weight* weight : {&attention.q, &attention.k, &attention.v, &attention.o,
                                          &layer.router, &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down})
-      if (*weight) touch(*weight);
+      touch_one(*weight);
   }
-  touch(model.embedding());
-  touch(model.head());
+  touch_one(model.embedding());
+  touch_one(model.head());
 }
 
 Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,

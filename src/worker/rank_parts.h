@@ -51,8 +51,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
                                   const std::function<void()>& on_progress = {});
 
-// Touches the pages of all weights but the experts', so that no step waits for the disk. Any thread.
-void prefault(const model::Model& model);
+// Touches the pages of all weights but the experts', so that no step waits for the disk. `on_progress` is
+// called after each weight: a slow disk is no standstill. Any thread.
+void prefault(const model::Model& model, const std::function<void()>& on_progress);
 
 struct PreparedEpoch {
   std::shared_ptr<const exchange::EpochView> view;

@@ -237,11 +237,9 @@ void StepLoop::fill(transport::Stats& stats) {
 
 void StepLoop::fill(transport::MoeTimes& times) const {
   const exchange::ExchangeCounters& counters = parts_.exchange.counters();
-  const auto part_ms = [&](exchange::Part part) {
-    return to_ms(counters.part_times[static_cast<std::size_t>(part)]);
-  };
+  const auto part_ms = [&](exchange::Part part) { return to_ms(counters.part_times[part]); };
   times.set_layers(counters.n_exchanges);
-  times.set_route_ms(to_ms(parts_.workspace.route_time));
+  times.set_route_ms(part_ms(exchange::Part::kRoute));
   times.set_dispatch_ms(part_ms(exchange::Part::kDispatch));
   times.set_wait_ms(part_ms(exchange::Part::kWait));
   times.set_compute_ms(part_ms(exchange::Part::kCompute));

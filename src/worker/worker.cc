@@ -86,8 +86,7 @@ class Worker {
         parts_, make_rank_parts(
                     options_, [this](const exchange::Suspicion& s) { report(s); }, [this] { ++n_loaded_; }));
     loader_.post([this] {  // before any epoch's experts
-      prefault(*parts_.model);
-      ++n_loaded_;
+      prefault(*parts_.model, [this] { ++n_loaded_; });
     });
     loader_thread_ = std::thread([this] { loader_.run(); });
     if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
@@ -230,7 +229,7 @@ class Worker {
   std::promise<transport::Configure> configured_;
   std::atomic<bool> said_hello_{false}, step_is_open_{false};
   std::atomic<std::uint64_t> obsolete_epoch_{0};  // loads up to this one need not be finished
-  std::atomic<std::uint64_t> n_loaded_{0};        // layers and experts loaded, epochs begun
+  std::atomic<std::uint64_t> n_loaded_{0};        // weights loaded, epochs begun
   transport::EventLoop loader_;
   std::thread loader_thread_;
   std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's
