@@ -167,6 +167,11 @@ double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size
   return seconds;
 }
 
+worker::RankParts& Engine::parts_of_only_rank() {
+  CHECK(ranks_.size() == 1, "{} ranks", ranks_.size());
+  return ranks_[0]->parts;
+}
+
 std::span<const float> Engine::next_logits(std::size_t position, std::span<const TokenId> tokens) {
   CHECK(ranks_.size() == 1, "{} ranks", ranks_.size());
   std::vector<std::vector<TokenId>> each;

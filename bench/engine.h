@@ -38,6 +38,7 @@ class Engine {
   std::span<const float> next_logits(std::size_t position, std::span<const TokenId> tokens);
 
   std::vector<exchange::ExchangeCounters> counters() const;  // of each rank
+  worker::RankParts& parts_of_only_rank();                   // in its first epoch
 
  private:
   struct Rank;
