@@ -268,7 +268,11 @@ void Front::execute(const front::JournalActions& actions) {
 void Front::submit(std::size_t index) {
   if (is_over_) return;
   if (!coordinator_.ready()) {  // 503: it comes again
-    world_.schedule.after(milliseconds(20), [this, index] { submit(index); });
+    ++n_refused_;
+    world_.schedule.after(milliseconds(20), [this, index] {
+      --n_refused_;
+      submit(index);
+    });
     return;
   }
   Random random(world_.scenario.seed * 1000 + index);
@@ -351,8 +355,8 @@ void Front::request_scale() {
 }
 
 bool Front::is_calm() const {
-  return is_over_ ||
-         (streams_.empty() && coordinator_.running_operation() == nullptr && coordinator_.ready());
+  return is_over_ || (streams_.empty() && n_refused_ == 0 && coordinator_.running_operation() == nullptr &&
+                      coordinator_.ready());
 }
 
 void Front::at_rest() {

@@ -86,6 +86,7 @@ class Front {
   std::set<cluster::Member> fenced_;
   std::map<RankId, Time> last_in_;
   std::map<RequestId, Stream> streams_;
+  std::size_t n_refused_ = 0;  // requests that come again
   std::uint64_t timer_ = 0, n_operations_ = 0;
   std::uint64_t next_request_ = 1;
   std::size_t n_finished_ = 0, n_violations_seen_ = 0;

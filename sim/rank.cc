@@ -109,11 +109,27 @@ void Rank::load(const cluster::EpochPlan& plan) {
   world_.schedule.after(world_.about(world_.scenario.load_time), [this, plan, fails] {
     if (!is_alive() || plan.epoch <= obsolete_epoch_) return;
     if (life_ == Life::kStopped) return load(plan);  // goes on when it is woken
+    if (const auto gone = find_ended(plan)) {
+      return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch,
+                                                              fmt::format("no memory of rank {}", gone->rank),
+                                                              cluster::RankPrepareFailed::Cause::kPeer}));
+    }
     if (fails) return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"}));
     prepared_[plan.epoch] = make_view(plan);
     report(cluster::Event(cluster::RankPrepared{member_, plan.epoch, 1}));
     ring();
   });
+}
+
+// A member whose memory cannot be mapped any more.
+std::optional<Member> Rank::find_ended(const cluster::EpochPlan& plan) const {
+  const bool is_leaver = std::find(plan.members.begin(), plan.members.end(), member_) == plan.members.end();
+  if (is_leaver) return std::nullopt;  // it maps nobody
+  for (const Member& member : plan.members) {
+    const auto rank = world_.ranks.find(member);
+    if (rank == world_.ranks.end() || !rank->second->is_alive()) return member;
+  }
+  return std::nullopt;
 }
 
 std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) const {

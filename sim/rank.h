@@ -55,6 +55,7 @@ class Rank {
 
   // Loader.
   void load(const cluster::EpochPlan& plan);
+  std::optional<cluster::Member> find_ended(const cluster::EpochPlan& plan) const;
   std::shared_ptr<const View> make_view(const cluster::EpochPlan& plan) const;
 
   // Step loop.

@@ -55,6 +55,9 @@ struct RankPrepareFailed {
   Member member;
   Epoch epoch;
   std::string error;
+  // kPeer: it could not reach the memory of another member, which in all likelihood has ended, and whose exit
+  // is on its way.
+  enum class Cause : std::uint8_t { kOwn, kPeer } cause = Cause::kOwn;
 };
 struct RankFlipped {
   Member member;

@@ -22,15 +22,23 @@ void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
       fmt::format("rank {} could not prepare epoch {}: {}", event.member.rank, event.epoch, event.error);
   if (recovery && event.epoch == recovery->plan.epoch) {
     if (!recovery->unprepared.contains(event.member)) return ignore();
+    if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
     return recover(turn, event.member, what);
   }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
   if (!contains(change->everyone, event.member)) return ignore();
+  if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
   if (life != Life::kServing) {
     return fail_bootstrap(
         turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank, event.error));
   }
   cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed, what});
+}
+
+// The peer's exit starts this anew without it. If none comes, the trouble is the rank's own.
+void Coordinator::State::await_loss_of_peer(Turn& turn, const RankPrepareFailed& event) {
+  begin_task(turn, event.member, fmt::format("it could not prepare epoch {}: {}", event.epoch, event.error),
+             config.peer_timeout);
 }
 
 // The first reason counts, if a second one comes while the operation is undone.

@@ -161,6 +161,7 @@ struct Coordinator::State {
 
   // coordinator_rollback.cc
   void on(const RankPrepareFailed& event, Turn& turn);
+  void await_loss_of_peer(Turn& turn, const RankPrepareFailed& event);
   void check_deadline(Turn& turn);
   void cancel_change(Turn& turn, Outcome outcome);
   void withdraw_change(Turn& turn);

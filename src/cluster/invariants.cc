@@ -91,7 +91,9 @@ void Invariants::see(const Event& event) {
   if (prepared != nullptr && prepared->epoch == change_->plan.epoch)
     change_->prepared.insert(prepared->member);
   const auto* failed = std::get_if<RankPrepareFailed>(&event);
-  if (failed != nullptr && failed->epoch == change_->plan.epoch) change_->is_broken = true;
+  if (failed != nullptr && failed->epoch == change_->plan.epoch &&
+      failed->cause == RankPrepareFailed::Cause::kOwn)
+    change_->is_broken = true;
 }
 
 void Invariants::see_exit(const Member& member) {

@@ -259,6 +259,86 @@ TEST(PrepareFails, OnAJoinerOrAMemberAndTheOperationFailsWithItsWords) {
   }
 }
 
+// ---- A peer that ends while others map its memory: their word of it may be here before its exit.
+
+RankPrepareFailed cannot_reach_peer(Story& story, std::uint32_t rank) {
+  return {story.member(rank), story.all<SendPrepare>().back().plan.epoch, "the memory of a peer is gone",
+          RankPrepareFailed::Cause::kPeer};
+}
+
+TEST(PeerIsGone, BeforeTheFirstEpochAndAnotherStartTakesItsPlace) {
+  Story story(3);
+  story.hold<RankPrepared>(RankId(0));
+  story.begin();
+  story.tell(cannot_reach_peer(story, 0));
+  EXPECT_THAT(story.all<BootstrapFailed>(), IsEmpty());
+  story.let_go_later();
+  story.tell(RankExited{story.member(1), "signal 9"});
+  EXPECT_TRUE(story.coordinator().ready());
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
+TEST(PeerIsGone, AfterAllRanksWereLostAndTheServerGoesOn) {
+  Story story(2);
+  story.begin();
+  story.hold<RankPrepared>();
+  story.handle(RankExited{story.member(0), "signal 9"});
+  story.tell(RankExited{story.member(1), "signal 9"});
+  story.tell(cannot_reach_peer(story, 0));
+  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
+  story.let_go_later();
+  story.tell(RankExited{story.member(1), "signal 9"});
+  EXPECT_TRUE(story.coordinator().ready());
+  EXPECT_EQ(story.members().size(), 2u);
+  story.expect_rest();
+}
+
+TEST(PeerIsGone, AJoinerOfAScaleAndTheScaleStillSucceeds) {
+  Story story(1);
+  story.begin();
+  story.hold<RankPrepared>();
+  story.scale(3);
+  story.tell(cannot_reach_peer(story, 0));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing);
+  story.let_go_later();
+  story.tell(RankExited{story.member(2), "signal 9"});
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+TEST(PeerIsGone, ASurvivorOfARecoveryAndTheSizeComesBack) {
+  Story story(3);
+  story.begin();
+  story.hold<RankPrepared>();
+  story.tell(RankExited{story.member(2), "signal 9"});
+  story.tell(cannot_reach_peer(story, 0));
+  story.let_go_later();
+  story.tell(RankExited{story.member(1), "signal 9"});
+  EXPECT_EQ(story.members().size(), 3u);
+  EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
+  EXPECT_EQ(story.coordinator().target_size(), 3u);
+  story.expect_rest();
+}
+
+TEST(PeerIsGone, ButItsExitNeverComesAndWhoComplainedIsLost) {
+  Story story(2, 4, Story::ReplaceFailed::kYes, seconds(2));
+  story.begin();
+  story.hold<RankPrepared>();
+  story.scale(3);
+  const Member complains = story.member(0);
+  story.tell(cannot_reach_peer(story, 0));
+  story.let_go_later();
+  for (int i = 0; i < 30; ++i) {
+    for (const std::uint32_t rank : {0u, 1u, 2u}) story.tell(Heartbeat{story.member(rank), 0});
+    story.pass(milliseconds(100));
+  }
+  ASSERT_FALSE(story.all<FenceRank>().empty());
+  EXPECT_EQ(story.all<FenceRank>().front().member, complains);
+  EXPECT_THAT(story.all<FenceRank>().front().why, HasSubstr("the memory of a peer is gone"));
+}
+
 // ---- Messages that come too late, twice or from others.
 
 TEST(StaleEvents, HaveNoEffect) {

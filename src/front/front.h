@@ -17,6 +17,7 @@ namespace concertina::transport {
 class ControlChannel;
 class Frame;
 class Hello;
+class PrepareFailed;
 class StepOutput;
 class Stats;
 }  // namespace concertina::transport
@@ -83,6 +84,7 @@ class Front : public Service {
   void execute_one(const cluster::Action& action);
   void start_rank(const cluster::Member& member);
   void on_frame(const cluster::Member& from, const transport::Frame& frame);
+  void on_prepare_failed(const cluster::Member& from, const transport::PrepareFailed& failed);
   void on_hello(Rank& rank, const transport::Hello& hello);
   void on_step_output(Rank& rank, const transport::StepOutput& output);
   void on_stats(Rank& rank, const transport::Stats& stats);

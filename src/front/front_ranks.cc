@@ -156,6 +156,16 @@ std::vector<int> Front::cores_for_a_rank() const {
   return free_cores(usable_cores(), taken, options_.threads_per_rank);
 }
 
+void Front::on_prepare_failed(const Member& from, const transport::PrepareFailed& failed) {
+  using Cause = cluster::RankPrepareFailed::Cause;
+  if (failed.peer_unreachable())
+    spdlog::warn("rank {} cannot prepare epoch {} yet: {}", from.rank, failed.epoch(), failed.error());
+  handle(cluster::RankPrepareFailed{.member = from,
+                                    .epoch = Epoch(failed.epoch()),
+                                    .error = failed.error(),
+                                    .cause = failed.peer_unreachable() ? Cause::kPeer : Cause::kOwn});
+}
+
 void Front::on_frame(const Member& from, const transport::Frame& frame) {
   Rank* rank = find_rank(from);
   if (rank == nullptr) return;
@@ -174,8 +184,7 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
       return handle(
           cluster::RankPrepared{from, Epoch(frame.prepared().epoch()), frame.prepared().moved_bytes()});
     case transport::Frame::kPrepareFailed:
-      return handle(cluster::RankPrepareFailed{from, Epoch(frame.prepare_failed().epoch()),
-                                               frame.prepare_failed().error()});
+      return on_prepare_failed(from, frame.prepare_failed());
     case transport::Frame::kFlipped:
       return handle(cluster::RankFlipped{from, Epoch(frame.flipped().epoch()), frame.flipped().pause_ms()});
     case transport::Frame::kFrozen:
@@ -287,11 +296,14 @@ void Front::end_operation(const cluster::Operation& operation) {
   for (const auto& done : waiters.mapped()) done(operation);
 }
 
-// A disk that is full costs the records, not the service.
+// A disk that is full costs the records, not the service. A recovery that failed is no wish for fewer ranks:
+// a restart tries again.
 void Front::keep(const cluster::Operation& operation) {
   if (state_ == nullptr) return;
   Status kept = state_->save(operation, loop_.now());
-  if (kept && life_ == Life::kServing && coordinator_.running_operation() == nullptr)
+  const bool is_wanted =
+      operation.kind != cluster::OperationKind::kRecover || operation.phase == cluster::Phase::kDone;
+  if (kept && is_wanted && life_ == Life::kServing && coordinator_.running_operation() == nullptr)
     kept = state_->save_wanted_size(coordinator_.target_size());
   if (!kept) spdlog::error("{}", kept.error().message());
 }

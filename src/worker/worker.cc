@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/test_points.h"
 #include "kernels/instruction_set.h"
+#include "transport/error.h"
 #include "worker/control_link.h"
 #include "worker/frames.h"
 #include "worker/rank_parts.h"
@@ -160,6 +161,8 @@ class Worker {
     if (!prepared) {
       answer.mutable_prepare_failed()->set_epoch(plan.epoch.value());
       answer.mutable_prepare_failed()->set_error(prepared.error().message());
+      answer.mutable_prepare_failed()->set_peer_unreachable(
+          prepared.error().is(transport::TransportError::kPeerUnreachable));
       return link_.send(std::move(answer));
     }
     last_view_ = prepared->view;

@@ -47,8 +47,12 @@ Result<FileDescriptor> make_memory_file(const std::string& name, std::size_t n_b
 Result<FileDescriptor> open_of_process(std::int64_t pid, int fd, int flags, const std::string& name) {
   const std::string path = fmt::format("/proc/{}/fd/{}", pid, fd);
   FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC));
-  if (file.get() < 0) return fail(system_error(fmt::format("opening {} at {}", name, path)));
-  return file;
+  if (file.get() >= 0) return file;
+  const int error = errno;  // a process that is ending belongs to root for a moment: EACCES
+  const bool is_peer = error == ENOENT || error == ESRCH || error == EACCES || error == EPERM;
+  const std::string what = fmt::format("opening {} at {}", name, path);
+  if (!is_peer) return fail(system_error(what));
+  return fail(TransportError::kPeerUnreachable, fmt::format("{}: {}", what, strerror(error)));
 }
 
 // A file that its owner could shrink would kill the reader with SIGBUS.

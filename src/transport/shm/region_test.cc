@@ -115,8 +115,23 @@ TEST(Region, WhatIsNoRegionIsRefused) {
   EXPECT_THAT(peer.error().message(), HasSubstr("magic"));
   peer = PeerRegion::open(getpid(), 9999, kIdentity, kBodyBytes);
   ASSERT_FALSE(peer);
-  EXPECT_TRUE(peer.error().is(TransportError::kSystem));
+  EXPECT_TRUE(peer.error().is(TransportError::kPeerUnreachable));
   EXPECT_THAT(peer.error().message(), HasSubstr("rank 3 (incarnation 17)"));
+}
+
+TEST(Region, APeerWhoseProcessHasEndedIsUnreachableBeforeAndAfterItIsReaped) {
+  const Result<Region> region = Region::create(kIdentity, kBodyBytes);
+  ASSERT_TRUE(region);
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  siginfo_t info{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  for (int reaped = 0; reaped < 2; ++reaped) {
+    const auto peer = PeerRegion::open(child, region->fd(), kIdentity, kBodyBytes);
+    ASSERT_FALSE(peer);
+    EXPECT_TRUE(peer.error().is(TransportError::kPeerUnreachable)) << peer.error().message();
+    waitpid(child, nullptr, 0);
+  }
 }
 
 TEST(Region, MemoryThatItsOwnerCouldShrinkIsRefused) {
