@@ -78,7 +78,7 @@ Result<tensor::Weight> DummyWeights::load(const std::string& name, const tensor:
                                        : make<std::uint16_t>(dtype_, name, shape, key);
 }
 
-Status DummyWeights::verify(const std::string& name, const tensor::Shape& shape) const {
+Result<tensor::DType> DummyWeights::verify(const std::string& name, const tensor::Shape& shape) const {
   std::int64_t bytes = 4;
   for (const std::int64_t extent : shape) {
     if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) {

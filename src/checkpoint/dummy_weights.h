@@ -16,7 +16,7 @@ class DummyWeights : public WeightSource {
   explicit DummyWeights(std::uint64_t seed, tensor::DType dtype = tensor::DType::kBF16);
 
   Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const override;
-  Status verify(const std::string& name, const tensor::Shape& shape) const override;
+  Result<tensor::DType> verify(const std::string& name, const tensor::Shape& shape) const override;
   bool contains(const std::string&) const override { return true; }
 
  private:

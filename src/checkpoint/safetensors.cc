@@ -253,9 +253,9 @@ Result<const SafetensorsFolder::Located*> SafetensorsFolder::find(const std::str
   return &found->second;
 }
 
-Status SafetensorsFolder::verify(const std::string& name, const tensor::Shape& shape) const {
-  RETURN_IF_ERROR(find(name, shape));
-  return {};
+Result<tensor::DType> SafetensorsFolder::verify(const std::string& name, const tensor::Shape& shape) const {
+  ASSIGN_OR_RETURN(const Located* const located, find(name, shape));
+  return located->entry.dtype_name == "BF16" ? DType::kBF16 : DType::kF32;  // F16 is widened
 }
 
 Result<tensor::Weight> SafetensorsFolder::load(const std::string& name, const tensor::Shape& shape) const {

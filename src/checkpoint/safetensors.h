@@ -31,7 +31,7 @@ class SafetensorsFolder : public WeightSource {
   static Result<std::unique_ptr<SafetensorsFolder>> open(const std::filesystem::path& folder);
 
   Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const override;
-  Status verify(const std::string& name, const tensor::Shape& shape) const override;
+  Result<tensor::DType> verify(const std::string& name, const tensor::Shape& shape) const override;
   bool contains(const std::string& name) const override { return tensors_.contains(name); }
 
  private:

@@ -19,7 +19,7 @@ class WeightSource {
   virtual Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const = 0;
 
   // The same checks without bringing the data in; used by the front before it starts ranks.
-  virtual Status verify(const std::string& name, const tensor::Shape& shape) const = 0;
+  virtual Result<tensor::DType> verify(const std::string& name, const tensor::Shape& shape) const = 0;
 
   virtual bool contains(const std::string& name) const = 0;
 };

@@ -78,6 +78,28 @@ Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_no
   return visit(head, tied ? "model.embed_tokens.weight" : "lm_head.weight", table);
 }
 
+// ---- What a kernel reads together must be of one dtype.
+
+Status check_mlp(const std::string& name, const kernels::ExpertWeights& mlp) {
+  if (mlp.up.dtype == mlp.gate.dtype && mlp.down.dtype == mlp.gate.dtype) return {};
+  return fail(ModelError::kBadWeights,
+              fmt::format("{}: gate, up and down are {}, {} and {}; they must be of one dtype", name,
+                          name_of(mlp.gate.dtype), name_of(mlp.up.dtype), name_of(mlp.down.dtype)));
+}
+
+Status check_attention(std::size_t layer, const AttentionWeights& weights) {
+  if (weights.k.dtype == weights.q.dtype && weights.v.dtype == weights.q.dtype) return {};
+  return fail(
+      ModelError::kBadWeights,
+      fmt::format("model.layers.{}.self_attn: q_proj, k_proj and v_proj are {}, {} and {}; they must be "
+                  "of one dtype",
+                  layer, name_of(weights.q.dtype), name_of(weights.k.dtype), name_of(weights.v.dtype)));
+}
+
+std::string name_of_expert(std::size_t layer, ExpertId expert) {
+  return fmt::format("layer {} expert {}", layer, expert);
+}
+
 // The weights that products read, of one layer.
 void quantize(kernels::ExpertWeights& mlp) {
   for (Weight* weight : {&mlp.gate, &mlp.up, &mlp.down}) {
@@ -96,6 +118,23 @@ auto loader(const WeightSource& source) {
     ASSIGN_OR_RETURN(out, source.load(name, shape));
     return {};
   };
+}
+
+template <typename Visit>
+Status verify_experts(const ModelConfig& config, std::size_t layer, const Visit& verify) {
+  kernels::ExpertWeights first;
+  for (std::uint32_t i = 0; i < config.n_experts; ++i) {
+    kernels::ExpertWeights expert;
+    RETURN_IF_ERROR(visit_expert(config, layer, ExpertId(i), expert, verify));
+    RETURN_IF_ERROR(check_mlp(name_of_expert(layer, ExpertId(i)), expert));
+    if (i == 0) first = expert;
+    if (expert.gate.dtype != first.gate.dtype) {
+      return fail(ModelError::kBadWeights,
+                  fmt::format("layer {}: expert {} is {} and expert 0 is {}; they must be of one dtype",
+                              layer, i, name_of(expert.gate.dtype), name_of(first.gate.dtype)));
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -121,12 +160,7 @@ Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId ex
   const std::size_t layer = layer_of(config_, moe_layer);
   kernels::ExpertWeights out;
   RETURN_IF_ERROR(visit_expert(config_, layer, expert, out, loader(source_)));
-  if (out.up.dtype != out.gate.dtype || out.down.dtype != out.gate.dtype) {
-    return fail(
-        ModelError::kBadWeights,
-        fmt::format("layer {} expert {}: gate, up and down are {}, {} and {}; they must be of one dtype",
-                    layer, expert, name_of(out.gate.dtype), name_of(out.up.dtype), name_of(out.down.dtype)));
-  }
+  RETURN_IF_ERROR(check_mlp(name_of_expert(layer, expert), out));
   if (quantization_ == Quantization::kInt8) quantize(out);
   return out;
 }
@@ -148,16 +182,20 @@ std::size_t bytes_of(const kernels::ExpertWeights& expert) {
 }
 
 Status verify_checkpoint(const ModelConfig& config, const WeightSource& source) {
-  const auto verify = [&source](Weight&, const std::string& name, const Shape& shape) {
-    return source.verify(name, shape);
+  const auto verify = [&source](Weight& out, const std::string& name, const Shape& shape) -> Status {
+    ASSIGN_OR_RETURN(out.dtype, source.verify(name, shape));
+    return {};
   };
   Weight unused;
   RETURN_IF_ERROR(visit_ends(config, unused, unused, unused, verify));
   for (std::size_t i = 0; i < config.n_layers; ++i) {
     LayerWeights layer;
     RETURN_IF_ERROR(visit_layer(config, i, layer, verify));
-    for (std::uint32_t e = 0; config.is_moe(i) && e < config.n_experts; ++e) {
-      RETURN_IF_ERROR(visit_expert(config, i, ExpertId(e), layer.mlp, verify));
+    RETURN_IF_ERROR(check_attention(i, layer.attention));
+    if (config.is_moe(i)) {
+      RETURN_IF_ERROR(verify_experts(config, i, verify));
+    } else {
+      RETURN_IF_ERROR(check_mlp(fmt::format("model.layers.{}.mlp", i), layer.mlp));
     }
   }
   return {};

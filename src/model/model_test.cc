@@ -36,10 +36,10 @@ class WatchedWeights : public checkpoint::WeightSource {
     RETURN_IF_ERROR(verify(name, shape));
     return DummyWeights(1, name == narrow ? tensor::DType::kBF16 : tensor::DType::kF32).load(name, shape);
   }
-  Status verify(const std::string& name, const tensor::Shape&) const override {
+  Result<tensor::DType> verify(const std::string& name, const tensor::Shape&) const override {
     verified.insert(name);
     if (name == missing) return fail(TestError::kNoSuchTensor, "no " + name);
-    return {};
+    return name.starts_with(narrow) && !narrow.empty() ? tensor::DType::kBF16 : tensor::DType::kF32;
   }
   bool contains(const std::string& name) const override { return name != missing; }
 
@@ -108,6 +108,26 @@ TEST(Model, AConfigThatDoesNotFitTheFilesNamesFileTensorAndShapes) {
   ASSERT_FALSE(longer.has_value());
   EXPECT_THAT(longer.error().message(),
               AllOf(HasSubstr("olmoe"), HasSubstr("model.layers.2."), HasSubstr("missing")));
+}
+
+// A product takes its weights together: a checkpoint of mixed dtypes would stop the first step.
+TEST(Checkpoint, WeightsOfOneProductMustBeOfOneDtype) {
+  const ModelConfig config = read_config(kFixtures / "qwen3_moe").value();
+  const auto refusal = [&](const char* narrow) {
+    WatchedWeights source;
+    source.narrow = narrow;
+    const Status status = verify_checkpoint(config, source);
+    return status ? "" : status.error().message();
+  };
+  EXPECT_EQ(
+      refusal("model.layers.0.self_attn.k_proj"),
+      "model.layers.0.self_attn: q_proj, k_proj and v_proj are F32, BF16 and F32; they must be of one dtype");
+  EXPECT_THAT(refusal("model.layers.1.mlp.up_proj"), HasSubstr("gate, up and down are F32, BF16 and F32"));
+  EXPECT_THAT(refusal("model.layers.2.mlp.experts.5.down_proj"),
+              HasSubstr("gate, up and down are F32, F32 and BF16"));
+  EXPECT_EQ(refusal("model.layers.2.mlp.experts.5."),
+            "layer 2: expert 5 is BF16 and expert 0 is F32; they must be of one dtype");
+  EXPECT_EQ(refusal("model.layers.0.self_attn.o_proj"), "") << "a product of its own";
 }
 
 TEST(Model, AnExpertOfMixedDtypesIsRefused) {
