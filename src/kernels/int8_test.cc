@@ -51,6 +51,20 @@ TEST_P(Int8, ARowOfZerosIsZero) {
             std::vector<std::uint8_t>(20, 128));
 }
 
+// Else broken weights would answer with words that look right.
+TEST_P(Int8, ANanOrAnInfinityMakesItsRowNan) {
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    for (const std::size_t at : {0, 15, 16, 19}) {
+      std::vector<float> row(20, 0.5f);
+      row[at] = bad;
+      const float* const address = row.data();
+      RowBuffer buffer(1, 20, ActivationType::kFloat32);
+      narrow_rows({&address, 1}, 20, RowForm::kInt8, buffer.room(), 0);
+      EXPECT_TRUE(std::isnan(buffer.room().scales[0])) << bad << " at " << at;
+    }
+  }
+}
+
 // The oracle: the integers multiplied one by one.
 TEST_P(Int8, AProductIsTheIntegersProductTimesBothScales) {
   for (const std::size_t n_in : {1, 15, 16, 17, 63, 64, 65, 200}) {

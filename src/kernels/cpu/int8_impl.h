@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 
 #include "kernels/cpu/int8.h"
 #include "kernels/cpu/unrolled.h"
@@ -91,13 +93,23 @@ void linear(const std::uint8_t* const* x, const float* x_scales, std::size_t n_r
 
 // Sixteen at a time, so that the compiler makes vectors of it.
 float quantize(const float* x, std::size_t n, std::uint8_t* bytes) {
-  float most[16] = {};
+  float most[16] = {}, zeros[16] = {};  // zeros: NaN after a NaN or an infinity, which max() would drop
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    for (std::size_t j = 0; j < 16; ++j) most[j] = std::max(most[j], std::fabs(x[i + j]));
+    for (std::size_t j = 0; j < 16; ++j) {
+      most[j] = std::max(most[j], std::fabs(x[i + j]));
+      zeros[j] += x[i + j] * 0.0f;
+    }
   }
-  for (; i < n; ++i) most[0] = std::max(most[0], std::fabs(x[i]));
+  for (; i < n; ++i) {
+    most[0] = std::max(most[0], std::fabs(x[i]));
+    zeros[0] += x[i] * 0.0f;
+  }
   const float largest = *std::max_element(most, most + 16);
+  if (const float zero = std::accumulate(zeros, zeros + 16, 0.0f); zero != 0.0f) {  // the row is NaN
+    std::memset(bytes, 128, n);
+    return zero;
+  }
   const float factor = largest > 0 ? 127.0f / largest : 0.0f;
   // Adding 1.5 * 2^23 leaves the rounded whole number in the lowest bits: ties to even, as the processor
   // does.
