@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <thread>
 
 #include "base/check.h"
@@ -300,6 +301,22 @@ TEST_F(Contract, ShowsModelsAndMetrics) {
   }
   for (const char* part : {"route", "dispatch", "wait", "compute", "combine"})
     EXPECT_THAT(metrics, HasSubstr(fmt::format("part=\"{}\",rank=\"0\"", part)));
+}
+
+TEST_F(Contract, ARankThatOnlyServesItsPeersIsMeasuredAndItsSeriesEndWithIt) {
+  const json scale = {{"new_data_parallel_size", 3}};
+  ASSERT_EQ(post("/scale_elastic_ep", scale).status, 200);
+  ASSERT_EQ(post("/v1/completions", {{"prompt", "x"}, {"max_tokens", 20}, {"ignore_eos", true}}).status, 200);
+  const auto n_layers = [&](const char* rank) {
+    const std::string metrics = call("GET", "/metrics").text;
+    std::smatch found;
+    const std::regex series(
+        fmt::format("concertina_moe_layers_total\\{{[^}}]*rank=\"{}\"[^}}]*\\}} (\\d+)", rank));
+    return std::regex_search(metrics, found, series) ? std::stol(found[1]) : 0;
+  };
+  EXPECT_TRUE(harness::eventually([&] { return n_layers("2") > 0 && n_layers("1") >= n_layers("2"); }));
+  ASSERT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 2}}).status, 200);
+  EXPECT_THAT(call("GET", "/metrics").text, testing::Not(HasSubstr("rank=\"2\"")));
 }
 
 TEST_F(Contract, AClientThatGoesAwayFreesItsBlocksAtOnce) {

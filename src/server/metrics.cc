@@ -58,30 +58,7 @@ struct Metrics::State {
   prometheus::Gauge& size = gauge("concertina_size", "Ranks of the epoch in force.");
   prometheus::Family<prometheus::Gauge>& ranks =
       prometheus::BuildGauge().Name("concertina_ranks").Help("Rank processes by state.").Register(registry);
-  prometheus::Family<prometheus::Gauge>& operations = prometheus::BuildGauge()
-                                                          .Name("concertina_operations_total")
-                                                          .Help("Scale operations that ended, by outcome.")
-                                                          .Register(registry);
   prometheus::Gauge& scaling = gauge("concertina_scaling", "1 while an operation is running.");
-  prometheus::Gauge& failed_ranks = gauge("concertina_failed_ranks_total", "Ranks that were lost.");
-  prometheus::Gauge& rescued = gauge("concertina_rescued_requests_total",
-                                     "Requests that went on elsewhere after their rank was lost.");
-  prometheus::Family<prometheus::Gauge>& waited_for =
-      prometheus::BuildGauge()
-          .Name("concertina_rank_waited_for_seconds")
-          .Help("Time that peers spent waiting for a rank, in the epoch in force. A slow rank stands out.")
-          .Register(registry);
-  prometheus::Family<prometheus::Gauge>& moe_times =
-      prometheus::BuildGauge()
-          .Name("concertina_moe_seconds_total")
-          .Help(
-              "Where the time of a rank's MoE layers went, since its start: route, dispatch, wait, compute, "
-              "combine.")
-          .Register(registry);
-  prometheus::Family<prometheus::Gauge>& moe_layers = prometheus::BuildGauge()
-                                                          .Name("concertina_moe_layers_total")
-                                                          .Help("MoE layers that a rank computed.")
-                                                          .Register(registry);
   prometheus::Gauge& last_pause =
       gauge("concertina_last_pause_seconds",
             "Longest time that a rank was between two epochs in the last operation.");
@@ -115,6 +92,67 @@ void Metrics::on_finished(const char* reason, Duration since_arrival) {
   state_->request.Observe(seconds(since_arrival));
 }
 
+namespace {
+
+// What others count, and what each rank there is counts: made anew each time, so that no series outlives its
+// rank.
+class Snapshot {
+ public:
+  explicit Snapshot(Labels labels) : labels_(std::move(labels)) {}
+
+  template <typename Builder>  // prometheus::BuildCounter(), BuildGauge()
+  void add(Builder builder, const char* name, const char* help, double value, Labels more = {}) {
+    more.insert(labels_.begin(), labels_.end());
+    builder.Name(name).Help(help).Register(registry_).Add(more).Increment(value);
+  }
+  std::string text() const { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
+
+ private:
+  const Labels labels_;
+  prometheus::Registry registry_;
+};
+
+void add_rank(Snapshot& out, const front::RankStatus& rank) {
+  const std::string id = fmt::format("{}", rank.rank);
+  out.add(prometheus::BuildGauge(), "concertina_rank_waited_for_seconds",
+          "Time that peers spent waiting for a rank, in the epoch in force. A slow rank stands out.",
+          rank.waited_for_ms / 1000, {{"rank", id}});
+  const front::MoeTimes& times = rank.moe_times;
+  out.add(prometheus::BuildCounter(), "concertina_moe_layers_total",
+          "MoE layers that a rank computed, since its start.", static_cast<double>(times.n_layers),
+          {{"rank", id}});
+  for (const auto& [part, ms] : {std::pair{"route", times.route_ms},
+                                 {"dispatch", times.dispatch_ms},
+                                 {"wait", times.wait_ms},
+                                 {"compute", times.compute_ms},
+                                 {"combine", times.combine_ms}}) {
+    out.add(prometheus::BuildCounter(), "concertina_moe_seconds_total",
+            "Where the time of a rank's MoE layers went, since its start: route, dispatch, wait, compute, "
+            "combine.",
+            ms / 1000, {{"rank", id}, {"part", part}});
+  }
+}
+
+std::string text_of_now(const front::Service& service, const front::ClusterStatus& cluster,
+                        const Labels& labels) {
+  Snapshot out(labels);
+  for (const front::RankStatus& rank : cluster.ranks) add_rank(out, rank);
+  out.add(prometheus::BuildCounter(), "concertina_failed_ranks_total", "Ranks that were lost.",
+          static_cast<double>(service.n_failed_ranks()));
+  out.add(prometheus::BuildCounter(), "concertina_rescued_requests_total",
+          "Requests that went on elsewhere after their rank was lost.",
+          static_cast<double>(service.n_rescued_requests()));
+  for (const cluster::Phase phase :
+       {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
+    out.add(prometheus::BuildCounter(), "concertina_operations_total",
+            "Scale operations that ended, by outcome.", static_cast<double>(service.n_operations(phase)),
+            {{"outcome", cluster::name_of(phase)}});
+  }
+  return out.text();
+}
+
+}  // namespace
+
 std::string Metrics::text(const front::Service& service) {
   State& s = *state_;
   const front::ClusterStatus cluster = service.cluster();
@@ -127,40 +165,18 @@ std::string Metrics::text(const front::Service& service) {
     total += static_cast<double>(rank.kv_blocks_total);
     ++by_state[cluster::name_of(rank.state)];
   }
-  for (const front::RankStatus& rank : cluster.ranks) {
-    Labels labels = s.labels;
-    labels["rank"] = fmt::format("{}", rank.rank);
-    s.waited_for.Add(labels).Set(rank.waited_for_ms / 1000);
-    s.moe_layers.Add(labels).Set(static_cast<double>(rank.moe_times.n_layers));
-    const front::MoeTimes& times = rank.moe_times;
-    for (const auto& [part, ms] : {std::pair{"route", times.route_ms},
-                                   {"dispatch", times.dispatch_ms},
-                                   {"wait", times.wait_ms},
-                                   {"compute", times.compute_ms},
-                                   {"combine", times.combine_ms}}) {
-      labels["part"] = part;
-      s.moe_times.Add(labels).Set(ms / 1000);
-    }
-  }
-  s.failed_ranks.Set(static_cast<double>(service.n_failed_ranks()));
-  s.rescued.Set(static_cast<double>(service.n_rescued_requests()));
   s.kv_usage.Set(total > 0 ? used / total : 0);
   for (const auto& [name, n] : by_state) {
     Labels labels = s.labels;
     labels["state"] = name;
     s.ranks.Add(labels).Set(n);
   }
-  for (const cluster::Phase phase :
-       {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
-    Labels labels = s.labels;
-    labels["outcome"] = cluster::name_of(phase);
-    s.operations.Add(labels).Set(static_cast<double>(service.n_operations(phase)));
-  }
   s.epoch.Set(static_cast<double>(cluster.epoch.value()));
   s.size.Set(static_cast<double>(cluster.size));
   s.scaling.Set(service.scaling() ? 1 : 0);
   s.last_pause.Set(service.last_pause_ms() / 1000);
-  return prometheus::TextSerializer().Serialize(s.registry.Collect());
+  return prometheus::TextSerializer().Serialize(s.registry.Collect()) +
+         text_of_now(service, cluster, s.labels);
 }
 
 }  // namespace concertina::server

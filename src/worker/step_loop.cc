@@ -9,6 +9,8 @@
 namespace concertina::worker {
 
 namespace {
+constexpr Duration kReportInterval = std::chrono::seconds(1);  // of MoE times, where nothing else is told
+
 // Says so while a step is under way.
 class OpenStep {
  public:
@@ -43,14 +45,14 @@ Status StepLoop::run() {
       if (epoch_began_elsewhere()) {
         enter(prepared_.rbegin()->first, std::chrono::steady_clock::now());
       } else {
-        wait();
+        wait(std::nullopt);
       }
       continue;
     }
     const scheduler::StepPlan& plan = parts_.scheduler.plan();
     if (plan.empty() && !commit_) {
       report_stats();
-      if (wait() != exchange::Work::kPeerStarted) continue;
+      if (wait(next_report()) != exchange::Work::kPeerStarted) continue;
     }
     if (Status done = run_step(plan); !done && !done.error().is(exchange::ExchangeError::kAborted))
       return done;
@@ -133,8 +135,8 @@ bool StepLoop::epoch_began_elsewhere() const {
   return parts_.exchange.peer_started(*prepared_.rbegin()->second);
 }
 
-exchange::Work StepLoop::wait() {
-  return parts_.exchange.wait_for_work(std::nullopt, [this] {
+exchange::Work StepLoop::wait(std::optional<Time> deadline) {
+  return parts_.exchange.wait_for_work(deadline, [this] {
     if (!parts_.inbox.empty()) return true;
     return parts_.exchange.epoch_view() == nullptr && epoch_began_elsewhere();
   });
@@ -214,14 +216,26 @@ void StepLoop::report(const scheduler::CommitResult& result) {
     out.set_attempt(caught_up.attempt.value());
     out.set_n_generated(caught_up.n_generated);
   }
-  if (counts_changed()) fill(*output.mutable_stats());
+  if (has_news()) fill(*output.mutable_stats());
   parts_.send(std::move(frame));
 }
 
-bool StepLoop::counts_changed() const { return parts_.scheduler.counts() != reported_counts_; }
+// A rank that only serves its peers has counts that never change.
+bool StepLoop::has_news() const {
+  if (parts_.scheduler.counts() != reported_counts_) return true;
+  const auto due = next_report();
+  return due && std::chrono::steady_clock::now() >= *due;
+}
+
+std::optional<Time> StepLoop::next_report() const {
+  if (parts_.exchange.counters().n_exchanges == n_reported_exchanges_) return std::nullopt;
+  return reported_at_ + kReportInterval;
+}
 
 void StepLoop::fill(transport::Stats& stats) {
   reported_counts_ = parts_.scheduler.counts();
+  n_reported_exchanges_ = parts_.exchange.counters().n_exchanges;
+  reported_at_ = std::chrono::steady_clock::now();
   stats.set_running(static_cast<std::uint32_t>(reported_counts_.running));
   stats.set_waiting(static_cast<std::uint32_t>(reported_counts_.waiting));
   stats.set_kv_blocks_used(static_cast<std::uint32_t>(reported_counts_.kv_blocks_used));
@@ -246,9 +260,9 @@ void StepLoop::fill(transport::MoeTimes& times) const {
   times.set_combine_ms(part_ms(exchange::Part::kCombine));
 }
 
-// Counts travel with a step's tokens, or by themselves when they have changed and there are none.
+// Counts travel with a step's tokens, or by themselves when there is news and there are none.
 void StepLoop::report_stats() {
-  if (!counts_changed()) return;
+  if (!has_news()) return;
   transport::Frame frame;
   fill(*frame.mutable_stats());
   parts_.send(std::move(frame));

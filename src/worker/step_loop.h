@@ -56,12 +56,13 @@ class StepLoop {
 
   bool is_frozen() const { return frozen_ != Ballot{}; }
   bool epoch_began_elsewhere() const;  // a peer already runs the epoch that this joiner is prepared for
-  exchange::Work wait();
+  exchange::Work wait(std::optional<Time> deadline);
   Status run_step(const scheduler::StepPlan& plan);
   Status compute(const scheduler::StepPlan& plan);
   void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
   void report(const scheduler::CommitResult& result);
-  bool counts_changed() const;
+  bool has_news() const;
+  std::optional<Time> next_report() const;  // of MoE layers not told yet
   void fill(transport::Stats& stats);
   void fill(transport::MoeTimes& times) const;
   void report_stats();
@@ -77,6 +78,8 @@ class StepLoop {
   std::vector<kernels::SamplingScratch> sampling_scratch_;  // [threads of the pool]
   std::vector<const scheduler::PlanEntry*> sampling_;       // entries of a step that take a token
   scheduler::Counts reported_counts_;
+  std::uint64_t n_reported_exchanges_ = 0;
+  Time reported_at_{};
   Time frozen_since_{};
   bool leaving_ = false;
 };
