@@ -92,7 +92,8 @@ TEST(Shutdown, AnAnswerOfSeveralChoicesIsCutOffOnce) {
   }
   EXPECT_TRUE(harness::eventually([&] {
     std::size_t n = 0;
-    for (const auto& rank : client::fetch_cluster(server->url())->ranks) n += rank.n_running;
+    const auto cluster = client::fetch_cluster(server->url());
+    for (const auto& rank : cluster->ranks) n += rank.n_running;
     return n == kAnswers * kChoices;
   }));
   server->signal(SIGTERM);
@@ -146,6 +147,12 @@ TEST(Start, BadFlagsAreNamed) {
               HasSubstr("--data-parallel-size is 9"));
   EXPECT_THAT(output_of({"serve", kDemo, "--data-parallel-size", "0"}), HasSubstr("--data-parallel-size"));
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "lots"}), HasSubstr("\"lots\" is not a size"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "0x10MiB"}), HasSubstr("is not a size"));
+  for (const char* flag : {"--host", "--state-dir", "--served-model-name"})  // of a variable that is not set
+    EXPECT_THAT(output_of({"serve", kDemo, flag, ""}), HasSubstr("it is empty")) << flag;
+  EXPECT_THAT(output_of({"serve", kDemo, "--shutdown-timeout", "nan"}), HasSubstr("not a number of seconds"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--seed", "18446744073709551616"}), HasSubstr("not a whole number"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--seed", "-1"}), HasSubstr("not a whole number"));
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "1KiB"}),
               HasSubstr("--kv-cache-memory 1KiB holds"));
   EXPECT_THAT(output_of({"serve", kDemo, "--max-num-seqs", "-1"}), HasSubstr("--max-num-seqs: Value -1"));

@@ -29,9 +29,9 @@ Status check_kept(const Form& kept) {
   return {};
 }
 
-std::string activation_dtype_of(const FormFlags& flags) {
+std::string activation_dtype_of(const FormFlags& flags, kernels::InstructionSet set) {
   const bool by_table = flags.activation_dtype == "auto";
-  return by_table ? kernels::name_of(kernels::faster_activation_type()) : flags.activation_dtype;
+  return by_table ? kernels::name_of(kernels::faster_activation_type(set)) : flags.activation_dtype;
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ Result<Form> decide_form(const FormFlags& flags, const std::optional<Form>& kept
   ASSIGN_OR_RETURN(const kernels::InstructionSet set, kernels::parse_instruction_set(form.instruction_set));
   form.instruction_set = kernels::name_of(set);
   if (!flags.quantization.empty()) form.quantization = flags.quantization;
-  if (!flags.activation_dtype.empty()) form.activation_dtype = activation_dtype_of(flags);
+  if (!flags.activation_dtype.empty()) form.activation_dtype = activation_dtype_of(flags, set);
   // What a flag asks for counts more than the other of the two, kept or found in the table.
   if (flags.activation_dtype == "bfloat16") form.quantization = "none";
   if (form.quantization == "int8") form.activation_dtype = "float32";

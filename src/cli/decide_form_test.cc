@@ -48,6 +48,14 @@ TEST(FormTest, Int8AndBfloat16ExcludeEachOther) {
             (Form{kBest, "int8", "float32"}));
 }
 
+TEST(FormTest, TheTableIsOfTheKernelsThatRun) {
+  for (const char* set : {"portable", "avx2"}) {
+    if (!kernels::parse_instruction_set(set)) continue;  // not of this processor
+    EXPECT_EQ(decide_form({.instruction_set = set, .activation_dtype = "auto"}, std::nullopt).value(),
+              (Form{set, "none", "float32"}));
+  }
+}
+
 TEST(FormTest, ADamagedOneIsNamed) {
   EXPECT_THAT(decide_form({}, Form{kBest, "int3", "float32"}).error().message(),
               HasSubstr("--state-dir kept: unknown quantization \"int3\": must be none or int8"));

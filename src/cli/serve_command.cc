@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <memory>
 
@@ -27,6 +29,28 @@ namespace {
 
 const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
 
+// Digits that fit: the library's own reading wraps and saturates.
+const CLI::Validator kWholeNumber(
+    [](const std::string& text) {
+      std::uint64_t number = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+      const bool is_one = error == std::errc{} && end == text.data() + text.size();
+      return is_one ? std::string{} : fmt::format("\"{}\" is not a whole number below 2^64", text);
+    },
+    "UINT64");
+const CLI::Validator kFinite(  // a range lets NaN through
+    [](const std::string& text) {
+      const bool is_nan = std::isnan(std::strtod(text.c_str(), nullptr));
+      return is_nan ? fmt::format("\"{}\" is not a number of seconds", text) : std::string{};
+    },
+    "");
+// An empty one is most often a variable that is not set, and must not mean something else.
+const CLI::Validator kNotEmpty(
+    [](const std::string& text) {
+      return std::string(text.empty() ? "it is empty: leave the flag out" : "");
+    },
+    "");
+
 struct ServeOptions {
   std::string model;
   std::string host = "127.0.0.1";
@@ -47,7 +71,7 @@ struct ServeOptions {
 void add_flags(CLI::App& command, ServeOptions& o) {
   command.option_defaults()->take_last();  // of a flag given twice: ./dev serve puts its defaults first
   command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
-  command.add_option("--host", o.host, "address to listen on")->capture_default_str();
+  command.add_option("--host", o.host, "address to listen on")->check(kNotEmpty)->capture_default_str();
   command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")->capture_default_str();
   command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
       ->check(kCount)
@@ -75,29 +99,34 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       .add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")
       ->check(kCount)
       ->capture_default_str();
-  command.add_option("--served-model-name", o.served_model_name,
-                     "name of the model in the API (default: MODEL)");
+  command
+      .add_option("--served-model-name", o.served_model_name, "name of the model in the API (default: MODEL)")
+      ->check(kNotEmpty);
   command
       .add_option("--load-format", o.front.load_format,
                   "auto: the checkpoint; dummy: random weights from config.json alone")
       ->check(CLI::IsMember({"auto", "dummy"}))
       ->capture_default_str();
-  command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")->capture_default_str();
+  command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")
+      ->check(kWholeNumber)
+      ->capture_default_str();
   command.add_flag("--skip-tokenizer-init", o.skip_tokenizer_init,
                    "prompts are token ids; implied if there is no tokenizer");
   command
       .add_option("--shutdown-timeout", o.shutdown_timeout_s,
                   "seconds that SIGTERM lets running requests finish")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(CLI::Range(0.0, 1e9) & kFinite)
       ->capture_default_str();
   command
       .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
                   "a rank without a sign of life for so long counts as dead")
       ->check(kCount)
       ->capture_default_str();
-  command.add_option(
-      "--state-dir", o.state_dir,
-      "folder that keeps the size and the operations over restarts (default: nothing is kept)");
+  command
+      .add_option(
+          "--state-dir", o.state_dir,
+          "folder that keeps the size, the form and the operations over restarts (default: nothing is kept)")
+      ->check(kNotEmpty);
   command.add_flag("--replace-failed-ranks,!--no-replace-failed-ranks", o.replace_failed_ranks,
                    "start a new rank for one that died (default: on)");
   command.add_flag("--withhold-kill", o.withhold_kill)->group("");  // for tests: fenced ranks are not killed
@@ -246,7 +275,9 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
     ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
     take_kept_size(o, kept);
   }
-  ASSIGN_OR_RETURN(o.front.form, decide_form(o.form, kept.form));
+  auto form = decide_form(o.form, kept.form);
+  if (!form) return fail(o.state_dir.empty() ? form.error() : form.error().with_context(o.state_dir));
+  o.front.form = *form;
   if (kept.form && *kept.form != o.front.form)
     spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
                  o.state_dir, describe(*kept.form), describe(o.front.form));
@@ -313,7 +344,8 @@ class ServeProcess {
 
  private:
   void on_ready() {
-    spdlog::info("ready: {} ranks serve {}", options_.front.initial_size, front_.model().served_name);
+    spdlog::info("ready: {} ranks serve {} ({})", options_.front.initial_size, front_.model().served_name,
+                 describe(options_.front.form));
     if (options_.print_examples) print_examples(url_);
   }
 

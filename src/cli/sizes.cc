@@ -15,8 +15,9 @@ std::uint64_t parse_bytes(const std::string& text) {
       {"gb", 1e9},   {"t", 0x1p40},   {"tib", 0x1p40}, {"tb", 1e12}};
   std::size_t n_read = 0;
   double number = -1;
+  const bool is_decimal = text.find_first_of("xX") == std::string::npos;  // stod() reads 0x10 as well
   try {
-    number = std::stod(text, &n_read);
+    if (is_decimal) number = std::stod(text, &n_read);
   } catch (const std::exception&) {
   }
   std::string unit = text.substr(n_read);

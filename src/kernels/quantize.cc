@@ -53,7 +53,8 @@ const char* name_of(ActivationType type) {
 
 // Products in BF16 were measured to be faster than float32's multiply-adds on Zen 4, twice (the AMD family 25
 // that has them). Others do half of float32's rate, or have not been measured.
-ActivationType faster_activation_type() {
+ActivationType faster_activation_type(InstructionSet set) {
+  if (set != InstructionSet::kAvx512) return ActivationType::kFloat32;
   unsigned signature = 0, unused_b = 0, unused_c = 0, unused_d = 0;
   if (!__builtin_cpu_is("amd") || !__builtin_cpu_supports("avx512bf16")) return ActivationType::kFloat32;
   __get_cpuid(1, &signature, &unused_b, &unused_c, &unused_d);

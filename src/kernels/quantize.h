@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "kernels/instruction_set.h"
 #include "tensor/tensor.h"
 
 namespace concertina::kernels {
@@ -22,8 +23,9 @@ enum class ActivationType : std::uint8_t { kFloat32, kBfloat16 };
 const char* name_of(ActivationType type);  // "float32", "bfloat16"
 Result<ActivationType> parse_activation_type(
     std::string_view name);  // an unknown name is an error that lists them
-// What a table says of this processor. For who decides for all ranks: not one rank by itself.
-ActivationType faster_activation_type();
+// What a table says of this processor with these kernels. For who decides for all ranks: not one rank by
+// itself.
+ActivationType faster_activation_type(InstructionSet set);
 
 // How the rows of a product are narrowed first, if at all.
 enum class RowForm : std::uint8_t { kFloat32, kBfloat16, kInt8 };
