@@ -37,7 +37,7 @@ Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
   exchange::ExchangeConfig exchange{.rank = options.rank, .incarnation = options.incarnation};
   exchange.max_ranks = options.max_ranks;
   exchange.max_tokens = options.limits.max_num_batched_tokens;
-  exchange.top_k = config.top_k;
+  exchange.top_k = std::max<std::size_t>(1, config.top_k);  // a dense model has none
   exchange.hidden_size = config.hidden_size;
   exchange.intermediate_size = config.moe_intermediate_size;
   exchange.n_moe_layers = config.n_moe_layers;
