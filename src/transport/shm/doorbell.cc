@@ -1,13 +1,14 @@
 #include "transport/shm/doorbell.h"
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <climits>
 #include <ctime>
+
+#include "base/pause.h"
 
 namespace concertina::transport {
 
@@ -43,10 +44,6 @@ void Doorbell::sleep(std::uint32_t seen, std::optional<Time> deadline) const {
   ::syscall(SYS_futex, &words_->rings, FUTEX_WAIT, seen, deadline ? &timeout : nullptr, nullptr, 0);
 }
 
-bool Doorbell::yield_before(Time end) {
-  if (now() >= end) return false;
-  ::sched_yield();
-  return true;
-}
+bool Doorbell::yield_before(Time end) { return now() < end && offer_core(); }
 
 }  // namespace concertina::transport

@@ -26,9 +26,10 @@ class Doorbell {
   // What was written before this call is seen by a predicate that runs after the wake-up.
   void ring() const;
 
-  // Returns kReady once ready() is true; checks it now, then yields the processor for at most 50 us, then
-  // sleeps until a ring. kDeadline at `deadline` (none: never), kAborted once `abort` is true (set it, then
-  // ring). ready() wins over both. It is called by this thread only, often, and must not block.
+  // Returns kReady once ready() is true; checks it now, then offers the core to others for at most 50 us
+  // (less where that costs time slices: base/pause.h), then sleeps until a ring. kDeadline at `deadline`
+  // (none: never), kAborted once `abort` is true (set it, then ring). ready() wins over both. It is called by
+  // this thread only, often, and must not block.
   template <typename Ready>
   WaitResult wait(const Ready& ready, std::optional<Time> deadline, const std::atomic<bool>& abort) const {
     if (ready()) return WaitResult::kReady;
@@ -52,7 +53,7 @@ class Doorbell {
  private:
   static constexpr Duration kSpin = std::chrono::microseconds(50);
 
-  static bool yield_before(Time end);  // false when `end` has come
+  static bool yield_before(Time end);  // false when `end` has come, or it would cost a time slice
   std::uint32_t announce_sleep() const;
   void retract_sleep() const;
   void sleep(std::uint32_t seen, std::optional<Time> deadline) const;
