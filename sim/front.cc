@@ -109,6 +109,10 @@ void Front::see_exit(const Member& member, const std::string& how) {
   handle(cluster::RankExited{member, how});
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled))
     handle(cluster::RankExited{member, "said twice"});
+  using Kind = front::Ending::Kind;
+  front::JournalActions actions;
+  journal_.on_ended(member.rank, {how == kCrash ? Kind::kCrash : Kind::kOther, how}, actions);
+  execute(actions);
 }
 
 void Front::lose_channel(const Member& member) {
@@ -257,6 +261,10 @@ void Front::execute(const front::JournalActions& actions) {
       emit(*token);
     } else if (const auto* finished = std::get_if<front::EmitFinished>(&action)) {
       finish(finished->request);
+    } else if (const auto* failed = std::get_if<front::EmitFailed>(&action)) {
+      world_.note(fmt::format("request {}: {}", failed->request, failed->why));
+      streams_.erase(failed->request);
+      ++n_finished_;
     } else if (const auto* drained = std::get_if<front::Drained>(&action)) {
       handle(cluster::LeaversDrained{drained->n_moved});
     }

@@ -93,7 +93,7 @@ class Simulation {
   void scale() { front_.request_scale(); }
   void cancel_one() { front_.cancel_some_request(); }
   void kill_one() {
-    if (Rank* rank = some_rank()) rank->kill("signal 9");
+    if (Rank* rank = some_rank()) rank->kill(world_.chance(0.5) ? kCrash : "signal 9");
   }
   void kill_all() {
     for (const auto& [member, rank] : world_.ranks) rank->kill("signal 9, all of them");

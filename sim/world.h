@@ -15,6 +15,9 @@ namespace concertina::sim {
 class Rank;
 class Front;
 
+inline constexpr const char* kCrash =
+    "signal 11";  // what a rank does of itself, and may be a request's doing
+
 // What all parts of one run share: time, chance, the ranks there are, and what went wrong. Ranks of processes
 // that ended stay, as their memory does.
 struct World {

@@ -1,8 +1,11 @@
 // Real ranks that are killed, stopped or told to go while clients read: no client can tell.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <thread>
 
 #include "base/check.h"
 #include "client/admin.h"
@@ -44,7 +47,8 @@ class Failure : public ::testing::Test {
   pid_t pid_of(std::uint32_t rank) const {
     const auto info = cluster();
     const client::RankInfo* found = info.find(RankId(rank));
-    return found == nullptr ? -1 : static_cast<pid_t>(found->pid);
+    CHECK(found != nullptr && found->pid > 0, "there is no rank {}", rank);  // kill(-1) would end everything
+    return static_cast<pid_t>(found->pid);
   }
   // Everybody is back, as another process where `old_pid` was.
   bool is_whole(std::size_t size, pid_t old_pid) const {
@@ -148,6 +152,48 @@ TEST_F(Failure, WithoutReplacementTheOthersCarryOn) {
   kill(pid_of(2), SIGKILL);
   ASSERT_TRUE(harness::eventually([&] { return is_whole(2, -1); })) << server->log();
   expect_no_stream_differs();
+}
+
+TEST_F(Failure, RanksThatCrashBlameNoRequestThatGetsOn) {
+  start(3);
+  for (int i = 0; i < 4; ++i) {
+    const pid_t pid = pid_of(cluster().ranks.front().rank.value());
+    kill(pid, SIGABRT);
+    ASSERT_TRUE(harness::eventually([&] { return is_whole(3, pid); })) << server->log();
+    load->wait_for_tokens(200);
+  }
+  expect_no_stream_differs();
+}
+
+// A long prompt in small steps, so that its next token is far away; whoever is seen to run it crashes.
+TEST(Crash, ARequestThatMakesRanksCrashFailsAndTheServerGoesOn) {
+  auto server = harness::ServerProcess::start(
+      {.binary = CONCERTINA_BINARY,
+       .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", "2", "--peer-timeout-ms",
+                     "20000", "--max-num-batched-tokens", "64"}});
+  ASSERT_TRUE(server) << server.error().message();
+  ASSERT_TRUE((*server)->wait_ready());
+  client::GenerationRequest poison{
+      .prompt_ids = std::vector<TokenId>(900, 5), .max_tokens = 100, .ignore_eos = true};
+  std::atomic<bool> is_over = false;
+  Result<client::Generation> answer = client::Generation{};
+  std::thread asks([&] {
+    answer = client::generate((*server)->url(), poison);
+    is_over = true;
+  });
+  EXPECT_TRUE(harness::eventually([&] {
+    const auto now = client::fetch_cluster((*server)->url());
+    for (const auto& rank : now->ranks)
+      if (rank.n_running > 0 && rank.pid > 0) kill(static_cast<pid_t>(rank.pid), SIGABRT);
+    return is_over.load();
+  })) << (*server)->log();
+  asks.join();
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().message(), testing::HasSubstr("3 ranks in a row crashed")) << (*server)->log();
+  ASSERT_TRUE((*server)->wait_ready()) << "all ranks may have been lost at once";
+  poison.max_tokens = 20;
+  poison.prompt_ids.resize(5);
+  EXPECT_TRUE(client::generate((*server)->url(), poison)) << (*server)->log();
 }
 
 }  // namespace

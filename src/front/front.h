@@ -88,7 +88,7 @@ class Front : public Service {
   void on_hello(Rank& rank, const transport::Hello& hello);
   void on_step_output(Rank& rank, const transport::StepOutput& output);
   void on_stats(Rank& rank, const transport::Stats& stats);
-  void on_rank_exit(const cluster::Member& member, const std::string& how);
+  void on_rank_exit(const cluster::Member& member, const Ending& ending);
   void on_channel_closed(const cluster::Member& member, const std::string& why);
   void fence(const cluster::Member& member, const std::string& why);
   void send(const cluster::Member& to, const transport::Frame& frame);

@@ -134,7 +134,7 @@ void Front::send(RankId to, const transport::Frame& frame) {
 
 void Front::start_rank(const Member& member) {
   auto process = LocalProcess::start(loop_, options_.binary,
-                                     [this, member](const std::string& how) { on_rank_exit(member, how); });
+                                     [this, member](const Ending& ending) { on_rank_exit(member, ending); });
   if (!process)
     return handle(cluster::RankExited{member, process.error().message()});  // as if it had ended at once
   Rank& rank = ranks_[member.rank];
@@ -271,17 +271,20 @@ void Front::fence(const Member& member, const std::string& why) {
   execute(actions);
 }
 
-void Front::on_rank_exit(const Member& member, const std::string& how) {
+void Front::on_rank_exit(const Member& member, const Ending& ending) {
   if (Rank* rank = find_rank(member)) {
     using Reason = cluster::RankExited::Reason;
     const Reason said = rank->failure.empty() ? Reason::kUnknown : Reason::kSaid;
-    const std::string reason = rank->failure.empty() ? how : rank->failure;
+    const std::string reason = rank->failure.empty() ? ending.how : rank->failure;
     ended_.push_back(std::move(rank->process));
     ranks_.erase(member.rank);
     loop_.post([this, alive = std::weak_ptr(alive_)] {
       if (!alive.expired()) ended_.clear();
     });
     handle(cluster::RankExited{member, reason, said});
+    JournalActions actions;
+    journal_.on_ended(member.rank, ending, actions);
+    execute(actions);
   }
   if (life_ == Life::kStoppingRanks && ranks_.empty()) on_all_ranks_ended();
 }

@@ -25,6 +25,11 @@ void Front::execute(const JournalActions& actions) {
     } else if (const auto* finished = std::get_if<EmitFinished>(&action)) {
       const auto listener = listeners_.extract(finished->request);
       if (!listener.empty()) listener.mapped()->on_finished(finished->request, finished->reason);
+    } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {
+      spdlog::error("request {}: {}", failed->request, failed->why);
+      const auto listener = listeners_.extract(failed->request);
+      if (!listener.empty())
+        listener.mapped()->on_failed(failed->request, Error(FrontError::kRankCrashes, failed->why));
     } else if (const auto* drained = std::get_if<Drained>(&action)) {
       handle(cluster::LeaversDrained{drained->n_moved});
     }

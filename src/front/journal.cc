@@ -1,5 +1,7 @@
 #include "front/journal.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -42,11 +44,12 @@ bool Journal::has_room(std::size_t n_tokens) const {
 }
 
 // Fewest requests first, then fewest tokens, then the lowest rank.
-std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens) const {
+std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens,
+                                         const std::set<RankId>& avoided) const {
   std::optional<RankId> best;
   Load best_load;
   for (const RankId rank : members_) {
-    if (leavers_.contains(rank)) continue;
+    if (leavers_.contains(rank) || avoided.contains(rank)) continue;
     const auto found = loads_.find(rank);
     const Load load = found == loads_.end() ? Load{} : found->second;
     if (room == Room::kNeeded && is_full(load, n_tokens)) continue;
@@ -58,6 +61,14 @@ std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens) const 
   return best;
 }
 
+std::optional<RankId> Journal::pick_rank_alone(const Entry& suspect) const {
+  std::set<RankId> avoided;
+  for (const auto& [id, other] : entries_) {
+    if (other.rank && is_suspect(other)) avoided.insert(*other.rank);
+  }
+  return pick_rank(Room::kNeeded, suspect.request.tokens.size(), avoided);
+}
+
 void Journal::submit(scheduler::Request request, JournalActions& actions) {
   const RequestId id = request.id;
   const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), {}, {}, Attempt(0)});
@@ -66,13 +77,20 @@ void Journal::submit(scheduler::Request request, JournalActions& actions) {
   assign_queued(actions);
 }
 
+bool Journal::is_suspect(const Entry& entry) {
+  return entry.n_crashes > 0 && entry.n_tokens_crashed == entry.request.tokens.size();
+}
+
+// In the order of the queue; but nobody waits behind a suspect that waits for a rank of its own.
 void Journal::assign_queued(JournalActions& actions) {
-  while (!queue_.empty()) {
-    Entry& entry = entries_.at(queue_.front());
-    const auto rank = pick_rank(Room::kNeeded, entry.request.tokens.size());
-    if (!rank) return;
-    assign(entry, *rank, actions);
-    queue_.pop_front();
+  for (auto id = queue_.begin(); id != queue_.end();) {
+    Entry& entry = entries_.at(*id);
+    const bool needs_own = is_suspect(entry);
+    const auto rank =
+        needs_own ? pick_rank_alone(entry) : pick_rank(Room::kNeeded, entry.request.tokens.size());
+    if (!rank && !needs_own) return;
+    if (rank) assign(entry, *rank, actions);
+    id = rank ? queue_.erase(id) : std::next(id);
   }
 }
 
@@ -114,7 +132,12 @@ void Journal::leave_rank(Entry& entry) {
 void Journal::cancel(RequestId request, JournalActions& actions) {
   const auto found = entries_.find(request);
   if (found == entries_.end()) return;
-  Entry& entry = found->second;
+  remove(request, found->second, actions);
+  assign_queued(actions);
+  check_drained(actions);
+}
+
+void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   if (entry.rank) {
     actions.push_back(SendDrop{*entry.rank, request});
   } else {
@@ -122,9 +145,7 @@ void Journal::cancel(RequestId request, JournalActions& actions) {
   }
   stop_replay(entry, actions);
   leave_rank(entry);
-  entries_.erase(found);
-  assign_queued(actions);
-  check_drained(actions);
+  entries_.erase(request);
 }
 
 void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
@@ -136,12 +157,14 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
     return;
   }
   Entry& entry = found->second;
+  const bool was_suspect = is_suspect(entry);
   entry.request.tokens.push_back(token);
   loads_[from].n_tokens += 1;
   if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
   actions.push_back(EmitToken{request, token});
   if (reason == FinishReason::kNone) {
     if (entry.replay) actions.push_back(SendFeed{entry.replay->rank, request, token});
+    if (was_suspect) assign_queued(actions);  // others may wait to be alone
     return;
   }
   stop_replay(entry, actions);
@@ -181,6 +204,8 @@ void Journal::fence(RankId rank, JournalActions& actions) {
     if (entry.replay && entry.replay->rank == rank) entry.replay.reset();
     if (entry.rank != rank) continue;
     ++n_rescued_;
+    carried_[rank].push_back({id, entry.request.tokens.size(),
+                              is_suspect(entry) ? Carried::Suspect::kYes : Carried::Suspect::kNo});
     if (entry.replay) {
       take_over(entry, actions);
       continue;
@@ -192,6 +217,37 @@ void Journal::fence(RankId rank, JournalActions& actions) {
   queue_.insert(queue_.begin(), homeless.begin(), homeless.end());  // they ran before all that wait
   assign_queued(actions);
   check_drained(actions);
+}
+
+void Journal::on_ended(RankId rank, const Ending& ending, JournalActions& actions) {
+  const auto node = carried_.extract(rank);
+  if (node.empty() || ending.kind != Ending::Kind::kCrash) return;
+  const std::vector<Carried>& carried = node.mapped();
+  const auto n_suspects = std::count_if(carried.begin(), carried.end(), [](const Carried& one) {
+    return one.suspect == Carried::Suspect::kYes;
+  });
+  for (const Carried& one : carried)
+    count_crash(one, static_cast<std::size_t>(n_suspects), rank, ending, actions);
+  assign_queued(actions);
+  check_drained(actions);
+}
+
+void Journal::count_crash(const Carried& carried, std::size_t n_suspects, RankId rank, const Ending& ending,
+                          JournalActions& actions) {
+  const auto found = entries_.find(carried.request);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  const bool is_next = entry.n_tokens_crashed == carried.n_tokens;
+  entry.n_crashes = is_next ? entry.n_crashes + 1 : 1;
+  entry.n_tokens_crashed = carried.n_tokens;
+  const bool was_alone = n_suspects == 1 && carried.suspect == Carried::Suspect::kYes;
+  if (entry.n_crashes < kMaxCrashes || !was_alone || !is_suspect(entry)) return;
+  const std::string why = fmt::format(
+      "it is given up: {} ranks in a row crashed while they computed its token {}, the last of them rank {}: "
+      "{}",
+      entry.n_crashes, carried.n_tokens - entry.request.n_prompt_tokens, rank, ending.how);
+  remove(carried.request, entry, actions);
+  actions.push_back(EmitFailed{carried.request, why});
 }
 
 void Journal::set_members(std::span<const RankId> members, JournalActions& actions) {

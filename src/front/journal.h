@@ -5,11 +5,13 @@
 #include <map>
 #include <set>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "base/ids.h"
+#include "front/ending.h"
 #include "scheduler/types.h"
 
 namespace concertina::front {
@@ -44,11 +46,15 @@ struct EmitFinished {
   RequestId request;
   scheduler::FinishReason reason;
 };
+struct EmitFailed {
+  RequestId request;
+  std::string why;
+};
 struct Drained {
   std::uint64_t n_moved;
 };
 using JournalAction =
-    std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFinished, Drained>;
+    std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFinished, EmitFailed, Drained>;
 using JournalActions = std::vector<JournalAction>;
 
 // Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it
@@ -58,8 +64,14 @@ using JournalActions = std::vector<JournalAction>;
 // A rank's tokens count only with the request's current attempt and at the position that is next
 // (docs/epoch_protocol.md, rule 9). Moving a request takes the journal's length and raises the attempt in one
 // action, so what the old rank still sends is dropped and generated again by the new one: the same tokens.
+//
+// A request that makes ranks crash must not go round for ever. One that was on a rank when it crashed, and
+// has given no token since, is a suspect: it shares its next rank with no other suspect, and after
+// kMaxCrashes in a row, the last of them as its rank's only suspect, it fails. A rank that was killed makes
+// no suspects. Not found: a request that crashes a rank other than its own.
 class Journal {
  public:
+  static constexpr std::size_t kMaxCrashes = 3;
   // What a rank has room for: sequences in a step, and tokens in its KV. What is beyond waits here, where a
   // rank that joins can take it.
   struct RankCapacity {
@@ -90,6 +102,8 @@ class Journal {
   // The rank is dead: nothing it still sends counts. Its requests go to the ranks that were replaying them,
   // or to the front of the queue; all in one action with the rise of their attempts.
   void fence(RankId rank, JournalActions& actions);
+  // How the process of a rank ended, fenced or not.
+  void on_ended(RankId rank, const Ending& ending, JournalActions& actions);
 
   const scheduler::Request* find(RequestId request) const;
   std::optional<RankId> rank_of(RequestId request) const;  // none: unknown, or in the queue
@@ -111,6 +125,14 @@ class Journal {
     std::optional<RankId> rank;  // none: queued
     std::optional<Replay> replay;
     Attempt last_attempt;
+    std::size_t n_crashes = 0;         // in a row, without a token in between
+    std::size_t n_tokens_crashed = 0;  // how long it was then
+  };
+  // What a fenced rank carried, until it is known how it ended.
+  struct Carried {
+    RequestId request;
+    std::size_t n_tokens;
+    enum class Suspect : std::uint8_t { kNo, kYes } suspect;
   };
   struct Load {
     std::size_t n_requests = 0;  // replays towards it included
@@ -118,7 +140,13 @@ class Journal {
   };
 
   enum class Room : std::uint8_t { kNeeded, kIgnored };
-  std::optional<RankId> pick_rank(Room room, std::size_t n_tokens) const;
+  std::optional<RankId> pick_rank(Room room, std::size_t n_tokens,
+                                  const std::set<RankId>& avoided = {}) const;
+  std::optional<RankId> pick_rank_alone(const Entry& suspect) const;
+  static bool is_suspect(const Entry& entry);
+  void count_crash(const Carried& carried, std::size_t n_suspects, RankId rank, const Ending& ending,
+                   JournalActions& actions);
+  void remove(RequestId request, Entry& entry, JournalActions& actions);
   void assign(Entry& entry, RankId rank, JournalActions& actions);
   void assign_queued(JournalActions& actions);
   void start_replay(Entry& entry, JournalActions& actions);
@@ -132,7 +160,8 @@ class Journal {
   const RankCapacity capacity_;
   std::unordered_map<RequestId, Entry> entries_;
   std::deque<RequestId> queue_;
-  std::map<RankId, Load> loads_;  // of every rank that has or may have requests
+  std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
+  std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
   std::set<RankId> members_, leavers_;
   bool draining_ = false;
   std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0;

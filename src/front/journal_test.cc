@@ -8,6 +8,7 @@ namespace {
 
 using scheduler::FinishReason;
 using scheduler::Mode;
+using ::testing::IsEmpty;
 
 constexpr RankId kRank0{0}, kRank1{1}, kRank2{2};
 
@@ -245,6 +246,103 @@ TEST_F(JournalTest, AReplayOnAFencedRankIsGivenUp) {
   fence(kRank0);
   EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt).empty());
   EXPECT_EQ(all_of<EmitToken>(output(kRank1, 2, Attempt(1), 0, 9)).size(), 1u) << "the leaver decodes on";
+}
+
+// ---- A request that makes ranks crash.
+
+const Ending kCrash{Ending::Kind::kCrash, "signal 11 (Segmentation fault)"};
+
+class CrashTest : public JournalTest {
+ protected:
+  // The rank ends and another one takes its number.
+  JournalActions end(RankId rank, const Ending& ending) {
+    JournalActions actions;
+    journal.fence(rank, actions);
+    journal.on_ended(rank, ending, actions);
+    journal.set_members(std::vector{kRank0, kRank1}, actions);
+    return actions;
+  }
+  RankId rank_of(std::uint64_t id) const { return *journal.rank_of(RequestId(id)); }
+  Attempt attempt_of(std::uint64_t id) const { return journal.find(RequestId(id))->attempt; }
+};
+
+TEST_F(CrashTest, TheThirdInARowIsTheLast) {
+  members({kRank0, kRank1});
+  submit(request(1));
+  EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty());
+  EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty());
+  const RankId last = rank_of(1);
+  const auto failed = all_of<EmitFailed>(end(last, kCrash));
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].request, RequestId(1));
+  EXPECT_EQ(
+      failed[0].why,
+      fmt::format("it is given up: 3 ranks in a row crashed while they computed its token 0, the last of "
+                  "them rank {}: signal 11 (Segmentation fault)",
+                  last));
+  EXPECT_EQ(journal.n_live(), 0u);
+}
+
+TEST_F(CrashTest, ATokenInBetweenShowsThatItWasAnother) {
+  members({kRank0, kRank1});
+  submit(request(1));
+  for (std::size_t i = 0; i < 10; ++i) {
+    EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty());
+    output(rank_of(1), 1, attempt_of(1), i, 7);
+  }
+  EXPECT_EQ(journal.n_live(), 1u);
+}
+
+TEST_F(CrashTest, RanksThatAreKilledOrSaySoBlameNobody) {
+  members({kRank0, kRank1});
+  submit(request(1));
+  for (const char* how : {"signal 9 (Killed)", "exit code 1", "exit code 0", "signal 9 (Killed)"})
+    EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), {Ending::Kind::kOther, how})), IsEmpty());
+  EXPECT_EQ(journal.n_live(), 1u);
+}
+
+TEST_F(CrashTest, SuspectsTakeTurnsAndTheInnocentOneLives) {
+  members({kRank0});
+  submit(request(1)), submit(request(2));
+  fence(kRank0), members({kRank1});
+  JournalActions actions;
+  journal.on_ended(kRank0, kCrash, actions);
+  EXPECT_EQ(journal.n_on(kRank1), 2u) << "they were together again before it was known how it ended";
+  fence(kRank1), members({kRank0});
+  EXPECT_EQ(rank_of(1), kRank0);
+  EXPECT_EQ(journal.rank_of(RequestId(2)), std::nullopt) << "one suspect a rank";
+  journal.on_ended(kRank1, kCrash, actions);
+  output(kRank0, 1, attempt_of(1), 0, 7);
+  EXPECT_EQ(rank_of(2), kRank0) << "1 has given a token, so that 2 may come";
+  EXPECT_THAT(all_of<EmitFailed>(actions), IsEmpty());
+  const auto failed = all_of<EmitFailed>(end(kRank0, kCrash));
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].request, RequestId(2));
+  EXPECT_EQ(journal.n_live(), 1u);
+}
+
+TEST_F(CrashTest, NobodyWaitsBehindASuspect) {
+  members({kRank0});
+  submit(request(1)), submit(request(2));
+  fence(kRank0);
+  JournalActions actions;
+  journal.on_ended(kRank0, kCrash, actions);
+  members({kRank1});
+  EXPECT_EQ(journal.n_queued(), 1u);
+  EXPECT_EQ(all_of<SendAssign>(submit(request(3))).size(), 1u);
+}
+
+TEST_F(CrashTest, HowARankEndedIsLearntAfterItsRequestsWentOn) {
+  members({kRank0, kRank1});
+  submit(request(1));
+  const RankId first = rank_of(1);
+  JournalActions actions;
+  journal.fence(first, actions);
+  output(rank_of(1), 1, attempt_of(1), 0, 7);
+  journal.on_ended(first, kCrash, actions);
+  EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty());
+  EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty()) << "two in a row";
+  EXPECT_EQ(all_of<EmitFailed>(end(rank_of(1), kCrash)).size(), 1u);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -20,11 +21,17 @@ namespace {
 
 constexpr int kWorkerControlFd = 3;
 
-std::string describe(int status) {
-  if (WIFEXITED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
-  if (WIFSIGNALED(status))
-    return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
-  return fmt::format("status {:#x}", status);
+bool is_crash(int signal) {
+  constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
+  return std::find(kCrashes.begin(), kCrashes.end(), signal) != kCrashes.end();
+}
+
+Ending ending_of(int status) {
+  if (WIFEXITED(status)) return {Ending::Kind::kOther, fmt::format("exit code {}", WEXITSTATUS(status))};
+  if (!WIFSIGNALED(status)) return {Ending::Kind::kOther, fmt::format("status {:#x}", status)};
+  const int signal = WTERMSIG(status);
+  return {is_crash(signal) ? Ending::Kind::kCrash : Ending::Kind::kOther,
+          fmt::format("signal {} ({})", signal, strsignal(signal))};
 }
 
 // posix_spawn, not fork: it does not copy the front's page tables, however many streams it holds.
@@ -58,7 +65,7 @@ Result<pid_t> spawn(const std::filesystem::path& binary, int control_fd) {
 
 Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop,
                                                           const std::filesystem::path& binary,
-                                                          std::function<void(std::string)> on_exit) {
+                                                          std::function<void(const Ending&)> on_exit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return fail(FrontError::kOperationFailed,
@@ -112,7 +119,8 @@ void LocalProcess::reap() {
   if (done == 0) return watch();
   reaped_ = true;
   const auto on_exit = std::move(on_exit_);
-  if (on_exit) on_exit(done == pid_ ? describe(status) : "already reaped");  // may destroy *this
+  const bool is_ours = done == pid_;
+  if (on_exit) on_exit(is_ours ? ending_of(status) : Ending{.how = "already reaped"});  // may destroy *this
 }
 
 }  // namespace concertina::front

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "front/ending.h"
 #include "front/service.h"
 #include "transport/event_loop.h"
 
@@ -17,11 +18,10 @@ namespace concertina::front {
 // started it: the front has one, for its whole life), and its control channel closes.
 class LocalProcess {
  public:
-  // Runs `binary worker --control-fd 3`. `on_exit` comes once, after it was reaped, with how it ended ("exit
-  // code 1").
+  // Runs `binary worker --control-fd 3`. `on_exit` comes once, after it was reaped.
   static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop,
                                                      const std::filesystem::path& binary,
-                                                     std::function<void(std::string how)> on_exit);
+                                                     std::function<void(const Ending&)> on_exit);
   ~LocalProcess();  // kills and reaps it if it still runs
   LocalProcess(const LocalProcess&) = delete;
   LocalProcess& operator=(const LocalProcess&) = delete;
@@ -38,7 +38,7 @@ class LocalProcess {
   pid_t pid_ = -1;
   int pid_fd_ = -1, control_fd_ = -1;
   bool reaped_ = false;
-  std::function<void(std::string)> on_exit_;
+  std::function<void(const Ending&)> on_exit_;
   transport::EventLoop* loop_ = nullptr;
   std::unique_ptr<transport::ReadableWatch> watch_;
 };

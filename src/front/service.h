@@ -27,6 +27,7 @@ enum class FrontError {
   kTimeout,           // 408
   kOperationFailed,   // 500
   kGroupLost,         // 500
+  kRankCrashes,       // 500: the request makes ranks crash
 };
 
 // What the server knows of the model it serves; fixed for the life of the process.

@@ -58,6 +58,7 @@ ApiError from_front(const Error& error) {
       {FrontError::kOperationRunning, 409, nullptr, "operation_running"},
       {FrontError::kIdTaken, 409, "operation_id", nullptr},
       {FrontError::kTimeout, 408, nullptr, "drain_timeout"},
+      {FrontError::kRankCrashes, 500, nullptr, "rank_crashes"},
   };
   for (const auto& row : table) {
     if (!error.is(row.code)) continue;
