@@ -137,24 +137,28 @@ class Int8Products : public NarrowedRows {
     constexpr std::size_t kWidth = 16;
     float up_results[cpu::kMaxChunkRows][kWidth];
     std::array<float*, cpu::kMaxChunkRows> gates, ups;
+    const auto& [gate, up, unused] = *chunk.group.weights;
+    const auto row_of = [&](const tensor::Weight& weight, std::size_t n) {
+      return cpu::int8_of(weight).data + n * shape_.n_hidden;
+    };
     for (std::size_t n = begin; n < end; n += kWidth) {
       const std::size_t n_end = std::min(n + kWidth, end);
       for (std::size_t m = 0; m < chunk.n; ++m) gates[m] = out[m] + (n - begin), ups[m] = up_results[m];
-      multiply(chunk, chunk.group.weights->gate, shape_.n_hidden, n, n_end, gates.data());
-      multiply(chunk, chunk.group.weights->up, shape_.n_hidden, n, n_end, ups.data());
+      multiply(chunk, gate, shape_.n_hidden, n, n_end, row_of(up, n), gates.data());
+      multiply(chunk, up, shape_.n_hidden, n, n_end, n_end < end ? row_of(gate, n_end) : nullptr, ups.data());
       for (std::size_t m = 0; m < chunk.n; ++m)
         cpu::current_ops().silu_multiply(gates[m], ups[m], gates[m], n_end - n);
     }
   }
   void down(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
-    multiply(chunk, chunk.group.weights->down, shape_.n_intermediate, begin, end, out);
+    multiply(chunk, chunk.group.weights->down, shape_.n_intermediate, begin, end, nullptr, out);
   }
 
  private:
   void multiply(const Chunk& chunk, const tensor::Weight& weight, std::size_t n_in, std::size_t begin,
-                std::size_t end, float* const* out) const {
+                std::size_t end, const std::int8_t* after, float* const* out) const {
     cpu::current_int8_ops().linear(rows_of<std::uint8_t>(chunk, n_in).data(), room_.scales.data() + chunk.row,
-                                   chunk.n, cpu::int8_of(weight), n_in, begin, end, out);
+                                   chunk.n, cpu::int8_of(weight), n_in, begin, end, after, out);
   }
 };
 

@@ -37,7 +37,7 @@ void run(std::span<const float> x, const Projection& projection, std::size_t n_r
     if (form == RowForm::kInt8) {
       const auto in = cpu::addresses<const std::uint8_t>(room.bytes.data() + begin * n_in, n, n_in);
       return cpu::current_int8_ops().linear(in.data(), room.scales.data() + begin, n, cpu::int8_of(weight),
-                                            n_in, n_begin, n_end, out.data());
+                                            n_in, n_begin, n_end, nullptr, out.data());
     }
     if (form == RowForm::kBfloat16) {
       const auto in =

@@ -18,9 +18,11 @@ struct Int8Ops {
   // x -> bytes[k] = 128 + round(x[k] / scale), scale = largest magnitude / 127, returned. Ties go to even.
   float (*quantize)(const float* x, std::size_t n, std::uint8_t* bytes);
   // y[m][n - n_begin] = x_scales[m] * w.scales[n] * sum over k of (x[m][k] - 128) * w.data[n][k], n in
-  // [n_begin, n_end)
+  // [n_begin, n_end). `after`: what will be read next, as many rows of n_in as here, or null: asked for
+  // towards the end.
   void (*linear)(const std::uint8_t* const* x, const float* x_scales, std::size_t n_rows, const Int8Weight& w,
-                 std::size_t n_in, std::size_t n_begin, std::size_t n_end, float* const* y);
+                 std::size_t n_in, std::size_t n_begin, std::size_t n_end, const std::int8_t* after,
+                 float* const* y);
 };
 
 extern const Int8Ops kPortableInt8Ops;

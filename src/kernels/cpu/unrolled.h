@@ -27,6 +27,23 @@ inline CONCERTINA_INLINE void for_tile(const F& f) {
                       CONCERTINA_INLINE { unrolled<kOutputs>([&](auto n) CONCERTINA_INLINE { f(m, n); }); });
 }
 
+// f.operator()<kRows>(m) for tiles of rows [m, m + kRows) that cover n_rows: as few as there can be of at
+// most kMost rows, of equal size or one row less. Full tiles and a rest would read all weights once more for
+// it.
+template <std::size_t kMost, typename F>
+inline CONCERTINA_INLINE void for_row_tiles(std::size_t n_rows, const F& f) {
+  const std::size_t n_tiles = (n_rows + kMost - 1) / kMost;
+  if (n_tiles == 0) return;
+  const std::size_t size = n_rows / n_tiles, n_larger = n_rows % n_tiles;
+  for (std::size_t m = 0, tile = 0; tile < n_tiles; ++tile) {
+    const std::size_t n = size + (tile < n_larger ? 1 : 0);
+    unrolled<kMost>([&](auto i) CONCERTINA_INLINE {
+      if (n == i + 1) f.template operator()<i + 1>(m);
+    });
+    m += n;
+  }
+}
+
 // sums[m][n] += row(m) * weight(n), by the add_product(sum, row, weight) of the sums' type.
 template <std::size_t kRows, std::size_t kOutputs, typename Sum, typename LoadWeight, typename LoadRow>
 inline CONCERTINA_INLINE void add_products(const LoadWeight& load_weight, const LoadRow& load_row,
