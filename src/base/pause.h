@@ -18,8 +18,9 @@ class CoreOffers {
   }
 
  private:
-  // Peers that compute for longer than that before they offer the core in turn are better slept for, too.
-  static constexpr Duration kLate = std::chrono::microseconds(500), kRest = std::chrono::milliseconds(100);
+  // Less than the slices of 3 to 4 ms that the kernel gives, and more than the front needs for the tokens of
+  // a step: with 0.5 ms, the front's work made the pool of a rank sleep at every wait of the next step.
+  static constexpr Duration kLate = std::chrono::milliseconds(2), kRest = std::chrono::milliseconds(100);
   Time not_before_{};
 };
 

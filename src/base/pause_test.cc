@@ -13,8 +13,8 @@ TEST(CoreOffers, GoOnWhileTheCoreComesBackSoon) {
   Time now{milliseconds(1000)};
   for (int i = 0; i < 1000; ++i) {
     ASSERT_TRUE(offers.may_offer(now));
-    offers.came_back(now, now + microseconds(400));
-    now += microseconds(400);
+    offers.came_back(now, now + microseconds(1900));
+    now += microseconds(1900);
   }
 }
 
