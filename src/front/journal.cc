@@ -77,8 +77,9 @@ void Journal::submit(scheduler::Request request, JournalActions& actions) {
   assign_queued(actions);
 }
 
+// Not after one crash: most come once, and turns would make all streams of that rank wait.
 bool Journal::is_suspect(const Entry& entry) {
-  return entry.n_crashes > 0 && entry.n_tokens_crashed == entry.request.tokens.size();
+  return entry.n_crashes + 1 >= kMaxCrashes && entry.n_tokens_crashed == entry.request.tokens.size();
 }
 
 // In the order of the queue; but nobody waits behind a suspect that waits for a rank of its own.

@@ -65,13 +65,13 @@ using JournalActions = std::vector<JournalAction>;
 // (docs/epoch_protocol.md, rule 9). Moving a request takes the journal's length and raises the attempt in one
 // action, so what the old rank still sends is dropped and generated again by the new one: the same tokens.
 //
-// A request that makes ranks crash must not go round for ever. One that was on a rank when it crashed, and
-// has given no token since, is a suspect: it shares its next rank with no other suspect, and after
-// kMaxCrashes in a row, the last of them as its rank's only suspect, it fails. A rank that was killed makes
-// no suspects. Not found: a request that crashes a rank other than its own.
+// A request that makes ranks crash must not go round for ever. One whose last two ranks crashed, without a
+// token of it in between or since, is a suspect: it shares its next rank with no other suspect, and when that
+// one crashes as well, it fails. A rank that was killed makes no suspects. Not found: a request that crashes
+// a rank other than its own.
 class Journal {
  public:
-  static constexpr std::size_t kMaxCrashes = 3;
+  static constexpr std::size_t kMaxCrashes = 3;  // in a row, the last of them as its rank's only suspect
   // What a rank has room for: sequences in a step, and tokens in its KV. What is beyond waits here, where a
   // rank that joins can take it.
   struct RankCapacity {
