@@ -146,9 +146,11 @@ TEST(Start, BadFlagsAreNamed) {
   EXPECT_THAT(output_of({"serve", kDemo, "--data-parallel-size", "9"}),
               HasSubstr("--data-parallel-size is 9"));
   EXPECT_THAT(output_of({"serve", kDemo, "--data-parallel-size", "0"}), HasSubstr("--data-parallel-size"));
-  EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "lots"}), HasSubstr("\"lots\" is not a size"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "lots"}),
+              HasSubstr("--kv-cache-memory: \"lots\" is not a size"));
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "0x10MiB"}), HasSubstr("is not a size"));
-  for (const char* flag : {"--host", "--state-dir", "--served-model-name"})  // of a variable that is not set
+  for (const char* flag :
+       {"--host", "--port", "--state-dir", "--served-model-name"})  // of a variable that is not set
     EXPECT_THAT(output_of({"serve", kDemo, flag, ""}), HasSubstr("it is empty")) << flag;
   EXPECT_THAT(output_of({"serve", kDemo, "--shutdown-timeout", "nan"}), HasSubstr("not a number of seconds"));
   EXPECT_THAT(output_of({"serve", kDemo, "--seed", "18446744073709551616"}), HasSubstr("not a whole number"));

@@ -51,6 +51,17 @@ const CLI::Validator kNotEmpty(
     },
     "");
 
+const CLI::Validator kSize(
+    [](const std::string& text) {
+      try {
+        parse_bytes(text);
+        return std::string();
+      } catch (const std::exception& error) {
+        return std::string(error.what());
+      }
+    },
+    "");
+
 struct ServeOptions {
   std::string model;
   std::string host = "127.0.0.1";
@@ -72,7 +83,9 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command.option_defaults()->take_last();  // of a flag given twice: ./dev serve puts its defaults first
   command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
   command.add_option("--host", o.host, "address to listen on")->check(kNotEmpty)->capture_default_str();
-  command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")->capture_default_str();
+  command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")
+      ->check(kNotEmpty)
+      ->capture_default_str();
   command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
       ->check(kCount)
       ->capture_default_str();
@@ -80,6 +93,7 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       ->check(kCount)
       ->capture_default_str();
   command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
+      ->check(kSize)
       ->capture_default_str();
   command
       .add_option("--max-model-len", o.front.max_model_len,

@@ -286,6 +286,7 @@ TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
   // A new epoch without the silent one goes on.
   const auto recovered = random_plan(Epoch(5), {0, 2}, model.shape, random);
   group.rank(0).reset_abort(), group.rank(2).reset_abort();
+  group.set(TestGroup::OnSuspicion::kNote);
   group.enter_all(recovered);
   std::thread again([&] {
     Random own(11);
@@ -298,6 +299,7 @@ TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
 TEST(ShmExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
   const TestModel model({}, 12);
   TestGroup group(model, 2, std::chrono::milliseconds(20));
+  group.set(TestGroup::OnSuspicion::kNote);
   Random random(13);
   group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
   std::thread other([&] {
@@ -307,12 +309,13 @@ TEST(ShmExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
   EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch{}));
   other.join();
   ASSERT_EQ(group.rank(0).counters().n_older_headers, 0u);
+  group.set(TestGroup::OnSuspicion::kAbort);
   group.rank(0).enter_epoch(
       group.view(0, random_plan(Epoch(3), {0, 1}, model.shape, random)));  // the same banks
   group.rank(0).begin_step(StepId(0), Epoch{});
   EXPECT_FALSE(group.rank(0).serve_step());
   EXPECT_EQ(group.rank(0).counters().n_older_headers, 1u);
-  EXPECT_THAT(group.suspicions().at(0).what, HasSubstr("seen epoch 1, step 0, exchange 0"));
+  EXPECT_THAT(group.suspicions().back().what, HasSubstr("seen epoch 1, step 0, exchange 0"));
 }
 
 TEST(ShmExchange, OneRankAloneComputesEverythingAndWaitsForNobody) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -122,9 +123,13 @@ inline std::vector<float> expected_output(const TestModel& model, std::size_t la
   return out;
 }
 
-// Ranks 0..n_ranks-1 of one process. A rank that waits in vain aborts all, so that a broken test ends.
+// Ranks 0..n_ranks-1 of one process. A rank that waits in vain aborts all, so that a broken test ends; with a
+// short timeout, steps that are to succeed want kNote, or a busy machine would fail them.
 class TestGroup {
  public:
+  enum class OnSuspicion : std::uint8_t { kAbort, kNote };
+  void set(OnSuspicion on_suspicion) { on_suspicion_ = on_suspicion; }
+
   TestGroup(const TestModel& model, std::size_t n_ranks, Duration peer_timeout = std::chrono::seconds(60))
       : model_(model) {
     for (std::uint32_t rank = 0; rank < n_ranks; ++rank) {
@@ -178,6 +183,7 @@ class TestGroup {
   void note(const Suspicion& suspicion) {
     std::lock_guard lock(mutex_);
     suspicions_.push_back(suspicion);
+    if (on_suspicion_ == OnSuspicion::kNote) return;
     for (const auto& exchange : exchanges_) exchange->abort();
   }
 
@@ -186,6 +192,7 @@ class TestGroup {
   std::vector<std::unique_ptr<ShmExchange>> exchanges_;
   std::mutex mutex_;
   std::vector<Suspicion> suspicions_;
+  std::atomic<OnSuspicion> on_suspicion_ = OnSuspicion::kAbort;
 };
 
 }  // namespace concertina::exchange
