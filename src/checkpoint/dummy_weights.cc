@@ -86,7 +86,7 @@ Result<tensor::DType> DummyWeights::verify(const std::string& name, const tensor
                                                             name, tensor::to_string(shape)));
     }
   }
-  return {};
+  return dtype_;
 }
 
 }  // namespace concertina::checkpoint

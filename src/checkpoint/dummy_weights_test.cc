@@ -61,5 +61,12 @@ TEST(DummyWeights, ImpossibleShapesAreErrors) {
   EXPECT_TRUE(too_much.error().is(CheckpointError::kOutOfMemory));
 }
 
+TEST(DummyWeights, VerifyTellsTheDtypeThatLoadGives) {
+  for (const tensor::DType dtype : {tensor::DType::kBF16, tensor::DType::kF32}) {
+    const DummyWeights weights(1, dtype);
+    EXPECT_EQ(weights.verify("x", {2, 3}).value(), weights.load("x", {2, 3})->dtype);
+  }
+}
+
 }  // namespace
 }  // namespace concertina::checkpoint

@@ -18,7 +18,8 @@ class WeightSource {
   // expert's bytes.
   virtual Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const = 0;
 
-  // The same checks without bringing the data in; used by the front before it starts ranks.
+  // The same checks without bringing the data in, and the dtype that load() would give; used by the front
+  // before it starts ranks.
   virtual Result<tensor::DType> verify(const std::string& name, const tensor::Shape& shape) const = 0;
 
   virtual bool contains(const std::string& name) const = 0;
