@@ -51,7 +51,7 @@ struct Round {
 
 // Tokens per second while all streams run: from the last one's first token to the first one's last. Each
 // stream's own rate in that time, added up: counting all tokens in it would lose one step, since the tokens
-// of a step come one after the other (3% of 32 steps).
+// of a step come one after the other.
 double rate_of(const std::vector<harness::StreamRecord>& records) {
   Time begin = Time::min(), end = Time::max();
   for (const harness::StreamRecord& record : records) {

@@ -15,8 +15,8 @@ namespace concertina::sim {
 class Rank;
 class Front;
 
-inline constexpr const char* kCrash =
-    "signal 11";  // what a rank does of itself, and may be a request's doing
+// A rank's end by itself, which may be a request's doing.
+inline constexpr const char* kCrash = "signal 11";
 
 // What all parts of one run share: time, chance, the ranks there are, and what went wrong. Ranks of processes
 // that ended stay, as their memory does.

@@ -19,7 +19,7 @@ class CoreOffers {
 
  private:
   // Less than the slices of 3 to 4 ms that the kernel gives, and more than the front needs for the tokens of
-  // a step: with 0.5 ms, the front's work made the pool of a rank sleep at every wait of the next step.
+  // a step (26 us each, of 32 streams): it is not what is meant.
   static constexpr Duration kLate = std::chrono::milliseconds(2), kRest = std::chrono::milliseconds(100);
   Time not_before_{};
 };

@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <csignal>
 #include <memory>
 
@@ -16,6 +14,7 @@
 #include "cli/decide_form.h"
 #include "cli/error.h"
 #include "cli/sizes.h"
+#include "cli/validators.h"
 #include "front/front.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
@@ -28,39 +27,6 @@ namespace concertina::cli {
 namespace {
 
 const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
-
-// Digits that fit: the library's own reading wraps and saturates.
-const CLI::Validator kWholeNumber(
-    [](const std::string& text) {
-      std::uint64_t number = 0;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-      const bool is_one = error == std::errc{} && end == text.data() + text.size();
-      return is_one ? std::string{} : fmt::format("\"{}\" is not a whole number below 2^64", text);
-    },
-    "UINT64");
-const CLI::Validator kFinite(  // a range lets NaN through
-    [](const std::string& text) {
-      const bool is_nan = std::isnan(std::strtod(text.c_str(), nullptr));
-      return is_nan ? fmt::format("\"{}\" is not a number of seconds", text) : std::string{};
-    },
-    "");
-// An empty one is most often a variable that is not set, and must not mean something else.
-const CLI::Validator kNotEmpty(
-    [](const std::string& text) {
-      return std::string(text.empty() ? "it is empty: leave the flag out" : "");
-    },
-    "");
-
-const CLI::Validator kSize(
-    [](const std::string& text) {
-      try {
-        parse_bytes(text);
-        return std::string();
-      } catch (const std::exception& error) {
-        return std::string(error.what());
-      }
-    },
-    "");
 
 struct ServeOptions {
   std::string model;
@@ -129,7 +95,7 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command
       .add_option("--shutdown-timeout", o.shutdown_timeout_s,
                   "seconds that SIGTERM lets running requests finish")
-      ->check(CLI::Range(0.0, 1e9) & kFinite)
+      ->check(CLI::Range(0.0, 1e9) & kNotNan)
       ->capture_default_str();
   command
       .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
