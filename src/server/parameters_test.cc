@@ -6,7 +6,7 @@
 namespace concertina::server::openai {
 namespace {
 
-using nlohmann::json;
+using json = Json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -17,7 +17,7 @@ class ParametersTest : public ::testing::Test {
   ApiResult<Parameters> parse(const json& body) {
     unknown.clear();
     // As it arrives: what is not negative is unsigned.
-    return parse_parameters(Endpoint::kCompletions, json::parse(body.dump()), {model, nullptr, nullptr},
+    return parse_parameters(Endpoint::kCompletions, *Fields::parse(body.dump()), {model, nullptr, nullptr},
                             unknown);
   }
   Parameters parsed(const json& more) {

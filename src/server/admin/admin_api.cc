@@ -33,14 +33,15 @@ ApiResult<ScaleBody> parse_scale(const std::string& text) {
   if (out.request.operation_id.size() > 200)
     fields.wrong("operation_id", "a string of at most 200 characters", "...");
   out.wait = fields.boolean("wait").value_or(true) ? ScaleBody::Wait::kYes : ScaleBody::Wait::kNo;
-  if (const nlohmann::json* retire = fields.find("retire")) {
+  if (const Json* retire = fields.find("retire")) {
     if (!retire->is_array()) fields.wrong("retire", "a list of ranks", *retire);
-    for (const nlohmann::json& rank : retire->is_array() ? *retire : nlohmann::json::array()) {
-      if (!rank.is_number_unsigned() || rank.get<std::uint64_t>() > 1 << 20) {
+    for (const Json& rank : retire->is_array() ? *retire : Json::array()) {
+      const auto number = whole_number(rank);
+      if (!number || *number < 0 || *number > 1 << 20) {
         fields.wrong("retire", "a list of ranks, which are integers, 0 or above", rank);
         break;
       }
-      out.request.retire.emplace_back(rank.get<std::uint32_t>());
+      out.request.retire.emplace_back(static_cast<std::uint32_t>(*number));
     }
   }
   // Not ignored as elsewhere: a misspelt "retire" would take the wrong rank away.

@@ -9,7 +9,7 @@
 
 namespace concertina::server::openai {
 
-using nlohmann::json;
+using json = Json;
 
 namespace {
 
@@ -106,7 +106,7 @@ void refuse_unsupported(Fields& fields, Endpoint endpoint) {
 
 bool is_id_list(const json& value) {
   return value.is_array() && !value.empty() &&
-         std::all_of(value.begin(), value.end(), [](const json& id) { return id.is_number(); });
+         std::all_of(value.begin(), value.end(), [](const json& id) { return is_number(id); });
 }
 
 void add_text_prompt(Fields& fields, const std::string& text, const tokenizer::Tokenizer* tokenizer,
@@ -121,10 +121,11 @@ void add_text_prompt(Fields& fields, const std::string& text, const tokenizer::T
 void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Parameters& out) {
   std::vector<TokenId> prompt;
   for (const json& id : ids) {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocab_size) {
+    const auto number = whole_number(id);
+    if (!number || *number < 0 || static_cast<std::uint64_t>(*number) >= vocab_size) {
       return fields.wrong("prompt", fmt::format("made of token ids in 0..{}", vocab_size - 1), id);
     }
-    prompt.push_back(id.get<TokenId>());
+    prompt.push_back(static_cast<TokenId>(*number));
   }
   out.prompts.push_back(std::move(prompt));
 }
@@ -202,11 +203,9 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
     return fields.fail(
         {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
   }
-  const nlohmann::ordered_json ordered(cleaned);
-  const nlohmann::ordered_json variables =
-      kwargs != nullptr ? nlohmann::ordered_json(*kwargs) : nlohmann::ordered_json::object();
+  const json variables = kwargs != nullptr ? *kwargs : json::object();
   const std::time_t now = std::time(nullptr);
-  tokenizer::ChatTemplateInput input{.messages = ordered,
+  tokenizer::ChatTemplateInput input{.messages = cleaned,
                                      .generation_prompt = add_generation_prompt
                                                               ? tokenizer::GenerationPrompt::kAdd
                                                               : tokenizer::GenerationPrompt::kNone,

@@ -37,7 +37,7 @@ struct ParseContext {
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to
 // `unknown`.
-ApiResult<Parameters> parse_parameters(Endpoint endpoint, const nlohmann::json& body,
-                                       const ParseContext& context, std::vector<std::string>& unknown);
+ApiResult<Parameters> parse_parameters(Endpoint endpoint, const Json& body, const ParseContext& context,
+                                       std::vector<std::string>& unknown);
 
 }  // namespace concertina::server::openai
