@@ -30,6 +30,11 @@ bool BpeModel::append_whole(std::string_view piece, std::vector<TokenId>& out) c
   return id.has_value();
 }
 
+bool BpeModel::merges_or_drops_unknown_bytes() const {
+  if (options_.unknown && !options_.fuse_unknown) return false;
+  return std::any_of(byte_ids_.begin(), byte_ids_.end(), [](const auto& id) { return !id; });
+}
+
 void BpeModel::fill_symbols(std::string_view piece, Scratch& scratch) const {
   auto& symbols = scratch.symbols;
   symbols.clear();

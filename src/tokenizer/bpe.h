@@ -48,6 +48,8 @@ class BpeModel {
   // Appends the ids of `piece` (any bytes) to `out`.
   void encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& out) const;
 
+  bool merges_or_drops_unknown_bytes() const;  // some text of any length is one token, or none
+
  private:
   bool append_whole(std::string_view piece, std::vector<TokenId>& out) const;
   void fill_symbols(std::string_view piece, Scratch& scratch) const;

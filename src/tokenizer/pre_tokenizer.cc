@@ -84,6 +84,11 @@ std::vector<TextRange> split_ranges(const SplitStep& step, std::string_view text
   return ranges;
 }
 
+bool PreTokenizer::removes_text() const {
+  return std::any_of(steps_.begin(), steps_.end(),
+                     [](const SplitStep& step) { return step.behavior == SplitBehavior::kRemoved; });
+}
+
 void PreTokenizer::split_from(std::size_t step, std::string_view text, const Visitor& visit) const {
   if (text.empty()) return;
   if (step == n_before_prefix_ && prefix_space_ == PrefixSpace::kAdd && text[0] != ' ') {

@@ -31,6 +31,8 @@ class PreTokenizer {
 
   void split(std::string_view text, const Visitor& visit) const { split_from(0, text, visit); }
 
+  bool removes_text() const;  // some step leaves out what it matches
+
  private:
   void split_from(std::size_t step, std::string_view text, const Visitor& visit) const;
   void apply_step(std::size_t step, std::string_view text, const Visitor& visit) const;

@@ -65,6 +65,8 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, SkipSpecialTokens sk
   return text;
 }
 
+std::size_t Tokenizer::most_bytes_per_token() const { return parts_->most_bytes_per_token; }
+
 std::size_t Tokenizer::vocab_size() const { return parts_->vocabulary.n_ids(); }
 
 std::optional<TokenId> Tokenizer::token_to_id(std::string_view text) const {

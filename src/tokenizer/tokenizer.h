@@ -39,6 +39,12 @@ class Tokenizer {
   // (clean_up_tokenization_spaces), as no streaming server does.
   std::string decode(std::span<const TokenId> ids, SkipSpecialTokens skip) const;
 
+  // A text of more than n * most_bytes_per_token() bytes (as given to encode) has more than n tokens. Made to
+  // refuse a text before encoding it: it never refuses one that fits. The largest std::size_t where a token
+  // may stand for text of any length: a token with lstrip or rstrip takes any amount of white space, a Split
+  // may remove text, unknown bytes may be left out or make one token (token_bound.h).
+  std::size_t most_bytes_per_token() const;
+
   std::size_t vocab_size() const;  // highest id in use + 1, added tokens included
   std::optional<TokenId> token_to_id(
       std::string_view text) const;                // text as in the file ("Ġthe", "<|im_end|>")

@@ -7,6 +7,7 @@
 #include "tokenizer/json_field.h"
 #include "tokenizer/model_file.h"
 #include "tokenizer/pipeline_file.h"
+#include "tokenizer/token_bound.h"
 #include "tokenizer/tokenizer_config.h"
 
 namespace concertina::tokenizer {
@@ -64,6 +65,8 @@ Result<std::shared_ptr<const TokenizerParts>> assemble(const JsonField& root, co
   RETURN_IF_ERROR(apply_config_template(config, parts->vocabulary, around));
   parts->prefix = std::move(around.prefix);
   parts->suffix = std::move(around.suffix);
+  parts->most_bytes_per_token = most_bytes_per_token(parts->vocabulary, parts->model, added,
+                                                     *parts->normalization, *parts->pre_tokenizer);
   add_matchers(added, *parts);
   return parts;
 }

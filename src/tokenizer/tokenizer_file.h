@@ -29,6 +29,7 @@ struct TokenizerParts {
   std::vector<bool> special;            // [vocabulary.n_ids()]
   std::vector<TokenId> prefix, suffix;  // around a text, where special tokens are added
   SpecialTokens special_tokens;
+  std::size_t most_bytes_per_token = 0;  // token_bound.h
 };
 
 Result<std::shared_ptr<const TokenizerParts>> load_tokenizer_parts(const std::filesystem::path& model_folder);
