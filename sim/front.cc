@@ -259,8 +259,7 @@ void Front::execute(const front::JournalActions& actions) {
       send(drop->to, Drop{drop->request});
     } else if (const auto* token = std::get_if<front::EmitToken>(&action)) {
       emit(*token);
-    } else if (const auto* finished = std::get_if<front::EmitFinished>(&action)) {
-      finish(finished->request);
+      if (token->reason != scheduler::FinishReason::kNone) finish(token->request);
     } else if (const auto* failed = std::get_if<front::EmitFailed>(&action)) {
       world_.note(fmt::format("request {}: {}", failed->request, failed->why));
       streams_.erase(failed->request);
@@ -299,7 +298,7 @@ void Front::submit(std::size_t index) {
   front::JournalActions actions;
   scheduler::Request copy = request;
   streams_[request.id] = std::move(stream);
-  journal_.submit(std::move(copy), actions);
+  journal_.submit(std::move(copy), front::ClientId(index % 3), actions);
   execute(actions);
 }
 

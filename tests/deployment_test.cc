@@ -134,7 +134,7 @@ class Deployment {
     request.stop.ignore_eos = true;
     const RequestId id = request.id;
     front::JournalActions actions;
-    journal_.submit(std::move(request), actions);
+    journal_.submit(std::move(request), front::ClientId(1), actions);
     execute(actions);
     return id;
   }

@@ -98,42 +98,6 @@ std::size_t Front::max_requests() const {
 
 bool Front::ready() const { return admits().has_value(); }
 
-Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& listener) {
-  RETURN_IF_ERROR(admits());
-  if (request.prompt_ids.size() >= options_.max_model_len) {
-    return fail(
-        FrontError::kPromptTooLong,
-        fmt::format(
-            "the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
-            request.prompt_ids.size(), options_.max_model_len));
-  }
-  if (n_queued() >= options_.max_num_queued_reqs && !journal_.has_room(request.prompt_ids.size())) {
-    return fail(FrontError::kQueueFull,
-                fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_queued()));
-  }
-  const RequestId id = next_request_;
-  next_request_ = next_request_.next();
-  listeners_[id] = &listener;
-  scheduler::Request made;
-  made.id = id;
-  made.n_prompt_tokens = request.prompt_ids.size();
-  made.tokens = std::move(request.prompt_ids);
-  made.sampling = request.sampling;
-  made.stop = std::move(request.stop);
-  JournalActions actions;
-  journal_.submit(std::move(made), actions);
-  execute(actions);
-  return id;
-}
-
-void Front::cancel(RequestId request) {
-  listeners_.erase(request);
-  JournalActions actions;
-  journal_.cancel(request, actions);
-  execute(actions);
-  check_shutdown();
-}
-
 Result<cluster::Operation> Front::scale(const ScaleRequest& request,
                                         std::function<void(const cluster::Operation&)> done) {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");

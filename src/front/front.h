@@ -49,6 +49,8 @@ class Front : public Service {
   const ModelInfo& model() const override { return model_; }
   Status admits() const override;
   bool ready() const override;
+  Status reserve(std::size_t n_requests, ClientId client) override;
+  void give_back(std::size_t n_requests) override;
   Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) override;
   void cancel(RequestId request) override;
   Result<cluster::Operation> scale(const ScaleRequest& request,
@@ -101,6 +103,7 @@ class Front : public Service {
 
   // front_requests.cc: what the journal decides
   void execute(const JournalActions& actions);
+  void emit(const EmitToken& token);
   void fail_all_requests(const Error& error);
 
   // front.cc: shutdown
@@ -126,6 +129,7 @@ class Front : public Service {
   transport::Timer coordinator_timer_, shutdown_timer_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // posted functions hold it weakly
   RequestId next_request_{1};
+  std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
   Life life_ = Life::kServing;

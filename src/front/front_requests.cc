@@ -1,9 +1,63 @@
+#include "base/check.h"
 #include "base/log.h"
 #include "front/frames.h"
 #include "front/front.h"
 #include "transport/control_channel.h"
 
 namespace concertina::front {
+
+// What may wait, those counted for which a rank has room now. Nobody is shut out by another's hundreds: while
+// some client has several waiting, one that has none gets a place beyond the bound, of which there are as many
+// again.
+Status Front::reserve(std::size_t n_requests, ClientId client) {
+  RETURN_IF_ERROR(admits());
+  const std::size_t n_waiting = n_queued() + n_reserved_, bound = options_.max_num_queued_reqs;
+  const bool fits = n_waiting + n_requests <= bound + journal_.n_free_places();
+  const bool is_crowded_out = n_requests == 1 && journal_.n_queued_of(client) == 0 &&
+                              journal_.n_queued() > journal_.n_clients_queued() && n_waiting < 2 * bound;
+  if (!fits && !is_crowded_out) {
+    return fail(FrontError::kQueueFull,
+                fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_waiting));
+  }
+  n_reserved_ += n_requests;
+  return {};
+}
+
+void Front::give_back(std::size_t n_requests) { n_reserved_ -= n_requests; }
+
+Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& listener) {
+  CHECK(n_reserved_ > 0, "a request without a reserved place");
+  n_reserved_ -= 1;
+  RETURN_IF_ERROR(admits());
+  if (request.prompt_ids.size() >= options_.max_model_len) {
+    return fail(
+        FrontError::kPromptTooLong,
+        fmt::format(
+            "the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
+            request.prompt_ids.size(), options_.max_model_len));
+  }
+  const RequestId id = next_request_;
+  next_request_ = next_request_.next();
+  listeners_[id] = &listener;
+  scheduler::Request made;
+  made.id = id;
+  made.n_prompt_tokens = request.prompt_ids.size();
+  made.tokens = std::move(request.prompt_ids);
+  made.sampling = request.sampling;
+  made.stop = std::move(request.stop);
+  JournalActions actions;
+  journal_.submit(std::move(made), request.client, actions);
+  execute(actions);
+  return id;
+}
+
+void Front::cancel(RequestId request) {
+  listeners_.erase(request);
+  JournalActions actions;
+  journal_.cancel(request, actions);
+  execute(actions);
+  check_shutdown();
+}
 
 void Front::execute(const JournalActions& actions) {
   for (const JournalAction& action : actions) {
@@ -19,12 +73,7 @@ void Front::execute(const JournalActions& actions) {
     } else if (const auto* drop = std::get_if<SendDrop>(&action)) {
       send(drop->to, drop_frame(drop->request));
     } else if (const auto* token = std::get_if<EmitToken>(&action)) {
-      const auto listener = listeners_.find(token->request);
-      if (listener != listeners_.end())
-        listener->second->on_tokens(token->request, std::span(&token->token, 1));
-    } else if (const auto* finished = std::get_if<EmitFinished>(&action)) {
-      const auto listener = listeners_.extract(finished->request);
-      if (!listener.empty()) listener.mapped()->on_finished(finished->request, finished->reason);
+      emit(*token);
     } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {
       spdlog::error("request {}: {}", failed->request, failed->why);
       const auto listener = listeners_.extract(failed->request);
@@ -34,6 +83,14 @@ void Front::execute(const JournalActions& actions) {
       handle(cluster::LeaversDrained{drained->n_moved});
     }
   }
+}
+
+void Front::emit(const EmitToken& token) {
+  const auto found = listeners_.find(token.request);
+  if (found == listeners_.end()) return;
+  GenerationListener* const listener = found->second;
+  if (token.reason != scheduler::FinishReason::kNone) listeners_.erase(found);
+  listener->on_token(token.request, token.token, token.reason);
 }
 
 void Front::fail_all_requests(const Error& error) {

@@ -39,8 +39,15 @@ bool Journal::is_full(const Load& load, std::size_t n_tokens) const {
   return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity_.kv_tokens;
 }
 
-bool Journal::has_room(std::size_t n_tokens) const {
-  return queue_.empty() && pick_rank(Room::kNeeded, n_tokens).has_value();
+std::size_t Journal::n_free_places() const {
+  if (!queue_.empty()) return 0;
+  std::size_t n_free = 0;
+  for (const RankId rank : members_) {
+    const auto found = loads_.find(rank);
+    const Load load = found == loads_.end() ? Load{} : found->second;
+    if (!leavers_.contains(rank) && !is_full(load, 1)) n_free += capacity_.max_num_seqs - load.n_requests;
+  }
+  return n_free;
 }
 
 // Fewest requests first, then fewest tokens, then the lowest rank.
@@ -69,11 +76,11 @@ std::optional<RankId> Journal::pick_rank_alone(const Entry& suspect) const {
   return pick_rank(Room::kNeeded, suspect.request.tokens.size(), avoided);
 }
 
-void Journal::submit(scheduler::Request request, JournalActions& actions) {
+void Journal::submit(scheduler::Request request, ClientId client, JournalActions& actions) {
   const RequestId id = request.id;
   const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), {}, {}, Attempt(0)});
   CHECK(inserted, "request {} is in the journal already", id);
-  queue_.push_back(id);
+  queue_.push(id, client);
   assign_queued(actions);
 }
 
@@ -84,15 +91,15 @@ bool Journal::is_suspect(const Entry& entry) {
 
 // In the order of the queue; but nobody waits behind a suspect that waits for a rank of its own.
 void Journal::assign_queued(JournalActions& actions) {
-  for (auto id = queue_.begin(); id != queue_.end();) {
-    Entry& entry = entries_.at(*id);
+  queue_.visit([&](RequestId id) {
+    Entry& entry = entries_.at(id);
     const bool needs_own = is_suspect(entry);
     const auto rank =
         needs_own ? pick_rank_alone(entry) : pick_rank(Room::kNeeded, entry.request.tokens.size());
-    if (!rank && !needs_own) return;
-    if (rank) assign(entry, *rank, actions);
-    id = rank ? queue_.erase(id) : std::next(id);
-  }
+    if (!rank) return needs_own ? FairQueue::Verdict::kSkip : FairQueue::Verdict::kStop;
+    assign(entry, *rank, actions);
+    return FairQueue::Verdict::kTaken;
+  });
 }
 
 void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
@@ -142,7 +149,7 @@ void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   if (entry.rank) {
     actions.push_back(SendDrop{*entry.rank, request});
   } else {
-    queue_.erase(std::find(queue_.begin(), queue_.end(), request));
+    queue_.erase(request);
   }
   stop_replay(entry, actions);
   leave_rank(entry);
@@ -162,7 +169,7 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
   entry.request.tokens.push_back(token);
   loads_[from].n_tokens += 1;
   if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
-  actions.push_back(EmitToken{request, token});
+  actions.push_back(EmitToken{request, token, reason});
   if (reason == FinishReason::kNone) {
     if (entry.replay) actions.push_back(SendFeed{entry.replay->rank, request, token});
     if (was_suspect) assign_queued(actions);  // others may wait to be alone
@@ -171,7 +178,6 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
   stop_replay(entry, actions);
   leave_rank(entry);
   entries_.erase(found);
-  actions.push_back(EmitFinished{request, reason});
   assign_queued(actions);
   check_drained(actions);
 }
@@ -215,7 +221,7 @@ void Journal::fence(RankId rank, JournalActions& actions) {
     homeless.push_back(id);
   }
   loads_.erase(rank);
-  queue_.insert(queue_.begin(), homeless.begin(), homeless.end());  // they ran before all that wait
+  queue_.push_ahead(homeless);  // they ran before all that wait
   assign_queued(actions);
   check_drained(actions);
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <limits>
 #include <map>
 #include <set>
@@ -12,6 +11,7 @@
 
 #include "base/ids.h"
 #include "front/ending.h"
+#include "front/fair_queue.h"
 #include "scheduler/types.h"
 
 namespace concertina::front {
@@ -41,10 +41,7 @@ struct SendDrop {
 struct EmitToken {
   RequestId request;
   TokenId token;
-};
-struct EmitFinished {
-  RequestId request;
-  scheduler::FinishReason reason;
+  scheduler::FinishReason reason;  // other than kNone: it is the last one, and nothing comes after it
 };
 struct EmitFailed {
   RequestId request;
@@ -54,7 +51,7 @@ struct Drained {
   std::uint64_t n_moved;
 };
 using JournalAction =
-    std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFinished, EmitFailed, Drained>;
+    std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFailed, Drained>;
 using JournalActions = std::vector<JournalAction>;
 
 // Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it
@@ -80,8 +77,9 @@ class Journal {
   };
   explicit Journal(RankCapacity capacity) : capacity_(capacity) {}
 
-  // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it.
-  void submit(scheduler::Request request, JournalActions& actions);
+  // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it, and its
+  // client's turn has come.
+  void submit(scheduler::Request request, ClientId client, JournalActions& actions);
   void cancel(RequestId request, JournalActions& actions);
 
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
@@ -110,7 +108,9 @@ class Journal {
   std::vector<RequestId> live_requests() const;            // ascending
   std::size_t n_live() const { return entries_.size(); }
   std::size_t n_queued() const { return queue_.size(); }
-  bool has_room(std::size_t n_tokens) const;  // a request of that length would not have to wait
+  std::size_t n_queued_of(ClientId client) const { return queue_.n_of(client); }
+  std::size_t n_clients_queued() const { return queue_.n_clients(); }
+  std::size_t n_free_places() const;  // short requests that would not have to wait
   std::size_t n_on(RankId rank) const;
   std::uint64_t n_ignored_outputs() const { return n_ignored_outputs_; }
   std::uint64_t n_rescued() const { return n_rescued_; }  // requests of fenced ranks that went elsewhere
@@ -159,7 +159,7 @@ class Journal {
 
   const RankCapacity capacity_;
   std::unordered_map<RequestId, Entry> entries_;
-  std::deque<RequestId> queue_;
+  FairQueue queue_;
   std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
   std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
   std::set<RankId> members_, leavers_;

@@ -11,6 +11,7 @@ using scheduler::Mode;
 using ::testing::IsEmpty;
 
 constexpr RankId kRank0{0}, kRank1{1}, kRank2{2};
+constexpr ClientId kClient{1}, kOther{2};
 
 scheduler::Request request(std::uint64_t id, std::size_t n_prompt = 3) {
   scheduler::Request made;
@@ -36,9 +37,9 @@ class JournalTest : public ::testing::Test {
     journal.set_members(ranks, actions);
     return actions;
   }
-  JournalActions submit(scheduler::Request made) {
+  JournalActions submit(scheduler::Request made, ClientId client = kClient) {
     JournalActions actions;
-    journal.submit(std::move(made), actions);
+    journal.submit(std::move(made), client, actions);
     return actions;
   }
   JournalActions output(RankId from, std::uint64_t id, Attempt attempt, std::size_t position, TokenId token,
@@ -78,23 +79,36 @@ TEST_F(JournalTest, RequestsSpreadOverRanksAndWaitWhenAllAreFull) {
   EXPECT_TRUE(submit(request(5)).empty());
   EXPECT_EQ(journal.n_queued(), 1u);
   const auto actions = output(kRank1, 2, Attempt(1), 0, 7, FinishReason::kStop);
-  EXPECT_EQ(all_of<EmitFinished>(actions).size(), 1u);
+  ASSERT_EQ(all_of<EmitToken>(actions).size(), 1u);
+  EXPECT_EQ(all_of<EmitToken>(actions)[0].reason, FinishReason::kStop);
   ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u) << "the place that came free goes to the waiting request";
   EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
   EXPECT_EQ(journal.n_queued(), 0u);
+}
+
+TEST_F(JournalTest, AClientWithOneRequestDoesNotWaitBehindAnothersHundreds) {
+  members({kRank0});
+  for (std::uint64_t id = 1; id <= 100; ++id) submit(request(id));
+  EXPECT_TRUE(submit(request(101), kOther).empty());
+  EXPECT_EQ(journal.n_queued_of(kClient), 98u);
+  const auto after_the_first = all_of<SendAssign>(output(kRank0, 1, Attempt(1), 0, 7, FinishReason::kStop));
+  ASSERT_EQ(after_the_first.size(), 1u);
+  const auto after_the_second = all_of<SendAssign>(output(kRank0, 2, Attempt(1), 0, 7, FinishReason::kStop));
+  ASSERT_EQ(after_the_second.size(), 1u);
+  EXPECT_TRUE(after_the_first[0].request == RequestId(101) || after_the_second[0].request == RequestId(101));
 }
 
 TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
   Journal journal({.max_num_seqs = 8, .kv_tokens = 20});
   JournalActions actions;
   journal.set_members(std::vector{kRank0}, actions);
-  journal.submit(request(1, 30), actions);
+  journal.submit(request(1, 30), kClient, actions);
   EXPECT_EQ(all_of<SendAssign>(actions).size(), 1u) << "an empty rank takes any that the server admitted";
   actions.clear();
-  journal.submit(request(2, 9), actions);
-  journal.submit(request(3, 9), actions);
+  journal.submit(request(2, 9), kClient, actions);
+  journal.submit(request(3, 9), kClient, actions);
   EXPECT_EQ(journal.n_queued(), 2u);
-  EXPECT_FALSE(journal.has_room(1));
+  EXPECT_EQ(journal.n_free_places(), 0u);
   journal.set_members(std::vector{kRank0, kRank1}, actions);
   EXPECT_EQ(all_of<SendAssign>(actions).size(), 2u);
   EXPECT_EQ(all_of<SendAssign>(actions)[1].to, kRank1);

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cluster/types.h"
+#include "front/fair_queue.h"
 #include "front/form.h"
 #include "scheduler/types.h"
 
@@ -43,6 +44,7 @@ struct ModelInfo {
 };
 
 struct GenerationRequest {
+  ClientId client;                     // whose turn it takes
   std::vector<TokenId> prompt_ids;     // 1 or more
   scheduler::SamplingParams sampling;  // seed is set already
   scheduler::StopParams stop;
@@ -52,8 +54,8 @@ struct GenerationRequest {
 class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
-  virtual void on_tokens(RequestId request, std::span<const TokenId> tokens) = 0;
-  virtual void on_finished(RequestId request, scheduler::FinishReason reason) = 0;  // nothing comes after
+  // A reason other than kNone: it is the last one, and nothing comes after it.
+  virtual void on_token(RequestId request, TokenId token, scheduler::FinishReason reason) = 0;
   virtual void on_failed(RequestId request, const Error& error) = 0;                // nothing comes after
 };
 
@@ -99,7 +101,11 @@ class Service {
   virtual Status admits() const = 0;  // ok, or kNotReady / kShuttingDown
   virtual bool ready() const = 0;     // an epoch is active and no shutdown has begun
 
-  // The listener must outlive the request: until on_finished, on_failed or cancel().
+  // Places for `n_requests` of `client`, which submit() then takes one by one; or why there are none. A client
+  // that has nothing waiting gets one even where the queue is full of another's.
+  virtual Status reserve(std::size_t n_requests, ClientId client) = 0;
+  virtual void give_back(std::size_t n_requests) = 0;  // reserved and not submitted
+  // Takes one of the reserved places, also if it fails. The listener must outlive the request: until its last token, on_failed or cancel().
   virtual Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) = 0;
   virtual void cancel(RequestId request) = 0;  // no call to the listener after this; unknown ids are ignored
 

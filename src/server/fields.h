@@ -21,8 +21,9 @@ class Fields {
   static constexpr std::size_t kMaxDepth = 64;
   static ApiResult<Json> parse(const std::string& body);
 
-  explicit Fields(const Json& body)  // an object, which outlives this
-      : body_(body.get_ref<const Json::object_t&>()), index_(body_) {}
+  // `body`: an object, which outlives this. `path` goes before each name in messages ("stream_options.").
+  explicit Fields(const Json& body, std::string path = "")
+      : body_(body.get_ref<const Json::object_t&>()), index_(body_), path_(std::move(path)) {}
 
   const Json* find(const char* name);
   std::optional<std::int64_t> integer(const char* name, std::int64_t lowest, std::int64_t highest);
@@ -31,7 +32,7 @@ class Fields {
   std::optional<std::string> text(const char* name);
   std::vector<TokenId> token_ids(const char* name, std::size_t vocab_size);  // a list; empty if absent
   // A field whose support is still to come: 400 unless it is absent or one of the values that mean the same.
-  void unsupported(const char* name, std::initializer_list<Json> neutral);
+  void unsupported(const char* name, const std::vector<Json>& neutral);
 
   void wrong(const std::string& name, const std::string& must_be, const Json& found);
   void fail(ApiError error);
@@ -43,6 +44,7 @@ class Fields {
  private:
   const Json::object_t& body_;
   const MemberIndex index_;
+  const std::string path_;
   std::set<std::string> known_;
   std::optional<ApiError> error_;
 };

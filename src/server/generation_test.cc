@@ -17,9 +17,17 @@ class RecordingService : public front::Service {
   const front::ModelInfo& model() const override { return model_; }
   Status admits() const override { return {}; }
   bool ready() const override { return true; }
-  Result<RequestId> submit(front::GenerationRequest request, front::GenerationListener&) override {
-    if (submitted.size() == room)
+  Status reserve(std::size_t n_requests, front::ClientId) override {
+    if (n_reserved + n_requests > room)
       return fail(front::FrontError::kQueueFull, "2 requests are waiting already");
+    n_reserved += n_requests;
+    return {};
+  }
+  void give_back(std::size_t n_requests) override { n_reserved -= n_requests; }
+  Result<RequestId> submit(front::GenerationRequest request, front::GenerationListener&) override {
+    n_reserved -= 1;
+    if (submitted.size() == n_until_shutdown)
+      return fail(front::FrontError::kShuttingDown, "the server is shutting down");
     submitted.push_back(std::move(request));
     return RequestId(submitted.size());
   }
@@ -39,7 +47,7 @@ class RecordingService : public front::Service {
   std::uint64_t n_failed_ranks() const override { return 0; }
   std::uint64_t n_rescued_requests() const override { return 0; }
 
-  std::size_t room = 100;
+  std::size_t room = 100, n_until_shutdown = 1000, n_reserved = 0;
   std::vector<front::GenerationRequest> submitted;
   std::vector<std::uint64_t> cancelled;
 
@@ -72,20 +80,31 @@ class RecordingResponder : public http::Responder {
 
 class GenerationTest : public ::testing::Test {
  protected:
-  void start(Stream stream, std::size_t n) {
-    Parameters parameters{
-        .prompts = {{1, 2}, {3}}, .n = n, .stream = stream, .return_token_ids = ReturnTokenIds::kYes};
+  void start(Stream stream, std::size_t n, Endpoint endpoint = Endpoint::kCompletions,
+             std::size_t max_tokens = 16) {
+    Parameters parameters{.endpoint = endpoint,
+                          .prompts = {{1, 2}, {3}},
+                          .n = n,
+                          .stream = stream,
+                          .return_token_ids = ReturnTokenIds::kYes};
     parameters.sampling.seed = 9;
-    generation = std::make_shared<Generation>(GenerationContext{service, nullptr, metrics}, parameters,
-                                              std::make_shared<RecordingResponder>(answer),
-                                              [this](Generation*) { ++n_over; });
+    parameters.stop.max_tokens = max_tokens;
+    generation = std::make_shared<Generation>(
+        GenerationContext{service, nullptr, metrics,
+                          [this](std::function<void()> function) { posted.push_back(std::move(function)); }},
+        front::ClientId(7), parameters, std::make_shared<RecordingResponder>(answer),
+        [this](Generation*) { ++n_over; });
     generation->start();
   }
-  void token(std::uint64_t request, TokenId id) { generation->on_tokens(RequestId(request), {&id, 1}); }
+  void last_token(std::uint64_t request, TokenId id, scheduler::FinishReason reason) {
+    generation->on_token(RequestId(request), id, reason);
+  }
+  void token(std::uint64_t request, TokenId id) { generation->on_token(RequestId(request), id, scheduler::FinishReason::kNone); }
 
   RecordingService service;
   Metrics metrics{"demo"};
   RecordedAnswer answer;
+  std::vector<std::function<void()>> posted;
   std::shared_ptr<Generation> generation;
   int n_over = 0;
 };
@@ -102,18 +121,64 @@ TEST_F(GenerationTest, EachChoiceOfEachPromptIsARequestWithItsOwnIndexAndTheSame
   }
 }
 
-TEST_F(GenerationTest, WhatTheFrontRefusesHalfWayTakesTheRestBack) {
-  service.room = 2;
+TEST_F(GenerationTest, WhatTheQueueHasNoRoomForIsRefusedWhole) {
+  service.room = 3;
   start(Stream::kYes, 2);
   EXPECT_EQ(answer.status, 503);
   EXPECT_THAT(answer.text, HasSubstr("queue_full"));
-  std::sort(service.cancelled.begin(), service.cancelled.end());
-  EXPECT_THAT(service.cancelled, ElementsAre(1, 2));
+  EXPECT_THAT(service.submitted, IsEmpty());
+  EXPECT_EQ(service.n_reserved, 0u);
   EXPECT_EQ(n_over, 1);
 }
 
-TEST_F(GenerationTest, AFailureBeforeTheFirstTokenIsAnErrorResponse) {
+TEST_F(GenerationTest, ManyChoicesAreSubmittedInTurnsAndWhatFailsLaterTakesTheRestBack) {
+  service.n_until_shutdown = 50;
+  start(Stream::kYes, 40);
+  EXPECT_EQ(service.submitted.size(), 32u) << "the rest in later turns of the thread";
+  EXPECT_EQ(service.n_reserved, 48u);
+  EXPECT_EQ(answer.status, 200) << "the header is out, and nothing else";
+  EXPECT_THAT(answer.text, IsEmpty());
+  ASSERT_EQ(posted.size(), 1u);
+  posted[0]();
+  EXPECT_THAT(answer.text, HasSubstr("the server is shutting down"));
+  EXPECT_THAT(answer.text, testing::EndsWith("data: [DONE]\n\n"));
+  EXPECT_EQ(service.cancelled.size(), 50u);
+  EXPECT_EQ(service.n_reserved, 0u);
+  EXPECT_EQ(n_over, 1);
+}
+
+TEST_F(GenerationTest, AStreamThatWaitsForLongGetsCommentsThatClientsIgnore) {
   start(Stream::kYes, 1);
+  const Time began = std::chrono::steady_clock::now();
+  generation->keep_alive(began + std::chrono::seconds(14));
+  EXPECT_THAT(answer.text, IsEmpty());
+  generation->keep_alive(began + std::chrono::seconds(16));
+  EXPECT_EQ(answer.text, ": keep-alive\n\n");
+}
+
+TEST_F(GenerationTest, TheEndsReasonRidesOnTheLastTokensChunk) {
+  start(Stream::kYes, 1, Endpoint::kChat);
+  last_token(1, 7, scheduler::FinishReason::kLength);
+  last_token(2, 8, scheduler::FinishReason::kStop);
+  std::size_t n_chunks = 0;
+  for (std::size_t at = answer.text.find("data: {"); at != std::string::npos; at = answer.text.find("data: {", at + 1))
+    ++n_chunks;
+  EXPECT_EQ(n_chunks, 4u) << "two with the role, one for each token: " << answer.text;
+  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","token_ids":[7])"));
+  EXPECT_THAT(answer.text, testing::EndsWith("data: [DONE]\n\n"));
+}
+
+TEST_F(GenerationTest, NoTokensAskedForAreNoTokensAndNoRequest) {
+  start(Stream::kNo, 1, Endpoint::kCompletions, 0);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_THAT(answer.text, HasSubstr(R"("completion_tokens":0)"));
+  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length")"));
+  EXPECT_THAT(service.submitted, IsEmpty());
+  EXPECT_EQ(service.n_reserved, 0u);
+}
+
+TEST_F(GenerationTest, AFailureBeforeTheFirstTokenIsAnErrorResponse) {
+  start(Stream::kNo, 1);
   generation->on_failed(RequestId(1), Error(front::FrontError::kGroupLost, "rank 1 was lost"));
   EXPECT_EQ(answer.status, 500);
   EXPECT_THAT(answer.text, HasSubstr("rank 1 was lost"));
@@ -145,12 +210,10 @@ TEST_F(GenerationTest, AClientThatGoesAwayCancelsWhatRunsAndHearsNothingMore) {
 
 TEST_F(GenerationTest, AWholeAnswerComesWhenTheLastChoiceEnds) {
   start(Stream::kNo, 1);
-  token(1, 7);
   token(2, 8);
-  token(2, 9);
-  generation->on_finished(RequestId(2), scheduler::FinishReason::kStop);
+  last_token(2, 9, scheduler::FinishReason::kStop);
   EXPECT_EQ(answer.end, RecordedAnswer::End::kNone);
-  generation->on_finished(RequestId(1), scheduler::FinishReason::kLength);
+  last_token(1, 7, scheduler::FinishReason::kLength);
   EXPECT_EQ(answer.status, 200);
   EXPECT_THAT(answer.text, HasSubstr(R"("token_ids":[8,9])"));
   EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length")"));

@@ -4,6 +4,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <thread>
 
 #include "server/admin/admin_api.h"
 #include "server/openai/openai_api.h"
@@ -41,6 +44,8 @@ std::string percent_decoded(const std::string& text) {
   return out;
 }
 
+std::size_t n_helper_threads() { return std::max(2u, std::thread::hardware_concurrency() / 4); }
+
 }  // namespace
 
 struct Server::State {
@@ -48,7 +53,9 @@ struct Server::State {
         const tokenizer::ChatTemplate* chat_template, ServerOptions given)
       : options(std::move(given)),
         metrics(service.model().served_name),
-        openai(service, tokenizer, chat_template, metrics),
+        helpers({.n_threads = n_helper_threads()},
+                [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
+        openai(service, {service.model(), tokenizer, chat_template}, metrics, helpers, context),
         admin(service, metrics),
         routes(make_routes()),
         http(
@@ -114,6 +121,7 @@ struct Server::State {
 
   const ServerOptions options;
   Metrics metrics;
+  HelperThreads helpers;
   openai::OpenAiApi openai;
   admin::AdminApi admin;
   const std::vector<Route> routes;

@@ -7,9 +7,12 @@
 namespace concertina::server::openai {
 namespace {
 
+std::shared_ptr<const StopTable> table(std::vector<std::string> strings) {
+  return std::make_shared<StopTable>(std::move(strings));
+}
+
 TEST(StopStrings, HoldsBackWhatMayBecomeOneAndLetsTheRestThrough) {
-  const std::vector<std::string> stops{"END", "\n\n"};
-  StopStrings stop(&stops);
+  StopStrings stop(table({"END", "\n\n"}));
   EXPECT_EQ(stop.push("a\n").text, "a");
   EXPECT_EQ(stop.push("b E").text, "\nb ");
   EXPECT_EQ(stop.push("N").text, "");
@@ -19,8 +22,7 @@ TEST(StopStrings, HoldsBackWhatMayBecomeOneAndLetsTheRestThrough) {
 }
 
 TEST(StopStrings, WhatWasHeldBackComesWhenTheStreamEndsOtherwise) {
-  const std::vector<std::string> stops{"END"};
-  StopStrings stop(&stops);
+  StopStrings stop(table({"END"}));
   EXPECT_EQ(stop.push("the EN").text, "the ");
   EXPECT_EQ(stop.flush(), "EN");
 }
@@ -38,7 +40,7 @@ TEST(StopStrings, DoesNotDependOnHowTheTextIsCut) {
     const std::vector<std::string> stops{word(2 + random.below(5)), word(3 + random.below(5))};
     const std::string text = word(40);
     const std::size_t first = std::min(text.find(stops[0]), text.find(stops[1]));
-    StopStrings stop(&stops);
+    StopStrings stop(table(stops));
     std::string out;
     bool hit = false;
     for (std::size_t at = 0; at < text.size() && !hit;) {
@@ -57,6 +59,18 @@ TEST(StopStrings, DoesNotDependOnHowTheTextIsCut) {
       EXPECT_GE(out.size(), first) << "an earlier piece may have completed the later of two that overlap";
     }
   }
+}
+
+// "aaa...b" held back by "aaa...c" in every place: the naive search compares all of it at each byte, 10^11 steps.
+TEST(StopStrings, ALongStringThatNearlyMatchesCostsAFewStepsAByte) {
+  constexpr std::size_t kBytes = 400000;
+  StopStrings stop(table({std::string(kBytes, 'a') + "b", std::string(kBytes, 'a') + "c"}));
+  std::size_t n_through = 0;
+  for (std::size_t i = 0; i < kBytes / 1000; ++i) n_through += stop.push(std::string(1000, 'a')).text.size();
+  EXPECT_EQ(n_through, 0u);
+  for (std::size_t i = 0; i < 100; ++i) n_through += stop.push(std::string(1000, 'a')).text.size();
+  EXPECT_EQ(n_through, 100000u);
+  EXPECT_EQ(stop.push("b").hit, StopStrings::Step::Hit::kYes);
 }
 
 }  // namespace

@@ -158,6 +158,7 @@ class Session : public std::enable_shared_from_this<Session> {
     request.method = is_head_ ? "GET" : std::string(message.method_string());
     request.path = path_of(message.target());
     request.body = std::move(message.body());
+    request.client = std::to_string(reinterpret_cast<std::uintptr_t>(this));
     answering_ = true;
     streaming_ = false;
     ++n_requests_;

@@ -22,6 +22,7 @@ struct Request {
   std::string method;  // "GET"
   std::string path;    // without the query, not decoded
   std::string body;
+  std::string client;  // whose turn it takes among clients
 };
 
 using Headers = std::vector<std::pair<std::string, std::string>>;

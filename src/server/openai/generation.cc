@@ -6,52 +6,82 @@
 namespace concertina::server::openai {
 
 namespace {
+constexpr std::size_t kMaxRequestsATurn = 32, kMaxTokensATurn = 64 << 10;
+constexpr Duration kKeepAliveInterval = std::chrono::seconds(15);
+
 Time now() { return std::chrono::steady_clock::now(); }
 }  // namespace
 
-Generation::Generation(GenerationContext context, Parameters parameters,
+Generation::Generation(GenerationContext context, front::ClientId client, Parameters parameters,
                        std::shared_ptr<http::Responder> responder, std::function<void(Generation*)> on_over)
-    : context_(context),
+    : context_(std::move(context)),
+      client_(client),
       parameters_(std::move(parameters)),
       responder_(std::move(responder)),
       on_over_(std::move(on_over)),
-      writer_(parameters_.endpoint, context.service.model().served_name, parameters_.include_usage,
+      writer_(parameters_.endpoint, context_.service.model().served_name, parameters_.include_usage,
               parameters_.return_token_ids),
       arrived_(now()) {
   for (const auto& prompt : parameters_.prompts) {
     for (std::size_t i = 0; i < parameters_.n; ++i) {
-      choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, &parameters_.stop_strings));
+      choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, parameters_.stop_strings));
       if (context_.tokenizer != nullptr)
         choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SkipSpecialTokens::kYes);
     }
   }
+  n_open_ = choices_.size();
 }
 
 void Generation::start() {
-  for (const auto& choice : choices_) {
-    front::GenerationRequest request{choice->prompt, parameters_.sampling, parameters_.stop};
-    request.sampling.choice_index = static_cast<std::uint32_t>(choice->index % parameters_.n);
-    const auto id = context_.service.submit(std::move(request), *this);
-    if (!id) {
-      const ApiError error = from_front(id.error());
-      for (const auto& [submitted, unused] : by_request_) context_.service.cancel(submitted);
-      responder_->send(error_response(error));
-      return over();
-    }
-    choice->request = *id;
-    by_request_[*id] = choice.get();
-    ++n_open_;
-  }
-  for (const auto& prompt : parameters_.prompts) context_.metrics.on_prompt(prompt.size());
+  const auto self = shared_from_this();
   responder_->on_disconnect([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->abandon();
+    if (const auto alive = weak.lock()) alive->abandon();
   });
+  if (const Status reserved = context_.service.reserve(choices_.size(), client_); !reserved)
+    return fail(reserved.error(), std::nullopt);
+  n_reserved_ = choices_.size();
+  for (const auto& prompt : parameters_.prompts) context_.metrics.on_prompt(prompt.size());
+  if (parameters_.stop.max_tokens == 0) {
+    for (const auto& choice : choices_) end_choice(*choice, "length");
+    return;
+  }
+  submit_some();
+  if (answer_ != Answer::kNone || parameters_.stream == Stream::kNo) return;
+  answer_ = Answer::kAdmitted;
+  last_written_ = now();
+  responder_->begin_stream("text/event-stream; charset=utf-8");
+}
+
+// Not all at once: 128 choices of a prompt of 100,000 tokens would hold up every stream for tens of
+// milliseconds.
+void Generation::submit_some() {
+  const auto self = shared_from_this();
+  std::size_t n_requests = 0, n_tokens = 0;
+  while (answer_ != Answer::kOver && n_submitted_ < choices_.size()) {
+    if (n_requests >= kMaxRequestsATurn || n_tokens >= kMaxTokensATurn) {
+      return context_.post([weak = weak_from_this()] {
+        if (const auto alive = weak.lock()) alive->submit_some();
+      });
+    }
+    Choice& choice = *choices_[n_submitted_++];
+    n_requests += 1;
+    n_tokens += choice.prompt.size();
+    if (const Status submitted = submit(choice); !submitted) fail(submitted.error(), std::nullopt);
+  }
+}
+
+Status Generation::submit(Choice& choice) {
+  front::GenerationRequest request{client_, choice.prompt, parameters_.sampling, parameters_.stop};
+  request.sampling.choice_index = static_cast<std::uint32_t>(choice.index % parameters_.n);
+  n_reserved_ -= 1;
+  ASSIGN_OR_RETURN(choice.request, context_.service.submit(std::move(request), *this));
+  by_request_[choice.request] = &choice;
+  return {};
 }
 
 void Generation::abandon() {
   if (answer_ == Answer::kOver) return;
-  for (const auto& [request, choice] : by_request_) {
-    context_.service.cancel(request);
+  for (const auto& choice : choices_) {
     if (choice->finish_reason == nullptr) context_.metrics.on_finished("abort", now() - arrived_);
   }
   over();
@@ -59,29 +89,27 @@ void Generation::abandon() {
 
 void Generation::over() {
   answer_ = Answer::kOver;
+  for (const auto& [request, choice] : by_request_) {
+    if (choice->finish_reason == nullptr) context_.service.cancel(request);
+  }
   by_request_.clear();
+  context_.service.give_back(std::exchange(n_reserved_, 0));
   if (const auto on_over = std::exchange(on_over_, nullptr)) on_over(this);
 }
 
-void Generation::on_tokens(RequestId request, std::span<const TokenId> tokens) {
-  const auto self = shared_from_this();  // an answer that ends here lets go of this object
-  const auto found = by_request_.find(request);
-  if (found == by_request_.end()) return;
-  for (const TokenId token : tokens) {
-    if (answer_ == Answer::kOver || found->second->finish_reason != nullptr) return;
-    on_token(*found->second, token);
-  }
+void Generation::keep_alive(Time now) {
+  const bool is_stream = answer_ == Answer::kAdmitted || answer_ == Answer::kStreaming;
+  if (is_stream && now - last_written_ >= kKeepAliveInterval) write(": keep-alive\n\n");
 }
 
 bool Generation::is_stop_token(TokenId token) const {
-  const auto has = [token](const std::vector<TokenId>& ids) {
-    return std::find(ids.begin(), ids.end(), token) != ids.end();
-  };
-  return has(parameters_.stop.stop_token_ids) ||
-         (!parameters_.stop.ignore_eos && has(parameters_.stop.eos_token_ids));
+  const scheduler::StopParams& stop = parameters_.stop;
+  const auto& eos = stop.eos_token_ids;
+  return std::binary_search(stop.stop_token_ids.begin(), stop.stop_token_ids.end(), token) ||
+         (!stop.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end());
 }
 
-void Generation::on_token(Choice& choice, TokenId token) {
+void Generation::count(Choice& choice, TokenId token) {
   const Time time = now();
   if (choice.n_tokens == 0) {
     context_.metrics.on_first_token(time - arrived_);
@@ -91,15 +119,27 @@ void Generation::on_token(Choice& choice, TokenId token) {
   choice.last_token = time;
   ++choice.n_tokens;
   choice.ids.push_back(token);
+}
+
+// The end's reason rides on the last token's chunk.
+void Generation::on_token(RequestId request, TokenId token, scheduler::FinishReason reason) {
+  const auto self = shared_from_this();  // an answer that ends here lets go of this object
+  const auto found = by_request_.find(request);
+  if (found == by_request_.end() || found->second->finish_reason != nullptr) return;
+  Choice& choice = *found->second;
+  count(choice, token);
+  const bool is_last = reason != scheduler::FinishReason::kNone;
   std::string text;
   if (choice.detokenizer && !is_stop_token(token)) text = choice.detokenizer->push(token);
+  if (choice.detokenizer && is_last) text += choice.detokenizer->flush();
   StopStrings::Step step = choice.stop.push(text);
-  if (step.hit == StopStrings::Step::Hit::kYes) {
-    emit(choice, std::move(step.text), nullptr);
-    context_.service.cancel(choice.request);
-    return end_choice(choice, "stop");
-  }
-  emit(choice, std::move(step.text), nullptr);
+  const bool hit = step.hit == StopStrings::Step::Hit::kYes;
+  if (!hit && !is_last) return emit(choice, std::move(step.text), nullptr);
+  if (!hit) step.text += choice.stop.flush();
+  if (hit && !is_last) context_.service.cancel(request);
+  const char* const why = hit || reason == scheduler::FinishReason::kStop ? "stop" : "length";
+  emit(choice, std::move(step.text), why);
+  end_choice(choice, why);
 }
 
 void Generation::emit(Choice& choice, std::string text, const char* finish_reason) {
@@ -110,7 +150,7 @@ void Generation::emit(Choice& choice, std::string text, const char* finish_reaso
   const bool has_ids = parameters_.return_token_ids == ReturnTokenIds::kYes && !choice.ids.empty();
   if (text.empty() && !has_ids && finish_reason == nullptr) return;
   begin_stream();
-  responder_->write(writer_.delta(choice.index, text, choice.ids, unsent_prompt(choice), finish_reason));
+  write(writer_.delta(choice.index, text, choice.ids, unsent_prompt(choice), finish_reason));
   choice.ids.clear();
 }
 
@@ -120,28 +160,22 @@ std::span<const TokenId> Generation::unsent_prompt(Choice& choice) const {
 }
 
 void Generation::begin_stream() {
-  if (answer_ != Answer::kNone) return;
+  if (answer_ == Answer::kStreaming) return;
+  if (answer_ == Answer::kNone) responder_->begin_stream("text/event-stream; charset=utf-8");
   answer_ = Answer::kStreaming;
-  responder_->begin_stream("text/event-stream; charset=utf-8");
   if (parameters_.endpoint == Endpoint::kCompletions) return;
-  for (const auto& choice : choices_) responder_->write(writer_.first(choice->index, unsent_prompt(*choice)));
+  for (const auto& choice : choices_) write(writer_.first(choice->index, unsent_prompt(*choice)));
 }
 
-void Generation::on_finished(RequestId request, scheduler::FinishReason reason) {
-  const auto self = shared_from_this();
-  const auto found = by_request_.find(request);
-  if (found == by_request_.end() || found->second->finish_reason != nullptr) return;
-  Choice& choice = *found->second;
-  std::string rest = choice.detokenizer ? choice.detokenizer->flush() : std::string();
-  StopStrings::Step last = choice.stop.push(rest);
-  const bool hit = last.hit == StopStrings::Step::Hit::kYes;
-  emit(choice, hit ? std::move(last.text) : last.text + choice.stop.flush(), nullptr);
-  end_choice(choice, hit || reason == scheduler::FinishReason::kStop ? "stop" : "length");
+void Generation::write(std::string_view data) {
+  last_written_ = now();
+  responder_->write(data);
 }
 
+// After the last chunk of the choice.
 void Generation::end_choice(Choice& choice, const char* reason) {
+  if (choice.n_tokens == 0) emit(choice, "", reason);
   choice.finish_reason = reason;
-  if (parameters_.stream == Stream::kYes) emit(choice, "", reason);
   context_.metrics.on_finished(reason, now() - arrived_);
   if (--n_open_ == 0) end_answer();
 }
@@ -151,8 +185,8 @@ void Generation::end_answer() {
   for (const auto& prompt : parameters_.prompts) usage.prompt_tokens += prompt.size();
   for (const auto& choice : choices_) usage.completion_tokens += choice->n_tokens;
   if (parameters_.stream == Stream::kYes) {
-    if (parameters_.include_usage == IncludeUsage::kYes) responder_->write(writer_.usage(usage));
-    responder_->write(ChunkWriter::done());
+    if (parameters_.include_usage == IncludeUsage::kYes) write(writer_.usage(usage));
+    write(ChunkWriter::done());
     responder_->finish();
   } else {
     std::vector<ChunkWriter::Choice> choices;
@@ -163,22 +197,25 @@ void Generation::end_answer() {
   over();
 }
 
-// An answer of which nothing was sent becomes an error; a stream that has begun ends with one.
 void Generation::on_failed(RequestId request, const Error& error) {
   const auto self = shared_from_this();
-  if (answer_ == Answer::kOver || !by_request_.contains(request)) return;
-  for (const auto& [other, choice] : by_request_) {
-    if (choice->finish_reason != nullptr) continue;
-    if (other != request) context_.service.cancel(other);
-    context_.metrics.on_finished("error", now() - arrived_);
+  if (answer_ != Answer::kOver && by_request_.contains(request)) fail(error, request);
+}
+
+// An answer of which nothing was sent becomes an error; a stream that was admitted ends with one. `cause`: the
+// request that the front has given up already.
+void Generation::fail(const Error& error, std::optional<RequestId> cause) {
+  for (const auto& choice : choices_) {
+    if (choice->finish_reason == nullptr && n_submitted_ > 0) context_.metrics.on_finished("error", now() - arrived_);
   }
+  if (cause) by_request_.erase(*cause);
   const ApiError api_error = from_front(error);
-  if (answer_ == Answer::kStreaming) {
-    responder_->write("data: " + error_body(api_error) + "\n\n");
-    responder_->write(ChunkWriter::done());
-    responder_->finish();
-  } else {
+  if (answer_ == Answer::kNone) {
     responder_->send(error_response(api_error));
+  } else {
+    write("data: " + error_body(api_error) + "\n\n");
+    write(ChunkWriter::done());
+    responder_->finish();
   }
   over();
 }

@@ -16,27 +16,30 @@ struct GenerationContext {
   front::Service& service;
   const tokenizer::Tokenizer* tokenizer;
   Metrics& metrics;
+  std::function<void(std::function<void()>)> post;  // runs it on this thread, after what waits already
 };
 
 // One client request on its way: its choices as requests of the front, and its answer. Lives until the answer
 // is complete or the client is gone.
 class Generation : public front::GenerationListener, public std::enable_shared_from_this<Generation> {
  public:
-  Generation(GenerationContext context, Parameters parameters, std::shared_ptr<http::Responder> responder,
-             std::function<void(Generation*)> on_over);
+  Generation(GenerationContext context, front::ClientId client, Parameters parameters,
+             std::shared_ptr<http::Responder> responder, std::function<void(Generation*)> on_over);
 
-  void start();    // submits all choices, or answers with what the front has against it
-  void abandon();  // the client is gone, or the server ends: frees everything at once
+  // Submits all choices, many of them in several turns; or answers with what the front has against it. A
+  // stream's header goes out as soon as it is admitted.
+  void start();
+  void abandon();             // the client is gone, or the server ends: frees everything at once
+  void keep_alive(Time now);  // a stream that was silent for long gets a comment, for proxies on the way
 
-  void on_tokens(RequestId request, std::span<const TokenId> tokens) override;
-  void on_finished(RequestId request, scheduler::FinishReason reason) override;
+  void on_token(RequestId request, TokenId token, scheduler::FinishReason reason) override;
   void on_failed(RequestId request, const Error& error) override;
 
  private:
   struct Choice {
     Choice(std::size_t index, const std::vector<TokenId>& prompt,
-           const std::vector<std::string>* stop_strings)
-        : index(index), prompt(prompt), stop(stop_strings) {}
+           std::shared_ptr<const StopTable> stop_strings)
+        : index(index), prompt(prompt), stop(std::move(stop_strings)) {}
     std::size_t index;
     const std::vector<TokenId>& prompt;
     RequestId request;
@@ -50,16 +53,21 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
     enum class Prompt { kNotSent, kSent } prompt_ids = Prompt::kNotSent;
   };
 
+  void submit_some();
+  Status submit(Choice& choice);
   bool is_stop_token(TokenId token) const;
-  void on_token(Choice& choice, TokenId token);
+  void count(Choice& choice, TokenId token);
   void emit(Choice& choice, std::string text, const char* finish_reason);
   void end_choice(Choice& choice, const char* reason);
   void begin_stream();
+  void write(std::string_view data);
+  void fail(const Error& error, std::optional<RequestId> cause);
   void end_answer();
   void over();
   std::span<const TokenId> unsent_prompt(Choice& choice) const;
 
   GenerationContext context_;
+  const front::ClientId client_;
   const Parameters parameters_;
   std::shared_ptr<http::Responder> responder_;
   std::function<void(Generation*)> on_over_;
@@ -67,8 +75,10 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   std::vector<std::unique_ptr<Choice>> choices_;
   std::unordered_map<RequestId, Choice*> by_request_;
   const Time arrived_;
-  std::size_t n_open_ = 0;
-  enum class Answer { kNone, kStreaming, kOver } answer_ = Answer::kNone;
+  Time last_written_{};
+  std::size_t n_submitted_ = 0, n_reserved_ = 0, n_open_ = 0;
+  // kAdmitted: a stream's header is out. kStreaming: its first chunk, too.
+  enum class Answer { kNone, kAdmitted, kStreaming, kOver } answer_ = Answer::kNone;
 };
 
 }  // namespace concertina::server::openai

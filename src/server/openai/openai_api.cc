@@ -3,15 +3,28 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
 namespace concertina::server::openai {
 
 namespace {
 constexpr std::size_t kMaxWarnings = 50;
+
+front::ClientId client_of(const http::Request& request) {
+  return front::ClientId(std::hash<std::string>()(request.client));
+}
 }
 
-OpenAiApi::OpenAiApi(front::Service& service, const tokenizer::Tokenizer* tokenizer,
-                     const tokenizer::ChatTemplate* chat_template, Metrics& metrics)
-    : service_(service), tokenizer_(tokenizer), chat_template_(chat_template), metrics_(metrics) {}
+OpenAiApi::OpenAiApi(front::Service& service, ParseContext parse_context, Metrics& metrics,
+                     HelperThreads& helpers, boost::asio::io_context& loop)
+    : service_(service),
+      parse_context_(parse_context),
+      metrics_(metrics),
+      helpers_(helpers),
+      post_([&loop](std::function<void()> function) { boost::asio::post(loop, std::move(function)); }),
+      ticker_(loop, std::chrono::seconds(1), [this] { return keep_alive(); }) {}
+OpenAiApi::~OpenAiApi() = default;
 
 std::string OpenAiApi::model_object() const {
   const front::ModelInfo& model = service_.model();
@@ -40,18 +53,52 @@ void OpenAiApi::warn_once(const std::vector<std::string>& unknown) {
   }
 }
 
-void OpenAiApi::generate(Endpoint endpoint, const http::Request& request,
+PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseContext& context) {
+  const auto fields = Fields::parse(body);
+  if (!fields) return {tl::unexpected<ApiError>(fields.error()), {}};
+  PreparedRequest prepared;
+  prepared.parameters = parse_parameters(endpoint, *fields, context, prepared.unknown);
+  return prepared;
+}
+
+void OpenAiApi::generate(Endpoint endpoint, http::Request request,
                          const std::shared_ptr<http::Responder>& responder) {
-  if (const Status admitted = service_.admits(); !admitted) {
+  if (const Status admitted = service_.admits(); !admitted)
     return responder->send(error_response(from_front(admitted.error())));
+  if (request.body.size() > kInlineBytes) return prepare_beside(endpoint, std::move(request), responder);
+  begin(prepare(endpoint, request.body, parse_context_), client_of(request), responder);
+}
+
+// A client that goes away meanwhile takes its turn in the queue with it.
+void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
+                               const std::shared_ptr<http::Responder>& responder) {
+  const front::ClientId client = client_of(request);
+  const std::string name = request.client;
+  const std::size_t n_bytes = request.body.size();
+  const auto job = helpers_.submit(
+      name, n_bytes,
+      [this, weak = std::weak_ptr(alive_), endpoint, client, responder, context = parse_context_,
+       body = std::move(request.body)]() -> HelperThreads::Done {
+        const auto prepared = std::make_shared<PreparedRequest>(prepare(endpoint, body, context));
+        return [this, weak, client, responder, prepared] {
+          if (!weak.expired()) begin(std::move(*prepared), client, responder);
+        };
+      });
+  if (!job) {
+    return responder->send(error_response(
+        {503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()), std::nullopt,
+         "queue_full"}));
   }
-  const auto body = Fields::parse(request.body);
-  if (!body) return responder->send(error_response(body.error()));
-  std::vector<std::string> unknown;
-  auto parameters =
-      parse_parameters(endpoint, *body, {service_.model(), tokenizer_, chat_template_}, unknown);
+  responder->on_disconnect([this, weak = std::weak_ptr(alive_), name, id = *job] {
+    if (!weak.expired()) helpers_.cancel(name, id);
+  });
+}
+
+void OpenAiApi::begin(PreparedRequest prepared, front::ClientId client,
+                      const std::shared_ptr<http::Responder>& responder) {
+  ApiResult<Parameters>& parameters = prepared.parameters;
   if (!parameters) return responder->send(error_response(parameters.error()));
-  warn_once(unknown);
+  warn_once(prepared.unknown);
   if (const std::size_t n = parameters->prompts.size() * parameters->n; n > service_.max_requests()) {
     return responder->send(error_response(
         {400,
@@ -61,11 +108,19 @@ void OpenAiApi::generate(Endpoint endpoint, const http::Request& request,
              parameters->prompts.size(), parameters->n, n, service_.max_requests()),
          "n", std::nullopt}));
   }
-  const auto generation =
-      std::make_shared<Generation>(GenerationContext{service_, tokenizer_, metrics_}, std::move(*parameters),
-                                   responder, [this](Generation* over) { open_.erase(over); });
+  const auto generation = std::make_shared<Generation>(
+      GenerationContext{service_, parse_context_.tokenizer, metrics_, post_}, client, std::move(*parameters),
+      responder, [this](Generation* over) { open_.erase(over); });
   open_[generation.get()] = generation;
   generation->start();
+  ticker_.start();
+}
+
+Ticker::Next OpenAiApi::keep_alive() {
+  std::vector<std::shared_ptr<Generation>> open;  // one may end meanwhile: its client reads nothing
+  for (const auto& [unused, generation] : open_) open.push_back(generation);
+  for (const auto& generation : open) generation->keep_alive(std::chrono::steady_clock::now());
+  return open_.empty() ? Ticker::Next::kStop : Ticker::Next::kGoOn;
 }
 
 }  // namespace concertina::server::openai

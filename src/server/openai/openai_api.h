@@ -1,34 +1,60 @@
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <set>
 #include <unordered_map>
 
+#include "server/helper_threads.h"
 #include "server/openai/generation.h"
+#include "server/ticker.h"
 
 namespace concertina::server::openai {
 
-// GET /v1/models, POST /v1/completions, POST /v1/chat/completions.
+// What a body came to.
+struct PreparedRequest {
+  ApiResult<Parameters> parameters;
+  std::vector<std::string> unknown;  // its fields that nobody knows
+};
+
+// GET /v1/models, POST /v1/completions, POST /v1/chat/completions. Bodies of more than kInlineBytes are read,
+// rendered and tokenized on helper threads: the thread that carries streams spends no time that a client's size
+// decides. That thread, but for prepare().
 class OpenAiApi {
  public:
-  OpenAiApi(front::Service& service, const tokenizer::Tokenizer* tokenizer,
-            const tokenizer::ChatTemplate* chat_template, Metrics& metrics);
+  static constexpr std::size_t kInlineBytes = 2048;
+
+  // `helpers` and what `parse_context` points to outlive this. `loop`: of the thread that calls.
+  OpenAiApi(front::Service& service, ParseContext parse_context, Metrics& metrics, HelperThreads& helpers,
+            boost::asio::io_context& loop);
+  ~OpenAiApi();
 
   void list_models(const std::shared_ptr<http::Responder>& responder) const;
   void show_model(const std::string& id, const std::shared_ptr<http::Responder>& responder) const;
-  void generate(Endpoint endpoint, const http::Request& request,
-                const std::shared_ptr<http::Responder>& responder);
+  void generate(Endpoint endpoint, http::Request request, const std::shared_ptr<http::Responder>& responder);
   std::size_t n_open() const { return open_.size(); }
 
  private:
   std::string model_object() const;
+  Ticker::Next keep_alive();
   void warn_once(const std::vector<std::string>& unknown);
+  void prepare_beside(Endpoint endpoint, http::Request request,
+                      const std::shared_ptr<http::Responder>& responder);
+  void begin(PreparedRequest prepared, front::ClientId client,
+             const std::shared_ptr<http::Responder>& responder);
 
   front::Service& service_;
-  const tokenizer::Tokenizer* tokenizer_;
-  const tokenizer::ChatTemplate* chat_template_;
+  const ParseContext parse_context_;
   Metrics& metrics_;
+  HelperThreads& helpers_;
+  const HelperThreads::Post post_;
   std::unordered_map<Generation*, std::shared_ptr<Generation>> open_;
-  std::set<std::string> warned_;  // bounded: a client may send any names
+  std::set<std::string> warned_;                             // bounded: a client may send any names
+  Ticker ticker_;                                            // while something is open
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // what helpers hand back holds it weakly
 };
+
+// Any thread; no state.
+PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseContext& context);
 
 }  // namespace concertina::server::openai

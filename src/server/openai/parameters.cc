@@ -1,5 +1,7 @@
 #include "server/openai/parameters.h"
 
+#include "server/openai/unsupported.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +16,7 @@ using json = Json;
 namespace {
 
 constexpr std::int64_t kMaxChoices = 128;
-constexpr std::size_t kMaxStopStrings = 16, kMaxPrompts = 2048;
+constexpr std::size_t kMaxStopStrings = 16, kMaxStopTokenIds = 1024, kMaxPrompts = 2048;
 
 std::uint64_t draw_seed() {
   std::random_device device;
@@ -24,16 +26,16 @@ std::uint64_t draw_seed() {
 void read_sampling(Fields& fields, const front::ModelInfo& model, Parameters& out) {
   out.sampling = model.default_sampling;
   if (const auto v = fields.number("temperature", 0, 1e4)) out.sampling.temperature = static_cast<float>(*v);
-  if (const auto v = fields.number("top_p", 0, 1)) {
-    if (*v == 0) fields.wrong("top_p", "a number above 0, at most 1", *v);
-    out.sampling.top_p = static_cast<float>(*v);
-  }
+  // 0 is OpenAI's spelling of "the most likely token alone"; rounded to 0 it would be no share at all.
+  if (const auto v = fields.number("top_p", 0, 1))
+    out.sampling.top_p = std::max(static_cast<float>(*v), std::numeric_limits<float>::min());
   if (const auto v = fields.number("min_p", 0, 1)) out.sampling.min_p = static_cast<float>(*v);
   if (const auto v = fields.integer("top_k", -1, std::numeric_limits<std::int32_t>::max())) {
     out.sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(0, *v));
   }
+  // -1 is what clients send for "none" (vLLM, llama.cpp).
   const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX);
-  out.sampling.seed = seed ? static_cast<std::uint64_t>(*seed) : draw_seed();
+  out.sampling.seed = seed.value_or(-1) != -1 ? static_cast<std::uint64_t>(*seed) : draw_seed();
 }
 
 void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
@@ -41,23 +43,39 @@ void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Pa
   if (stop == nullptr) return;
   const std::string must_be =
       fmt::format("a string, or a list of at most {} strings, none empty", kMaxStopStrings);
+  std::vector<std::string> strings;
   for (const json& one : stop->is_array() ? *stop : json::array({*stop})) {
-    if (!one.is_string() || one.get<std::string>().empty()) return fields.wrong("stop", must_be, *stop);
-    out.stop_strings.push_back(one.get<std::string>());
+    if (!one.is_string() || one.get<std::string>().empty() || strings.size() == kMaxStopStrings)
+      return fields.wrong("stop", must_be, *stop);
+    strings.push_back(one.get<std::string>());
   }
-  if (out.stop_strings.size() > kMaxStopStrings) return fields.wrong("stop", must_be, *stop);
-  if (!out.stop_strings.empty() && tokenizer == nullptr) {
+  if (!strings.empty() && tokenizer == nullptr) {
     fields.fail(
         {400, "stop needs a tokenizer, which this model has not; use stop_token_ids", "stop", std::nullopt});
+  }
+  out.stop_strings = std::make_shared<StopTable>(std::move(strings));
+}
+
+// Ascending, each once.
+void read_stop_token_ids(Fields& fields, std::size_t vocab_size, Parameters& out) {
+  std::vector<TokenId>& ids = out.stop.stop_token_ids;
+  ids = fields.token_ids("stop_token_ids", vocab_size);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  if (ids.size() > kMaxStopTokenIds) {
+    fields.fail({400,
+                 fmt::format("stop_token_ids has {} different ids; it must have at most {}", ids.size(),
+                             kMaxStopTokenIds),
+                 "stop_token_ids", std::nullopt});
   }
 }
 
 void read_stop(Fields& fields, const ParseContext& context, Parameters& out) {
   out.stop.eos_token_ids = context.model.eos_token_ids;
   out.stop.ignore_eos = fields.boolean("ignore_eos").value_or(false);
-  out.stop.stop_token_ids = fields.token_ids("stop_token_ids", context.model.vocab_size);
+  read_stop_token_ids(fields, context.model.vocab_size, out);
   read_stop_strings(fields, context.tokenizer, out);
-  auto max_tokens = fields.integer("max_tokens", 1, INT64_MAX);
+  auto max_tokens = fields.integer("max_tokens", out.endpoint == Endpoint::kChat ? 1 : 0, INT64_MAX);
   if (out.endpoint == Endpoint::kChat) {
     if (const auto newer = fields.integer("max_completion_tokens", 1, INT64_MAX)) max_tokens = newer;
   }
@@ -66,56 +84,33 @@ void read_stop(Fields& fields, const ParseContext& context, Parameters& out) {
   out.stop.max_tokens = static_cast<std::size_t>(max_tokens.value_or(absent));
 }
 
-void refuse_unsupported(Fields& fields, Endpoint endpoint) {
-  for (const char* name : {"frequency_penalty", "presence_penalty"}) fields.unsupported(name, {0, 0.0});
-  fields.unsupported("repetition_penalty", {1, 1.0});
-  fields.unsupported("logit_bias", {json::object()});
-  for (const char* name : {"prompt_logprobs", "guided_json", "guided_regex", "guided_choice",
-                           "guided_grammar", "structured_outputs", "bad_words", "allowed_token_ids",
-                           "logits_processors", "truncate_prompt_tokens"}) {
-    fields.unsupported(name, {});
-  }
-  fields.unsupported("use_beam_search", {false});
-  fields.unsupported("include_stop_str_in_output", {false});
-  fields.unsupported("skip_special_tokens", {true});
-  fields.unsupported("min_tokens", {0});
-  if (endpoint == Endpoint::kCompletions) {
-    fields.unsupported("logprobs", {});
-    fields.unsupported("echo", {false});
-    fields.unsupported("suffix", {""});
-    fields.unsupported("best_of", {1});
-    return;
-  }
-  fields.unsupported("logprobs", {false});
-  fields.unsupported("top_logprobs", {0});
-  fields.unsupported("tools", {json::array()});
-  fields.unsupported("functions", {json::array()});
-  fields.unsupported("tool_choice", {"none", "auto"});
-  fields.unsupported("function_call", {"none", "auto"});
-  fields.unsupported("parallel_tool_calls", {true, false});
-  fields.unsupported("response_format", {json{{"type", "text"}}});
-  fields.unsupported("modalities", {json::array({"text"})});
-  fields.unsupported("audio", {});
-  fields.unsupported("prediction", {});
-  fields.unsupported("web_search_options", {});
-  fields.unsupported("continue_final_message", {false});
-  fields.unsupported("documents", {});
-}
-
 // ---- a completion's prompt
+
+// A text that cannot fit is refused before anybody spends time on its tokens.
+bool check_bytes(Fields& fields, const char* name, std::size_t n_bytes, const ParseContext& context) {
+  const std::size_t per_token = context.tokenizer->most_bytes_per_token();
+  if (n_bytes / per_token <= context.model.max_model_len) return true;
+  fields.fail({400,
+               fmt::format("{} has {} bytes, but no text of more than {} bytes fits into the model's length of "
+                           "{} tokens, answer included",
+                           name, n_bytes, per_token * context.model.max_model_len,
+                           context.model.max_model_len),
+               name, "context_length_exceeded"});
+  return false;
+}
 
 bool is_id_list(const json& value) {
   return value.is_array() && !value.empty() &&
          std::all_of(value.begin(), value.end(), [](const json& id) { return is_number(id); });
 }
 
-void add_text_prompt(Fields& fields, const std::string& text, const tokenizer::Tokenizer* tokenizer,
-                     Parameters& out) {
-  if (tokenizer == nullptr) {
+void add_text_prompt(Fields& fields, const std::string& text, const ParseContext& context, Parameters& out) {
+  if (context.tokenizer == nullptr) {
     return fields.fail(
         {400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
   }
-  out.prompts.push_back(tokenizer->encode(text, tokenizer::AddSpecialTokens::kYes));
+  if (!check_bytes(fields, "prompt", text.size(), context)) return;
+  out.prompts.push_back(context.tokenizer->encode(text, tokenizer::AddSpecialTokens::kYes));
 }
 
 void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Parameters& out) {
@@ -137,13 +132,13 @@ void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
   if (prompt == nullptr)
     return fields.fail(
         {400, fmt::format("prompt is missing: it must be {}", kMustBe), "prompt", std::nullopt});
-  if (prompt->is_string()) return add_text_prompt(fields, prompt->get<std::string>(), context.tokenizer, out);
+  if (prompt->is_string()) return add_text_prompt(fields, prompt->get_ref<const std::string&>(), context, out);
   if (is_id_list(*prompt)) return add_id_prompt(fields, *prompt, context.model.vocab_size, out);
   if (!prompt->is_array() || prompt->empty() || prompt->size() > kMaxPrompts)
     return fields.wrong("prompt", kMustBe, *prompt);
   for (const json& one : *prompt) {
     if (one.is_string()) {
-      add_text_prompt(fields, one.get<std::string>(), context.tokenizer, out);
+      add_text_prompt(fields, one.get_ref<const std::string&>(), context, out);
     } else if (is_id_list(one)) {
       add_id_prompt(fields, one, context.model.vocab_size, out);
     } else {
@@ -222,6 +217,7 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
     const int status = is_clients ? 400 : 500;
     return fields.fail({status, text.error().message(), "messages", std::nullopt});
   }
+  if (!check_bytes(fields, "messages", text->size(), context)) return;
   out.prompts.push_back(context.tokenizer->encode(*text, tokenizer::AddSpecialTokens::kNo));
 }
 
@@ -264,9 +260,12 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
           {400, "stream_options is only allowed when stream is true", "stream_options", std::nullopt});
     }
     if (!fields.error()) {
-      const json include = options->value("include_usage", json(false));
-      if (!include.is_boolean()) fields.wrong("stream_options.include_usage", "true or false", include);
-      if (include == json(true)) out.include_usage = IncludeUsage::kYes;
+      Fields nested(*options, "stream_options.");
+      if (nested.boolean("include_usage").value_or(false)) out.include_usage = IncludeUsage::kYes;
+      nested.unsupported("continuous_usage_stats", {false});
+      nested.find("include_obfuscation");  // against a listener on the network: no part of the answer
+      if (nested.error()) fields.fail(*nested.error());
+      for (std::string& name : nested.unknown()) unknown.push_back(std::move(name));
     }
   }
   read_sampling(fields, context.model, out);
@@ -283,7 +282,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   }
   if (!fields.error()) check_lengths(fields, context.model, out);
   if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
-  unknown = fields.unknown();
+  for (std::string& name : fields.unknown()) unknown.push_back(std::move(name));
   return out;
 }
 

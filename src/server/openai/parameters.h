@@ -1,11 +1,13 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "front/service.h"
 #include "server/fields.h"
+#include "server/openai/stop_strings.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -26,7 +28,7 @@ struct Parameters {
   ReturnTokenIds return_token_ids = ReturnTokenIds::kNo;
   scheduler::SamplingParams sampling;  // choice_index is set for each choice later
   scheduler::StopParams stop;
-  std::vector<std::string> stop_strings;
+  std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
 };
 
 struct ParseContext {

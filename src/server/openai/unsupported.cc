@@ -1,0 +1,108 @@
+#include "server/openai/unsupported.h"
+
+#include <vector>
+
+namespace concertina::server::openai {
+
+namespace {
+
+enum class Of : std::uint8_t { kBoth, kCompletions, kChat };
+
+struct Unsupported {
+  const char* field;
+  Of of;
+  std::vector<Json> neutral;  // values that mean the same as none
+};
+
+const std::vector<Unsupported>& table() {
+  static const std::vector<Unsupported> rows{
+      // what is drawn
+      {"frequency_penalty", Of::kBoth, {0, 0.0}},
+      {"presence_penalty", Of::kBoth, {0, 0.0}},
+      {"repetition_penalty", Of::kBoth, {1, 1.0}},
+      {"repeat_penalty", Of::kBoth, {1, 1.0}},
+      {"length_penalty", Of::kBoth, {1, 1.0}},
+      {"logit_bias", Of::kBoth, {Json::object(), Json::array()}},
+      {"bad_words", Of::kBoth, {Json::array()}},
+      {"allowed_token_ids", Of::kBoth, {}},
+      {"logits_processors", Of::kBoth, {Json::array()}},
+      {"use_beam_search", Of::kBoth, {false}},
+      {"min_tokens", Of::kBoth, {0}},
+      {"n_predict", Of::kBoth, {}},
+      {"max_new_tokens", Of::kBoth, {}},
+      {"do_sample", Of::kBoth, {}},
+      {"typical_p", Of::kBoth, {1, 1.0}},
+      {"top_n_sigma", Of::kBoth, {-1, -1.0, 0}},
+      {"dynatemp_range", Of::kBoth, {0, 0.0}},
+      {"mirostat", Of::kBoth, {0}},
+      {"dry_multiplier", Of::kBoth, {0, 0.0}},
+      {"xtc_probability", Of::kBoth, {0, 0.0}},
+      {"samplers", Of::kBoth, {}},
+      {"thinking_token_budget", Of::kBoth, {}},
+      // what the text must be like
+      {"guided_json", Of::kBoth, {}},
+      {"guided_regex", Of::kBoth, {}},
+      {"guided_choice", Of::kBoth, {}},
+      {"guided_grammar", Of::kBoth, {}},
+      {"structured_outputs", Of::kBoth, {}},
+      {"grammar", Of::kBoth, {""}},
+      {"regex", Of::kBoth, {}},
+      {"ebnf", Of::kBoth, {}},
+      {"json_schema", Of::kBoth, {}},
+      {"structural_tag", Of::kBoth, {}},
+      {"response_format", Of::kBoth, {Json{{"type", "text"}}}},
+      {"stop_regex", Of::kBoth, {}},
+      // what goes in
+      {"truncate_prompt_tokens", Of::kBoth, {}},
+      {"prompt_embeds", Of::kBoth, {}},
+      {"lora_path", Of::kBoth, {}},
+      {"suffix", Of::kCompletions, {""}},
+      {"add_special_tokens", Of::kCompletions, {true}},
+      {"add_special_tokens", Of::kChat, {false}},
+      {"chat_template", Of::kChat, {}},
+      {"continue_final_message", Of::kChat, {false}},
+      {"documents", Of::kChat, {}},
+      {"audio", Of::kChat, {}},
+      {"prediction", Of::kChat, {}},
+      {"web_search_options", Of::kChat, {}},
+      {"modalities", Of::kChat, {Json::array({"text"})}},
+      {"mm_processor_kwargs", Of::kChat, {}},
+      {"tools", Of::kChat, {Json::array()}},
+      {"functions", Of::kChat, {Json::array()}},
+      {"tool_choice", Of::kChat, {"none", "auto"}},
+      {"function_call", Of::kChat, {"none", "auto"}},
+      {"parallel_tool_calls", Of::kChat, {true, false}},
+      // what comes back
+      {"logprobs", Of::kCompletions, {}},
+      {"logprobs", Of::kChat, {false}},
+      {"top_logprobs", Of::kChat, {0}},
+      {"prompt_logprobs", Of::kBoth, {}},
+      {"n_probs", Of::kBoth, {0}},
+      {"echo", Of::kBoth, {false}},
+      {"best_of", Of::kBoth, {1}},
+      {"include_stop_str_in_output", Of::kBoth, {false}},
+      {"no_stop_trim", Of::kBoth, {false}},
+      {"skip_special_tokens", Of::kBoth, {true}},
+      {"spaces_between_special_tokens", Of::kBoth, {true}},
+      {"detokenize", Of::kBoth, {true}},
+      {"return_tokens_as_token_ids", Of::kBoth, {false}},
+      {"return_hidden_states", Of::kBoth, {false}},
+      {"include_reasoning", Of::kChat, {true}},
+      {"separate_reasoning", Of::kChat, {false}},
+      {"timings_per_token", Of::kBoth, {false}},
+      {"return_progress", Of::kBoth, {false}},
+      {"response_fields", Of::kBoth, {Json::array()}},
+  };
+  return rows;
+}
+
+}  // namespace
+
+void refuse_unsupported(Fields& fields, Endpoint endpoint) {
+  const Of here = endpoint == Endpoint::kChat ? Of::kChat : Of::kCompletions;
+  for (const Unsupported& row : table()) {
+    if (row.of == Of::kBoth || row.of == here) fields.unsupported(row.field, row.neutral);
+  }
+}
+
+}  // namespace concertina::server::openai
