@@ -28,7 +28,7 @@ class ParametersTest : public ::testing::Test {
     return *parameters;
   }
 
-  const front::ModelInfo model{.served_name = "demo",
+  front::ModelInfo model{.served_name = "demo",
                                .max_model_len = 64,
                                .vocab_size = 100,
                                .eos_token_ids = {3},
@@ -70,6 +70,48 @@ TEST_F(ParametersTest, WhatIsSetCounts) {
 
 TEST_F(ParametersTest, AbsentSeedsDiffer) {
   EXPECT_NE(parsed({}).sampling.seed, parsed({}).sampling.seed) << "drawn from the system, 64 bits";
+}
+
+TEST_F(ParametersTest, ASeedOfMinusOneIsNone) {
+  EXPECT_NE(parsed({{"seed", -1}}).sampling.seed, parsed({{"seed", -1}}).sampling.seed);
+}
+
+TEST_F(ParametersTest, WhatOpenAiAllowsIsTaken) {
+  EXPECT_GT(parsed({{"top_p", 0}}).sampling.top_p, 0.0f) << "the most likely token alone";
+  EXPECT_EQ(parsed({{"max_tokens", 0}}).stop.max_tokens, 0u);
+  EXPECT_EQ(parsed({{"n", 2.0}, {"best_of", 1.0}, {"stream_options", nullptr}}).n, 2u);
+}
+
+TEST_F(ParametersTest, StopTokenIdsCountOnceAndAreBounded) {
+  EXPECT_THAT(parsed({{"stop_token_ids", {9, 4, 9, 4}}}).stop.stop_token_ids, ElementsAre(4, 9));
+  model.vocab_size = 2000;
+  json ids = json::array();
+  for (int i = 0; i < 1025; ++i) ids.push_back(i), ids.push_back(i);
+  EXPECT_THAT(parse({{"prompt", {1}}, {"stop_token_ids", ids}}).error().message,
+              HasSubstr("stop_token_ids has 1025 different ids; it must have at most 1024"));
+}
+
+TEST_F(ParametersTest, WhatWouldShapeTheOutputAndIsNotBuiltIsRefusedByName) {
+  const struct {
+    json field;
+    const char* param;
+  } cases[] = {{{{"grammar", "root ::= \"a\""}}, "grammar"},
+               {{{"regex", "a+"}}, "regex"},
+               {{{"n_predict", 4}}, "n_predict"},
+               {{{"prompt_embeds", "x"}}, "prompt_embeds"},
+               {{{"response_format", {{"type", "json_object"}}}}, "response_format"},
+               {{{"stream", true}, {"stream_options", {{"continuous_usage_stats", true}}}},
+                "stream_options.continuous_usage_stats"}};
+  for (const auto& test : cases) {
+    json body{{"prompt", {1}}};
+    body.update(test.field);
+    const auto parameters = parse(body);
+    ASSERT_FALSE(parameters) << body;
+    EXPECT_EQ(parameters.error().param, test.param);
+    EXPECT_EQ(parameters.error().code, "unsupported_parameter");
+  }
+  parsed({{"stream", true}, {"stream_options", {{"include_obfuscation", false}, {"frobnicate", 1}}}});
+  EXPECT_THAT(unknown, ElementsAre("stream_options.frobnicate"));
 }
 
 TEST_F(ParametersTest, MoreTokensThanTheModelHoldsIsNoError) {
