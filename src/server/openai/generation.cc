@@ -34,9 +34,6 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
 
 void Generation::start() {
   const auto self = shared_from_this();
-  responder_->on_disconnect([weak = weak_from_this()] {
-    if (const auto alive = weak.lock()) alive->abandon();
-  });
   if (const Status reserved = context_.service.reserve(choices_.size(), client_); !reserved)
     return fail(reserved.error(), std::nullopt);
   n_reserved_ = choices_.size();
@@ -46,10 +43,15 @@ void Generation::start() {
     return;
   }
   submit_some();
-  if (answer_ != Answer::kNone || parameters_.stream == Stream::kNo) return;
-  answer_ = Answer::kAdmitted;
-  last_written_ = now();
-  responder_->begin_stream("text/event-stream; charset=utf-8");
+  if (answer_ != Answer::kNone) return;
+  if (parameters_.stream == Stream::kYes) {  // first: the end of the input of who reads a stream means nothing
+    answer_ = Answer::kAdmitted;
+    last_written_ = now();
+    responder_->begin_stream("text/event-stream; charset=utf-8");
+  }
+  responder_->on_disconnect([weak = weak_from_this()] {
+    if (const auto alive = weak.lock()) alive->abandon();
+  });
 }
 
 // Not all at once: 128 choices of a prompt of 100,000 tokens would hold up every stream for tens of

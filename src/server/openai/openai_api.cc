@@ -69,12 +69,14 @@ void OpenAiApi::generate(Endpoint endpoint, http::Request request,
   begin(prepare(endpoint, request.body, parse_context_), client_of(request), responder);
 }
 
-// A client that goes away meanwhile takes its turn in the queue with it.
+// A client that goes away meanwhile takes its turn in the queue with it; but who may want a stream may have
+// closed its sending side, which says nothing.
 void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
                                const std::shared_ptr<http::Responder>& responder) {
   const front::ClientId client = client_of(request);
   const std::string name = request.client;
   const std::size_t n_bytes = request.body.size();
+  const bool may_stream = request.body.find("\"stream\"") != std::string::npos;
   const auto job = helpers_.submit(
       name, n_bytes,
       [this, weak = std::weak_ptr(alive_), endpoint, client, responder, context = parse_context_,
@@ -89,6 +91,7 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
         {503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()), std::nullopt,
          "queue_full"}));
   }
+  if (may_stream) return;
   responder->on_disconnect([this, weak = std::weak_ptr(alive_), name, id = *job] {
     if (!weak.expired()) helpers_.cancel(name, id);
   });
