@@ -151,6 +151,7 @@ ClusterStatus Front::cluster() const {
       out.kv_blocks_used = rank->second.kv_blocks_used;
       out.kv_blocks_total = rank->second.kv_blocks_total;
       out.moe_times = rank->second.moe_times;
+      out.n_nonfinite_logits = rank->second.n_nonfinite_logits;
     }
     for (const auto& [id, peer] : ranks_) {
       if (const auto waited = peer.waited_ms.find(out.rank); waited != peer.waited_ms.end())

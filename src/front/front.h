@@ -77,6 +77,7 @@ class Front : public Service {
     std::string failure;                 // what it said before it ended
     std::map<RankId, double> waited_ms;  // for each peer, as it last said
     MoeTimes moe_times;                  // as it last said
+    std::uint64_t n_nonfinite_logits = 0;
   };
   enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
 

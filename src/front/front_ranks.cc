@@ -237,6 +237,7 @@ void Front::on_stats(Rank& rank, const transport::Stats& stats) {
   rank.n_waiting = stats.waiting();
   rank.kv_blocks_used = stats.kv_blocks_used();
   rank.kv_blocks_total = stats.kv_blocks_total();
+  rank.n_nonfinite_logits = stats.nonfinite_logits();
   rank.waited_ms.clear();
   for (const transport::PeerWait& wait : stats.waits()) rank.waited_ms[RankId(wait.rank())] = wait.ms();
   const transport::MoeTimes& times = stats.moe_times();

@@ -75,10 +75,15 @@ void Front::execute(const JournalActions& actions) {
     } else if (const auto* token = std::get_if<EmitToken>(&action)) {
       emit(*token);
     } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {
-      spdlog::error("request {}: {}", failed->request, failed->why);
+      const bool is_crash = failed->cause == EmitFailed::Cause::kRankCrashes;
+      // Every request of a broken checkpoint fails: its rank has said so once.
+      spdlog::log(is_crash ? spdlog::level::err : spdlog::level::debug, "request {}: {}", failed->request,
+                  failed->why);
       const auto listener = listeners_.extract(failed->request);
       if (!listener.empty())
-        listener.mapped()->on_failed(failed->request, Error(FrontError::kRankCrashes, failed->why));
+        listener.mapped()->on_failed(
+            failed->request,
+            Error(is_crash ? FrontError::kRankCrashes : FrontError::kNonfiniteLogits, failed->why));
     } else if (const auto* drained = std::get_if<Drained>(&action)) {
       handle(cluster::LeaversDrained{drained->n_moved});
     }

@@ -165,6 +165,14 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
     return;
   }
   Entry& entry = found->second;
+  if (reason == FinishReason::kError) {
+    finish(entry, actions);
+    actions.push_back(EmitFailed{request,
+                                 fmt::format("the model gave no finite logits at token {}", position),
+                                 EmitFailed::Cause::kNonfiniteLogits});
+    assign_queued(actions);
+    return check_drained(actions);
+  }
   const bool was_suspect = is_suspect(entry);
   entry.request.tokens.push_back(token);
   loads_[from].n_tokens += 1;
@@ -175,11 +183,16 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
     if (was_suspect) assign_queued(actions);  // others may wait to be alone
     return;
   }
-  stop_replay(entry, actions);
-  leave_rank(entry);
-  entries_.erase(found);
+  finish(entry, actions);
   assign_queued(actions);
   check_drained(actions);
+}
+
+// Its rank has let go of it already.
+void Journal::finish(Entry& entry, JournalActions& actions) {
+  stop_replay(entry, actions);
+  leave_rank(entry);
+  entries_.erase(RequestId(entry.request.id));
 }
 
 void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions) {

@@ -46,6 +46,7 @@ struct EmitToken {
 struct EmitFailed {
   RequestId request;
   std::string why;
+  enum class Cause : std::uint8_t { kRankCrashes, kNonfiniteLogits } cause = Cause::kRankCrashes;
 };
 struct Drained {
   std::uint64_t n_moved;
@@ -83,7 +84,7 @@ class Journal {
   void cancel(RequestId request, JournalActions& actions);
 
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
-  // attempt.
+  // attempt. With kError there is no token, and the request fails: it would elsewhere, too.
   void on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
                  scheduler::FinishReason reason, JournalActions& actions);
   // A replay has the KV of all it was told of: the request moves there now.
@@ -147,6 +148,7 @@ class Journal {
   void count_crash(const Carried& carried, std::size_t n_suspects, RankId rank, const Ending& ending,
                    JournalActions& actions);
   void remove(RequestId request, Entry& entry, JournalActions& actions);
+  void finish(Entry& entry, JournalActions& actions);
   void assign(Entry& entry, RankId rank, JournalActions& actions);
   void assign_queued(JournalActions& actions);
   void start_replay(Entry& entry, JournalActions& actions);

@@ -98,6 +98,23 @@ TEST_F(JournalTest, AClientWithOneRequestDoesNotWaitBehindAnothersHundreds) {
   EXPECT_TRUE(after_the_first[0].request == RequestId(101) || after_the_second[0].request == RequestId(101));
 }
 
+TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2)), submit(request(3)), submit(request(4)), submit(request(5));
+  output(kRank1, 2, Attempt(1), 0, 7);
+  drain({kRank1});
+  const auto actions = output(kRank1, 2, Attempt(1), 1, scheduler::kNoToken, FinishReason::kError);
+  ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
+  EXPECT_EQ(all_of<EmitFailed>(actions)[0].why, "the model gave no finite logits at token 1");
+  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kNonfiniteLogits);
+  EXPECT_THAT(all_of<EmitToken>(actions), IsEmpty()) << "there is no token";
+  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u) << "of its replay";
+  EXPECT_EQ(all_of<SendDrop>(actions)[0].to, kRank0);
+  EXPECT_EQ(journal.find(RequestId(2)), nullptr);
+  EXPECT_EQ(journal.n_on(kRank1), 1u);
+  EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 9).empty()) << "nothing comes after";
+}
+
 TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
   Journal journal({.max_num_seqs = 8, .kv_tokens = 20});
   JournalActions actions;

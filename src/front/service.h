@@ -29,6 +29,7 @@ enum class FrontError {
   kOperationFailed,   // 500
   kGroupLost,         // 500
   kRankCrashes,       // 500: the request makes ranks crash
+  kNonfiniteLogits,   // 500: the model gave no finite logits for the request's next token
 };
 
 // What the server knows of the model it serves; fixed for the life of the process.
@@ -81,6 +82,7 @@ struct RankStatus {
   double waited_for_ms =
       0;  // time that peers spent waiting for it, of the epoch in force, all peers together
   MoeTimes moe_times;
+  std::uint64_t n_nonfinite_logits = 0;  // requests that it ended for want of finite logits, since its start
 };
 
 struct ClusterStatus {

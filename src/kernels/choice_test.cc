@@ -36,7 +36,7 @@ TEST(Router, ARowOfNansStillNamesDifferentExperts) {
 TEST(Sampling, GreedyTakesTheHighestAndTiesFallToTheLowerId) {
   SamplingScratch scratch(5);
   EXPECT_EQ(sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, scratch), 1);
-  EXPECT_EQ(sample(std::vector<float>{kNan, -1, kNan, -2, -3}, {.temperature = 0}, scratch), 1);
+  EXPECT_EQ(sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, scratch), 1);
 }
 
 // Walking `uniform` over a fine grid must give each token its share of the filtered distribution, and no
@@ -57,7 +57,7 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
     std::vector<int> counts(logits.size(), 0);
     for (int i = 0; i < kGrid; ++i) {
       row.uniform = (static_cast<float>(i) + 0.5f) / kGrid;
-      ++counts[static_cast<std::size_t>(sample(logits, row, scratch))];
+      ++counts[static_cast<std::size_t>(sample(logits, row, scratch).value())];
     }
     for (std::size_t t = 0; t < logits.size(); ++t) {
       // An interval of length p holds p * grid points, give or take one at each end.
@@ -67,17 +67,40 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
   }
 }
 
-TEST(Sampling, StrangeLogitsGiveATokenThatExists) {
+// Wherever it stands: in whole vectors and in the tail of a row, with every set of instructions.
+TEST(Sampling, NothingIsDrawnFromARowThatIsNotAllNumbers) {
+  const InstructionSet before = current_instruction_set();
+  for (const InstructionSet set : kInstructionSets) {
+    if (!is_supported(set)) continue;
+    select_instruction_set(set);
+    for (const std::size_t n : {1u, 4u, 16u, 37u, 1000u}) {
+      SamplingScratch scratch(n);
+      Random random(n);
+      const std::vector<float> logits = random_rows(random, n);
+      for (const float temperature : {0.0f, 0.7f}) {
+        const SamplingRow row{.temperature = temperature, .top_k = 3, .top_p = 0.9f, .uniform = 0.99f};
+        EXPECT_TRUE(sample(logits, row, scratch).has_value());
+        EXPECT_EQ(sample(std::vector<float>(n, -kInfinity), row, scratch), std::nullopt);
+        for (std::size_t place = 0; place < n; place += 1 + n / 40) {
+          for (const float broken : {kNan, -kNan, kInfinity}) {
+            std::vector<float> one_broken = logits;
+            one_broken[place] = broken;
+            EXPECT_EQ(sample(one_broken, row, scratch), std::nullopt) << broken << " at " << place;
+          }
+        }
+      }
+    }
+  }
+  select_instruction_set(before);
+}
+
+TEST(Sampling, MinusInfinityAndTheLargestNumbersAreOrdinary) {
   SamplingScratch scratch(4);
-  for (const std::vector<float>& logits : {std::vector<float>{kNan, kNan, kNan, kNan},
-                                           {kInfinity, 1, kInfinity, 2},
-                                           {-kInfinity, -kInfinity, -kInfinity, -kInfinity},
-                                           {1e38f, -1e38f, 1e38f, kNan}}) {
+  for (const float temperature : {0.0f, 0.7f}) {
     for (const float top_p : {1.0f, 0.5f}) {
-      const TokenId token =
-          sample(logits, {.temperature = 0.7f, .top_k = 3, .top_p = top_p, .min_p = 0.1f, .uniform = 0.99f},
-                 scratch);
-      EXPECT_TRUE(token >= 0 && token < 4);
+      const SamplingRow row{.temperature = temperature, .top_p = top_p, .uniform = 0.99f};
+      EXPECT_EQ(sample(std::vector<float>{-kInfinity, 2, -kInfinity, -kInfinity}, row, scratch), 1);
+      EXPECT_EQ(sample(std::vector<float>{-1e38f, -3e38f, 3e38f, -kInfinity}, row, scratch), 2);
     }
   }
 }
@@ -90,7 +113,7 @@ TEST(Sampling, ALargeVocabularyWithTopPAloneGivesTheSameAsSortingAll) {
   const auto expected = ref::sampling_distribution(logits, row);
   for (int i = 0; i < 20; ++i) {
     row.uniform = random.uniform();
-    EXPECT_GT(expected[static_cast<std::size_t>(sample(logits, row, scratch))], 0.0);
+    EXPECT_GT(expected[static_cast<std::size_t>(sample(logits, row, scratch).value())], 0.0);
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -11,15 +10,6 @@
 namespace concertina::kernels {
 
 namespace {
-
-float clean(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
-
-// The first of the highest; 0 if there is no number at all.
-std::uint32_t argmax(std::span<const float> logits) {
-  const float highest = cpu::current_ops().highest(logits.data(), logits.size());
-  const auto at = std::find(logits.begin(), logits.end(), highest);
-  return at == logits.end() ? 0 : static_cast<std::uint32_t>(at - logits.begin());
-}
 
 // Candidates of a row in their one order: by logit descending, then by id.
 class Ranking {
@@ -35,7 +25,7 @@ class Ranking {
     const auto middle = order_.begin() + static_cast<std::ptrdiff_t>(n);
     const auto last = order_.begin() + static_cast<std::ptrdiff_t>(logits_.size());
     const auto before = [this](std::uint32_t a, std::uint32_t b) {
-      const float x = clean(logits_[a]), y = clean(logits_[b]);
+      const float x = logits_[a], y = logits_[b];
       return x != y ? x > y : a < b;
     };
     if (middle != last) std::nth_element(first, middle, last, before);
@@ -68,10 +58,12 @@ std::uint32_t draw_from_all(std::span<const float> masses, double total, float u
 
 }  // namespace
 
-TokenId sample(std::span<const float> logits, const SamplingRow& row, SamplingScratch& scratch) {
-  const std::uint32_t best = argmax(logits);
-  const float highest = clean(logits[best]);
-  if (row.temperature <= 0.0f || !std::isfinite(highest)) return static_cast<TokenId>(best);
+std::optional<TokenId> sample(std::span<const float> logits, const SamplingRow& row,
+                              SamplingScratch& scratch) {
+  const float highest = cpu::current_ops().highest_logit(logits.data(), logits.size());
+  if (!std::isfinite(highest)) return std::nullopt;
+  if (row.temperature <= 0.0f)
+    return static_cast<TokenId>(std::find(logits.begin(), logits.end(), highest) - logits.begin());
   const bool has_top_k = row.top_k > 0 && static_cast<std::size_t>(row.top_k) < logits.size();
   const std::span<float> masses(scratch.masses.data(), logits.size());
   cpu::current_ops().exp_shifted(logits.data(), logits.size(), highest, 1.0f / row.temperature,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,9 +27,10 @@ class SamplingScratch {
 
 // Draws one token. Filters apply in this order: temperature, top_k, top_p, min_p. Candidates are ordered by
 // logit, ties by id, so the outcome is a function of the logits and the row alone (and of
-// the instruction set, whose exponential it takes). NaN counts as minus
-// infinity.
-TokenId sample(std::span<const float> logits,  // [vocab_size]
-               const SamplingRow& row, SamplingScratch& scratch);
+// the instruction set, whose exponential it takes). Minus infinity is never drawn. Nothing is drawn at all,
+// greedily neither, from a row with a NaN or plus infinity in it or without any number: such a row says that
+// the model's arithmetic broke.
+std::optional<TokenId> sample(std::span<const float> logits,  // [vocab_size]
+                              const SamplingRow& row, SamplingScratch& scratch);
 
 }  // namespace concertina::kernels

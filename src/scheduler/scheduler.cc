@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kvcache/block_pool.h"
+#include "scheduler/stop_ids.h"
 
 namespace concertina::scheduler {
 
@@ -12,6 +13,7 @@ namespace {
 
 struct Sequence {
   Request request;
+  StopIds stop_ids;
   std::vector<BlockId> blocks;
   std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
   std::uint64_t age = 0;        // order of arrival: the lower the older
@@ -189,12 +191,9 @@ struct Scheduler::State {
   }
 
   FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
-    const StopParams& stop = sequence.request.stop;
-    const auto has = [token](const std::vector<TokenId>& ids) {
-      return std::find(ids.begin(), ids.end(), token) != ids.end();
-    };
-    if ((!stop.ignore_eos && has(stop.eos_token_ids)) || has(stop.stop_token_ids)) return FinishReason::kStop;
-    const bool is_full = sequence.n_generated() >= stop.max_tokens || sequence.n_known() >= max_length();
+    if (sequence.stop_ids.contains(token)) return FinishReason::kStop;
+    const bool is_full =
+        sequence.n_generated() >= sequence.request.stop.max_tokens || sequence.n_known() >= max_length();
     return is_full ? FinishReason::kLength : FinishReason::kNone;
   }
 
@@ -208,8 +207,11 @@ struct Scheduler::State {
       result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
     } else if (sampled != nullptr) {
       const std::size_t position = sequence->n_generated();
-      sequence->request.tokens.push_back(*sampled);
-      const FinishReason reason = finish_reason(*sequence, *sampled);
+      FinishReason reason = FinishReason::kError;
+      if (*sampled != kNoToken) {
+        sequence->request.tokens.push_back(*sampled);
+        reason = finish_reason(*sequence, *sampled);
+      }
       result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
       if (reason != FinishReason::kNone) remove(sequence);
     }
@@ -237,6 +239,7 @@ Status Scheduler::add(Request request) {
   }
   auto sequence = std::make_unique<Sequence>();
   sequence->request = std::move(request);
+  sequence->stop_ids = StopIds(sequence->request.stop);
   sequence->age = state.next_age++;
   sequence->request.tokens.reserve(state.max_length());
   sequence->blocks.reserve(kvcache::blocks_for(state.max_length(), state.limits.block_size));

@@ -37,8 +37,8 @@ struct Output {
   RequestId request;
   Attempt attempt;
   std::size_t
-      position;  // index among the generated tokens of the request, 0-based: the journal's length before it
-  TokenId token;
+      position;   // index among the generated tokens of the request, 0-based: the journal's length before it
+  TokenId token;  // kNoToken with kError, else one
   FinishReason finish_reason = FinishReason::kNone;
 };
 
@@ -88,7 +88,8 @@ class Scheduler {
   const StepPlan& plan();
 
   // The planned step was computed: KV positions advance, `sampled` (one token per entry with sample == kYes,
-  // in entry order) is appended, finished sequences leave. Valid until the next commit.
+  // in entry order; kNoToken ends its request with kError) is appended, finished sequences leave. Valid until
+  // the next commit.
   const CommitResult& commit(std::span<const TokenId> sampled);
 
   Counts counts() const;

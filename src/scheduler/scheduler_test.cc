@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/random.h"
+#include "scheduler/stop_ids.h"
 
 namespace concertina::scheduler {
 namespace {
@@ -37,7 +38,8 @@ class ToyRank {
       std::vector<TokenId> history;
       for (std::size_t i = 0; i < entry.n_tokens; ++i) at(entry, entry.start_position + i) = entry.tokens[i];
       for (std::size_t i = 0; i < entry.start_position + entry.n_tokens; ++i) history.push_back(at(entry, i));
-      if (entry.sample == PlanEntry::Sample::kYes) sampled.push_back(next_token(history));
+      if (entry.sample == PlanEntry::Sample::kYes)
+        sampled.push_back(entry.request == broken ? kNoToken : next_token(history));
     }
     if (outcome == Outcome::kVoid) return {};
     return scheduler.commit(sampled);
@@ -45,6 +47,7 @@ class ToyRank {
 
   Limits limits_;
   Scheduler scheduler;
+  std::optional<RequestId> broken;  // its logits are no numbers
 
  private:
   TokenId& at(const PlanEntry& entry, std::size_t position) {
@@ -136,6 +139,54 @@ TEST(Scheduler, FinishesAtEosStopTokenMaxTokensAndFullLength) {
   EXPECT_EQ(ends[RequestId(2)], std::pair(std::size_t{2}, FinishReason::kStop));
   EXPECT_EQ(ends[RequestId(3)], std::pair(std::size_t{3}, FinishReason::kLength));
   EXPECT_EQ(ends[RequestId(4)], std::pair(std::size_t{5}, FinishReason::kLength)) << "max_model_len";
+  EXPECT_EQ(rank.scheduler.counts().kv_blocks_used, 0u);
+}
+
+TEST(Scheduler, StopIdsAreFoundWhateverTheirOrderAndHoweverOftenTheyAreNamed) {
+  ToyRank rank(limits(100));
+  Request stopped = request(1, 4, 50);
+  const TokenId wanted = undisturbed(stopped)[3];
+  for (TokenId id = 70000; id < 72000; ++id) stopped.stop.stop_token_ids.push_back(72000 - id % 700 + 70000);
+  stopped.stop.stop_token_ids.insert(stopped.stop.stop_token_ids.begin() + 900, {wanted, wanted});
+  ASSERT_TRUE(rank.scheduler.add(stopped));
+  std::vector<TokenId> stream;
+  while (!rank.scheduler.plan().empty()) {
+    for (const Output& output : rank.step().outputs) stream.push_back(output.token);
+  }
+  ASSERT_EQ(stream.size(), 4u);
+  EXPECT_EQ(stream.back(), wanted);
+}
+
+TEST(StopIds, EosCountsUnlessItIsIgnored) {
+  StopParams stop{.max_tokens = 1, .ignore_eos = false, .eos_token_ids = {5, 2}, .stop_token_ids = {9, 5, 9}};
+  EXPECT_EQ(StopIds(stop).size(), 3u);
+  for (const TokenId id : {2, 5, 9}) EXPECT_TRUE(StopIds(stop).contains(id));
+  for (const TokenId id : {-1, 0, 3, 10}) EXPECT_FALSE(StopIds(stop).contains(id));
+  stop.ignore_eos = true;
+  EXPECT_FALSE(StopIds(stop).contains(2));
+  EXPECT_TRUE(StopIds(stop).contains(5));
+}
+
+TEST(Scheduler, WithoutFiniteLogitsARequestEndsWithAnErrorAndTheOthersGoOn) {
+  ToyRank rank(limits(100));
+  for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 4, 9)));
+  std::map<RequestId, std::vector<TokenId>> streams;
+  const auto take = [&](const CommitResult& result) {
+    for (const Output& output : result.outputs) streams[output.request].push_back(output.token);
+  };
+  take(rank.step());
+  rank.broken = RequestId(2);
+  const CommitResult result = rank.step();
+  rank.broken.reset();
+  take(result);
+  ASSERT_EQ(result.outputs.size(), 3u);
+  EXPECT_EQ(result.outputs[1].request, RequestId(2));
+  EXPECT_EQ(result.outputs[1].position, 1u);
+  EXPECT_EQ(result.outputs[1].token, kNoToken);
+  EXPECT_EQ(result.outputs[1].finish_reason, FinishReason::kError);
+  EXPECT_FALSE(rank.scheduler.drop(RequestId(2))) << "it is gone";
+  while (!rank.scheduler.plan().empty()) take(rank.step());
+  for (const std::uint64_t id : {1, 3}) EXPECT_EQ(streams[RequestId(id)], undisturbed(request(id, 4, 9)));
   EXPECT_EQ(rank.scheduler.counts().kv_blocks_used, 0u);
 }
 

@@ -37,7 +37,11 @@ struct StopParams {
   std::vector<TokenId> stop_token_ids;
 };
 
-enum class FinishReason : std::uint8_t { kNone, kStop, kLength };
+// kError: the model gave no finite logits, so that there is no next token.
+enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kError };
+
+// In place of a sampled token: there is none.
+inline constexpr TokenId kNoToken = -1;
 
 // A replay computes the KV of a request that another rank still decodes; it samples nothing until it is taken
 // over.

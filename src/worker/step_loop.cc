@@ -193,9 +193,20 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
                                      .uniform = sampling_uniform(params.seed, params.choice_index,
                                                                  entry.start_position + entry.n_tokens)};
       sampled_[i] =
-          kernels::sample(logits.subspan(i * vocab_size, vocab_size), row, sampling_scratch_[thread]);
+          kernels::sample(logits.subspan(i * vocab_size, vocab_size), row, sampling_scratch_[thread])
+              .value_or(scheduler::kNoToken);
     }
   });
+}
+
+// A checkpoint that is broken breaks every request: the first is told of, all are counted.
+void StepLoop::count_nonfinite(const scheduler::Output& output) {
+  if (output.finish_reason != scheduler::FinishReason::kError) return;
+  if (n_nonfinite_++ > 0) return;
+  spdlog::error(
+      "the model gave no finite logits at token {} of request {}: it ends with an error. Weights that are no "
+      "numbers give this. Others like it are only counted: concertina_nonfinite_logits_total",
+      output.position, output.request);
 }
 
 void StepLoop::report(const scheduler::CommitResult& result) {
@@ -203,6 +214,7 @@ void StepLoop::report(const scheduler::CommitResult& result) {
   transport::Frame frame;
   transport::StepOutput& output = *frame.mutable_step_output();
   for (const scheduler::Output& token : result.outputs) {
+    count_nonfinite(token);
     transport::Output& out = *output.add_outputs();
     out.set_request(token.request.value());
     out.set_attempt(token.attempt.value());
@@ -241,6 +253,7 @@ void StepLoop::fill(transport::Stats& stats) {
   stats.set_kv_blocks_used(static_cast<std::uint32_t>(reported_counts_.kv_blocks_used));
   stats.set_kv_blocks_total(static_cast<std::uint32_t>(reported_counts_.kv_blocks_total));
   stats.set_preemptions(reported_counts_.n_preemptions);
+  stats.set_nonfinite_logits(n_nonfinite_);
   for (const exchange::PeerCounters& peer : parts_.exchange.counters().peers) {
     transport::PeerWait& wait = *stats.add_waits();
     wait.set_rank(peer.rank.value());

@@ -61,6 +61,7 @@ class StepLoop {
   Status compute(const scheduler::StepPlan& plan);
   void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
   void report(const scheduler::CommitResult& result);
+  void count_nonfinite(const scheduler::Output& output);
   bool has_news() const;
   std::optional<Time> next_report() const;  // of MoE layers not told yet
   void fill(transport::Stats& stats);
@@ -79,6 +80,7 @@ class StepLoop {
   std::vector<const scheduler::PlanEntry*> sampling_;       // entries of a step that take a token
   scheduler::Counts reported_counts_;
   std::uint64_t n_reported_exchanges_ = 0;
+  std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits
   Time reported_at_{};
   Time frozen_since_{};
   bool leaving_ = false;

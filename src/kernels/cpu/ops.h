@@ -53,7 +53,8 @@ struct Ops {
   void (*rope)(float* x, const float* cosines, const float* sines, std::size_t half);
   void (*scaled_add)(float* y, const float* x, float scale, std::size_t n);  // y = fma(x, scale, y)
   void (*attention)(const AttentionTask& task);
-  float (*highest)(const float* x, std::size_t n);  // minus infinity if there is no number
+  // NaN if one of them is NaN or plus infinity; minus infinity if all are that
+  float (*highest_logit)(const float* x, std::size_t n);
   // out = exp((x - shift) * factor), x - shift <= 0, factor > 0; 0 for NaN and minus infinity
   void (*exp_shifted)(const float* x, std::size_t n, float shift, float factor, float* out);
 

@@ -276,6 +276,26 @@ float highest(const float* x, std::size_t n) {
   return result;
 }
 
+// Beside the maximum, which drops NaN, a sum of x - x that only numbers leave at zero; minus infinity is
+// taken as the lowest number first, since it may stand in a row.
+float highest_logit(const float* x, std::size_t n) {
+  const Vector lowest = Vector::splat(std::numeric_limits<float>::lowest());
+  Vector most = Vector::splat(-std::numeric_limits<float>::infinity()), zeros = Vector::zero();
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vector logits = Vector::load(x + i), bounded = max(lowest, logits);  // NaN where a logit is
+    most = max(logits, most);
+    zeros = add(zeros, sub(bounded, bounded));
+  }
+  float result = max_of(most), zero = sum_of(zeros);
+  for (; i < n; ++i) {
+    const float bounded = x[i] < std::numeric_limits<float>::lowest() ? 0.0f : x[i];
+    result = x[i] > result ? x[i] : result;
+    zero += bounded - bounded;
+  }
+  return result + zero;
+}
+
 // Scores of up to a tile of queries, not scaled yet: the dot products of dot_tile, four positions side by
 // side. Each asks for the same positions of the next block.
 template <std::size_t kQueries>
@@ -414,7 +434,7 @@ constexpr Ops make_ops() {
           .rope = rope,
           .scaled_add = scaled_add,
           .attention = attention,
-          .highest = highest,
+          .highest_logit = highest_logit,
           .exp_shifted = exp_shifted};
 }
 
