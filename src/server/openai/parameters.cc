@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <limits>
 #include <random>
+
+#include "server/openai/messages.h"
 
 namespace concertina::server::openai {
 
@@ -88,7 +89,6 @@ void refuse_unsupported(Fields& fields, Endpoint endpoint) {
   }
   fields.unsupported("logprobs", {false});
   fields.unsupported("top_logprobs", {0});
-  fields.unsupported("tools", {json::array()});
   fields.unsupported("functions", {json::array()});
   fields.unsupported("tool_choice", {"none", "auto"});
   fields.unsupported("function_call", {"none", "auto"});
@@ -150,79 +150,6 @@ void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
       return fields.wrong("prompt", kMustBe, one);
     }
   }
-}
-
-// ---- a chat's messages
-
-// Content as a template wants it: a text. A list of text parts is joined; other parts are refused.
-bool flatten_content(Fields& fields, std::size_t index, json& message) {
-  const std::string field = fmt::format("messages[{}].content", index);
-  json& content = message["content"];
-  if (content.is_string()) return true;
-  if (content.is_null()) {
-    if (message["role"] == "assistant") return content = "", true;
-    fields.wrong(field, "a string or a list of text parts", content);
-    return false;
-  }
-  if (!content.is_array()) return fields.wrong(field, "a string or a list of text parts", content), false;
-  std::string joined;
-  for (const json& part : content) {
-    if (!part.is_object() || part.value("type", json()) != "text" || !part.contains("text") ||
-        !part["text"].is_string()) {
-      return fields.wrong(field, "a string or a list of parts {\"type\": \"text\", \"text\": ...}", part),
-             false;
-    }
-    joined += (joined.empty() ? "" : "\n") + part["text"].get<std::string>();
-  }
-  content = joined;
-  return true;
-}
-
-void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
-  const json* messages = fields.find("messages");
-  const bool add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
-  const json* kwargs = fields.find("chat_template_kwargs");
-  if (messages == nullptr || !messages->is_array() || messages->empty()) {
-    return fields.wrong("messages", "a list of messages, not empty",
-                        messages == nullptr ? json() : *messages);
-  }
-  if (kwargs != nullptr && !kwargs->is_object())
-    return fields.wrong("chat_template_kwargs", "an object", *kwargs);
-  json cleaned = json::array();
-  for (std::size_t i = 0; i < messages->size(); ++i) {
-    json message = (*messages)[i];
-    if (!message.is_object()) return fields.wrong(fmt::format("messages[{}]", i), "an object", message);
-    if (!message.contains("role") || !message["role"].is_string()) {
-      return fields.wrong(fmt::format("messages[{}].role", i), "a string", message.value("role", json()));
-    }
-    if (message["role"] == "developer") message["role"] = "system";
-    if (!flatten_content(fields, i, message)) return;
-    cleaned.push_back(std::move(message));
-  }
-  if (context.tokenizer == nullptr || context.chat_template == nullptr) {
-    return fields.fail(
-        {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
-  }
-  const json variables = kwargs != nullptr ? *kwargs : json::object();
-  const std::time_t now = std::time(nullptr);
-  tokenizer::ChatTemplateInput input{.messages = cleaned,
-                                     .generation_prompt = add_generation_prompt
-                                                              ? tokenizer::GenerationPrompt::kAdd
-                                                              : tokenizer::GenerationPrompt::kNone,
-                                     .special_tokens = context.tokenizer->special_tokens(),
-                                     .variables = variables};
-  localtime_r(&now, &input.now);
-  const auto text = context.chat_template->render(input);
-  if (!text) {
-    // What the template refuses or cannot finish is the client's fault; what it cannot do is the
-    // checkpoint's.
-    using tokenizer::TokenizerError;
-    const bool is_clients =
-        text.error().is(TokenizerError::kTemplateRaised) || text.error().is(TokenizerError::kTemplateTooLong);
-    const int status = is_clients ? 400 : 500;
-    return fields.fail({status, text.error().message(), "messages", std::nullopt});
-  }
-  out.prompts.push_back(context.tokenizer->encode(*text, tokenizer::AddSpecialTokens::kNo));
 }
 
 void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& out) {
