@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tokenizer/jinja/content_loops.h"
 #include "tokenizer/jinja/interpreter.h"
 #include "tokenizer/jinja/json_value.h"
 #include "tokenizer/jinja/parser.h"
@@ -15,9 +17,13 @@ namespace concertina::tokenizer {
 struct ChatTemplate::Parsed {
   std::string name;
   jinja::Body body;
+  MessageShape shape;
 };
 
 namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr const char* kWhat = "chat template";
 
 Status add_variables(const ChatTemplateInput& input, jinja::Dict& variables) {
   const auto& roles = input.special_tokens;
@@ -47,7 +53,9 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const std::str
   auto body = jinja::parse_template(source);
   if (!body) return fail(body.error().with_context(name));
   ChatTemplate result;
-  result.templates_["default"] = std::make_shared<const Parsed>(Parsed{name, *std::move(body)});
+  Parsed parsed{name, *std::move(body), {}};
+  parsed.shape = find_shape(parsed, source);
+  result.templates_["default"] = std::make_shared<const Parsed>(std::move(parsed));
   return result;
 }
 
@@ -72,17 +80,109 @@ Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& model_folde
   return result;
 }
 
+const ChatTemplate::Parsed& ChatTemplate::choose(const Json& variables) const {
+  const auto tools = variables.find("tools");
+  const bool with_tools = tools != variables.end() && !tools->is_null() && templates_.contains("tool_use");
+  return *templates_.at(with_tools ? "tool_use" : "default");
+}
+
+MessageShape ChatTemplate::shape(const Json& variables) const { return choose(variables).shape; }
+
 Result<std::string> ChatTemplate::render(const ChatTemplateInput& input) const {
-  const auto tools = input.variables.find("tools");
-  const bool with_tools =
-      tools != input.variables.end() && !tools->is_null() && templates_.contains("tool_use");
-  const Parsed& parsed = *templates_.at(with_tools ? "tool_use" : "default");
+  const Parsed& parsed = choose(input.variables);
+  auto text = render(parsed, input);
+  if (text) return text;
+  if (text.error().is(TokenizerError::kTemplateInvalid) && !fails_always(parsed, input))
+    return fail(Error(TokenizerError::kTemplateFailed, text.error().message()).with_context(kWhat));
+  return fail(text.error().with_context(kWhat));
+}
+
+Result<std::string> ChatTemplate::render(const Parsed& parsed, const ChatTemplateInput& input) {
   jinja::Dict variables;
-  Status added = add_variables(input, variables);
-  if (!added) return fail(added.error().with_context(parsed.name));
-  auto text = jinja::render(parsed.body, std::move(variables), input.now);
-  if (!text) return fail(text.error().with_context(parsed.name));
-  return text;
+  if (const Status added = add_variables(input, variables); !added)
+    return fail(TokenizerError::kTemplateFailed, added.error().message());
+  return jinja::render(parsed.body, std::move(variables), input.now);
+}
+
+// Whose fault an error is: a template that fails on a greeting as well is broken.
+bool ChatTemplate::fails_always(const Parsed& parsed, const ChatTemplateInput& input) {
+  const Json user{{"role", "user"}, {"content", "Hi"}}, system{{"role", "system"}, {"content", "Be brief."}},
+      assistant{{"role", "assistant"}, {"content", "Hello"}};
+  const Json variables = Json::object();
+  for (const Json& messages :
+       {Json::array({user}), Json::array({system, user}), Json::array({user, assistant, user})}) {
+    const auto text =
+        render(parsed, {messages, input.generation_prompt, input.special_tokens, variables, input.now});
+    if (text || !text.error().is(TokenizerError::kTemplateInvalid)) return false;
+  }
+  return true;
+}
+
+namespace {
+
+// Whether a template shows the needles that small messages have in them.
+template <typename Render>
+bool shows(const Render& render, const Json& messages, std::initializer_list<std::string_view> needles) {
+  const SpecialTokens tokens{"<bos>", "<eos>", "<unk>", "<pad>"};
+  const Json variables = Json::object();
+  const Result<std::string> text = render({messages, GenerationPrompt::kAdd, tokens, variables});
+  return text && std::ranges::all_of(
+                     needles, [&](std::string_view needle) { return text->find(needle) != text->npos; });
+}
+
+// Ids have nine letters: Mistral's templates want that.
+Json tool_chat(const Json& content, const Json& arguments) {
+  Json call{{"id", "call00001"}, {"type", "function"}};
+  call["function"] = {{"name", "probe_tool"}, {"arguments", arguments}};
+  Json assistant{{"role", "assistant"}, {"content", content}};
+  assistant["tool_calls"] = Json::array({call});
+  return Json::array(
+      {{{"role", "user"}, {"content", "Hi"}},
+       assistant,
+       {{"role", "tool"}, {"tool_call_id", "call00001"}, {"name", "probe_tool"}, {"content", "fine"}}});
+}
+
+template <typename Render>
+void find_tool_shape(const Render& render, MessageShape& shape) {
+  using Arguments = MessageShape::Arguments;
+  using AbsentContent = MessageShape::AbsentContent;
+  const Json object{{"probe_key", "probe_value"}};
+  for (const AbsentContent absent : {AbsentContent::kEmptyText, AbsentContent::kNull}) {
+    for (const Arguments form : {Arguments::kObject, Arguments::kText}) {
+      const Json chat = tool_chat(absent == AbsentContent::kNull ? Json() : Json(""),
+                                  form == Arguments::kText ? Json(object.dump()) : object);
+      if (!shows(render, chat, {"probe_tool", "probe_value"})) continue;
+      shape.arguments = form;
+      shape.absent_content = absent;
+      return;
+    }
+  }
+}
+
+template <typename Render>
+MessageShape::Content find_content_shape(const Render& render) {
+  const auto chat = [](const Json& content) {
+    Json message{{"role", "user"}};
+    message["content"] = content;
+    return Json::array({message});
+  };
+  const Json parts =
+      Json::array({{{"type", "text"}, {"text", "probe one"}}, {{"type", "text"}, {"text", "probe two"}}});
+  const bool prints_the_list = shows(render, chat(parts), {"'type'"});  // as Python does
+  if (prints_the_list || !shows(render, chat(parts), {"probe one", "probe two"}))
+    return MessageShape::Content::kText;
+  return shows(render, chat("probe one"), {"probe one"}) ? MessageShape::Content::kTextOrParts
+                                                         : MessageShape::Content::kParts;
+}
+
+}  // namespace
+
+MessageShape ChatTemplate::find_shape(const Parsed& parsed, std::string_view source) {
+  const auto small = [&](const ChatTemplateInput& input) { return render(parsed, input); };
+  MessageShape shape;
+  if (source.find("tool_calls") != source.npos) find_tool_shape(small, shape);
+  if (jinja::loops_over_content(parsed.body)) shape.content = find_content_shape(small);
+  return shape;
 }
 
 }  // namespace concertina::tokenizer

@@ -97,16 +97,16 @@ TEST(ChatTemplate, SaysInItsOwnWordsWhyItRefusesMessages) {
       render_alone("\n\n{% if true %}\n{{ raise_exception('roles must ' ~ 'alternate') }}{% endif %}");
   ASSERT_FALSE(refused);
   EXPECT_TRUE(refused.error().is(TokenizerError::kTemplateRaised));
-  EXPECT_EQ(refused.error().message(), "t: line 4: roles must alternate");
+  EXPECT_EQ(refused.error().message(), "chat template: line 4: roles must alternate");
 }
 
 TEST(ChatTemplate, NamesTheLineWhereRenderingFails) {
   const std::pair<const char*, const char*> cases[] = {
-      {"a\n\n{{ x.y }}", "t: line 3: 'x' is undefined"},
-      {"{% set a = [1] %}\n{{ a + 'b' }}", "t: line 2: cannot apply + to a list and a string"},
-      {"{{ 'a' | shout }}", "t: line 1: no filter is called \"shout\""},
-      {"\n{{ 1 is shiny }}", "t: line 2: no test is called \"shiny\""},
-      {"{{ f(\n1) }}", "t: line 1: 'f' is undefined"}};
+      {"a\n\n{{ x.y }}", "chat template: line 3: 'x' is undefined"},
+      {"{% set a = [1] %}\n{{ a + 'b' }}", "chat template: line 2: cannot apply + to a list and a string"},
+      {"{{ 'a' | shout }}", "chat template: line 1: no filter is called \"shout\""},
+      {"\n{{ 1 is shiny }}", "chat template: line 2: no test is called \"shiny\""},
+      {"{{ f(\n1) }}", "chat template: line 1: 'f' is undefined"}};
   for (const auto& [source, message] : cases) {
     const auto result = render_alone(source);
     ASSERT_FALSE(result) << source;
@@ -163,7 +163,7 @@ TEST(ChatTemplate, RefusesMessagesNestedTooDeep) {
   const auto result =
       ChatTemplate::parse("x", "t").value().render({deep, GenerationPrompt::kNone, {}, variables});
   ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().message(), "t: JSON nested more than 100 deep");
+  EXPECT_EQ(result.error().message(), "chat template: JSON nested more than 100 deep");
 }
 
 }  // namespace

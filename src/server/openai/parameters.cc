@@ -1,13 +1,14 @@
 #include "server/openai/parameters.h"
 
-#include "server/openai/unsupported.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <limits>
 #include <random>
+
+#include "server/openai/messages.h"
+#include "server/openai/text_prompt.h"
+#include "server/openai/unsupported.h"
 
 namespace concertina::server::openai {
 
@@ -86,31 +87,18 @@ void read_stop(Fields& fields, const ParseContext& context, Parameters& out) {
 
 // ---- a completion's prompt
 
-// A text that cannot fit is refused before anybody spends time on its tokens.
-bool check_bytes(Fields& fields, const char* name, std::size_t n_bytes, const ParseContext& context) {
-  const std::size_t per_token = context.tokenizer->most_bytes_per_token();
-  if (n_bytes / per_token <= context.model.max_model_len) return true;
-  fields.fail({400,
-               fmt::format("{} has {} bytes, but no text of more than {} bytes fits into the model's length of "
-                           "{} tokens, answer included",
-                           name, n_bytes, per_token * context.model.max_model_len,
-                           context.model.max_model_len),
-               name, "context_length_exceeded"});
-  return false;
-}
-
 bool is_id_list(const json& value) {
   return value.is_array() && !value.empty() &&
          std::all_of(value.begin(), value.end(), [](const json& id) { return is_number(id); });
 }
 
-void add_text_prompt(Fields& fields, const std::string& text, const ParseContext& context, Parameters& out) {
+void read_text_prompt(Fields& fields, const json& text, const ParseContext& context, Parameters& out) {
   if (context.tokenizer == nullptr) {
     return fields.fail(
         {400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
   }
-  if (!check_bytes(fields, "prompt", text.size(), context)) return;
-  out.prompts.push_back(context.tokenizer->encode(text, tokenizer::AddSpecialTokens::kYes));
+  add_text_prompt(fields, "prompt", text.get_ref<const std::string&>(), tokenizer::AddSpecialTokens::kYes,
+                  context, out);
 }
 
 void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Parameters& out) {
@@ -132,93 +120,19 @@ void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
   if (prompt == nullptr)
     return fields.fail(
         {400, fmt::format("prompt is missing: it must be {}", kMustBe), "prompt", std::nullopt});
-  if (prompt->is_string()) return add_text_prompt(fields, prompt->get_ref<const std::string&>(), context, out);
+  if (prompt->is_string()) return read_text_prompt(fields, *prompt, context, out);
   if (is_id_list(*prompt)) return add_id_prompt(fields, *prompt, context.model.vocab_size, out);
   if (!prompt->is_array() || prompt->empty() || prompt->size() > kMaxPrompts)
     return fields.wrong("prompt", kMustBe, *prompt);
   for (const json& one : *prompt) {
     if (one.is_string()) {
-      add_text_prompt(fields, one.get_ref<const std::string&>(), context, out);
+      read_text_prompt(fields, one, context, out);
     } else if (is_id_list(one)) {
       add_id_prompt(fields, one, context.model.vocab_size, out);
     } else {
       return fields.wrong("prompt", kMustBe, one);
     }
   }
-}
-
-// ---- a chat's messages
-
-// Content as a template wants it: a text. A list of text parts is joined; other parts are refused.
-bool flatten_content(Fields& fields, std::size_t index, json& message) {
-  const std::string field = fmt::format("messages[{}].content", index);
-  json& content = message["content"];
-  if (content.is_string()) return true;
-  if (content.is_null()) {
-    if (message["role"] == "assistant") return content = "", true;
-    fields.wrong(field, "a string or a list of text parts", content);
-    return false;
-  }
-  if (!content.is_array()) return fields.wrong(field, "a string or a list of text parts", content), false;
-  std::string joined;
-  for (const json& part : content) {
-    if (!part.is_object() || part.value("type", json()) != "text" || !part.contains("text") ||
-        !part["text"].is_string()) {
-      return fields.wrong(field, "a string or a list of parts {\"type\": \"text\", \"text\": ...}", part),
-             false;
-    }
-    joined += (joined.empty() ? "" : "\n") + part["text"].get<std::string>();
-  }
-  content = joined;
-  return true;
-}
-
-void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
-  const json* messages = fields.find("messages");
-  const bool add_generation_prompt = fields.boolean("add_generation_prompt").value_or(true);
-  const json* kwargs = fields.find("chat_template_kwargs");
-  if (messages == nullptr || !messages->is_array() || messages->empty()) {
-    return fields.wrong("messages", "a list of messages, not empty",
-                        messages == nullptr ? json() : *messages);
-  }
-  if (kwargs != nullptr && !kwargs->is_object())
-    return fields.wrong("chat_template_kwargs", "an object", *kwargs);
-  json cleaned = json::array();
-  for (std::size_t i = 0; i < messages->size(); ++i) {
-    json message = (*messages)[i];
-    if (!message.is_object()) return fields.wrong(fmt::format("messages[{}]", i), "an object", message);
-    if (!message.contains("role") || !message["role"].is_string()) {
-      return fields.wrong(fmt::format("messages[{}].role", i), "a string", message.value("role", json()));
-    }
-    if (message["role"] == "developer") message["role"] = "system";
-    if (!flatten_content(fields, i, message)) return;
-    cleaned.push_back(std::move(message));
-  }
-  if (context.tokenizer == nullptr || context.chat_template == nullptr) {
-    return fields.fail(
-        {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
-  }
-  const json variables = kwargs != nullptr ? *kwargs : json::object();
-  const std::time_t now = std::time(nullptr);
-  tokenizer::ChatTemplateInput input{.messages = cleaned,
-                                     .generation_prompt = add_generation_prompt
-                                                              ? tokenizer::GenerationPrompt::kAdd
-                                                              : tokenizer::GenerationPrompt::kNone,
-                                     .special_tokens = context.tokenizer->special_tokens(),
-                                     .variables = variables};
-  localtime_r(&now, &input.now);
-  const auto text = context.chat_template->render(input);
-  if (!text) {
-    // What the template refuses or cannot finish is the client's fault; what it cannot do is the
-    // checkpoint's.
-    using tokenizer::TokenizerError;
-    const bool is_clients =
-        text.error().is(TokenizerError::kTemplateRaised) || text.error().is(TokenizerError::kTemplateTooLong);
-    const int status = is_clients ? 400 : 500;
-    return fields.fail({status, text.error().message(), "messages", std::nullopt});
-  }
-  if (!check_bytes(fields, "messages", text->size(), context)) return;
-  out.prompts.push_back(context.tokenizer->encode(*text, tokenizer::AddSpecialTokens::kNo));
 }
 
 void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& out) {

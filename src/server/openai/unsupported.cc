@@ -67,7 +67,6 @@ const std::vector<Unsupported>& table() {
       {"web_search_options", Of::kChat, {}},
       {"modalities", Of::kChat, {Json::array({"text"})}},
       {"mm_processor_kwargs", Of::kChat, {}},
-      {"tools", Of::kChat, {Json::array()}},
       {"functions", Of::kChat, {Json::array()}},
       {"tool_choice", Of::kChat, {"none", "auto"}},
       {"function_call", Of::kChat, {"none", "auto"}},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <ctime>
 #include <string_view>
 
@@ -10,6 +11,12 @@
 namespace concertina::tokenizer::jinja {
 
 Result<Value> apply_filter(std::string_view name, const Value& subject, const Arguments& arguments);
+
+// What a filter walks through: nothing, the items of what it is put on, all that is in them, or the items for
+// each item. An unknown filter: all.
+enum class FilterCost : std::uint8_t { kConstant, kItems, kWhole, kSquare };
+FilterCost cost_of_filter(std::string_view name);
+
 Result<bool> apply_test(std::string_view name, const Value& subject, const Arguments& arguments);
 
 // object.name and object[index]; undefined where there is none.

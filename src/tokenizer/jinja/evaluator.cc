@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tokenizer/error.h"
 #include "tokenizer/jinja/builtins.h"
 #include "tokenizer/jinja/interpreter.h"
@@ -13,13 +15,50 @@ namespace {
 
 constexpr int kMaxDepth = 700;  // of expressions, blocks and macro calls within each other
 
-// As if every value were walked once: about as many nanoseconds as that many steps take.
-std::size_t cost_of(const Value& value) {
-  if (value.is_text()) return value.as_text().size() / 32;
-  return value.is_list() ? value.as_list().size() / 4 : 0;
+std::size_t weight_of(const Arguments& arguments) {
+  std::size_t sum = 0;
+  for (const Value& value : arguments.positional) sum += std::min(value.weight(), kMaxSteps);
+  for (const auto& [name, value] : arguments.keyword) sum += std::min(value.weight(), kMaxSteps);
+  return sum;
+}
+
+std::size_t filter_cost(FilterCost cost, const Value& subject, const Arguments& arguments) {
+  if (cost == FilterCost::kConstant) return subject.is_text() ? items_of(subject) : 0;
+  if (cost == FilterCost::kSquare)
+    return std::min(items_of(subject), kMaxSteps) * std::min(items_of(subject), kMaxSteps);
+  return (cost == FilterCost::kItems ? items_of(subject) : std::min(subject.weight(), kMaxSteps)) +
+         weight_of(arguments);
+}
+
+std::size_t call_cost(const Function& function, const Arguments& arguments) {
+  if (function.cost == Function::Cost::kConstant) return 0;
+  return function.n_items + (function.cost == Function::Cost::kArguments ? weight_of(arguments) : 0);
+}
+
+std::size_t test_cost(const Value& subject, const Arguments& arguments) {
+  return arguments.positional.empty() ? (subject.is_text() ? items_of(subject) : 0) : weight_of(arguments);
+}
+
+std::size_t binary_cost(BinaryOperator op, const Value& left, const Value& right) {
+  if (op != BinaryOperator::kConcat) return items_of(left) + items_of(right);
+  return std::min(left.weight(), kMaxSteps) + std::min(right.weight(), kMaxSteps);
+}
+
+// Two values are compared as far as the smaller goes; one is looked for in all of a list.
+std::size_t compare_cost(CompareOperator op, const Value& left, const Value& right) {
+  const std::size_t smaller = std::min({left.weight(), right.weight(), kMaxSteps});
+  if (op != CompareOperator::kIn && op != CompareOperator::kNotIn) return smaller;
+  if (right.is_list()) return std::min(right.weight(), right.as_list().size() * smaller);
+  return right.is_text() ? items_of(right) : 0;
 }
 
 }  // namespace
+
+std::size_t items_of(const Value& value) {
+  if (value.is_text()) return value.as_text().size() / Value::kBytesOfAStep;
+  if (value.is_dict()) return value.as_dict().entries().size();
+  return value.is_list() ? value.as_list().size() : 0;
+}
 
 Status Budget::enter() {
   if (++depth_ > kMaxDepth) return template_error(fmt::format("nested more than {} deep", kMaxDepth));
@@ -27,9 +66,9 @@ Status Budget::enter() {
 }
 
 Status Budget::spend(std::size_t n_steps) {
-  if ((n_steps_ += n_steps) > kMaxSteps)
+  if (__builtin_add_overflow(n_steps_, n_steps, &n_steps_) || n_steps_ > max_steps_)
     return fail(TokenizerError::kTemplateTooLong,
-                fmt::format("took more than {} steps: too many messages, or too long", kMaxSteps));
+                fmt::format("took more than {} steps: too many messages, or too long", max_steps_));
   return {};
 }
 
@@ -53,8 +92,6 @@ Result<Value> Evaluator::evaluate(const Expression& expression, const Scope& sco
   auto value = std::visit([&](const auto& node) { return evaluate_node(node, scope); }, expression.node);
   budget_.leave();
   if (!value) return at_line(expression.line, value.error());
-  if (const Status paid = budget_.spend(cost_of(*value)); !paid)
-    return at_line(expression.line, paid.error());
   return value;
 }
 
@@ -105,6 +142,7 @@ Result<Value> Evaluator::evaluate_node(const AttributeNode& node, const Scope& s
 Result<Value> Evaluator::evaluate_node(const SubscriptNode& node, const Scope& scope) {
   ASSIGN_OR_RETURN(const Value object, evaluate(*node.object, scope));
   ASSIGN_OR_RETURN(const Value index, evaluate(*node.index, scope));
+  if (object.is_text()) RETURN_IF_ERROR(budget_.spend(items_of(object)));
   return subscript(object, index);
 }
 
@@ -119,6 +157,7 @@ Result<Value> Evaluator::evaluate_node(const SliceNode& node, const Scope& scope
   const auto bound = [&](int i) {
     return expressions[i] == nullptr || bounds[i].is_none() ? nullptr : &bounds[i];
   };
+  RETURN_IF_ERROR(budget_.spend(items_of(object)));
   return slice(object, bound(0), bound(1), bound(2));
 }
 
@@ -128,18 +167,28 @@ Result<Value> Evaluator::evaluate_node(const CallNode& node, const Scope& scope)
     return template_error(fmt::format("'{}' is undefined", callee.as_undefined().name));
   if (!callee.is_function()) return template_error(fmt::format("a {} cannot be called", callee.type_name()));
   ASSIGN_OR_RETURN(const Arguments arguments, evaluate(node.arguments, scope));
-  return callee.as_function().call(arguments);
+  const std::size_t cost = call_cost(callee.as_function(), arguments);
+  RETURN_IF_ERROR(budget_.spend(cost));
+  ASSIGN_OR_RETURN(Value result, callee.as_function().call(arguments));
+  if (callee.as_function().cost != Function::Cost::kConstant)
+    RETURN_IF_ERROR(budget_.spend(items_of(result)));
+  return result;
 }
 
 Result<Value> Evaluator::evaluate_node(const FilterNode& node, const Scope& scope) {
   ASSIGN_OR_RETURN(const Value subject, evaluate(*node.subject, scope));
   ASSIGN_OR_RETURN(const Arguments arguments, evaluate(node.arguments, scope));
-  return apply_filter(node.name, subject, arguments);
+  const FilterCost cost = cost_of_filter(node.name);
+  RETURN_IF_ERROR(budget_.spend(filter_cost(cost, subject, arguments)));
+  ASSIGN_OR_RETURN(Value result, apply_filter(node.name, subject, arguments));
+  if (cost != FilterCost::kConstant) RETURN_IF_ERROR(budget_.spend(items_of(result)));
+  return result;
 }
 
 Result<Value> Evaluator::evaluate_node(const TestNode& node, const Scope& scope) {
   ASSIGN_OR_RETURN(const Value subject, evaluate(*node.subject, scope));
   ASSIGN_OR_RETURN(const Arguments arguments, evaluate(node.arguments, scope));
+  RETURN_IF_ERROR(budget_.spend(test_cost(subject, arguments)));
   ASSIGN_OR_RETURN(const bool result, apply_test(node.name, subject, arguments));
   return Value(result == (node.expect == Expect::kTrue));
 }
@@ -152,7 +201,10 @@ Result<Value> Evaluator::evaluate_node(const UnaryNode& node, const Scope& scope
 Result<Value> Evaluator::evaluate_node(const BinaryNode& node, const Scope& scope) {
   ASSIGN_OR_RETURN(const Value left, evaluate(*node.left, scope));
   ASSIGN_OR_RETURN(const Value right, evaluate(*node.right, scope));
-  return apply_binary(node.op, left, right);
+  RETURN_IF_ERROR(budget_.spend(binary_cost(node.op, left, right)));
+  ASSIGN_OR_RETURN(Value result, apply_binary(node.op, left, right));
+  RETURN_IF_ERROR(budget_.spend(items_of(result)));
+  return result;
 }
 
 Result<Value> Evaluator::evaluate_node(const LogicNode& node, const Scope& scope) {
@@ -165,6 +217,7 @@ Result<Value> Evaluator::evaluate_node(const CompareNode& node, const Scope& sco
   ASSIGN_OR_RETURN(Value left, evaluate(*node.first, scope));
   for (const auto& [op, expression] : node.rest) {
     ASSIGN_OR_RETURN(Value right, evaluate(*expression, scope));
+    RETURN_IF_ERROR(budget_.spend(compare_cost(op, left, right)));
     ASSIGN_OR_RETURN(const bool holds, apply_compare(op, left, right));
     if (!holds) return Value(false);
     left = std::move(right);

@@ -13,17 +13,23 @@ struct Scope {
 };
 
 // What one rendering may use. Counts nesting (for the stack) and steps (for the time): each expression,
-// statement and turn of a loop, and more for large values, as they are copied or walked.
+// statement and turn of a loop; what copies or walks through a value costs as many more as the value has
+// items or weight. To name a value costs nothing: a template that mentions its messages in their own loop is
+// not quadratic.
 class Budget {
  public:
+  explicit Budget(std::size_t max_steps) : max_steps_(max_steps) {}
   Status enter();
   void leave() { --depth_; }
   Status spend(std::size_t n_steps);
 
  private:
+  const std::size_t max_steps_;
   int depth_ = 0;
   std::size_t n_steps_ = 0;
 };
+
+std::size_t items_of(const Value& value);  // what a shallow walk or copy costs
 
 // An error without a line gets this one: the innermost thing that failed names its line first.
 tl::unexpected<Error> at_line(int line, const Error& error);

@@ -200,14 +200,14 @@ Result<Value> safe_filter(const Value& subject, const Arguments&) { return subje
 constexpr std::array kFilters = {
     NamedFilter{"trim", trim_filter},
     NamedFilter{"tojson", tojson_filter},
-    NamedFilter{"length", length_filter},
-    NamedFilter{"count", length_filter},
+    NamedFilter{"length", length_filter, FilterCost::kConstant},
+    NamedFilter{"count", length_filter, FilterCost::kConstant},
     NamedFilter{"upper", map_text_filter<upper>},
     NamedFilter{"lower", map_text_filter<lower>},
     NamedFilter{"capitalize", map_text_filter<capitalize>},
     NamedFilter{"title", map_text_filter<title>},
-    NamedFilter{"default", default_filter},
-    NamedFilter{"d", default_filter},
+    NamedFilter{"default", default_filter, FilterCost::kConstant},
+    NamedFilter{"d", default_filter, FilterCost::kConstant},
     NamedFilter{"string", string_filter},
     NamedFilter{"replace", replace_filter},
     NamedFilter{"int", int_filter},
@@ -217,17 +217,25 @@ constexpr std::array kFilters = {
     NamedFilter{"indent", indent_filter},
     NamedFilter{"escape", escape_filter},
     NamedFilter{"e", escape_filter},
-    NamedFilter{"safe", safe_filter},
+    NamedFilter{"safe", safe_filter, FilterCost::kConstant},
 };
+
+const NamedFilter* find_filter(std::string_view name) {
+  const auto found = std::ranges::find(kFilters, name, &NamedFilter::name);
+  return found != kFilters.end() ? &*found : find_list_filter(name);
+}
 
 }  // namespace
 
+FilterCost cost_of_filter(std::string_view name) {
+  const NamedFilter* filter = find_filter(name);
+  return filter != nullptr ? filter->cost : FilterCost::kWhole;
+}
+
 Result<Value> apply_filter(std::string_view name, const Value& subject, const Arguments& arguments) {
-  for (const NamedFilter& filter : kFilters) {
-    if (filter.name == name) return filter.apply(subject, arguments);
-  }
-  if (const Filter apply = find_list_filter(name)) return apply(subject, arguments);
-  return template_error(fmt::format("no filter is called \"{}\"", name));
+  const NamedFilter* filter = find_filter(name);
+  if (filter == nullptr) return template_error(fmt::format("no filter is called \"{}\"", name));
+  return filter->apply(subject, arguments);
 }
 
 }  // namespace concertina::tokenizer::jinja

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "tokenizer/error.h"
 #include "tokenizer/jinja/builtins.h"
 #include "tokenizer/jinja/evaluator.h"
 
@@ -13,7 +16,8 @@ enum class Flow { kNext, kBreak, kContinue };
 
 class Interpreter {
  public:
-  Interpreter(Dict variables, const std::tm& now) : evaluator_(now, budget_), root_{std::move(variables)} {}
+  Interpreter(Dict variables, const std::tm& now)
+      : budget_(max_steps(variables)), evaluator_(now, budget_), root_{std::move(variables)} {}
 
   Result<std::string> run_template(const Body& body) {
     std::string out;
@@ -22,6 +26,14 @@ class Interpreter {
   }
 
  private:
+  // A message of one word weighs 3. Qwen3's template takes some 90 steps for it.
+  static std::size_t max_steps(const Dict& variables) {
+    constexpr std::size_t kSteps = 1'000'000, kStepsOfAWeight = 200;
+    std::size_t weight = 0;
+    for (const auto& [name, value] : variables.entries()) weight += std::min(value.weight(), kMaxSteps);
+    return std::min(kSteps + weight * kStepsOfAWeight, kMaxSteps);
+  }
+
   Result<Flow> run(const Body& body, Scope& scope, std::string& out) {
     for (const Statement& statement : body) {
       if (const Status entered = budget_.enter(); !entered) return at_line(statement.line, entered.error());
@@ -29,8 +41,8 @@ class Interpreter {
       budget_.leave();
       if (!flow) return at_line(statement.line, flow.error());
       if (out.size() > kMaxTextBytes) {
-        return template_error(
-            fmt::format("line {}: more than {} bytes of output", statement.line, kMaxTextBytes));
+        return fail(TokenizerError::kTemplateTooLong,
+                    fmt::format("line {}: more than {} bytes of output", statement.line, kMaxTextBytes));
       }
       if (*flow != Flow::kNext) return *flow;
     }
@@ -44,7 +56,12 @@ class Interpreter {
 
   Result<Flow> run_node(const OutputStatement& output, Scope& scope, std::string& out) {
     ASSIGN_OR_RETURN(const Value value, evaluator_.evaluate(*output.value, scope));
-    out += value.to_text();
+    RETURN_IF_ERROR(budget_.spend(value.weight() - 1));
+    if (value.is_text()) {
+      out += value.as_text();
+    } else {
+      out += value.to_text();
+    }
     return Flow::kNext;
   }
 
@@ -87,7 +104,8 @@ class Interpreter {
   Result<Flow> run_node(const ContinueStatement&, Scope&, std::string&) { return Flow::kContinue; }
 
   Result<Flow> run_node(const ForStatement& loop, Scope& scope, std::string& out) {
-    ASSIGN_OR_RETURN(const List items, loop_items(loop, scope));
+    ASSIGN_OR_RETURN(const Value iterable, loop_items(loop, scope));
+    const List& items = iterable.as_list();
     if (items.empty()) return run(loop.otherwise, scope, out);
     for (std::size_t i = 0; i < items.size(); ++i) {
       Scope turn{{}, &scope};
@@ -101,18 +119,22 @@ class Interpreter {
   }
 
   // What the loop goes over: its list, less what its own "if" leaves out.
-  Result<List> loop_items(const ForStatement& loop, Scope& scope) {
-    ASSIGN_OR_RETURN(const Value iterable, evaluator_.evaluate(*loop.iterable, scope));
-    ASSIGN_OR_RETURN(List items, iterate(iterable));
-    if (loop.condition == nullptr) return items;
+  Result<Value> loop_items(const ForStatement& loop, Scope& scope) {
+    ASSIGN_OR_RETURN(Value iterable, evaluator_.evaluate(*loop.iterable, scope));
+    if (!iterable.is_list()) {
+      RETURN_IF_ERROR(budget_.spend(items_of(iterable)));
+      ASSIGN_OR_RETURN(List items, iterate(iterable));
+      ASSIGN_OR_RETURN(iterable, Value::list(std::move(items)));
+    }
+    if (loop.condition == nullptr) return iterable;
     List kept;
-    for (const Value& item : items) {
+    for (const Value& item : iterable.as_list()) {
       Scope turn{{}, &scope};
       RETURN_IF_ERROR(bind_targets(loop, item, turn));
       ASSIGN_OR_RETURN(const Value keep, evaluator_.evaluate(*loop.condition, turn));
       if (keep.truth()) kept.push_back(item);
     }
-    return kept;
+    return Value::list(std::move(kept));
   }
 
   // A turn costs more than a step: it has a scope and a "loop" of its own.
@@ -131,6 +153,7 @@ class Interpreter {
   static Result<Value> loop_state(const List& items, std::size_t i) {
     const auto index = static_cast<std::int64_t>(i), n = static_cast<std::int64_t>(items.size());
     Dict state;
+    state.reserve(9);
     state.append_new("index", Value(index + 1));
     state.append_new("index0", Value(index));
     state.append_new("first", Value(index == 0));
@@ -184,7 +207,8 @@ class Interpreter {
     return {};
   }
 
-  static Result<List> unpack(const Value& value, std::size_t n) {
+  Result<List> unpack(const Value& value, std::size_t n) {
+    RETURN_IF_ERROR(budget_.spend(items_of(value)));
     ASSIGN_OR_RETURN(List items, iterate(value));
     if (items.size() == n) return items;
     return template_error(fmt::format("cannot unpack {} values into {} variables", items.size(), n));
@@ -194,6 +218,7 @@ class Interpreter {
     Value value(std::move(text));
     for (const FilterCall& filter : filters) {
       ASSIGN_OR_RETURN(const Arguments arguments, evaluator_.evaluate(filter.arguments, scope));
+      RETURN_IF_ERROR(budget_.spend(value.weight()));
       ASSIGN_OR_RETURN(value, apply_filter(filter.name, value, arguments));
     }
     return value;

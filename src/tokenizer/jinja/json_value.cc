@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tokenizer/error.h"
 #include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer::jinja {
@@ -14,9 +15,14 @@ namespace {
 
 Result<Value> from_json_at(const nlohmann::ordered_json& json, int depth);
 
+Value wide_integer(std::string digits) {
+  return Value(WideInteger{std::make_shared<const std::string>(std::move(digits))});
+}
+
 Result<Value> from_object(const nlohmann::ordered_json& json, int depth) {
   Dict dict;
-  for (const auto& [key, item] : json.items()) {
+  dict.reserve(json.size());
+  for (const auto& [key, item] : json.get_ref<const nlohmann::ordered_json::object_t&>()) {
     ASSIGN_OR_RETURN(Value value, from_json_at(item, depth + 1));
     dict.append_new(key, std::move(value));
   }
@@ -25,6 +31,7 @@ Result<Value> from_object(const nlohmann::ordered_json& json, int depth) {
 
 Result<Value> from_array(const nlohmann::ordered_json& json, int depth) {
   List list;
+  list.reserve(json.size());
   for (const auto& item : json) {
     ASSIGN_OR_RETURN(Value value, from_json_at(item, depth + 1));
     list.push_back(std::move(value));
@@ -49,10 +56,12 @@ Result<Value> from_json_at(const nlohmann::ordered_json& json, int depth) {
     case nlohmann::ordered_json::value_t::number_unsigned: {
       const auto number = json.get<std::uint64_t>();
       return number <= INT64_MAX ? Value(static_cast<std::int64_t>(number))
-                                 : Value(static_cast<double>(number));
+                                 : wide_integer(std::to_string(number));
     }
     case nlohmann::ordered_json::value_t::number_float:
       return Value(json.get<double>());
+    case nlohmann::ordered_json::value_t::binary:
+      return wide_integer({json.get_binary().begin(), json.get_binary().end()});
     default:
       return Value(None{});
   }
@@ -64,11 +73,12 @@ class JsonWriter {
   explicit JsonWriter(const JsonStyle& style) : style_(style) {}
 
   Status write(const Value& value, int level) {
-    if (out_.size() > kMaxTextBytes) return template_error("tojson: the text is too long");
+    if (out_.size() > kMaxTextBytes)
+      return fail(TokenizerError::kTemplateTooLong, "tojson: the text is too long");
     if (value.is_none()) return put("null");
     if (value.is_bool()) return put(value.as_bool() ? "true" : "false");
     if (value.is_float()) return put(number(value.as_double()));
-    if (value.is_integer()) return put(value.to_text());
+    if (value.is_integer() || value.is_wide_integer()) return put(value.to_text());
     if (value.is_text()) return put_text(value.as_text());
     if (value.is_list()) return write_list(value.as_list(), level);
     if (value.is_dict()) return write_dict(value.as_dict(), level);

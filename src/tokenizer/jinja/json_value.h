@@ -7,6 +7,7 @@
 
 namespace concertina::tokenizer::jinja {
 
+// A binary value stands for an integer beyond 64 bits; its bytes are the digits.
 Result<Value> from_json(const nlohmann::ordered_json& json);
 
 struct JsonStyle {

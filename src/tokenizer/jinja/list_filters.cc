@@ -68,14 +68,23 @@ Result<Value> list_filter(const Value& subject, const Arguments&) {
   return Value::list(std::move(items));
 }
 
-Result<Value> first_filter(const Value& subject, const Arguments&) {
+// The first or last item, without a copy of all of them.
+Result<Value> end_of(const Value& subject, std::int64_t index, const char* missing) {
+  if (subject.is_list() || subject.is_text()) {
+    ASSIGN_OR_RETURN(Value item, subscript(subject, Value(index)));
+    return item.is_undefined() ? Value(Undefined{missing}) : item;
+  }
   ASSIGN_OR_RETURN(const List items, iterate(subject));
-  return items.empty() ? Value(Undefined{"the first item of nothing"}) : items.front();
+  if (items.empty()) return Value(Undefined{missing});
+  return index == 0 ? items.front() : items.back();
+}
+
+Result<Value> first_filter(const Value& subject, const Arguments&) {
+  return end_of(subject, 0, "the first item of nothing");
 }
 
 Result<Value> last_filter(const Value& subject, const Arguments&) {
-  ASSIGN_OR_RETURN(const List items, iterate(subject));
-  return items.empty() ? Value(Undefined{"the last item of nothing"}) : items.back();
+  return end_of(subject, -1, "the last item of nothing");
 }
 
 Result<Value> reverse_filter(const Value& subject, const Arguments&) {
@@ -220,29 +229,29 @@ Result<Value> select_filter(const Value& subject, const Arguments& arguments) {
 
 constexpr std::array kFilters = {
     NamedFilter{"join", join_filter},
-    NamedFilter{"items", items_filter},
-    NamedFilter{"list", list_filter},
-    NamedFilter{"first", first_filter},
-    NamedFilter{"last", last_filter},
-    NamedFilter{"reverse", reverse_filter},
+    NamedFilter{"items", items_filter, FilterCost::kItems},
+    NamedFilter{"list", list_filter, FilterCost::kItems},
+    NamedFilter{"first", first_filter, FilterCost::kConstant},
+    NamedFilter{"last", last_filter, FilterCost::kConstant},
+    NamedFilter{"reverse", reverse_filter, FilterCost::kItems},
     NamedFilter{"sort", sort_filter},
     NamedFilter{"dictsort", dictsort_filter},
     NamedFilter{"min", extreme_filter<false>},
     NamedFilter{"max", extreme_filter<true>},
-    NamedFilter{"unique", unique_filter},
+    NamedFilter{"unique", unique_filter, FilterCost::kSquare},
     NamedFilter{"sum", sum_filter},
     NamedFilter{"map", map_filter},
-    NamedFilter{"select", select_filter<false, true>},
-    NamedFilter{"reject", select_filter<false, false>},
-    NamedFilter{"selectattr", select_filter<true, true>},
-    NamedFilter{"rejectattr", select_filter<true, false>},
+    NamedFilter{"select", select_filter<false, true>, FilterCost::kItems},
+    NamedFilter{"reject", select_filter<false, false>, FilterCost::kItems},
+    NamedFilter{"selectattr", select_filter<true, true>, FilterCost::kItems},
+    NamedFilter{"rejectattr", select_filter<true, false>, FilterCost::kItems},
 };
 
 }  // namespace
 
-Filter find_list_filter(std::string_view name) {
+const NamedFilter* find_list_filter(std::string_view name) {
   const auto found = std::ranges::find(kFilters, name, &NamedFilter::name);
-  return found == kFilters.end() ? nullptr : found->apply;
+  return found == kFilters.end() ? nullptr : &*found;
 }
 
 }  // namespace concertina::tokenizer::jinja

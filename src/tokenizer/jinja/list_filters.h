@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "tokenizer/jinja/builtins.h"
 #include "tokenizer/jinja/value.h"
 
 namespace concertina::tokenizer::jinja {
@@ -11,10 +12,11 @@ using Filter = Result<Value> (*)(const Value& subject, const Arguments& argument
 struct NamedFilter {
   std::string_view name;
   Filter apply;
+  FilterCost cost = FilterCost::kWhole;
 };
 
 // Filters over lists and dictionaries; nullptr: none is called so. Where Jinja makes a generator, they make a
 // list.
-Filter find_list_filter(std::string_view name);
+const NamedFilter* find_list_filter(std::string_view name);
 
 }  // namespace concertina::tokenizer::jinja

@@ -203,12 +203,23 @@ constexpr std::array kListMethods = {NamedMethod{"index", list_index_method},
                                      NamedMethod{"count", list_count_method},
                                      NamedMethod{"copy", copy_method}};
 
+// A text's method may walk through its arguments ("join"), a list's compares with them.
+Function::Cost cost_of_method(const Value& self, std::string_view name) {
+  if (!self.is_dict()) return Function::Cost::kArguments;
+  return name == "get" || name == "copy" ? Function::Cost::kConstant : Function::Cost::kItems;
+}
+
+std::size_t n_items_of(const Value& self) {
+  if (self.is_dict()) return self.as_dict().entries().size();
+  return self.weight();
+}
+
 template <typename Methods>
 Value bind(const Methods& methods, const Value& self, std::string_view name) {
   for (const NamedMethod& method : methods) {
     if (method.name != name) continue;
     const auto call = [self, method](const Arguments& arguments) { return method.method(self, arguments); };
-    return Value(Function{std::string(name), call});
+    return Value(Function{std::string(name), call, cost_of_method(self, name), n_items_of(self)});
   }
   return Value(Undefined{std::string(name)});
 }

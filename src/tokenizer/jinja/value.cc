@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "tokenizer/error.h"
 #include "tokenizer/jinja/text.h"
@@ -11,10 +13,24 @@
 namespace concertina::tokenizer::jinja {
 
 const Value* Dict::find(std::string_view key) const {
+  if (!by_key_.empty()) {
+    const auto found =
+        std::lower_bound(by_key_.begin(), by_key_.end(), key,
+                         [&](std::uint32_t at, std::string_view k) { return entries_[at].first < k; });
+    return found == by_key_.end() || entries_[*found].first != key ? nullptr : &entries_[*found].second;
+  }
   for (const auto& [name, value] : entries_) {
     if (name == key) return &value;
   }
   return nullptr;
+}
+
+void Dict::index() {
+  constexpr std::size_t kSmall = 16;
+  if (entries_.size() <= kSmall) return;
+  by_key_.resize(entries_.size());
+  std::iota(by_key_.begin(), by_key_.end(), 0);
+  std::ranges::sort(by_key_, {}, [&](std::uint32_t at) -> const std::string& { return entries_[at].first; });
 }
 
 void Dict::set(std::string_view key, Value value) {
@@ -35,11 +51,19 @@ bool Dict::erase(std::string_view key) {
 
 namespace {
 
-Status check_item(const Value& item, int& depth) {
+// What a container takes over from its items.
+struct Totals {
+  int depth = 1;
+  std::size_t weight = 1;
+};
+
+Status add_item(const Value& item, Totals& totals) {
   if (!item.may_be_stored())
     return template_error(fmt::format("a {} cannot be put in a container", item.type_name()));
-  depth = std::max(depth, item.depth() + 1);
-  if (depth > Value::kMaxDepth)
+  if (__builtin_add_overflow(totals.weight, item.weight(), &totals.weight))
+    totals.weight = std::numeric_limits<std::size_t>::max();
+  totals.depth = std::max(totals.depth, item.depth() + 1);
+  if (totals.depth > Value::kMaxDepth)
     return template_error(fmt::format("values nested more than {} deep", Value::kMaxDepth));
   return {};
 }
@@ -109,24 +133,26 @@ void append_repr(const Value& value, std::string& out) {
 
 Result<Value> Value::list(List items, SequenceKind kind) {
   if (items.size() > kMaxItems) return template_error(fmt::format("a list of more than {} items", kMaxItems));
-  int depth = 1;
-  for (const Value& item : items) RETURN_IF_ERROR(check_item(item, depth));
+  Totals totals;
+  for (const Value& item : items) RETURN_IF_ERROR(add_item(item, totals));
   Value value;
-  value.data_ = std::make_shared<const ListData>(ListData{std::move(items), depth, kind});
+  value.data_ =
+      std::make_shared<const ListData>(ListData{std::move(items), totals.depth, totals.weight, kind});
   return value;
 }
 
 Result<Value> Value::dict(Dict entries) {
-  int depth = 1;
-  for (const auto& [key, item] : entries.entries()) RETURN_IF_ERROR(check_item(item, depth));
+  Totals totals;
+  for (const auto& [key, item] : entries.entries()) RETURN_IF_ERROR(add_item(item, totals));
+  entries.index();
   Value value;
-  value.data_ = std::make_shared<const DictData>(DictData{std::move(entries), depth});
+  value.data_ = std::make_shared<const DictData>(DictData{std::move(entries), totals.depth, totals.weight});
   return value;
 }
 
 Result<Value> Value::make_namespace(Dict entries) {
-  int depth = 1;
-  for (const auto& [key, item] : entries.entries()) RETURN_IF_ERROR(check_item(item, depth));
+  Totals totals;
+  for (const auto& [key, item] : entries.entries()) RETURN_IF_ERROR(add_item(item, totals));
   Value value;
   value.data_ = std::make_shared<NamespaceData>(NamespaceData{std::move(entries)});
   return value;
@@ -141,6 +167,13 @@ int Value::depth() const {
   if (const auto* list = std::get_if<std::shared_ptr<const ListData>>(&data_)) return (*list)->depth;
   if (const auto* dict = std::get_if<std::shared_ptr<const DictData>>(&data_)) return (*dict)->depth;
   return 0;
+}
+
+std::size_t Value::weight() const {
+  if (is_text()) return 1 + as_text().size() / kBytesOfAStep;
+  if (const auto* list = std::get_if<std::shared_ptr<const ListData>>(&data_)) return (*list)->weight;
+  if (const auto* dict = std::get_if<std::shared_ptr<const DictData>>(&data_)) return (*dict)->weight;
+  return 1;
 }
 
 const void* Value::identity() const {
@@ -165,8 +198,9 @@ bool Value::truth() const {
 }
 
 const char* Value::type_name() const {
-  static constexpr const char* kNames[] = {"undefined value", "None", "bool",       "integer",   "float",
-                                           "string",          "list", "dictionary", "namespace", "function"};
+  static constexpr const char* kNames[] = {"undefined value", "None",     "bool",   "integer",
+                                           "float",           "string",   "list",   "dictionary",
+                                           "namespace",       "function", "integer"};
   if (is_tuple()) return "tuple";
   return kNames[data_.index()];
 }
@@ -178,6 +212,7 @@ std::string Value::to_text() const {
   if (is_integer()) return fmt::format("{}", as_integer());
   if (is_float()) return float_text(as_double());
   if (is_text()) return as_text();
+  if (is_wide_integer()) return *std::get<WideInteger>(data_).digits;
   if (is_namespace()) return "<Namespace>";
   if (is_function()) return fmt::format("<function {}>", as_function().name);
   return repr();
@@ -216,7 +251,7 @@ tl::unexpected<Error> template_error(std::string message) {
 
 Result<Value> text_value(std::string text) {
   if (text.size() > kMaxTextBytes)
-    return template_error(fmt::format("a text of more than {} bytes", kMaxTextBytes));
+    return fail(TokenizerError::kTemplateTooLong, fmt::format("a text of more than {} bytes", kMaxTextBytes));
   return Value(std::move(text));
 }
 
@@ -236,6 +271,7 @@ bool equal(const Value& a, const Value& b) {
              return other != nullptr && equal(entry.second, *other);
            });
   }
+  if (a.is_wide_integer() && b.is_wide_integer()) return a.to_text() == b.to_text();
   return (a.is_none() && b.is_none()) || (a.is_undefined() && b.is_undefined());
 }
 

@@ -22,6 +22,9 @@ struct Undefined {
   std::string name;  // what was looked for: for the error when it is used
 };
 struct None {};
+struct WideInteger {  // beyond 64 bits: printed and compared, not counted with
+  std::shared_ptr<const std::string> digits;
+};
 using List = std::vector<Value>;
 enum class SequenceKind {
   kList,
@@ -36,11 +39,16 @@ struct NamespaceData;
 struct Function {
   std::string name;
   std::function<Result<Value>(const Arguments&)> call;
+  enum class Cost : std::uint8_t { kConstant, kItems, kArguments } cost = Cost::kConstant;  // see Budget
+  std::size_t n_items = 0;  // of what it is bound to, for kItems and kArguments
 };
 
-// Insertion-ordered. Objects of chat templates have few keys: looked up one after the other.
+// Insertion-ordered. Objects of chat templates have few keys: looked up one after the other. A client's
+// object may have many: index() sorts them, once it is complete.
 class Dict {
  public:
+  void reserve(std::size_t n) { entries_.reserve(n); }
+  void index();  // no key is added or erased afterwards
   const Value* find(std::string_view key) const;
   void set(std::string_view key, Value value);
   void append_new(std::string key, Value value);  // the key is known not to be there
@@ -49,6 +57,7 @@ class Dict {
 
  private:
   std::vector<std::pair<std::string, Value>> entries_;
+  std::vector<std::uint32_t> by_key_;  // positions, sorted by key; empty: not indexed
 };
 
 class Value {
@@ -56,6 +65,7 @@ class Value {
   Value() : data_(Undefined{}) {}
   explicit Value(Undefined undefined) : data_(std::move(undefined)) {}
   explicit Value(None) : data_(None{}) {}
+  explicit Value(WideInteger integer) : data_(std::move(integer)) {}
   explicit Value(bool value) : data_(value) {}
   explicit Value(std::int64_t value) : data_(value) {}
   explicit Value(double value) : data_(value) {}
@@ -79,6 +89,7 @@ class Value {
   bool is_number() const {
     return is_integer() || is_float() || is_bool();
   }  // a bool counts as 0 or 1, as in Python
+  bool is_wide_integer() const { return std::holds_alternative<WideInteger>(data_); }
   bool is_text() const { return std::holds_alternative<std::shared_ptr<const std::string>>(data_); }
   bool is_list() const {
     return std::holds_alternative<std::shared_ptr<const ListData>>(data_);
@@ -103,6 +114,10 @@ class Value {
   const Function& as_function() const { return *std::get<std::shared_ptr<const Function>>(data_); }
 
   int depth() const;  // 0 for what is no container
+  // What it takes to walk through all of it, in steps (see Budget): one a value, one each kBytesOfAStep of a
+  // text. A value that is in it twice counts twice.
+  std::size_t weight() const;
+  static constexpr std::size_t kBytesOfAStep = 32;
   bool may_be_stored() const { return !is_namespace() && !is_function(); }
   const void* identity() const;  // equal for the same container or text; nullptr for plain values
   bool truth() const;            // Python's bool()
@@ -113,18 +128,20 @@ class Value {
  private:
   std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
                std::shared_ptr<const ListData>, std::shared_ptr<const DictData>,
-               std::shared_ptr<NamespaceData>, std::shared_ptr<const Function>>
+               std::shared_ptr<NamespaceData>, std::shared_ptr<const Function>, WideInteger>
       data_;
 };
 
 struct ListData {
   List items;
   int depth;
+  std::size_t weight;
   SequenceKind kind;
 };
 struct DictData {
   Dict entries;
   int depth;
+  std::size_t weight;
 };
 struct NamespaceData {
   Dict entries;
@@ -143,7 +160,7 @@ struct Arguments {
 inline constexpr std::size_t kMaxTextBytes = 16u << 20;
 
 tl::unexpected<Error> template_error(std::string message);  // kTemplateInvalid
-Result<Value> text_value(std::string text);                 // fails beyond kMaxTextBytes
+Result<Value> text_value(std::string text);                 // fails beyond kMaxTextBytes (kTemplateTooLong)
 
 bool equal(const Value& a, const Value& b);                        // Python's ==
 Result<int> compare(const Value& a, const Value& b);               // < 0, 0, > 0; numbers or texts

@@ -1,0 +1,125 @@
+#include "server/openai/messages.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "server/openai/message_reader.h"
+#include "server/openai/text_prompt.h"
+
+namespace concertina::server::openai {
+
+namespace {
+
+using tokenizer::MessageShape;
+using tokenizer::TokenizerError;
+
+// What is not built may not be dropped: tools are only shown to the model where the client wants no calls.
+bool read_tools(Fields& fields, Json& variables) {
+  const Json* tools = fields.find("tools");
+  const Json* choice = fields.find("tool_choice");
+  if (tools == nullptr || (tools->is_array() && tools->empty())) return true;
+  if (!tools->is_array()) return fields.wrong("tools", "a list of tools", *tools), false;
+  if (choice == nullptr || *choice != "none") {
+    fields.fail({400, "tools is not supported yet, but where tool_choice is \"none\"", "tools",
+                 "unsupported_parameter"});
+    return false;
+  }
+  for (std::size_t i = 0; i < tools->size(); ++i) {
+    const Json& tool = (*tools)[i];
+    if (!tool.is_object() || !tool.contains("function") || !tool["function"].is_object())
+      return fields.wrong(fmt::format("tools[{}]", i), "{\"type\": \"function\", \"function\": {...}}", tool),
+             false;
+    const Json& function = tool["function"];
+    if (!function.contains("name") || !function["name"].is_string())
+      return fields.wrong(fmt::format("tools[{}].function.name", i), "a string",
+                          function.value("name", Json())),
+             false;
+  }
+  variables["tools"] = *tools;
+  return true;
+}
+
+bool read_variables(Fields& fields, Json& variables) {
+  const Json* given = fields.find("chat_template_kwargs");
+  if (given != nullptr && !given->is_object())
+    return fields.wrong("chat_template_kwargs", "an object", *given), false;
+  if (!read_tools(fields, variables)) return false;
+  // How hard to think is the template's to say to the model (gpt-oss); vLLM hands it on, too.
+  if (const auto effort = fields.text("reasoning_effort")) variables["reasoning_effort"] = *effort;
+  if (given == nullptr) return true;
+  for (const char* name : {"tools", "reasoning_effort"}) {
+    if (given->contains(name)) variables.erase(name);
+  }
+  JsonMembers& members = variables.get_ref<Json::object_t&>();
+  for (const auto& [name, value] : given->get_ref<const Json::object_t&>()) members.emplace_back(name, value);
+  return true;
+}
+
+// What the template refuses or fails on is the client's fault; one that fails always is the checkpoint's.
+ApiError from_template(const Error& error) {
+  const int status = error.is(TokenizerError::kTemplateInvalid) ? 500 : 400;
+  return {status, error.message(), "messages", std::nullopt};
+}
+
+class Renderer {
+ public:
+  Renderer(Fields& fields, const tokenizer::ChatTemplate& chat_template,
+           const tokenizer::SpecialTokens& tokens, Json variables)
+      : fields_(fields), template_(chat_template), tokens_(tokens), variables_(std::move(variables)) {
+    const std::time_t time = std::time(nullptr);
+    localtime_r(&time, &now_);
+  }
+
+  // Where it could not be found out whether the template wants arguments as an object or as text, an object
+  // is tried first; which one it is depends on the conversation alone.
+  std::optional<std::string> render(const Json& messages, tokenizer::GenerationPrompt prompt) {
+    MessageShape shape = template_.shape(variables_);
+    const bool is_known = shape.arguments != MessageShape::Arguments::kUnknown;
+    MessageReader reader(fields_, shape);
+    const auto prepared = reader.read(messages);
+    if (!prepared) return std::nullopt;
+    auto text = render_prepared(*prepared, prompt);
+    if (!text && !is_known && reader.has_arguments() && text.error().is(TokenizerError::kTemplateFailed)) {
+      shape.arguments = MessageShape::Arguments::kText;
+      auto other = render_prepared(*MessageReader(fields_, shape).read(messages), prompt);
+      if (other) text = std::move(other);
+    }
+    if (text) return *std::move(text);
+    fields_.fail(from_template(text.error()));
+    return std::nullopt;
+  }
+
+ private:
+  Result<std::string> render_prepared(const Json& messages, tokenizer::GenerationPrompt prompt) const {
+    return template_.render({messages, prompt, tokens_, variables_, now_});
+  }
+
+  Fields& fields_;
+  const tokenizer::ChatTemplate& template_;
+  const tokenizer::SpecialTokens& tokens_;
+  const Json variables_;
+  std::tm now_{};
+};
+
+}  // namespace
+
+void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
+  const Json* messages = fields.find("messages");
+  const bool add_prompt = fields.boolean("add_generation_prompt").value_or(true);
+  if (messages == nullptr || !messages->is_array() || messages->empty())
+    return fields.wrong("messages", "a list of messages, not empty",
+                        messages == nullptr ? Json() : *messages);
+  Json variables = Json::object();
+  if (!read_variables(fields, variables) || fields.error()) return;
+  if (context.tokenizer == nullptr || context.chat_template == nullptr)
+    return fields.fail(
+        {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
+  Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
+                    std::move(variables));
+  const auto text = renderer.render(
+      *messages, add_prompt ? tokenizer::GenerationPrompt::kAdd : tokenizer::GenerationPrompt::kNone);
+  if (text) add_text_prompt(fields, "messages", *text, tokenizer::AddSpecialTokens::kNo, context, out);
+}
+
+}  // namespace concertina::server::openai
