@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "base/memory_limits.h"
 #include "front/frames.h"
 #include "transport/control_channel.h"
 
@@ -62,7 +63,9 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
                                     ? cluster::CoordinatorConfig::ReplaceFailed::kYes
                                     : cluster::CoordinatorConfig::ReplaceFailed::kNo},
           first_incarnation()),
-      journal_({.max_num_seqs = options_.max_num_seqs, .kv_tokens = options_.kv_tokens}),
+      journal_({.max_num_seqs = options_.max_num_seqs,
+                .kv_tokens = options_.kv_tokens,
+                .channel_bytes = transport::kMaxOutgoingBytes / 4}),
       coordinator_timer_(loop),
       shutdown_timer_(loop) {}
 
@@ -70,6 +73,7 @@ Front::~Front() = default;
 
 void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
   on_ready_ = std::move(on_ready);
+  n_memory_kills_ = n_out_of_memory_kills();
   on_fatal_ = std::move(on_fatal);
   if (state_ != nullptr) {
     const auto kept = state_->load(loop_.now());
@@ -111,19 +115,37 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
     return fail(FrontError::kQueueFull,
                 fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_queued()));
   }
+  ASSIGN_OR_RETURN(scheduler::Request made, to_request(std::move(request)));
   const RequestId id = next_request_;
   next_request_ = next_request_.next();
   listeners_[id] = &listener;
-  scheduler::Request made;
   made.id = id;
-  made.n_prompt_tokens = request.prompt_ids.size();
-  made.tokens = std::move(request.prompt_ids);
-  made.sampling = request.sampling;
-  made.stop = std::move(request.stop);
   JournalActions actions;
   journal_.submit(std::move(made), actions);
   execute(actions);
   return id;
+}
+
+// The API has bounds of its own; these keep what a rank is sent within one message, however long it becomes.
+Result<scheduler::Request> Front::to_request(GenerationRequest request) const {
+  scheduler::Request made;
+  made.n_prompt_tokens = request.prompt_ids.size();
+  made.tokens = std::move(request.prompt_ids);
+  made.sampling = request.sampling;
+  made.stop = std::move(request.stop);
+  scheduler::sort_ids(made.stop.stop_token_ids);
+  if (made.stop.stop_token_ids.size() > scheduler::kMaxStopTokenIds)
+    return fail(FrontError::kRequestTooLarge,
+                fmt::format("it has {} different stop_token_ids, and at most {} are allowed",
+                            made.stop.stop_token_ids.size(), scheduler::kMaxStopTokenIds));
+  const std::size_t n_tokens = std::min(
+      options_.max_model_len, made.n_prompt_tokens + std::min(made.stop.max_tokens, options_.max_model_len));
+  if (const std::size_t n_bytes = assign_bytes(made, n_tokens); n_bytes > transport::kMaxFrameBytes)
+    return fail(FrontError::kRequestTooLarge,
+                fmt::format("with {} tokens it may need {} bytes on its way to a rank, and a message has at "
+                            "most {}",
+                            n_tokens, n_bytes, transport::kMaxFrameBytes));
+  return made;
 }
 
 void Front::cancel(RequestId request) {

@@ -5,12 +5,30 @@
 
 namespace concertina::front {
 
+namespace {
+FrontError code_of(EmitFailed::Cause cause) {
+  return cause == EmitFailed::Cause::kTooLarge ? FrontError::kRequestTooLarge : FrontError::kRankCrashes;
+}
+}  // namespace
+
+// submit() lets nothing in that is too large; should it happen, it is the request that fails, not the rank.
+void Front::send_assign(const SendAssign& assign, const scheduler::Request& request) {
+  const transport::Frame frame = assign_frame(request, assign.attempt, assign.mode);
+  if (send(assign.to, frame) != transport::Sent::kTooLarge) return;
+  JournalActions actions;
+  journal_.refuse(assign.request,
+                  fmt::format("its {} tokens and {} stop ids do not fit one message to a rank",
+                              request.tokens.size(), request.stop.stop_token_ids.size()),
+                  actions);
+  execute(actions);
+}
+
 void Front::execute(const JournalActions& actions) {
   for (const JournalAction& action : actions) {
     if (const auto* assign = std::get_if<SendAssign>(&action)) {
       // A listener called for an earlier action may have cancelled this request meanwhile.
       const scheduler::Request* request = journal_.find(assign->request);
-      if (request != nullptr) send(assign->to, assign_frame(*request, assign->attempt, assign->mode));
+      if (request != nullptr) send_assign(*assign, *request);
     } else if (const auto* feed = std::get_if<SendFeed>(&action)) {
       send(feed->to, feed_frame(feed->request, feed->token));
     } else if (const auto* take_over = std::get_if<SendTakeOver>(&action)) {
@@ -29,7 +47,7 @@ void Front::execute(const JournalActions& actions) {
       spdlog::error("request {}: {}", failed->request, failed->why);
       const auto listener = listeners_.extract(failed->request);
       if (!listener.empty())
-        listener.mapped()->on_failed(failed->request, Error(FrontError::kRankCrashes, failed->why));
+        listener.mapped()->on_failed(failed->request, Error(code_of(failed->cause), failed->why));
     } else if (const auto* drained = std::get_if<Drained>(&action)) {
       handle(cluster::LeaversDrained{drained->n_moved});
     }

@@ -12,6 +12,7 @@ namespace concertina::front {
 // What `concertina serve` was told, after defaults; the same for every rank and for the life of the process.
 struct FrontOptions {
   std::filesystem::path binary;  // started as `binary worker`
+  std::string binary_name;       // that `ps` shows; empty: the path
   std::string model_path;
   std::string load_format = "auto";    // or "dummy"
   std::string checkpoint_fingerprint;  // empty: not checked

@@ -191,7 +191,7 @@ struct Scheduler::State {
   FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
     const StopParams& stop = sequence.request.stop;
     const auto has = [token](const std::vector<TokenId>& ids) {
-      return std::find(ids.begin(), ids.end(), token) != ids.end();
+      return std::binary_search(ids.begin(), ids.end(), token);
     };
     if ((!stop.ignore_eos && has(stop.eos_token_ids)) || has(stop.stop_token_ids)) return FinishReason::kStop;
     const bool is_full = sequence.n_generated() >= stop.max_tokens || sequence.n_known() >= max_length();
@@ -237,6 +237,8 @@ Status Scheduler::add(Request request) {
   }
   auto sequence = std::make_unique<Sequence>();
   sequence->request = std::move(request);
+  sort_ids(sequence->request.stop.eos_token_ids);
+  sort_ids(sequence->request.stop.stop_token_ids);
   sequence->age = state.next_age++;
   sequence->request.tokens.reserve(state.max_length());
   sequence->blocks.reserve(kvcache::blocks_for(state.max_length(), state.limits.block_size));
