@@ -211,7 +211,17 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
   }
 }
 
+// Another program may compute other bits, or speak another protocol.
 void Front::on_hello(Rank& rank, const transport::Hello& hello) {
+  const std::string difference = describe_difference(
+      options_.identity, {hello.version(), hello.build_id(), hello.kernel_digest(), hello.instruction_set()});
+  if (!difference.empty()) {
+    rank.failure = fmt::format("{} is another build than this server's: {}",
+                               options_.binary_name.empty() ? options_.binary.string() : options_.binary_name,
+                               difference);
+    spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
+    return rank.process->kill();
+  }
   rank.region_fd = hello.region_fd();
   rank.kv_blocks_total = hello.kv_blocks_total();
   handle(cluster::RankHello{rank.member});

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/build_identity.h"
 #include "base/time.h"
 #include "front/form.h"
 
@@ -13,6 +14,7 @@ namespace concertina::front {
 struct FrontOptions {
   std::filesystem::path binary;  // started as `binary worker`
   std::string binary_name;       // that `ps` shows; empty: the path
+  BuildIdentity identity;        // that every rank must have
   std::string model_path;
   std::string load_format = "auto";    // or "dummy"
   std::string checkpoint_fingerprint;  // empty: not checked
