@@ -19,6 +19,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 target_compile_definitions(concertina_options INTERFACE CONCERTINA_VERSION="${PROJECT_VERSION}"
                            BOOST_ASIO_NO_DEPRECATED)
+target_link_options(concertina_options INTERFACE -Wl,--build-id)  # HELLO carries it
 if(CONCERTINA_SANITIZER)
   target_compile_options(concertina_options INTERFACE -fsanitize=${CONCERTINA_SANITIZER} -fno-omit-frame-pointer)
   target_link_options(concertina_options INTERFACE -fsanitize=${CONCERTINA_SANITIZER})

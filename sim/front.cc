@@ -109,9 +109,9 @@ void Front::see_exit(const Member& member, const std::string& how) {
   handle(cluster::RankExited{member, how});
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled))
     handle(cluster::RankExited{member, "said twice"});
-  using Kind = front::Ending::Kind;
+  using Cause = front::Ending::Cause;
   front::JournalActions actions;
-  journal_.on_ended(member.rank, {how == kCrash ? Kind::kCrash : Kind::kOther, how}, actions);
+  journal_.on_ended(member.rank, {how == kCrash ? Cause::kCrash : Cause::kOther, how}, actions);
   execute(actions);
 }
 

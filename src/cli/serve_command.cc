@@ -20,6 +20,7 @@
 #include "model/model.h"
 #include "server/server.h"
 #include "tokenizer/error.h"
+#include "worker/identity.h"
 #include "worker/worker.h"
 
 namespace concertina::cli {
@@ -376,7 +377,15 @@ int run_serve(ServeOptions& options) {
     spdlog::error("{}", done.error().message());
     return 1;
   }
-  options.front.binary = std::filesystem::read_symlink("/proc/self/exe");
+  auto binary = front::own_binary();
+  if (!binary) {
+    spdlog::error("{}", binary.error().message());
+    return 1;
+  }
+  options.front.binary = binary->path;
+  options.front.binary_name = binary->name;
+  options.front.identity = worker::own_identity();
+  options.front.identity.instruction_set = options.front.form.instruction_set;
   options.front.shutdown_timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.shutdown_timeout_s));
   if (!options.replace_failed_ranks) options.front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <list>
+#include <optional>
 #include <span>
 #include <unordered_map>
 
@@ -27,6 +29,13 @@ class FairQueue {
   enum class Verdict : std::uint8_t { kTaken, kSkip, kStop };
   template <typename Show>
   void visit(Show&& show);
+
+  // The first of those that came ahead which `is_wanted`.
+  template <typename IsWanted>
+  std::optional<RequestId> first_ahead(IsWanted&& is_wanted) const {
+    const auto found = std::find_if(ahead_.begin(), ahead_.end(), is_wanted);
+    return found == ahead_.end() ? std::nullopt : std::optional(*found);
+  }
 
   bool empty() const { return size() == 0; }
   std::size_t size() const { return ahead_.size() + client_of_.size(); }

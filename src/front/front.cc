@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "base/memory_limits.h"
 #include "front/frames.h"
 #include "transport/control_channel.h"
 
@@ -14,6 +15,9 @@ namespace concertina::front {
 
 namespace {
 
+// Of requests on the way to a rank: some 50,000 tokens, which take half a millisecond to write. With more, one
+// client's 128 choices of a long prompt would hold up every stream.
+constexpr std::size_t kUnreadBytes = 256 << 10;
 constexpr Duration kStopRanksTimeout = std::chrono::seconds(5), kReapTimeout = std::chrono::seconds(2);
 
 // Never used twice, over restarts too: the wall clock at the start, then counted up.
@@ -62,7 +66,9 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
                                     ? cluster::CoordinatorConfig::ReplaceFailed::kYes
                                     : cluster::CoordinatorConfig::ReplaceFailed::kNo},
           first_incarnation()),
-      journal_({.max_num_seqs = options_.max_num_seqs, .kv_tokens = options_.kv_tokens}),
+      journal_({.max_num_seqs = options_.max_num_seqs,
+                .kv_tokens = options_.kv_tokens,
+                .channel_bytes = kUnreadBytes}),
       coordinator_timer_(loop),
       shutdown_timer_(loop) {}
 
@@ -70,6 +76,7 @@ Front::~Front() = default;
 
 void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
   on_ready_ = std::move(on_ready);
+  n_memory_kills_ = n_out_of_memory_kills();
   on_fatal_ = std::move(on_fatal);
   if (state_ != nullptr) {
     const auto kept = state_->load(loop_.now());

@@ -20,6 +20,7 @@ class Hello;
 class PrepareFailed;
 class StepOutput;
 class Stats;
+enum class Sent : std::uint8_t;
 }  // namespace concertina::transport
 
 namespace concertina::front {
@@ -74,9 +75,10 @@ class Front : public Service {
     std::uint32_t region_fd = 0;
     std::vector<int> cores;  // of its compute threads; empty: any
     std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
-    std::string failure;                 // what it said before it ended
-    std::map<RankId, double> waited_ms;  // for each peer, as it last said
-    MoeTimes moe_times;                  // as it last said
+    std::string failure;                     // what it said before it ended
+    std::optional<Ending::Cause> fenced_as;  // known when it was fenced; else its exit tells
+    std::map<RankId, double> waited_ms;      // for each peer, as it last said
+    MoeTimes moe_times;                      // as it last said
     std::uint64_t n_nonfinite_logits = 0;
   };
   enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
@@ -91,20 +93,25 @@ class Front : public Service {
   void on_hello(Rank& rank, const transport::Hello& hello);
   void on_step_output(Rank& rank, const transport::StepOutput& output);
   void on_stats(Rank& rank, const transport::Stats& stats);
-  void on_rank_exit(const cluster::Member& member, const Ending& ending);
-  void on_channel_closed(const cluster::Member& member, const std::string& why);
+  void on_rank_exit(const cluster::Member& member, const Ending& exit);
+  void on_channel_closed(const cluster::Member& member, const Error& why);
+  void on_channel_drained(const cluster::Member& member);
+  Ending ending_of(const Rank& rank, const Ending& ending);
   void fence(const cluster::Member& member, const std::string& why);
   void send(const cluster::Member& to, const transport::Frame& frame);
-  void send(RankId to, const transport::Frame& frame);
+  transport::Sent send(RankId to, const transport::Frame& frame);
   Rank* find_rank(const cluster::Member& member);
   std::vector<int> cores_for_a_rank() const;
   void end_operation(const cluster::Operation& operation);
   void keep(const cluster::Operation& operation);
   void lose_group(const Error& error);
 
+  Result<scheduler::Request> to_request(GenerationRequest request) const;
+
   // front_requests.cc: what the journal decides
   void execute(const JournalActions& actions);
   void emit(const EmitToken& token);
+  void send_assign(const SendAssign& assign, const scheduler::Request& request);
   void fail_all_requests(const Error& error);
 
   // front.cc: shutdown
@@ -129,6 +136,7 @@ class Front : public Service {
   std::function<void(const Error&)> on_fatal_;
   transport::Timer coordinator_timer_, shutdown_timer_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // posted functions hold it weakly
+  std::optional<std::uint64_t> n_memory_kills_;  // in this control group, those of earlier ranks included
   RequestId next_request_{1};
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;

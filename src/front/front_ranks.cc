@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/memory_limits.h"
 #include "front/cores.h"
 #include "front/frames.h"
 #include "front/front.h"
@@ -127,13 +128,14 @@ void Front::send(const Member& to, const transport::Frame& frame) {
   if (rank != nullptr && rank->channel) rank->channel->send(frame);
 }
 
-void Front::send(RankId to, const transport::Frame& frame) {
+transport::Sent Front::send(RankId to, const transport::Frame& frame) {
   const auto found = ranks_.find(to);
-  if (found != ranks_.end() && found->second.channel) found->second.channel->send(frame);
+  if (found == ranks_.end() || !found->second.channel) return transport::Sent::kClosed;
+  return found->second.channel->send(frame);
 }
 
 void Front::start_rank(const Member& member) {
-  auto process = LocalProcess::start(loop_, options_.binary,
+  auto process = LocalProcess::start(loop_, {options_.binary, options_.binary_name},
                                      [this, member](const Ending& ending) { on_rank_exit(member, ending); });
   if (!process)
     return handle(cluster::RankExited{member, process.error().message()});  // as if it had ended at once
@@ -143,8 +145,9 @@ void Front::start_rank(const Member& member) {
   rank.channel = std::make_unique<transport::ControlChannel>(loop_.context(), (*process)->take_control_fd(),
                                                              fmt::format("rank {}", member.rank));
   rank.process = std::move(*process);
+  rank.channel->on_drained([this, member] { on_channel_drained(member); });
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
-                      [this, member](const Error& error) { on_channel_closed(member, error.message()); });
+                      [this, member](const Error& error) { on_channel_closed(member, error); });
   rank.cores = cores_for_a_rank();
   rank.channel->send(configure_frame(options_, member, rank.cores));
 }
@@ -208,7 +211,17 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
   }
 }
 
+// Another program may compute other bits, or speak another protocol.
 void Front::on_hello(Rank& rank, const transport::Hello& hello) {
+  const std::string difference = describe_difference(
+      options_.identity, {hello.version(), hello.build_id(), hello.kernel_digest(), hello.instruction_set()});
+  if (!difference.empty()) {
+    rank.failure = fmt::format("{} is another build than this server's: {}",
+                               options_.binary_name.empty() ? options_.binary.string() : options_.binary_name,
+                               difference);
+    spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
+    return rank.process->kill();
+  }
   rank.region_fd = hello.region_fd();
   rank.kv_blocks_total = hello.kv_blocks_total();
   handle(cluster::RankHello{rank.member});
@@ -251,17 +264,28 @@ void Front::on_stats(Rank& rank, const transport::Stats& stats) {
 
 // Often the first sign of a death: the kernel closes a process's files before its parent can reap it. A rank
 // that only lost its channel is of no use either.
-void Front::on_channel_closed(const Member& member, const std::string& why) {
+void Front::on_channel_closed(const Member& member, const Error& why) {
   Rank* rank = find_rank(member);
   if (rank == nullptr) return;
   if (!rank->failure.empty()) return;  // it said why it ends: its exit follows
-  handle(cluster::RankUnreachable{member, why});
+  if (why.is(transport::TransportError::kOutgoingFull)) rank->fenced_as = Ending::Cause::kChannelFull;
+  handle(cluster::RankUnreachable{member, why.message()});
+}
+
+void Front::on_channel_drained(const Member& member) {
+  if (find_rank(member) == nullptr) return;
+  JournalActions actions;
+  journal_.on_channel_drained(member.rank, actions);
+  execute(actions);
 }
 
 void Front::fence(const Member& member, const std::string& why) {
   spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, why,
                journal_.n_on(member.rank));
   if (Rank* rank = find_rank(member)) {
+    // With its channel open it lives: what it does now tells more than the kill that follows.
+    if (rank->channel && rank->channel->is_open())
+      rank->fenced_as = cause_of_fence(why, rank->process->state());
     rank->channel.reset();
     rank->n_running = rank->n_waiting = rank->kv_blocks_used = 0;
     rank->waited_ms.clear();
@@ -272,8 +296,26 @@ void Front::fence(const Member& member, const std::string& why) {
   execute(actions);
 }
 
-void Front::on_rank_exit(const Member& member, const Ending& ending) {
+// What its exit says, unless it was fenced for something that is known better; and whether the kernel killed
+// it for want of memory, which looks like any other SIGKILL.
+Ending Front::ending_of(const Rank& rank, const Ending& ending) {
+  Ending out = ending;
+  const auto n_kills = n_out_of_memory_kills();
+  const bool has_risen = n_kills && n_memory_kills_ && *n_kills > *n_memory_kills_;
+  if (has_risen) {
+    out.how += fmt::format("; kills for want of memory in its control group: {}, one more than before",
+                           *n_memory_kills_ + 1);
+    if (ending.is_kill()) out.cause = Ending::Cause::kOutOfMemory, n_memory_kills_ = *n_memory_kills_ + 1;
+  }
+  if (rank.fenced_as) out.cause = *rank.fenced_as;
+  return out;
+}
+
+void Front::on_rank_exit(const Member& member, const Ending& exit) {
   if (Rank* rank = find_rank(member)) {
+    const Ending ending = ending_of(*rank, exit);
+    spdlog::log(ending.is_orderly() ? spdlog::level::info : spdlog::level::warn, "rank {} (pid {}) ended: {}",
+                member.rank, rank->process->pid(), ending.how);
     using Reason = cluster::RankExited::Reason;
     const Reason said = rank->failure.empty() ? Reason::kUnknown : Reason::kSaid;
     const std::string reason = rank->failure.empty() ? ending.how : rank->failure;

@@ -6,6 +6,20 @@
 
 namespace concertina::front {
 
+namespace {
+FrontError code_of(EmitFailed::Cause cause) {
+  switch (cause) {
+    case EmitFailed::Cause::kTooLarge:
+      return FrontError::kRequestTooLarge;
+    case EmitFailed::Cause::kNonfiniteLogits:
+      return FrontError::kNonfiniteLogits;
+    case EmitFailed::Cause::kEndsRanks:
+      break;
+  }
+  return FrontError::kRankCrashes;
+}
+}  // namespace
+
 // What may wait, those counted for which a rank has room now. Nobody is shut out by another's hundreds: while
 // some client has several waiting, one that has none gets a place beyond the bound, of which there are as many
 // again.
@@ -36,19 +50,38 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
             "the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
             request.prompt_ids.size(), options_.max_model_len));
   }
+  const ClientId client = request.client;
+  ASSIGN_OR_RETURN(scheduler::Request made, to_request(std::move(request)));
   const RequestId id = next_request_;
   next_request_ = next_request_.next();
   listeners_[id] = &listener;
-  scheduler::Request made;
   made.id = id;
+  JournalActions actions;
+  journal_.submit(std::move(made), client, actions);
+  execute(actions);
+  return id;
+}
+
+// The API has bounds of its own; these keep what a rank is sent within one message, however long it becomes.
+Result<scheduler::Request> Front::to_request(GenerationRequest request) const {
+  scheduler::Request made;
   made.n_prompt_tokens = request.prompt_ids.size();
   made.tokens = std::move(request.prompt_ids);
   made.sampling = request.sampling;
   made.stop = std::move(request.stop);
-  JournalActions actions;
-  journal_.submit(std::move(made), request.client, actions);
-  execute(actions);
-  return id;
+  scheduler::sort_ids(made.stop.stop_token_ids);
+  if (made.stop.stop_token_ids.size() > scheduler::kMaxStopTokenIds)
+    return fail(FrontError::kRequestTooLarge,
+                fmt::format("it has {} different stop_token_ids, and at most {} are allowed",
+                            made.stop.stop_token_ids.size(), scheduler::kMaxStopTokenIds));
+  const std::size_t n_tokens = std::min(
+      options_.max_model_len, made.n_prompt_tokens + std::min(made.stop.max_tokens, options_.max_model_len));
+  if (const std::size_t n_bytes = assign_bytes(made, n_tokens); n_bytes > transport::kMaxFrameBytes)
+    return fail(FrontError::kRequestTooLarge,
+                fmt::format("with {} tokens it may need {} bytes on its way to a rank, and a message has at "
+                            "most {}",
+                            n_tokens, n_bytes, transport::kMaxFrameBytes));
+  return made;
 }
 
 void Front::cancel(RequestId request) {
@@ -59,12 +92,24 @@ void Front::cancel(RequestId request) {
   check_shutdown();
 }
 
+// submit() lets nothing in that is too large; should it happen, it is the request that fails, not the rank.
+void Front::send_assign(const SendAssign& assign, const scheduler::Request& request) {
+  const transport::Frame frame = assign_frame(request, assign.attempt, assign.mode);
+  if (send(assign.to, frame) != transport::Sent::kTooLarge) return;
+  JournalActions actions;
+  journal_.refuse(assign.request,
+                  fmt::format("its {} tokens and {} stop ids do not fit one message to a rank",
+                              request.tokens.size(), request.stop.stop_token_ids.size()),
+                  actions);
+  execute(actions);
+}
+
 void Front::execute(const JournalActions& actions) {
   for (const JournalAction& action : actions) {
     if (const auto* assign = std::get_if<SendAssign>(&action)) {
       // A listener called for an earlier action may have cancelled this request meanwhile.
       const scheduler::Request* request = journal_.find(assign->request);
-      if (request != nullptr) send(assign->to, assign_frame(*request, assign->attempt, assign->mode));
+      if (request != nullptr) send_assign(*assign, *request);
     } else if (const auto* feed = std::get_if<SendFeed>(&action)) {
       send(feed->to, feed_frame(feed->request, feed->token));
     } else if (const auto* take_over = std::get_if<SendTakeOver>(&action)) {
@@ -75,15 +120,13 @@ void Front::execute(const JournalActions& actions) {
     } else if (const auto* token = std::get_if<EmitToken>(&action)) {
       emit(*token);
     } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {
-      const bool is_crash = failed->cause == EmitFailed::Cause::kRankCrashes;
       // Every request of a broken checkpoint fails: its rank has said so once.
-      spdlog::log(is_crash ? spdlog::level::err : spdlog::level::debug, "request {}: {}", failed->request,
+      const bool is_said = failed->cause == EmitFailed::Cause::kNonfiniteLogits;
+      spdlog::log(is_said ? spdlog::level::debug : spdlog::level::err, "request {}: {}", failed->request,
                   failed->why);
       const auto listener = listeners_.extract(failed->request);
       if (!listener.empty())
-        listener.mapped()->on_failed(
-            failed->request,
-            Error(is_crash ? FrontError::kRankCrashes : FrontError::kNonfiniteLogits, failed->why));
+        listener.mapped()->on_failed(failed->request, Error(code_of(failed->cause), failed->why));
     } else if (const auto* drained = std::get_if<Drained>(&action)) {
       handle(cluster::LeaversDrained{drained->n_moved});
     }

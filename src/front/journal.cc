@@ -11,6 +11,16 @@ namespace concertina::front {
 using scheduler::FinishReason;
 using scheduler::Mode;
 
+namespace {
+// Of the channel, for numbers of at most 32 bits and all that is not a list; see control.proto.
+constexpr std::size_t kTokenBytes = 5, kFixedBytes = 256, kFeedBytes = 32;
+}  // namespace
+
+std::size_t assign_bytes(const scheduler::Request& request, std::size_t n_tokens) {
+  return kFixedBytes +
+         kTokenBytes * (n_tokens + request.stop.eos_token_ids.size() + request.stop.stop_token_ids.size());
+}
+
 const scheduler::Request* Journal::find(RequestId request) const {
   const auto found = entries_.find(request);
   return found == entries_.end() ? nullptr : &found->second.request;
@@ -39,27 +49,37 @@ bool Journal::is_full(const Load& load, std::size_t n_tokens) const {
   return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity_.kv_tokens;
 }
 
+// Sent, and not read yet; one request that is larger than the bound goes alone.
+bool Journal::is_choked(const Load& load, std::size_t n_bytes) const {
+  return load.n_unread_bytes > 0 && load.n_unread_bytes + n_bytes > capacity_.channel_bytes;
+}
+
+Journal::Load Journal::load_of(RankId rank) const {
+  const auto found = loads_.find(rank);
+  return found == loads_.end() ? Load{} : found->second;
+}
+
 std::size_t Journal::n_free_places() const {
   if (!queue_.empty()) return 0;
+  const std::set<RankId> kept = ranks_of_suspects();
   std::size_t n_free = 0;
   for (const RankId rank : members_) {
-    const auto found = loads_.find(rank);
-    const Load load = found == loads_.end() ? Load{} : found->second;
-    if (!leavers_.contains(rank) && !is_full(load, 1)) n_free += capacity_.max_num_seqs - load.n_requests;
+    const Load load = load_of(rank);
+    if (leavers_.contains(rank) || kept.contains(rank) || is_full(load, 1) || is_choked(load, 0)) continue;
+    n_free += capacity_.max_num_seqs - load.n_requests;
   }
   return n_free;
 }
 
 // Fewest requests first, then fewest tokens, then the lowest rank.
-std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens,
+std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens, std::size_t n_bytes,
                                          const std::set<RankId>& avoided) const {
   std::optional<RankId> best;
   Load best_load;
   for (const RankId rank : members_) {
     if (leavers_.contains(rank) || avoided.contains(rank)) continue;
-    const auto found = loads_.find(rank);
-    const Load load = found == loads_.end() ? Load{} : found->second;
-    if (room == Room::kNeeded && is_full(load, n_tokens)) continue;
+    const Load load = load_of(rank);
+    if (is_choked(load, n_bytes) || (room == Room::kNeeded && is_full(load, n_tokens))) continue;
     if (!best ||
         std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
       best = rank, best_load = load;
@@ -68,35 +88,36 @@ std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens,
   return best;
 }
 
-std::optional<RankId> Journal::pick_rank_alone(const Entry& suspect) const {
-  std::set<RankId> avoided;
-  for (const auto& [id, other] : entries_) {
-    if (other.rank && is_suspect(other)) avoided.insert(*other.rank);
-  }
-  return pick_rank(Room::kNeeded, suspect.request.tokens.size(), avoided);
-}
-
 void Journal::submit(scheduler::Request request, ClientId client, JournalActions& actions) {
   const RequestId id = request.id;
+  scheduler::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
+  scheduler::sort_ids(request.stop.stop_token_ids);
   const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), {}, {}, Attempt(0)});
   CHECK(inserted, "request {} is in the journal already", id);
   queue_.push(id, client);
+  advance(actions);
+}
+
+// Whatever can go on now, goes on.
+void Journal::advance(JournalActions& actions) {
+  assign_suspects(actions);
   assign_queued(actions);
+  if (!draining_) return;
+  start_replays(actions);
+  move_caught_up(actions);
+  check_drained(actions);
 }
 
-// Not after one crash: most come once, and turns would make all streams of that rank wait.
-bool Journal::is_suspect(const Entry& entry) {
-  return entry.n_crashes + 1 >= kMaxCrashes && entry.n_tokens_crashed == entry.request.tokens.size();
-}
-
-// In the order of the queue; but nobody waits behind a suspect that waits for a rank of its own.
+// In the order of the queue; suspects have their turns, and nobody waits behind one that waits.
 void Journal::assign_queued(JournalActions& actions) {
+  if (queue_.empty()) return;
+  const std::set<RankId> kept = ranks_of_suspects();
   queue_.visit([&](RequestId id) {
+    if (is_suspect(id)) return FairQueue::Verdict::kSkip;
     Entry& entry = entries_.at(id);
-    const bool needs_own = is_suspect(entry);
-    const auto rank =
-        needs_own ? pick_rank_alone(entry) : pick_rank(Room::kNeeded, entry.request.tokens.size());
-    if (!rank) return needs_own ? FairQueue::Verdict::kSkip : FairQueue::Verdict::kStop;
+    const std::size_t n_tokens = entry.request.tokens.size();
+    const auto rank = pick_rank(Room::kNeeded, n_tokens, assign_bytes(entry.request, n_tokens), kept);
+    if (!rank) return FairQueue::Verdict::kStop;
     assign(entry, *rank, actions);
     return FairQueue::Verdict::kTaken;
   });
@@ -105,19 +126,33 @@ void Journal::assign_queued(JournalActions& actions) {
 void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
   entry.rank = rank;
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
-  loads_[rank].n_requests += 1;
-  loads_[rank].n_tokens += entry.request.tokens.size();
+  Load& load = loads_[rank];
+  load.n_requests += 1;
+  load.n_tokens += entry.request.tokens.size();
+  load.n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
   actions.push_back(SendAssign{rank, entry.request.id, entry.request.attempt, Mode::kLive});
 }
 
-void Journal::start_replay(Entry& entry, JournalActions& actions) {
-  const auto target = pick_rank(Room::kIgnored, entry.request.tokens.size());
-  CHECK(target, "no rank stays to take request {}", entry.request.id);
+// Of leavers' requests that have none yet; one that finds its rank's channel filling is started later.
+void Journal::start_replays(JournalActions& actions) {
+  const std::set<RankId> kept = ranks_of_suspects();
+  for (const RequestId id : live_requests()) {
+    Entry& entry = entries_.at(id);
+    if (!entry.rank || !leavers_.contains(*entry.rank) || entry.replay) continue;
+    const std::size_t n_tokens = entry.request.tokens.size();
+    const auto target = pick_rank(Room::kIgnored, n_tokens, assign_bytes(entry.request, n_tokens), kept);
+    if (target) start_replay(entry, *target, actions);
+  }
+}
+
+void Journal::start_replay(Entry& entry, RankId target, JournalActions& actions) {
   entry.last_attempt = entry.last_attempt.next();
-  entry.replay = Replay{*target, entry.last_attempt};
-  loads_[*target].n_requests += 1;
-  loads_[*target].n_tokens += entry.request.tokens.size();
-  actions.push_back(SendAssign{*target, entry.request.id, entry.last_attempt, Mode::kReplay});
+  entry.replay = Replay{target, entry.last_attempt};
+  Load& load = loads_[target];
+  load.n_requests += 1;
+  load.n_tokens += entry.request.tokens.size();
+  load.n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
+  actions.push_back(SendAssign{target, entry.request.id, entry.last_attempt, Mode::kReplay});
 }
 
 void Journal::stop_replay(Entry& entry, JournalActions& actions) {
@@ -141,8 +176,22 @@ void Journal::cancel(RequestId request, JournalActions& actions) {
   const auto found = entries_.find(request);
   if (found == entries_.end()) return;
   remove(request, found->second, actions);
-  assign_queued(actions);
-  check_drained(actions);
+  advance(actions);
+}
+
+void Journal::refuse(RequestId request, std::string why, JournalActions& actions) {
+  const auto found = entries_.find(request);
+  if (found == entries_.end()) return;
+  remove(request, found->second, actions);
+  actions.push_back(EmitFailed{request, EmitFailed::Cause::kTooLarge, std::move(why)});
+  advance(actions);
+}
+
+void Journal::on_channel_drained(RankId rank, JournalActions& actions) {
+  const auto load = loads_.find(rank);
+  if (load == loads_.end() || load->second.n_unread_bytes == 0) return;
+  load->second.n_unread_bytes = 0;
+  if (!queue_.empty() || draining_) advance(actions);
 }
 
 void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
@@ -153,6 +202,7 @@ void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   }
   stop_replay(entry, actions);
   leave_rank(entry);
+  suspects_.erase(request);
   entries_.erase(request);
 }
 
@@ -165,27 +215,27 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
     return;
   }
   Entry& entry = found->second;
+  const bool was_suspect = suspects_.erase(request) > 0;
   if (reason == FinishReason::kError) {
     finish(entry, actions);
-    actions.push_back(EmitFailed{request,
-                                 fmt::format("the model gave no finite logits at token {}", position),
-                                 EmitFailed::Cause::kNonfiniteLogits});
-    assign_queued(actions);
-    return check_drained(actions);
+    actions.push_back(EmitFailed{request, EmitFailed::Cause::kNonfiniteLogits,
+                                 fmt::format("the model gave no finite logits at token {}", position)});
+    return advance(actions);
   }
-  const bool was_suspect = is_suspect(entry);
   entry.request.tokens.push_back(token);
   loads_[from].n_tokens += 1;
   if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
   actions.push_back(EmitToken{request, token, reason});
   if (reason == FinishReason::kNone) {
-    if (entry.replay) actions.push_back(SendFeed{entry.replay->rank, request, token});
-    if (was_suspect) assign_queued(actions);  // others may wait to be alone
+    if (entry.replay) {
+      loads_[entry.replay->rank].n_unread_bytes += kFeedBytes;
+      actions.push_back(SendFeed{entry.replay->rank, request, token});
+    }
+    if (was_suspect) advance(actions);  // its rank is for all again
     return;
   }
   finish(entry, actions);
-  assign_queued(actions);
-  check_drained(actions);
+  advance(actions);
 }
 
 // Its rank has let go of it already.
@@ -200,10 +250,24 @@ void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, Jour
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   if (!entry.replay || entry.replay->rank != from || entry.replay->attempt != attempt) return;
-  actions.push_back(SendDrop{*entry.rank, request});
-  take_over(entry, actions);
-  ++n_moved_;
+  entry.replay->state = Replay::State::kCaughtUp;
+  move_caught_up(actions);
   check_drained(actions);
+}
+
+void Journal::move_caught_up(JournalActions& actions) {
+  for (const RequestId id : live_requests()) {
+    Entry& entry = entries_.at(id);
+    if (!entry.replay || entry.replay->state != Replay::State::kCaughtUp || !can_take_over(entry)) continue;
+    actions.push_back(SendDrop{*entry.rank, id});
+    take_over(entry, actions);
+    ++n_moved_;
+  }
+}
+
+// All generated tokens travel with it.
+bool Journal::can_take_over(const Entry& entry) const {
+  return !is_choked(load_of(entry.replay->rank), assign_bytes(entry.request, entry.request.tokens.size()));
 }
 
 // The replay becomes the request; its share of the load too.
@@ -212,6 +276,7 @@ void Journal::take_over(Entry& entry, JournalActions& actions) {
   entry.rank = entry.replay->rank;
   entry.replay.reset();
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
+  loads_[*entry.rank].n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
   actions.push_back(SendTakeOver{*entry.rank, entry.request.id, entry.request.attempt});
 }
 
@@ -221,53 +286,24 @@ void Journal::fence(RankId rank, JournalActions& actions) {
   std::vector<RequestId> homeless;
   for (const RequestId id : live_requests()) {
     Entry& entry = entries_.at(id);
-    if (entry.replay && entry.replay->rank == rank) entry.replay.reset();
+    const bool was_replayed = entry.replay && entry.replay->rank == rank;
+    if (was_replayed) entry.replay.reset();
+    if (entry.rank == rank || was_replayed) carried_[rank].push_back({id, entry.request.tokens.size()});
     if (entry.rank != rank) continue;
     ++n_rescued_;
-    carried_[rank].push_back({id, entry.request.tokens.size(),
-                              is_suspect(entry) ? Carried::Suspect::kYes : Carried::Suspect::kNo});
-    if (entry.replay) {
+    if (entry.replay && can_take_over(entry)) {
       take_over(entry, actions);
       continue;
     }
+    stop_replay(entry, actions);
     leave_rank(entry);
     homeless.push_back(id);
   }
   loads_.erase(rank);
   queue_.push_ahead(homeless);  // they ran before all that wait
+  assign_suspects(actions);
   assign_queued(actions);
   check_drained(actions);
-}
-
-void Journal::on_ended(RankId rank, const Ending& ending, JournalActions& actions) {
-  const auto node = carried_.extract(rank);
-  if (node.empty() || ending.kind != Ending::Kind::kCrash) return;
-  const std::vector<Carried>& carried = node.mapped();
-  const auto n_suspects = std::count_if(carried.begin(), carried.end(), [](const Carried& one) {
-    return one.suspect == Carried::Suspect::kYes;
-  });
-  for (const Carried& one : carried)
-    count_crash(one, static_cast<std::size_t>(n_suspects), rank, ending, actions);
-  assign_queued(actions);
-  check_drained(actions);
-}
-
-void Journal::count_crash(const Carried& carried, std::size_t n_suspects, RankId rank, const Ending& ending,
-                          JournalActions& actions) {
-  const auto found = entries_.find(carried.request);
-  if (found == entries_.end()) return;
-  Entry& entry = found->second;
-  const bool is_next = entry.n_tokens_crashed == carried.n_tokens;
-  entry.n_crashes = is_next ? entry.n_crashes + 1 : 1;
-  entry.n_tokens_crashed = carried.n_tokens;
-  const bool was_alone = n_suspects == 1 && carried.suspect == Carried::Suspect::kYes;
-  if (entry.n_crashes < kMaxCrashes || !was_alone || !is_suspect(entry)) return;
-  const std::string why = fmt::format(
-      "it is given up: {} ranks in a row crashed while they computed its token {}, the last of them rank {}: "
-      "{}",
-      entry.n_crashes, carried.n_tokens - entry.request.n_prompt_tokens, rank, ending.how);
-  remove(carried.request, entry, actions);
-  actions.push_back(EmitFailed{carried.request, why});
 }
 
 void Journal::set_members(std::span<const RankId> members, JournalActions& actions) {
@@ -276,7 +312,7 @@ void Journal::set_members(std::span<const RankId> members, JournalActions& actio
   std::erase_if(loads_, [&](const auto& item) {
     return !members_.contains(item.first) && item.second.n_requests == 0;
   });
-  assign_queued(actions);
+  advance(actions);
 }
 
 void Journal::begin_drain(std::span<const RankId> leavers, JournalActions& actions) {
@@ -285,16 +321,16 @@ void Journal::begin_drain(std::span<const RankId> leavers, JournalActions& actio
   n_moved_ = 0;
   for (const RequestId id : live_requests()) {
     Entry& entry = entries_.at(id);
-    if (entry.rank && leavers_.contains(*entry.rank)) start_replay(entry, actions);
+    if (entry.rank && leavers_.contains(*entry.rank) && is_suspect(id)) send_home(entry, actions);
   }
-  check_drained(actions);
+  advance(actions);
 }
 
 void Journal::cancel_drain(JournalActions& actions) {
   for (const RequestId id : live_requests()) stop_replay(entries_.at(id), actions);
   leavers_.clear();
   draining_ = false;
-  assign_queued(actions);
+  advance(actions);
 }
 
 void Journal::check_drained(JournalActions& actions) {

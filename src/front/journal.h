@@ -45,8 +45,8 @@ struct EmitToken {
 };
 struct EmitFailed {
   RequestId request;
+  enum class Cause : std::uint8_t { kEndsRanks, kTooLarge, kNonfiniteLogits } cause;
   std::string why;
-  enum class Cause : std::uint8_t { kRankCrashes, kNonfiniteLogits } cause = Cause::kRankCrashes;
 };
 struct Drained {
   std::uint64_t n_moved;
@@ -54,6 +54,9 @@ struct Drained {
 using JournalAction =
     std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFailed, Drained>;
 using JournalActions = std::vector<JournalAction>;
+
+// An upper bound of the bytes of an Assign of that request, were it `n_tokens` long.
+std::size_t assign_bytes(const scheduler::Request& request, std::size_t n_tokens);
 
 // Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it
 // again anywhere; and which rank computes it. Decides where requests go, when they move, and which tokens
@@ -63,18 +66,22 @@ using JournalActions = std::vector<JournalAction>;
 // (docs/epoch_protocol.md, rule 9). Moving a request takes the journal's length and raises the attempt in one
 // action, so what the old rank still sends is dropped and generated again by the new one: the same tokens.
 //
-// A request that makes ranks crash must not go round for ever. One whose last two ranks crashed, without a
-// token of it in between or since, is a suspect: it shares its next rank with no other suspect, and when that
-// one crashes as well, it fails. A rank that was killed makes no suspects. Not found: a request that crashes
-// a rank other than its own.
+// A rank's channel never fills with requests: what it has not read yet of them is counted, and more than
+// `channel_bytes` of that wait here, in the queue or, of a drain, on the leaver.
+//
+// A request that makes ranks end must not go round for ever. One whose last two ranks ended by their own
+// doing (Ending), without a token of it in between or since, is a suspect: it gets a rank to itself until it
+// gives a token, suspects in turn, and when that one ends so as well, it fails. So nobody is given up for
+// what another one did. Not found: a request that ends a rank other than its own.
 class Journal {
  public:
-  static constexpr std::size_t kMaxCrashes = 3;  // in a row, the last of them as its rank's only suspect
-  // What a rank has room for: sequences in a step, and tokens in its KV. What is beyond waits here, where a
-  // rank that joins can take it.
+  static constexpr std::size_t kMaxEnds = 3;  // in a row, the last of them alone on its rank
+  // What a rank has room for: sequences in a step, tokens in its KV, and bytes on the way to it. What is
+  // beyond waits here, where a rank that joins can take it.
   struct RankCapacity {
     std::size_t max_num_seqs = 1;
     std::size_t kv_tokens = std::numeric_limits<std::size_t>::max();
+    std::size_t channel_bytes = std::numeric_limits<std::size_t>::max();
   };
   explicit Journal(RankCapacity capacity) : capacity_(capacity) {}
 
@@ -82,6 +89,8 @@ class Journal {
   // client's turn has come.
   void submit(scheduler::Request request, ClientId client, JournalActions& actions);
   void cancel(RequestId request, JournalActions& actions);
+  // It cannot be sent to any rank: it fails.
+  void refuse(RequestId request, std::string why, JournalActions& actions);
 
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
   // attempt. With kError there is no token, and the request fails: it would elsewhere, too.
@@ -89,6 +98,9 @@ class Journal {
                  scheduler::FinishReason reason, JournalActions& actions);
   // A replay has the KV of all it was told of: the request moves there now.
   void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
+
+  // All that was sent to the rank is with the kernel.
+  void on_channel_drained(RankId rank, JournalActions& actions);
 
   // The ranks that requests may go to; a rank that is new gets queued requests at once.
   void set_members(std::span<const RankId> members, JournalActions& actions);
@@ -120,48 +132,63 @@ class Journal {
   struct Replay {
     RankId rank;
     Attempt attempt;
+    enum class State : std::uint8_t { kBehind, kCaughtUp } state = State::kBehind;
   };
   struct Entry {
     scheduler::Request request;
     std::optional<RankId> rank;  // none: queued
     std::optional<Replay> replay;
     Attempt last_attempt;
-    std::size_t n_crashes = 0;         // in a row, without a token in between
-    std::size_t n_tokens_crashed = 0;  // how long it was then
+    std::size_t n_ends = 0;          // of its ranks, in a row, without a token in between
+    std::size_t n_tokens_ended = 0;  // how long it was then
   };
-  // What a fenced rank carried, until it is known how it ended.
+  // What a fenced rank carried, replays too, until it is known how it ended.
   struct Carried {
     RequestId request;
     std::size_t n_tokens;
-    enum class Suspect : std::uint8_t { kNo, kYes } suspect;
   };
   struct Load {
-    std::size_t n_requests = 0;  // replays towards it included
-    std::size_t n_tokens = 0;    // of those, as far as the journal knows
+    std::size_t n_requests = 0;      // replays towards it included
+    std::size_t n_tokens = 0;        // of those, as far as the journal knows
+    std::size_t n_unread_bytes = 0;  // of requests, sent since its channel was last empty
   };
 
   enum class Room : std::uint8_t { kNeeded, kIgnored };
-  std::optional<RankId> pick_rank(Room room, std::size_t n_tokens,
-                                  const std::set<RankId>& avoided = {}) const;
-  std::optional<RankId> pick_rank_alone(const Entry& suspect) const;
-  static bool is_suspect(const Entry& entry);
-  void count_crash(const Carried& carried, std::size_t n_suspects, RankId rank, const Ending& ending,
-                   JournalActions& actions);
+  std::optional<RankId> pick_rank(Room room, std::size_t n_tokens, std::size_t n_bytes,
+                                  const std::set<RankId>& avoided) const;
+  bool is_full(const Load& load, std::size_t n_tokens) const;
+  bool is_choked(const Load& load, std::size_t n_bytes) const;
+  Load load_of(RankId rank) const;
+
+  bool is_suspect(RequestId request) const { return suspects_.contains(request); }
+  std::set<RankId> ranks_of_suspects() const;
+  std::optional<RequestId> next_suspect() const;
+  void evict(RankId rank, JournalActions& actions);
+  void count_end(const Carried& carried, std::size_t n_carried, RankId rank, const Ending& ending,
+                 JournalActions& actions);
+  void make_suspect(Entry& entry, JournalActions& actions);
+  void send_home(Entry& entry, JournalActions& actions);
+
+  void advance(JournalActions& actions);
+  void assign_suspects(JournalActions& actions);
+  void assign_queued(JournalActions& actions);
+  void start_replays(JournalActions& actions);
+  void move_caught_up(JournalActions& actions);
+  void check_drained(JournalActions& actions);
+
   void remove(RequestId request, Entry& entry, JournalActions& actions);
   void finish(Entry& entry, JournalActions& actions);
   void assign(Entry& entry, RankId rank, JournalActions& actions);
-  void assign_queued(JournalActions& actions);
-  void start_replay(Entry& entry, JournalActions& actions);
+  void start_replay(Entry& entry, RankId target, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
   void leave_rank(Entry& entry);
+  bool can_take_over(const Entry& entry) const;
   void take_over(Entry& entry, JournalActions& actions);
-  void check_drained(JournalActions& actions);
-
-  bool is_full(const Load& load, std::size_t n_tokens) const;
 
   const RankCapacity capacity_;
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;
+  std::set<RequestId> suspects_;
   std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
   std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
   std::set<RankId> members_, leavers_;

@@ -281,7 +281,7 @@ TEST_F(JournalTest, AReplayOnAFencedRankIsGivenUp) {
 
 // ---- A request that makes ranks crash.
 
-const Ending kCrash{Ending::Kind::kCrash, "signal 11 (Segmentation fault)"};
+const Ending kCrash{Ending::Cause::kCrash, "signal 11 (Segmentation fault)"};
 
 class CrashTest : public JournalTest {
  protected:
@@ -328,7 +328,7 @@ TEST_F(CrashTest, RanksThatAreKilledOrSaySoBlameNobody) {
   members({kRank0, kRank1});
   submit(request(1));
   for (const char* how : {"signal 9 (Killed)", "exit code 1", "exit code 0", "signal 9 (Killed)"})
-    EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), {Ending::Kind::kOther, how})), IsEmpty());
+    EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), {Ending::Cause::kOther, how})), IsEmpty());
   EXPECT_EQ(journal.n_live(), 1u);
 }
 
@@ -353,14 +353,86 @@ TEST_F(CrashTest, SuspectsTakeTurnsAndTheInnocentOneLives) {
   EXPECT_EQ(journal.n_live(), 1u);
 }
 
-TEST_F(CrashTest, NobodyWaitsBehindASuspect) {
+TEST_F(CrashTest, ASuspectHasItsRankToItselfUntilItGivesAToken) {
   members({kRank0});
   submit(request(1)), submit(request(2));
   JournalActions actions;
   fence(kRank0), journal.on_ended(kRank0, kCrash, actions), members({kRank1});
   fence(kRank1), journal.on_ended(kRank1, kCrash, actions), members({kRank0});
   EXPECT_EQ(journal.n_queued(), 1u);
-  EXPECT_EQ(all_of<SendAssign>(submit(request(3))).size(), 1u);
+  EXPECT_THAT(all_of<SendAssign>(submit(request(3))), IsEmpty()) << "a crash now must be 1's alone";
+  const auto joined = all_of<SendAssign>(members({kRank0, kRank1}));
+  ASSERT_EQ(joined.size(), 1u);
+  EXPECT_EQ(joined[0].request, RequestId(2)) << "suspects first";
+  const auto freed = all_of<SendAssign>(output(kRank0, 1, attempt_of(1), 0, 7));
+  ASSERT_EQ(freed.size(), 1u);
+  EXPECT_EQ(freed[0].request, RequestId(3));
+}
+
+TEST_F(CrashTest, WithoutAnEmptyRankTheEmptiestIsEmptiedForASuspect) {
+  members({kRank0, kRank1, kRank2});
+  for (std::uint64_t id = 1; id <= 4; ++id) submit(request(id));
+  fence(kRank0), fence(rank_of(1));  // 1 lost two ranks before it is known how
+  members({kRank2});
+  EXPECT_EQ(journal.n_on(kRank2), 2u) << "3 and 4";
+  JournalActions actions;
+  journal.on_ended(kRank0, kCrash, actions), journal.on_ended(kRank1, kCrash, actions);
+  EXPECT_EQ(rank_of(1), kRank2);
+  EXPECT_EQ(journal.n_on(kRank2), 1u) << "a crash now must be 1's alone";
+  EXPECT_EQ(all_of<SendDrop>(actions).size(), 2u);
+  EXPECT_THAT(all_of<SendAssign>(submit(request(5))), IsEmpty());
+  EXPECT_EQ(all_of<SendAssign>(members({kRank1, kRank2})).size(), 2u) << "others go where there is room";
+  EXPECT_EQ(all_of<SendAssign>(output(kRank2, 1, attempt_of(1), 0, 7)).size(), 1u) << "1 is clear";
+}
+
+TEST_F(CrashTest, AnInnocentRequestIsNotGivenUpForDifferentOnesBesideIt) {
+  members({kRank0});
+  submit(request(1));
+  for (std::uint64_t poison = 2; poison <= 6; ++poison) {  // each crashes every rank that it runs on
+    submit(request(poison));
+    for (int i = 0; i < 6 && journal.find(RequestId(poison)) != nullptr; ++i) {
+      const bool has_poison = journal.rank_of(RequestId(poison)).has_value();
+      JournalActions actions;
+      if (has_poison) {
+        actions = end(rank_of(poison), kCrash);
+      } else {  // 1 runs alone meanwhile, for a while without a token; then a rank ends for another reason
+        ASSERT_EQ(journal.n_on(rank_of(1)), 1u);
+        actions = end(rank_of(1), {Ending::Cause::kOther, "signal 9 (Killed)"});
+        output(rank_of(1), 1, attempt_of(1), journal.find(RequestId(1))->tokens.size() - 3, 7);
+      }
+      for (const EmitFailed& failed : all_of<EmitFailed>(actions))
+        EXPECT_EQ(failed.request, RequestId(poison));
+    }
+    EXPECT_EQ(journal.find(RequestId(poison)), nullptr) << "given up";
+  }
+  EXPECT_NE(journal.find(RequestId(1)), nullptr);
+}
+
+TEST_F(CrashTest, EveryCauseThatIsARanksOwnDoingCounts) {
+  using Cause = Ending::Cause;
+  std::uint64_t id = 0;
+  for (const Cause cause : {Cause::kCrash, Cause::kOutOfMemory, Cause::kStuckStep, Cause::kChannelFull}) {
+    ++id;
+    members({kRank0, kRank1});
+    submit(request(id));
+    for (int i = 0; i < 2; ++i) EXPECT_THAT(all_of<EmitFailed>(end(rank_of(id), {cause, "x"})), IsEmpty());
+    const auto failed = all_of<EmitFailed>(end(rank_of(id), {cause, "x"}));
+    ASSERT_EQ(failed.size(), 1u);
+    EXPECT_EQ(failed[0].request, RequestId(id));
+    EXPECT_EQ(failed[0].cause, EmitFailed::Cause::kEndsRanks);
+  }
+}
+
+TEST_F(CrashTest, ASuspectOfALeaverStartsAgainOnARankOfItsOwn) {
+  members({kRank0});
+  submit(request(1));
+  end(kRank0, kCrash), end(*journal.rank_of(RequestId(1)), kCrash);
+  const RankId leaver = rank_of(1), stayer = leaver == kRank0 ? kRank1 : kRank0;
+  const auto actions = drain({leaver});
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, stayer);
+  EXPECT_EQ(all_of<SendAssign>(actions)[0].mode, Mode::kLive) << "no replay beside others";
+  EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
 }
 
 TEST_F(CrashTest, HowARankEndedIsLearntAfterItsRequestsWentOn) {
@@ -374,6 +446,78 @@ TEST_F(CrashTest, HowARankEndedIsLearntAfterItsRequestsWentOn) {
   EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty());
   EXPECT_THAT(all_of<EmitFailed>(end(rank_of(1), kCrash)), IsEmpty()) << "two in a row";
   EXPECT_EQ(all_of<EmitFailed>(end(rank_of(1), kCrash)).size(), 1u);
+}
+
+// ---- Channels that fill.
+
+class ChannelTest : public JournalTest {
+ protected:
+  ChannelTest() { journal.~Journal(), new (&journal) Journal({.max_num_seqs = 8, .channel_bytes = 10'000}); }
+  JournalActions drained(RankId rank) {
+    JournalActions actions;
+    journal.on_channel_drained(rank, actions);
+    return actions;
+  }
+  static constexpr std::size_t kLong = 1500;  // tokens: one fits the channel, two do not
+};
+
+TEST_F(ChannelTest, WhatARankHasNotReadYetBoundsWhatItIsSent) {
+  members({kRank0});
+  std::size_t n_sent = 0;
+  for (std::uint64_t id = 1; id <= 4; ++id) n_sent += all_of<SendAssign>(submit(request(id, kLong))).size();
+  EXPECT_EQ(n_sent, 1u);
+  EXPECT_EQ(journal.n_queued(), 3u);
+  EXPECT_EQ(journal.n_free_places(), 0u);
+  for (std::uint64_t id = 2; id <= 4; ++id) {
+    const auto assigned = all_of<SendAssign>(drained(kRank0));
+    ASSERT_EQ(assigned.size(), 1u);
+    EXPECT_EQ(assigned[0].request, RequestId(id));
+  }
+  EXPECT_THAT(all_of<SendAssign>(drained(kRank0)), IsEmpty());
+}
+
+TEST_F(ChannelTest, OneThatIsLargerThanTheBoundGoesAlone) {
+  members({kRank0});
+  EXPECT_EQ(all_of<SendAssign>(submit(request(1, 5000))).size(), 1u);
+  EXPECT_THAT(all_of<SendAssign>(submit(request(2, 5000))), IsEmpty());
+  EXPECT_EQ(all_of<SendAssign>(drained(kRank0)).size(), 1u);
+}
+
+TEST_F(ChannelTest, ReplaysAndTakeOversWaitForTheChannelToo) {
+  members({kRank0, kRank1});
+  for (std::uint64_t id = 1; id <= 4; ++id) submit(request(id, kLong)), drained(kRank0), drained(kRank1);
+  ASSERT_EQ(journal.n_on(kRank1), 2u);
+  auto actions = drain({kRank1});
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  const SendAssign first = all_of<SendAssign>(actions)[0];
+  EXPECT_THAT(all_of<SendTakeOver>(caught_up(kRank0, first.request.value(), first.attempt)), IsEmpty());
+  actions = drained(kRank0);
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  const SendAssign second = all_of<SendAssign>(actions)[0];
+  EXPECT_NE(second.request, first.request);
+  EXPECT_EQ(all_of<SendTakeOver>(drained(kRank0)).size(), 1u);
+  caught_up(kRank0, second.request.value(), second.attempt);
+  actions = drained(kRank0);
+  EXPECT_EQ(all_of<SendTakeOver>(actions).size(), 1u);
+  EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
+}
+
+TEST_F(JournalTest, StopIdsTravelOnceEach) {
+  members({kRank0});
+  scheduler::Request made = request(1);
+  made.stop.stop_token_ids = {7, 3, 7, 7, 3};
+  submit(made);
+  EXPECT_EQ(journal.find(RequestId(1))->stop.stop_token_ids, (std::vector<TokenId>{3, 7}));
+}
+
+TEST_F(JournalTest, WhatCannotBeSentFails) {
+  members({kRank0});
+  submit(request(1));
+  JournalActions actions;
+  journal.refuse(RequestId(1), "too large", actions);
+  ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
+  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kTooLarge);
+  EXPECT_EQ(journal.n_live(), 0u);
 }
 
 }  // namespace

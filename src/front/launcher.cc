@@ -7,11 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 
 #include "base/check.h"
 
@@ -21,21 +21,16 @@ namespace {
 
 constexpr int kWorkerControlFd = 3;
 
-bool is_crash(int signal) {
-  constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
-  return std::find(kCrashes.begin(), kCrashes.end(), signal) != kCrashes.end();
-}
-
-Ending ending_of(int status) {
-  if (WIFEXITED(status)) return {Ending::Kind::kOther, fmt::format("exit code {}", WEXITSTATUS(status))};
-  if (!WIFSIGNALED(status)) return {Ending::Kind::kOther, fmt::format("status {:#x}", status)};
-  const int signal = WTERMSIG(status);
-  return {is_crash(signal) ? Ending::Kind::kCrash : Ending::Kind::kOther,
-          fmt::format("signal {} ({})", signal, strsignal(signal))};
+// Of /proc/.../stat: the letter after the name, which may hold anything but ends at the last bracket.
+char state_in(const std::filesystem::path& stat) {
+  std::ifstream file(stat);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const std::size_t end = text.rfind(')');
+  return end == text.npos || end + 2 >= text.size() ? '\0' : text[end + 2];
 }
 
 // posix_spawn, not fork: it does not copy the front's page tables, however many streams it holds.
-Result<pid_t> spawn(const std::filesystem::path& binary, int control_fd) {
+Result<pid_t> spawn(const RankBinary& binary, int control_fd) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -47,9 +42,9 @@ Result<pid_t> spawn(const std::filesystem::path& binary, int control_fd) {
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  const std::string path = binary.string(), fd = std::to_string(kWorkerControlFd),
-                    parent = std::to_string(getpid());
-  const std::array<const char*, 7> arguments{path.c_str(),   "worker",       "--control-fd", fd.c_str(),
+  const std::string path = binary.path.string(), name = binary.name.empty() ? path : binary.name,
+                    fd = std::to_string(kWorkerControlFd), parent = std::to_string(getpid());
+  const std::array<const char*, 7> arguments{name.c_str(),   "worker",       "--control-fd", fd.c_str(),
                                              "--parent-pid", parent.c_str(), nullptr};
   pid_t pid = -1;
   const int error =
@@ -57,14 +52,22 @@ Result<pid_t> spawn(const std::filesystem::path& binary, int control_fd) {
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0)
-    return fail(FrontError::kOperationFailed, fmt::format("cannot start {}: {}", path, strerror(error)));
+    return fail(FrontError::kOperationFailed,
+                fmt::format("cannot start {} ({}): {}", name, path, strerror(error)));
   return pid;
 }
 
 }  // namespace
 
+Result<RankBinary> own_binary() {
+  std::error_code error;
+  const auto target = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return fail(FrontError::kOperationFailed, "cannot read /proc/self/exe: " + error.message());
+  return RankBinary{"/proc/self/exe", target.string()};
+}
+
 Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop,
-                                                          const std::filesystem::path& binary,
+                                                          const RankBinary& binary,
                                                           std::function<void(const Ending&)> on_exit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
@@ -107,6 +110,17 @@ void LocalProcess::kill() {
   if (!reaped_) ::kill(pid_, SIGKILL);
 }
 
+char LocalProcess::state() const {
+  const std::filesystem::path folder = fmt::format("/proc/{}", pid_);
+  const char own = state_in(folder / "stat");
+  if (own != 'S') return own;
+  std::error_code ignored;
+  for (const auto& task : std::filesystem::directory_iterator(folder / "task", ignored)) {
+    if (state_in(task.path() / "stat") == 'R') return 'R';
+  }
+  return own;
+}
+
 void LocalProcess::watch() {
   watch_.reset();  // first: a descriptor is watched once
   watch_ = std::make_unique<transport::ReadableWatch>(*loop_, pid_fd_, [this] { reap(); });
@@ -120,7 +134,9 @@ void LocalProcess::reap() {
   reaped_ = true;
   const auto on_exit = std::move(on_exit_);
   const bool is_ours = done == pid_;
-  if (on_exit) on_exit(is_ours ? ending_of(status) : Ending{.how = "already reaped"});  // may destroy *this
+  if (on_exit)
+    on_exit(is_ours ? ending_of_status(status)
+                    : Ending{.how = "already reaped", .exit_code = -1});  // may destroy *this
 }
 
 }  // namespace concertina::front

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 #include "front/ending.h"
@@ -13,14 +14,23 @@
 
 namespace concertina::front {
 
+// What ranks run. `path` is what is executed, `name` what `ps` shows; empty: the path.
+struct RankBinary {
+  std::filesystem::path path;
+  std::string name;
+};
+
+// The very file that this process runs, whatever lies at its path by now, and also if nothing does: a child
+// still has this process's /proc/self/exe when it executes another.
+Result<RankBinary> own_binary();
+
 // A worker process on this machine: started, watched, reaped. The front's thread. It dies with the front,
 // also when that is killed: the worker asks for SIGKILL at its parent's death (which follows the thread that
 // started it: the front has one, for its whole life), and its control channel closes.
 class LocalProcess {
  public:
-  // Runs `binary worker --control-fd 3`. `on_exit` comes once, after it was reaped.
-  static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop,
-                                                     const std::filesystem::path& binary,
+  // Runs `binary.path worker --control-fd 3`. `on_exit` comes once, after it was reaped.
+  static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop, const RankBinary& binary,
                                                      std::function<void(const Ending&)> on_exit);
   ~LocalProcess();  // kills and reaps it if it still runs
   LocalProcess(const LocalProcess&) = delete;
@@ -29,6 +39,9 @@ class LocalProcess {
   pid_t pid() const { return pid_; }
   int take_control_fd();  // our end of its control channel; once; the taker owns it
   void kill();            // SIGKILL; on_exit follows
+  // As /proc/PID/stat has it: R, S, D, T, t, Z; R too if its main thread sleeps and another one runs. 0:
+  // unknown.
+  char state() const;
 
  private:
   LocalProcess() = default;

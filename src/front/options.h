@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/build_identity.h"
 #include "base/time.h"
 #include "front/form.h"
 
@@ -12,6 +13,8 @@ namespace concertina::front {
 // What `concertina serve` was told, after defaults; the same for every rank and for the life of the process.
 struct FrontOptions {
   std::filesystem::path binary;  // started as `binary worker`
+  std::string binary_name;       // that `ps` shows; empty: the path
+  BuildIdentity identity;        // that every rank must have
   std::string model_path;
   std::string load_format = "auto";    // or "dummy"
   std::string checkpoint_fingerprint;  // empty: not checked

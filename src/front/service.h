@@ -21,6 +21,7 @@ enum class FrontError {
   kShuttingDown,      // 503
   kQueueFull,         // --max-num-queued-reqs: 503
   kPromptTooLong,     // 400
+  kRequestTooLarge,   // 400: it does not fit the channel to a rank
   kInvalidSize,       // 400
   kInvalidRetire,     // 400
   kOperationRunning,  // 409

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -33,9 +34,15 @@ struct SamplingParams {
 struct StopParams {
   std::size_t max_tokens = 16;  // generated tokens, 1 or more
   bool ignore_eos = false;
-  std::vector<TokenId> eos_token_ids;
-  std::vector<TokenId> stop_token_ids;
+  std::vector<TokenId> eos_token_ids;   // once added to a scheduler: sorted, each once
+  std::vector<TokenId> stop_token_ids;  // the same
 };
+inline constexpr std::size_t kMaxStopTokenIds = 1024;  // distinct ones of a request
+
+inline void sort_ids(std::vector<TokenId>& ids) {
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
 
 // kError: the model gave no finite logits, so that there is no next token.
 enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kError };

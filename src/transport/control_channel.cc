@@ -41,16 +41,22 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
     if (is_open_) read();
   }
 
-  void send(const Frame& frame) {
-    if (!is_open_ || closes_when_sent_) return;
+  Sent send(const Frame& frame) {
+    if (!is_open_ || closes_when_sent_) return Sent::kClosed;
+    if (frame.ByteSizeLong() > kMaxFrameBytes) return Sent::kTooLarge;
     append_frame(waiting_, frame);
-    if (outgoing_bytes() > max_outgoing_bytes_)
-      return fail_later(
+    if (outgoing_bytes() > max_outgoing_bytes_) {
+      fail_later(
           TransportError::kOutgoingFull,
           fmt::format("{} bytes wait to be sent and the other end does not read; at most {} are allowed",
                       outgoing_bytes(), max_outgoing_bytes_));
+      return Sent::kClosed;
+    }
     if (sending_.empty()) write();
+    return Sent::kYes;
   }
+
+  void on_drained(std::function<void()> function) { on_drained_ = std::move(function); }
 
   void close_when_sent() {
     closes_when_sent_ = true;
@@ -62,6 +68,7 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
     ErrorCode ignored;  // nothing can be done about a close that fails
     socket_.close(ignored);
     on_closed_ = nullptr;
+    on_drained_ = nullptr;
     failure_.reset();
     if (!is_delivering_) on_frame_ = nullptr;  // else it is running now and goes when it returns
   }
@@ -127,6 +134,15 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
       write();
     else if (closes_when_sent_)
       close();
+    else if (on_drained_)
+      tell_drained();
+  }
+
+  // It may close this channel, which takes the callback away.
+  void tell_drained() {
+    auto on_drained = std::move(on_drained_);
+    on_drained();
+    if (is_open_) on_drained_ = std::move(on_drained);
   }
 
   // Closes now, reports from the event loop: a caller of send() is not called back inside it.
@@ -153,6 +169,7 @@ class ControlChannel::Connection : public std::enable_shared_from_this<Connectio
   bool is_delivering_ = false;
   OnFrame on_frame_;
   OnClosed on_closed_;
+  std::function<void()> on_drained_;
   std::optional<Error> failure_;
   FrameDecoder decoder_{kMaxFrameBytes};
   std::array<char, 64 * 1024> incoming_;
@@ -175,7 +192,10 @@ ControlChannel& ControlChannel::operator=(ControlChannel&& other) noexcept {
 void ControlChannel::start(OnFrame on_frame, OnClosed on_closed) {
   connection_->start(std::move(on_frame), std::move(on_closed));
 }
-void ControlChannel::send(const Frame& frame) { connection_->send(frame); }
+Sent ControlChannel::send(const Frame& frame) { return connection_->send(frame); }
+void ControlChannel::on_drained(std::function<void()> function) {
+  connection_->on_drained(std::move(function));
+}
 void ControlChannel::close_when_sent() { connection_->close_when_sent(); }
 void ControlChannel::close() { connection_->close(); }
 bool ControlChannel::is_open() const { return connection_->is_open(); }

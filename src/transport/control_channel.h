@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,6 +21,9 @@ class Frame;  // transport/control.pb.h
 
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxOutgoingBytes = std::size_t{256} << 20;
+
+// What became of a frame. kTooLarge: over kMaxFrameBytes; the channel stays as it was.
+enum class Sent : std::uint8_t { kYes, kTooLarge, kClosed };
 
 // Frames to and from the other end of a stream socket, in order. Owned and used on the thread of its
 // io_context, where the callbacks run too. After close(), or once on_closed was called, no callback comes any
@@ -41,8 +45,12 @@ class ControlChannel {
   ControlChannel& operator=(ControlChannel&& other) noexcept;
 
   void start(OnFrame on_frame, OnClosed on_closed);  // once; may be after the first send()
-  void send(const Frame& frame);  // dropped when the channel is closed; over the bound the channel closes
-  void close_when_sent();         // close() as soon as everything sent so far is with the kernel
+  // Dropped when the channel is closed, or the frame is too large; over the bound on what waits the channel
+  // closes.
+  Sent send(const Frame& frame);
+  // Called each time that the last of what waited went to the kernel. Before start().
+  void on_drained(std::function<void()> function);
+  void close_when_sent();  // close() as soon as everything sent so far is with the kernel
   void close();
   bool is_open() const;
   std::size_t outgoing_bytes() const;  // accepted by send(), not yet with the kernel

@@ -133,6 +133,37 @@ TEST_F(ControlChannelTest, APeerThatDoesNotReadIsGivenUp) {
   expect_closed(TransportError::kOutgoingFull, "at most 1048576");
 }
 
+TEST_F(ControlChannelTest, AFrameThatIsTooLargeIsSaidToBeAndNothingElseHappens) {
+  start();
+  EXPECT_EQ(channel_->send(numbered(1, kMaxFrameBytes)), Sent::kTooLarge);
+  EXPECT_EQ(channel_->outgoing_bytes(), 0u);
+  EXPECT_EQ(channel_->send(numbered(2)), Sent::kYes);
+  channel_->close();
+  EXPECT_EQ(channel_->send(numbered(3)), Sent::kClosed);
+}
+
+TEST_F(ControlChannelTest, SaysEachTimeThatAllOfItIsWithTheKernel) {
+  int n_drained = 0;
+  std::uint64_t n_received = 0;
+  channel_->on_drained([&] {
+    EXPECT_EQ(channel_->outgoing_bytes(), 0u);
+    ++n_drained;
+  });
+  start();
+  for (std::uint64_t i = 0; i < 8; ++i) channel_->send(numbered(i, 100'000));
+  context_.poll();
+  EXPECT_EQ(n_drained, 0) << "nobody reads yet, and the socket holds less";
+  ControlChannel other(context_, peer_.release(), "front");
+  other.start(
+      [&](const Frame&) {
+        if (++n_received == 8) channel_->send(numbered(9)), other.close();
+      },
+      [](const Error&) {});
+  while (n_drained < 2 && context_.run_one() > 0) continue;
+  EXPECT_EQ(n_received, 8u);
+  EXPECT_EQ(n_drained, 2);
+}
+
 TEST_F(ControlChannelTest, CloseWhenSentSendsEverythingFirst) {
   std::vector<std::uint64_t> received;
   std::optional<Error> closed;

@@ -23,10 +23,12 @@ ControlLink::ControlLink(int control_fd, std::function<void(const transport::Fra
 ControlLink::~ControlLink() { stop(); }
 
 void ControlLink::start() {
+  channel_->on_drained([this] { note_sent(0); });
   channel_->start(on_frame_, [this](const Error& why) {
     if (on_closed_) on_closed_(why);
   });
   thread_ = std::thread([this] {
+    own_thread_ = std::this_thread::get_id();
     if (pulse_.beat) beat();
     loop_.run();
   });
@@ -47,6 +49,11 @@ void ControlLink::beat() {
 
 void ControlLink::stop() {
   if (!thread_.joinable()) return;
+  {
+    std::lock_guard lock(mutex_);
+    is_over_ = true;
+  }
+  room_.notify_all();
   // The channel calls back when the kernel has everything; the deadline is for a front that does not read any
   // more.
   loop_.post([this] {
@@ -67,7 +74,27 @@ void ControlLink::send(transport::Frame&& frame) {
   // std::function wants a copyable callable: the frame travels behind a shared pointer, one allocation a
   // step.
   auto shared = std::make_shared<transport::Frame>(std::move(frame));
-  loop_.post([this, shared] { channel_->send(*shared); });
+  const std::size_t n_bytes = shared->ByteSizeLong();
+  {
+    std::unique_lock lock(mutex_);
+    const auto has_room = [this] { return is_over_ || n_posted_bytes_ + n_unsent_bytes_ < kMaxUnsentBytes; };
+    if (!is_own_thread()) room_.wait(lock, has_room);
+    n_posted_bytes_ += n_bytes;
+  }
+  loop_.post([this, shared, n_bytes] {
+    channel_->send(*shared);
+    note_sent(n_bytes);
+  });
+}
+
+// On the link's thread.
+void ControlLink::note_sent(std::size_t n_bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    n_posted_bytes_ -= n_bytes;
+    n_unsent_bytes_ = channel_->outgoing_bytes();
+  }
+  room_.notify_all();
 }
 
 }  // namespace concertina::worker

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "base/result.h"
@@ -32,8 +35,11 @@ class ControlLink {
   };
   void set_pulse(Pulse pulse);
   void on_terminate(std::function<void()> function);
-  void stop();                          // sends what was given to send() before, then ends the thread
-  void send(transport::Frame&& frame);  // any thread; order kept per thread
+  void stop();  // sends what was given to send() before, then ends the thread
+  // Any thread; order kept per thread. A front that does not read must not fill the channel, which would end
+  // this rank: other threads than the link's wait here while that much is unsent.
+  void send(transport::Frame&& frame);
+  static constexpr std::size_t kMaxUnsentBytes = std::size_t{64} << 20;
 
  private:
   transport::EventLoop loop_;
@@ -41,12 +47,19 @@ class ControlLink {
   std::function<void(const transport::Frame&)> on_frame_;
   std::function<void(const Error&)> on_closed_;
   void check_flushed();
-
   void beat();
+  bool is_own_thread() const { return std::this_thread::get_id() == own_thread_.load(); }
+  void note_sent(std::size_t n_bytes);
 
+  std::mutex mutex_;
+  std::condition_variable room_;
+  std::size_t n_posted_bytes_ = 0;  // given to send(), not yet to the channel; guarded by mutex_
+  std::size_t n_unsent_bytes_ = 0;  // of the channel, as it last was; guarded by mutex_
+  bool is_over_ = false;            // nobody waits for room any more; guarded by mutex_
   Pulse pulse_;
   std::unique_ptr<transport::SignalWatch> signals_;
   transport::Timer deadline_, flush_, beat_;
+  std::atomic<std::thread::id> own_thread_{};
   std::thread thread_;
 };
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "base/memory_limits.h"
 #include "checkpoint/dummy_weights.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
-#include "worker/memory.h"
 
 namespace concertina::worker {
 

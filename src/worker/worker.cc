@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <fstream>
 #include <future>
 #include <thread>
 
@@ -14,6 +15,7 @@
 #include "transport/error.h"
 #include "worker/control_link.h"
 #include "worker/frames.h"
+#include "worker/identity.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
 
@@ -46,6 +48,15 @@ RankOptions options_of(const transport::Configure& configure) {
   options.n_threads = std::max(1u, configure.threads_per_rank());
   options.cores.assign(configure.cores().begin(), configure.cores().end());
   return options;
+}
+
+// When memory runs out the kernel ends a rank, which is replaced, and not the front, with which all ends.
+// Raising the score needs no privilege; it is not lowered for a front that was raised already.
+void be_the_victim() {
+  constexpr int kMore = 500, kMost = 1000;
+  int score = 0;
+  std::ifstream("/proc/self/oom_score_adj") >> score;
+  std::ofstream("/proc/self/oom_score_adj") << std::min(score + kMore, kMost);
 }
 
 // One rank: its threads and what passes between them.
@@ -219,8 +230,11 @@ class Worker {
     hello.set_incarnation(options_.incarnation.value());
     hello.set_pid(static_cast<std::uint32_t>(getpid()));
     hello.set_region_fd(static_cast<std::uint32_t>(parts_.exchange->region_fd()));
-    hello.set_version(CONCERTINA_VERSION);
-    hello.set_instruction_set(kernels::name_of(kernels::current_instruction_set()));
+    const BuildIdentity identity = own_identity();
+    hello.set_version(identity.version);
+    hello.set_instruction_set(identity.instruction_set);
+    hello.set_build_id(identity.build_id);
+    hello.set_kernel_digest(identity.kernel_digest);
     hello.set_kv_blocks_total(parts_.limits.n_blocks);
     said_hello_ = true;
     link_.send(std::move(frame));
@@ -247,6 +261,8 @@ int run_worker(int control_fd, pid_t parent_pid) {
   // if that happened before this line, getppid() tells.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent_pid) return 1;
+  prctl(PR_SET_NAME, "concertina");  // the kernel took it from the path of the binary: "exe"
+  be_the_victim();
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(number, SIG_IGN);
   return Worker(control_fd).run();
 }

@@ -17,7 +17,7 @@ using json = Json;
 namespace {
 
 constexpr std::int64_t kMaxChoices = 128;
-constexpr std::size_t kMaxStopStrings = 16, kMaxStopTokenIds = 1024, kMaxPrompts = 2048;
+constexpr std::size_t kMaxStopStrings = 16, kMaxPrompts = 2048;
 
 std::uint64_t draw_seed() {
   std::random_device device;
@@ -61,12 +61,11 @@ void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Pa
 void read_stop_token_ids(Fields& fields, std::size_t vocab_size, Parameters& out) {
   std::vector<TokenId>& ids = out.stop.stop_token_ids;
   ids = fields.token_ids("stop_token_ids", vocab_size);
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  if (ids.size() > kMaxStopTokenIds) {
+  scheduler::sort_ids(ids);
+  if (ids.size() > scheduler::kMaxStopTokenIds) {
     fields.fail({400,
                  fmt::format("stop_token_ids has {} different ids; it must have at most {}", ids.size(),
-                             kMaxStopTokenIds),
+                             scheduler::kMaxStopTokenIds),
                  "stop_token_ids", std::nullopt});
   }
 }

@@ -1,0 +1,39 @@
+#include "front/ending.h"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstring>
+
+namespace concertina::front {
+
+namespace {
+bool is_crash(int signal) {
+  constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
+  return std::find(kCrashes.begin(), kCrashes.end(), signal) != kCrashes.end();
+}
+}  // namespace
+
+bool Ending::is_kill() const { return signal == SIGKILL; }
+
+Ending ending_of_status(int wait_status) {
+  if (WIFEXITED(wait_status))
+    return {.how = fmt::format("exit code {}", WEXITSTATUS(wait_status)),
+            .exit_code = WEXITSTATUS(wait_status)};
+  if (!WIFSIGNALED(wait_status)) return {.how = fmt::format("status {:#x}", wait_status), .exit_code = -1};
+  const int signal = WTERMSIG(wait_status);
+  return {.cause = is_crash(signal) ? Ending::Cause::kCrash : Ending::Cause::kOther,
+          .how = fmt::format("signal {} ({})", signal, strsignal(signal)),
+          .signal = signal};
+}
+
+Ending::Cause cause_of_fence(std::string_view why, char process_state) {
+  const bool is_stuck = why.find("its step stands still") != why.npos ||  // the failure detector's words
+                        why.find("its step is stuck") != why.npos;        // of a freeze that never came
+  return is_stuck && process_state == 'R' ? Ending::Cause::kStuckStep : Ending::Cause::kOther;
+}
+
+}  // namespace concertina::front

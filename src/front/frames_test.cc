@@ -1,0 +1,33 @@
+#include "front/frames.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "front/journal.h"
+
+namespace concertina::front {
+namespace {
+
+TEST(Frames, AnAssignIsNeverLargerThanTheJournalCounts) {
+  scheduler::Request request;
+  request.id = RequestId(std::numeric_limits<std::uint64_t>::max());
+  request.n_prompt_tokens = std::numeric_limits<std::size_t>::max();
+  request.sampling = {
+      .temperature = 0.7f, .top_k = -1, .top_p = 0.5f, .min_p = 0.1f, .seed = ~0ull, .choice_index = 127};
+  request.stop.max_tokens = std::numeric_limits<std::size_t>::max();
+  request.stop.ignore_eos = true;
+  for (const std::size_t n : {0, 1, 50, 3000}) {
+    request.tokens.assign(n, std::numeric_limits<TokenId>::max());
+    request.stop.stop_token_ids.assign(n / 3, std::numeric_limits<TokenId>::max());
+    request.stop.eos_token_ids.assign(n / 7, std::numeric_limits<TokenId>::max());
+    const transport::Frame assign = assign_frame(request, Attempt(~0u), scheduler::Mode::kReplay);
+    EXPECT_LE(assign.ByteSizeLong(), assign_bytes(request, n));
+    EXPECT_GE(assign.ByteSizeLong(), 5 * n);
+    EXPECT_LE(take_over_frame({.id = request.id, .tokens = request.tokens}, Attempt(~0u)).ByteSizeLong(),
+              assign_bytes(request, n));
+  }
+}
+
+}  // namespace
+}  // namespace concertina::front

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "base/build_identity.h"
+
+namespace concertina::worker {
+
+// Of this process, as a rank says it in HELLO: with the instruction set in use.
+BuildIdentity own_identity();
+
+}  // namespace concertina::worker
