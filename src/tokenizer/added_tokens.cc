@@ -1,47 +1,13 @@
 #include "tokenizer/added_tokens.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 
+#include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 
 namespace {
-
-std::size_t character_begin_before(std::string_view text, std::size_t end) {  // end > 0
-  do --end;
-  while (end > 0 && (static_cast<std::uint8_t>(text[end]) & 0xC0) == 0x80);
-  return end;
-}
-
-bool is_white_space(char32_t c) {  // Unicode's White_Space
-  if (c <= 0x20) return c == 0x20 || (c >= 0x09 && c <= 0x0D);
-  if (c == 0x85) return true;
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
-         category == UTF8PROC_CATEGORY_ZP;
-}
-
-bool is_word_character(char32_t c) {  // letters, marks, decimal digits, letter numbers, connectors, joiners
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-      return true;
-    default:
-      return c == 0x200C || c == 0x200D;
-  }
-}
 
 bool touches_word(std::string_view text, std::size_t begin, std::size_t end) {
   if (begin > 0 &&
@@ -49,24 +15,6 @@ bool touches_word(std::string_view text, std::size_t begin, std::size_t end) {
     return true;
   }
   return end < text.size() && is_word_character(next_utf8(text.substr(end)).code_point);
-}
-
-std::size_t skip_space_left(std::string_view text, std::size_t begin, std::size_t limit) {
-  while (begin > limit) {
-    const std::size_t before = character_begin_before(text, begin);
-    if (!is_white_space(next_utf8(text.substr(before)).code_point)) break;
-    begin = before;
-  }
-  return begin;
-}
-
-std::size_t skip_space_right(std::string_view text, std::size_t end) {
-  while (end < text.size()) {
-    const Utf8Unit unit = next_utf8(text.substr(end));
-    if (!is_white_space(unit.code_point)) break;
-    end += unit.length;
-  }
-  return end;
 }
 
 }  // namespace
@@ -83,8 +31,22 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
       node = edge->second;
     }
     ends_.try_emplace(node, i);
-    begins_[static_cast<std::uint8_t>(tokens_[i].content[0])] = true;
+    note_beginning(tokens_[i].content);
   }
+}
+
+void AddedTokenMatcher::note_beginning(std::string_view content) {
+  const std::size_t first = static_cast<std::uint8_t>(content[0]);
+  if (content.size() > 1) {
+    begins_.set(first << 8 | static_cast<std::uint8_t>(content[1]));
+    return;
+  }
+  for (std::size_t second = 0; second < 256; ++second) begins_.set(first << 8 | second);
+}
+
+bool AddedTokenMatcher::may_begin(std::string_view text) const {
+  const std::size_t second = text.size() > 1 ? static_cast<std::uint8_t>(text[1]) : 0;
+  return begins_.test(std::size_t{static_cast<std::uint8_t>(text[0])} << 8 | second);
 }
 
 // Walks a trie from each place: the cost is bounded by the longest token, so an Aho-Corasick automaton buys
@@ -104,8 +66,8 @@ const AddedToken* AddedTokenMatcher::longest_at(std::string_view text) const {
 void AddedTokenMatcher::split(std::string_view text, const Visitor& visit) const {
   std::size_t done = 0;  // everything before it has been visited
   for (std::size_t at = 0; at < text.size();) {
-    const bool may_begin = begins_[static_cast<std::uint8_t>(text[at])];
-    const AddedToken* token = may_begin ? longest_at(text.substr(at)) : nullptr;
+    const std::string_view rest = text.substr(at);
+    const AddedToken* token = may_begin(rest) ? longest_at(rest) : nullptr;
     if (token == nullptr) {
       ++at;
       continue;

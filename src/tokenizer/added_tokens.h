@@ -1,6 +1,6 @@
 #pragma once
 
-#include <array>
+#include <bitset>
 #include <functional>
 #include <optional>
 #include <string>
@@ -35,11 +35,13 @@ class AddedTokenMatcher {
 
  private:
   const AddedToken* longest_at(std::string_view text) const;
+  void note_beginning(std::string_view content);
+  bool may_begin(std::string_view text) const;
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::uint64_t, std::uint32_t> edges_;  // trie: node << 8 | byte -> node; 0 is the root
   std::unordered_map<std::uint32_t, std::size_t> ends_;     // node -> index in tokens_
-  std::array<bool, 256> begins_{};                          // some token begins with this byte
+  std::bitset<65536> begins_;                               // some token begins with these two bytes
 };
 
 }  // namespace concertina::tokenizer

@@ -1,6 +1,9 @@
 #include "tokenizer/byte_level.h"
 
+#include <fmt/format.h>
+
 #include <array>
+#include <charconv>
 
 #include "tokenizer/utf8.h"
 
@@ -48,6 +51,16 @@ std::string token_bytes(std::string_view token_text) {
     rest.remove_prefix(unit.length);
   }
   return bytes;
+}
+
+std::string fallback_token(std::uint8_t byte) { return fmt::format("<0x{:02X}>", byte); }
+
+std::optional<std::uint8_t> byte_of_fallback_token(std::string_view token_text) {
+  if (token_text.size() != 6 || !token_text.starts_with("<0x") || token_text[5] != '>') return std::nullopt;
+  std::uint8_t byte = 0;
+  const char* const end = token_text.data() + 5;
+  const auto [stop, error] = std::from_chars(token_text.data() + 3, end, byte, 16);
+  return error == std::errc() && stop == end ? std::optional(byte) : std::nullopt;
 }
 
 }  // namespace concertina::tokenizer

@@ -16,4 +16,8 @@ std::string byte_to_character(std::uint8_t byte);
 // (only added tokens have such) stands for its own UTF-8.
 std::string token_bytes(std::string_view token_text);
 
+// SentencePiece's way (byte fallback): a token "<0x0A>" for each byte, for characters without a token.
+std::string fallback_token(std::uint8_t byte);
+std::optional<std::uint8_t> byte_of_fallback_token(std::string_view token_text);
+
 }  // namespace concertina::tokenizer

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tokenizer/byte_level.h"
+
 namespace concertina::tokenizer {
 
 namespace {
@@ -11,17 +13,14 @@ namespace {
 Status check_unset(const JsonField& model, std::string_view name) {
   const auto field = model.find(name);
   if (!field || (field->is_string() && field->string()->empty())) return {};
-  return field->unsupported("null (byte-level BPE)");
+  return field->unsupported("null, \"\"");
 }
 
-Status check_byte_level_bpe(const JsonField& model) {
+Status check_bpe(const JsonField& model) {
   // The oldest files name no type: it is BPE if it has merges.
   ASSIGN_OR_RETURN(const auto type, model.string_or("type", model.find("merges") ? "BPE" : "none"));
   if (type == "none") return model.invalid("\"type\" is missing");
-  if (type != "BPE") return model.find("type")->unsupported("BPE (byte-level)");
-  ASSIGN_OR_RETURN(const bool byte_fallback, model.boolean_or("byte_fallback", false));
-  if (byte_fallback)
-    return model.find("byte_fallback")->unsupported("false (byte-level BPE, not SentencePiece's)");
+  if (type != "BPE") return model.find("type")->unsupported("BPE");
   if (const auto dropout = model.find("dropout")) {
     double probability = 0;
     if (dropout->value().get(probability) || probability != 0) return dropout->unsupported("null");
@@ -51,7 +50,7 @@ Status add_entries(const JsonField& vocab, Vocabulary& vocabulary) {
   const simdjson::dom::object entries = vocab.value();
   for (const auto entry : entries) {
     const auto id = static_cast<TokenId>(std::int64_t{entry.value});
-    switch (vocabulary.add(entry.key, id)) {
+    switch (vocabulary.add(entry.key, id, Vocabulary::Origin::kModel)) {
       case Vocabulary::Added::kNew:
         break;
       case Vocabulary::Added::kIdTaken:
@@ -67,7 +66,7 @@ Status add_entries(const JsonField& vocab, Vocabulary& vocabulary) {
 Status add_added(const JsonField& root, const std::vector<AddedToken>& added, Vocabulary& vocabulary) {
   for (const AddedToken& token : added) {
     if (vocabulary.text_of(token.id) == token.content && vocabulary.contains(token.id)) continue;
-    switch (vocabulary.add(token.content, token.id)) {
+    switch (vocabulary.add(token.content, token.id, Vocabulary::Origin::kAdded)) {
       case Vocabulary::Added::kNew:
         break;
       case Vocabulary::Added::kIdTaken:
@@ -108,42 +107,88 @@ bool is_version_line(
   return !element.get(text) && text.starts_with("#version");
 }
 
-Status add_merge(const JsonField& list, simdjson::dom::element element, std::uint32_t rank,
-                 const Vocabulary& vocabulary, std::string& joined, MergeTable& merges) {
-  const auto problem = [&](std::string_view what) {
-    return list.invalid(fmt::format("merge {} ({}): {}", rank, simdjson::minify(element), what));
-  };
-  const auto pair = read_pair(element);
-  if (!pair) return problem("expected \"left right\" or [\"left\", \"right\"]");
-  joined.assign(pair->left).append(pair->right);
-  const auto left = vocabulary.id_of(pair->left), right = vocabulary.id_of(pair->right),
-             merged = vocabulary.id_of(joined);
-  if (!left) return problem(fmt::format("\"{}\" is no token of the vocabulary", pair->left));
-  if (!right) return problem(fmt::format("\"{}\" is no token of the vocabulary", pair->right));
-  if (!merged) return problem(fmt::format("\"{}\" is no token of the vocabulary", joined));
-  merges.add(*left, *right, {rank, *merged});  // a pair listed twice keeps its first rank
-  return {};
-}
+struct Merges {
+  MergeTable table;
+  std::vector<JoinTable::Pair> joined;  // last symbol of a left token, first of a right one
+  JoinTable::Unlisted unlisted = JoinTable::Unlisted::kNeverJoin;
+};
 
-Result<MergeTable> read_merges(const JsonField& model, const Vocabulary& vocabulary) {
+// Reads model.merges, one after the other.
+class MergeReader {
+ public:
+  MergeReader(const JsonField& list, const Vocabulary& vocabulary, const SymbolTable& symbols,
+              const BpeOptions& options, std::size_t n_merges)
+      : list_(list),
+        vocabulary_(vocabulary),
+        symbols_(symbols),
+        options_(options),
+        merges_{MergeTable(n_merges), {}} {
+    merges_.joined.reserve(n_merges);
+  }
+
+  Status add(simdjson::dom::element element) {
+    const auto problem = [&](std::string_view what) {
+      return list_.invalid(fmt::format("merge {} ({}): {}", rank_, simdjson::minify(element), what));
+    };
+    const auto pair = read_pair(element);
+    if (!pair) return problem("expected \"left right\" or [\"left\", \"right\"]");
+    text_.assign(pair->left).append(pair->right);
+    const auto left = vocabulary_.model_id_of(pair->left), right = vocabulary_.model_id_of(pair->right),
+               merged = vocabulary_.model_id_of(text_);
+    if (!left) return problem(fmt::format("\"{}\" is no token of the vocabulary", pair->left));
+    if (!right) return problem(fmt::format("\"{}\" is no token of the vocabulary", pair->right));
+    if (!merged) return problem(fmt::format("\"{}\" is no token of the vocabulary", text_));
+    merges_.table.add(*left, *right, {rank_++, *merged});
+    note_join(*pair, *left, *right);
+    return {};
+  }
+
+  Merges take() { return std::move(merges_); }
+
+ private:
+  // Tokens of bytes and the unknown one are symbols of their own, whatever their text: where some merge takes
+  // such a token, which no published file's does, nothing is said about what joins.
+  void note_join(const Pair& pair, TokenId left, TokenId right) {
+    if (stands_alone(pair.left, left) || stands_alone(pair.right, right)) {
+      merges_.unlisted = JoinTable::Unlisted::kMayJoin;
+    }
+    const TokenId last = symbols_.last_of(pair.left), first = symbols_.first_of(pair.right);
+    if (last != SymbolTable::kNone && first != SymbolTable::kNone) merges_.joined.emplace_back(last, first);
+  }
+
+  bool stands_alone(std::string_view text, TokenId id) const {
+    return id == options_.unknown || (options_.byte_fallback && byte_of_fallback_token(text));
+  }
+
+  const JsonField& list_;
+  const Vocabulary& vocabulary_;
+  const SymbolTable& symbols_;
+  const BpeOptions& options_;
+  Merges merges_;
+  std::uint32_t rank_ = 0;
+  std::string text_;
+};
+
+Result<Merges> read_merges(const JsonField& model, const Vocabulary& vocabulary, const SymbolTable& symbols,
+                           const BpeOptions& options) {
   ASSIGN_OR_RETURN(const auto list, model.at("merges"));
   simdjson::dom::array entries;
   if (list.value().get(entries)) return list.invalid("expected an array, found " + list.excerpt());
   std::size_t n_merges = 0;  // array.size() stops counting at 2^24
   for ([[maybe_unused]] const auto entry : entries) ++n_merges;
-  MergeTable merges(n_merges);
-  std::uint32_t rank = 0;
-  std::string joined;
+  MergeReader reader(list, vocabulary, symbols, options, n_merges);
   for (const auto entry : entries) {
-    if (is_version_line(entry)) continue;
-    RETURN_IF_ERROR(add_merge(list, entry, rank, vocabulary, joined, merges));
-    ++rank;
+    if (!is_version_line(entry)) RETURN_IF_ERROR(reader.add(entry));
   }
-  return merges;
+  return reader.take();
 }
 
-Result<BpeOptions> read_options(const JsonField& model, const Vocabulary& vocabulary) {
+Result<BpeOptions> read_options(const JsonField& model, SymbolUnit unit, const Vocabulary& vocabulary) {
   BpeOptions options;
+  options.unit = unit;
+  ASSIGN_OR_RETURN(options.byte_fallback, model.boolean_or("byte_fallback", false));
+  if (options.byte_fallback && unit == SymbolUnit::kByte)
+    return model.find("byte_fallback")->unsupported("false, with a ByteLevel pre-tokenizer");
   ASSIGN_OR_RETURN(options.ignore_merges, model.boolean_or("ignore_merges", false));
   ASSIGN_OR_RETURN(options.fuse_unknown, model.boolean_or("fuse_unk", false));
   if (const auto unknown = model.find("unk_token")) {
@@ -156,17 +201,19 @@ Result<BpeOptions> read_options(const JsonField& model, const Vocabulary& vocabu
 
 }  // namespace
 
-Result<ModelFile> read_model(const JsonField& root, const std::vector<AddedToken>& added) {
+Result<ModelFile> read_model(const JsonField& root, SymbolUnit unit, const std::vector<AddedToken>& added) {
   ASSIGN_OR_RETURN(const auto model, root.at("model"));
-  RETURN_IF_ERROR(check_byte_level_bpe(model));
+  RETURN_IF_ERROR(check_bpe(model));
   ASSIGN_OR_RETURN(const auto vocab, model.at("vocab"));
   ASSIGN_OR_RETURN(const std::size_t n_ids, count_ids(vocab, added));
   Vocabulary vocabulary(n_ids);
   RETURN_IF_ERROR(add_entries(vocab, vocabulary));
-  ASSIGN_OR_RETURN(MergeTable merges, read_merges(model, vocabulary));
   RETURN_IF_ERROR(add_added(root, added, vocabulary));
-  ASSIGN_OR_RETURN(const BpeOptions options, read_options(model, vocabulary));
-  return ModelFile{std::move(vocabulary), std::move(merges), options};
+  SymbolTable symbols(vocabulary, unit);
+  ASSIGN_OR_RETURN(const BpeOptions options, read_options(model, unit, vocabulary));
+  ASSIGN_OR_RETURN(Merges merges, read_merges(model, vocabulary, symbols, options));
+  return ModelFile{std::move(vocabulary), std::move(merges.table),
+                   JoinTable(std::move(merges.joined), merges.unlisted), std::move(symbols), options};
 }
 
 Result<AddedToken> read_added_token(const JsonField& field, TokenId id) {

@@ -13,10 +13,12 @@ namespace concertina::tokenizer {
 struct ModelFile {
   Vocabulary vocabulary;  // the model's tokens and the added ones
   MergeTable merges;
+  JoinTable joins;
+  SymbolTable symbols;
   BpeOptions options;
 };
 
-Result<ModelFile> read_model(const JsonField& root, const std::vector<AddedToken>& added);
+Result<ModelFile> read_model(const JsonField& root, SymbolUnit unit, const std::vector<AddedToken>& added);
 
 Result<std::vector<AddedToken>> read_added_tokens(const JsonField& root);
 Result<AddedToken> read_added_token(const JsonField& field, TokenId id);  // all but the id

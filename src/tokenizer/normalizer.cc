@@ -1,71 +1,70 @@
 #include "tokenizer/normalizer.h"
 
-#include <utf8proc.h>
-
-#include <algorithm>
-#include <vector>
-
-#include "base/check.h"
+#include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 
 namespace {
 
-utf8proc_propval_t combining_class(utf8proc_int32_t code_point) {
-  return utf8proc_get_property(code_point)->combining_class;
-}
+// Each of these returns what becomes of the text: a part of it, or of `buffer`, which does not hold the text.
+struct Apply {
+  std::string_view text;
+  std::string& buffer;
 
-std::vector<utf8proc_int32_t> decompose(std::string_view text) {
-  constexpr int kMaxExpansion = 32;  // the longest canonical decomposition has 4
-  std::vector<utf8proc_int32_t> out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const Utf8Unit unit = next_utf8(text);
-    utf8proc_int32_t buffer[kMaxExpansion];
-    int boundary_class = 0;
-    const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(unit.code_point), buffer,
-                                           kMaxExpansion, UTF8PROC_DECOMPOSE, &boundary_class);
-    CHECK(n >= 0 && n <= kMaxExpansion, "decomposition of U+{:X}",
-          static_cast<std::uint32_t>(unit.code_point));
-    out.insert(out.end(), buffer, buffer + n);
-    text.remove_prefix(unit.length);
+  std::string_view operator()(NormalForm form) const {
+    if (form == NormalForm::kNfc && (is_ascii(text) || is_surely_nfc(text))) return text;
+    return buffer = to_normal_form(form, text);
   }
-  return out;
-}
-
-// Canonical ordering. Ours because utf8proc_decompose sorts by neighbour swaps: quadratic in a run of marks,
-// which a request can make as long as it likes.
-void order_combining_marks(std::vector<utf8proc_int32_t>& code_points) {
-  for (auto begin = code_points.begin(); begin != code_points.end();) {
-    if (combining_class(*begin) == 0) {
-      ++begin;
-      continue;
-    }
-    const auto end = std::find_if(begin, code_points.end(), [](auto c) { return combining_class(c) == 0; });
-    std::stable_sort(begin, end, [](auto a, auto b) { return combining_class(a) < combining_class(b); });
-    begin = end;
+  std::string_view operator()(const PrependStep& step) const {
+    if (text.empty()) return text;
+    return buffer.assign(step.text).append(text);
   }
-}
+  std::string_view operator()(const ReplaceStep& step) const {
+    if (text.find(step.pattern) == std::string_view::npos) return text;
+    return buffer = replace_all(text, step.pattern, step.content);
+  }
+  std::string_view operator()(const ReplaceMatchesStep& step) const {
+    std::size_t done = 0;
+    buffer.clear();
+    step.expression.for_each_match(text, [&](TextRange match) {
+      buffer.append(text.substr(done, match.begin - done)).append(step.content);
+      done = match.end;
+    });
+    return buffer.append(text.substr(done));
+  }
+  std::string_view operator()(const StripStep& step) const {
+    const std::size_t begin = step.left ? skip_space_right(text, 0) : 0;
+    const std::size_t end = step.right ? skip_space_left(text, text.size(), begin) : text.size();
+    return text.substr(begin, end - begin);
+  }
+};
 
 }  // namespace
 
-std::string to_nfc(std::string_view text) {
-  if (is_ascii(text)) return std::string(text);
-  std::vector<utf8proc_int32_t> code_points = decompose(text);
-  order_combining_marks(code_points);
-  const auto n =
-      utf8proc_normalize_utf32(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()),
-                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
-  CHECK(n >= 0, "composition");
+std::string replace_all(std::string_view text, std::string_view pattern, std::string_view content) {
   std::string out;
-  out.reserve(text.size());
-  for (utf8proc_ssize_t i = 0; i < n; ++i) append_utf8(static_cast<char32_t>(code_points[i]), out);
-  return out;
+  out.reserve(text.size() + text.size() / 2);
+  std::size_t done = 0;
+  for (std::size_t at; (at = text.find(pattern, done)) != std::string_view::npos;
+       done = at + pattern.size()) {
+    out.append(text, done, at - done).append(content);
+  }
+  return out.append(text, done);
 }
 
-std::string normalize(Normalization form, std::string_view text) {
-  return form == Normalization::kNfc ? to_nfc(text) : std::string(text);
+std::string_view Normalizer::apply(std::string_view text, Buffers& buffers) const {
+  std::size_t target = 0;  // the buffer that does not hold `text`
+  for (const NormalizerStep& step : steps_) {
+    text = std::visit(Apply{text, buffers[target]}, step);
+    if (text.data() == buffers[target].data()) target = 1 - target;
+  }
+  return text;
+}
+
+std::string Normalizer::operator()(std::string_view text) const {
+  Buffers buffers;
+  return std::string(apply(text, buffers));
 }
 
 }  // namespace concertina::tokenizer

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "tokenizer/normalizer.h"
+
 namespace concertina::tokenizer {
 
 namespace {
@@ -85,33 +87,60 @@ std::vector<TextRange> split_ranges(const SplitStep& step, std::string_view text
 }
 
 bool PreTokenizer::removes_text() const {
-  return std::any_of(steps_.begin(), steps_.end(),
-                     [](const SplitStep& step) { return step.behavior == SplitBehavior::kRemoved; });
+  return std::any_of(steps_.begin(), steps_.end(), [](const PreTokenizerStep& step) {
+    const auto* split = std::get_if<SplitStep>(&step);
+    return split != nullptr && split->behavior == SplitBehavior::kRemoved;
+  });
 }
 
-void PreTokenizer::split_from(std::size_t step, std::string_view text, const Visitor& visit) const {
+void PreTokenizer::split_from(std::size_t step, std::string_view text, Place place,
+                              const Visitor& visit) const {
   if (text.empty()) return;
-  if (step == n_before_prefix_ && prefix_space_ == PrefixSpace::kAdd && text[0] != ' ') {
-    return apply_step(step, std::string(" ").append(text), visit);
-  }
-  apply_step(step, text, visit);
+  if (step == steps_.size()) return visit(text);
+  std::visit([&](const auto& what) { apply(what, step + 1, text, place, visit); }, steps_[step]);
 }
 
-void PreTokenizer::apply_step(std::size_t step, std::string_view text, const Visitor& visit) const {
-  if (step == steps_.size()) return visit(text);
-  const SplitStep& split = steps_[step];
+void PreTokenizer::apply(const SplitStep& split, std::size_t next, std::string_view text, Place place,
+                         const Visitor& visit) const {
+  const auto pass_on = [&](TextRange range) {
+    split_from(next, range.of(text), range.begin == 0 ? place : Place::kInside, visit);
+  };
   if (split.behavior != SplitBehavior::kIsolated) {
-    for (const TextRange range : split_ranges(split, text)) split_from(step + 1, range.of(text), visit);
+    for (const TextRange range : split_ranges(split, text)) pass_on(range);
     return;
   }
   // What nearly every model does, without a list of the pieces.
   std::size_t done = 0;
   split.expression.for_each_match(text, [&](TextRange match) {
-    split_from(step + 1, text.substr(done, match.begin - done), visit);
-    split_from(step + 1, match.of(text), visit);
+    pass_on({done, match.begin});
+    pass_on(match);
     done = match.end;
   });
-  split_from(step + 1, text.substr(done), visit);
+  pass_on({done, text.size()});
+}
+
+void PreTokenizer::apply(const PrefixSpaceStep&, std::size_t next, std::string_view text, Place place,
+                         const Visitor& visit) const {
+  if (text[0] == ' ') return split_from(next, text, place, visit);
+  split_from(next, std::string(" ").append(text), place, visit);
+}
+
+void PreTokenizer::apply(const MetaspaceStep& metaspace, std::size_t next, std::string_view text, Place place,
+                         const Visitor& visit) const {
+  const std::string& replacement = metaspace.replacement;
+  std::string changed = replace_all(text, " ", replacement);
+  const bool wanted = metaspace.prepend == MetaspaceStep::Prepend::kAlways ||
+                      (metaspace.prepend == MetaspaceStep::Prepend::kFirst && place == Place::kTextBegin);
+  if (wanted && !changed.starts_with(replacement)) changed.insert(0, replacement);
+  const std::string_view all = changed;
+  std::size_t begin = 0;
+  while (metaspace.cut == MetaspaceStep::Cut::kBeforeReplacement) {
+    const std::size_t end = all.find(replacement, begin + 1);
+    if (end == std::string_view::npos) break;
+    split_from(next, all.substr(begin, end - begin), begin == 0 ? place : Place::kInside, visit);
+    begin = end;
+  }
+  split_from(next, all.substr(begin), begin == 0 ? place : Place::kInside, visit);
 }
 
 }  // namespace concertina::tokenizer

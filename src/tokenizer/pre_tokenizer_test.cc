@@ -15,9 +15,8 @@ std::vector<std::string> split(std::string_view pattern, SplitBehavior behavior,
   const SplitStep step{Regex::compile(pattern).value(), behavior, side};
   std::vector<std::string> direct, visited;
   for (const TextRange range : split_ranges(step, text)) direct.emplace_back(range.of(text));
-  PreTokenizer({step}, 1, PrefixSpace::kNone).split(text, [&](std::string_view piece) {
-    visited.emplace_back(piece);
-  });
+  PreTokenizer({step}).split(text, Place::kTextBegin,
+                             [&](std::string_view piece) { visited.emplace_back(piece); });
   EXPECT_EQ(direct, visited);
   return direct;
 }

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "tokenizer/error.h"
+#include "tokenizer/regex_syntax.h"
 #include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
@@ -20,34 +21,6 @@ std::string pcre2_message(int code) {
   PCRE2_UCHAR buffer[256];
   const int n = pcre2_get_error_message(code, buffer, sizeof(buffer));
   return n < 0 ? fmt::format("PCRE2 error {}", code) : std::string(reinterpret_cast<const char*>(buffer), n);
-}
-
-// What Oniguruma and PCRE2 both accept but read differently; nullptr: nothing of the kind.
-const char* ambiguous_syntax(std::string_view pattern) {
-  bool in_class = false;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i], next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
-    if (c == '\\') {
-      if (next == 'h' || next == 'H') return "\\h";
-      ++i;
-    } else if (!in_class && c == '[') {
-      in_class = true;
-      if (next == '^') ++i;
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']')
-        ++i;  // a ] right after the opening stands for itself
-    } else if (in_class && c == '[' && next == ':') {
-      const std::size_t end = pattern.find(":]", i);
-      if (end == std::string_view::npos) return "an unclosed [: in a character class";
-      i = end + 1;
-    } else if (in_class && c == '[') {
-      return "a bracket within a character class";
-    } else if (in_class && c == '&' && next == '&') {
-      return "&& within a character class";
-    } else if (in_class && c == ']') {
-      in_class = false;
-    }
-  }
-  return nullptr;
 }
 
 // Where JIT runs out of its stack the interpreter, whose memory is on the heap, goes on.
@@ -77,12 +50,8 @@ Result<Regex> Regex::compile_as(std::string_view pattern, std::uint32_t options)
 }
 
 Result<Regex> Regex::compile(std::string_view pattern) {
-  if (const char* syntax = ambiguous_syntax(pattern)) {
-    return fail(
-        TokenizerError::kUnsupported,
-        fmt::format("{} in the expression {}: read differently by PCRE2 and by Oniguruma", syntax, pattern));
-  }
-  return compile_as(pattern, PCRE2_MULTILINE);  // ^ and $ are about lines in Oniguruma's Ruby syntax
+  ASSIGN_OR_RETURN(const std::string translated, expression_for_pcre2(pattern));
+  return compile_as(translated, PCRE2_MULTILINE);  // ^ and $ are about lines in Oniguruma's Ruby syntax
 }
 
 Result<Regex> Regex::compile_literal(std::string_view text) {

@@ -17,9 +17,8 @@ struct TextRange {
   std::string_view of(std::string_view text) const { return text.substr(begin, end - begin); }
 };
 
-// A split expression of a tokenizer.json (Oniguruma's syntax), run by PCRE2 with JIT, UTF and UCP. What the
-// two dialects read differently (&& and nested brackets in a class, \h) is refused. Immutable: any thread may
-// search.
+// A split expression of a tokenizer.json (Oniguruma's syntax), translated (regex_syntax.h) and run by PCRE2
+// with JIT, UTF and UCP. Immutable: any thread may search.
 class Regex {
  public:
   static Result<Regex> compile(std::string_view pattern);

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 
@@ -12,8 +11,10 @@ namespace concertina::tokenizer {
 // thread.
 class StreamingDetokenizer {
  public:
-  StreamingDetokenizer(Tokenizer tokenizer, SkipSpecialTokens skip)
-      : tokenizer_(std::move(tokenizer)), skip_(skip) {}
+  // With TextBegin::kBefore the tokens go on a text (a prompt's), and a space that begins them stays: where
+  // decode() of these tokens alone would take it off (SentencePiece's files), decode() of both would not.
+  StreamingDetokenizer(Tokenizer tokenizer, SkipSpecialTokens skip, TextBegin begin = TextBegin::kHere)
+      : tokenizer_(std::move(tokenizer)), skip_(skip), decoder_(tokenizer_.text_decoder(begin)) {}
 
   std::string push(TokenId id);  // the text that is complete now; often empty within a character
   std::string flush();           // at the end of the stream: an unfinished character becomes U+FFFD
@@ -21,7 +22,7 @@ class StreamingDetokenizer {
  private:
   Tokenizer tokenizer_;
   SkipSpecialTokens skip_;
-  Utf8Stream stream_;
+  TextDecoder decoder_;
 };
 
 }  // namespace concertina::tokenizer

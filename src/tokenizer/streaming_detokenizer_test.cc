@@ -7,7 +7,8 @@
 #include <random>
 
 #include "base/random.h"
-#include "tokenizer/normalizer.h"
+#include "tokenizer/normal_form.h"
+#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 namespace {

@@ -10,28 +10,31 @@ namespace {
 // One call of encode.
 class Encoder {
  public:
-  Encoder(const TokenizerParts& parts, std::vector<TokenId>& out) : parts_(parts), out_(out) {}
+  Encoder(const TokenizerParts& parts, std::string_view text, std::vector<TokenId>& out)
+      : parts_(parts), text_(text), out_(out), scratch_(text.size()) {}
 
-  void encode(std::string_view text) {
-    parts_.raw_matcher->split(text, [&](std::string_view part, std::optional<TokenId> id) {
+  void encode() {
+    parts_.raw_matcher->split(text_, [&](std::string_view part, std::optional<TokenId> id) {
       if (id) return out_.push_back(*id);
-      if (*parts_.normalization == Normalization::kNone) return encode_normalized(part);
-      encode_normalized(normalize(*parts_.normalization, part));
+      const Place place = part.data() == text_.data() ? Place::kTextBegin : Place::kInside;
+      encode_normalized(parts_.normalizer.apply(part, buffers_), place);
     });
   }
 
  private:
-  void encode_normalized(std::string_view text) {
+  void encode_normalized(std::string_view text, Place place) {
     parts_.normalized_matcher->split(text, [&](std::string_view part, std::optional<TokenId> id) {
       if (id) return out_.push_back(*id);
-      parts_.pre_tokenizer->split(
-          part, [&](std::string_view piece) { parts_.model.encode(piece, scratch_, out_); });
+      parts_.pre_tokenizer.split(part, part.data() == text.data() ? place : Place::kInside,
+                                 [&](std::string_view piece) { parts_.model.encode(piece, scratch_, out_); });
     });
   }
 
   const TokenizerParts& parts_;
+  std::string_view text_;
   std::vector<TokenId>& out_;
   BpeModel::Scratch scratch_;
+  Normalizer::Buffers buffers_;
 };
 
 }  // namespace
@@ -44,11 +47,10 @@ Result<Tokenizer> Tokenizer::load(const std::filesystem::path& model_folder) {
 std::vector<TokenId> Tokenizer::encode(std::string_view text, AddSpecialTokens add) const {
   std::vector<TokenId> ids;
   if (add == AddSpecialTokens::kYes) ids = parts_->prefix;
-  Encoder encoder(*parts_, ids);
   if (is_valid_utf8(text)) {
-    encoder.encode(text);
+    Encoder(*parts_, text, ids).encode();
   } else {
-    encoder.encode(replace_invalid_utf8(text));
+    Encoder(*parts_, replace_invalid_utf8(text), ids).encode();
   }
   if (add == AddSpecialTokens::kYes) ids.insert(ids.end(), parts_->suffix.begin(), parts_->suffix.end());
   return ids;
@@ -56,13 +58,17 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, AddSpecialTokens a
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, SkipSpecialTokens skip) const {
   std::string text;
-  Utf8Stream stream;
+  TextDecoder decoder(parts_->vocabulary, parts_->decoder, TextBegin::kHere);
   for (const TokenId id : ids) {
     if (skip == SkipSpecialTokens::kYes && is_special(id)) continue;
-    stream.push(token_bytes(id), text);
+    decoder.push(id, text);
   }
-  stream.flush(text);
+  decoder.flush(text);
   return text;
+}
+
+TextDecoder Tokenizer::text_decoder(TextBegin begin) const {
+  return TextDecoder(parts_->vocabulary, parts_->decoder, begin);
 }
 
 std::size_t Tokenizer::most_bytes_per_token() const { return parts_->most_bytes_per_token; }
@@ -75,7 +81,7 @@ std::optional<TokenId> Tokenizer::token_to_id(std::string_view text) const {
 
 std::string_view Tokenizer::token_text(TokenId id) const { return parts_->vocabulary.text_of(id); }
 
-std::string_view Tokenizer::token_bytes(TokenId id) const { return parts_->vocabulary.bytes_of(id); }
+std::string_view Tokenizer::token_bytes(TokenId id) const { return parts_->decoder.bytes_of(id); }
 
 bool Tokenizer::is_special(TokenId id) const {
   return parts_->vocabulary.contains(id) && parts_->special[static_cast<std::size_t>(id)];

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "tokenizer/error.h"
 #include "tokenizer/special_tokens.h"
+#include "tokenizer/token_decoder.h"
 
 namespace concertina::tokenizer {
 
@@ -21,9 +22,9 @@ enum class SkipSpecialTokens { kYes, kNo };  // when decoding
 
 struct TokenizerParts;  // what the files hold, ready to use (tokenizer_file.h)
 
-// Text to token ids and back: byte-level BPE, as Hugging Face's tokenizers library does it with the same
-// tokenizer.json. Immutable: every method may be called from any thread at any time. Copies are cheap (they
-// share the tables).
+// Text to token ids and back: BPE of bytes or, SentencePiece's way, of characters with byte fallback, as
+// Hugging Face's tokenizers library does it with the same tokenizer.json. Immutable: every method may be
+// called from any thread at any time. Copies are cheap (they share the tables).
 class Tokenizer {
  public:
   // Reads tokenizer.json and, where there is one, tokenizer_config.json. About 130 ms for 150,000 tokens (8
@@ -35,14 +36,17 @@ class Tokenizer {
   // the text. Does not cut to any length, nor check the model's.
   std::vector<TokenId> encode(std::string_view text, AddSpecialTokens add) const;
 
-  // Valid UTF-8: what is not becomes U+FFFD. Ids of no token are left out. Does not clean up spaces
+  // Valid UTF-8: what is not becomes U+FFFD (TextDecoder). Ids of no token are left out. A space that encode
+  // puts before a text is taken off, where the file says so. Does not clean up spaces
   // (clean_up_tokenization_spaces), as no streaming server does.
   std::string decode(std::span<const TokenId> ids, SkipSpecialTokens skip) const;
 
+  TextDecoder text_decoder(TextBegin begin) const;  // of ids that come one by one; must not outlive this
+
   // A text of more than n * most_bytes_per_token() bytes (as given to encode) has more than n tokens. Made to
   // refuse a text before encoding it: it never refuses one that fits. The largest std::size_t where a token
-  // may stand for text of any length: a token with lstrip or rstrip takes any amount of white space, a Split
-  // may remove text, unknown bytes may be left out or make one token (token_bound.h).
+  // may stand for text of any length: a token with lstrip or rstrip takes any amount of white space, a
+  // normalizer or a Split may remove text, unknown bytes may be left out or make one token (token_bound.h).
   std::size_t most_bytes_per_token() const;
 
   std::size_t vocab_size() const;  // highest id in use + 1, added tokens included

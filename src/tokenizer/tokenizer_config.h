@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 #include "tokenizer/added_tokens.h"
-#include "tokenizer/pipeline_file.h"
+#include "tokenizer/post_processor_file.h"
 #include "tokenizer/special_tokens.h"
 
 namespace concertina::tokenizer {

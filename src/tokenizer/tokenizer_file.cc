@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "tokenizer/decoder_file.h"
 #include "tokenizer/json_field.h"
-#include "tokenizer/model_file.h"
-#include "tokenizer/pipeline_file.h"
+#include "tokenizer/normalizer_file.h"
+#include "tokenizer/post_processor_file.h"
+#include "tokenizer/pre_tokenizer_file.h"
 #include "tokenizer/token_bound.h"
 #include "tokenizer/tokenizer_config.h"
 
@@ -43,7 +45,7 @@ void add_matchers(const std::vector<AddedToken>& tokens, TokenizerParts& parts) 
     if (token.special) parts.special[static_cast<std::size_t>(token.id)] = true;
     (token.normalized ? normalized : raw).push_back(token);
   }
-  for (AddedToken& token : normalized) token.content = normalize(*parts.normalization, token.content);
+  for (AddedToken& token : normalized) token.content = parts.normalizer(token.content);
   parts.raw_matcher.emplace(std::move(raw));
   parts.normalized_matcher.emplace(std::move(normalized));
 }
@@ -51,22 +53,22 @@ void add_matchers(const std::vector<AddedToken>& tokens, TokenizerParts& parts) 
 Result<std::shared_ptr<const TokenizerParts>> assemble(const JsonField& root, const TokenizerConfig& config) {
   ASSIGN_OR_RETURN(auto added, read_added_tokens(root));
   add_missing(config.added_tokens, added);
-  ASSIGN_OR_RETURN(ModelFile model, read_model(root, added));
-  auto parts =
-      std::make_shared<TokenizerParts>(std::move(model.vocabulary), std::move(model.merges), model.options);
+  ASSIGN_OR_RETURN(auto pre_tokenizer, read_pre_tokenizer(root));
+  ASSIGN_OR_RETURN(auto model, read_model(root, pre_tokenizer.unit, added));
+  ASSIGN_OR_RETURN(auto decoder, read_decoder(root));
+  const auto parts = std::make_shared<TokenizerParts>(std::move(model), std::move(decoder));
+  parts->pre_tokenizer = std::move(pre_tokenizer.pre_tokenizer);
+  ASSIGN_OR_RETURN(parts->normalizer, read_normalizer(root));
   const SpecialTokens& roles = config.special_tokens;
   for (const auto* text : {&roles.bos, &roles.eos, &roles.unk, &roles.pad})
     add_role(*text, parts->vocabulary, added);
   parts->special_tokens = roles;
-  ASSIGN_OR_RETURN(parts->normalization, read_normalizer(root));
-  ASSIGN_OR_RETURN(parts->pre_tokenizer, read_pre_tokenizer(root));
-  RETURN_IF_ERROR(check_decoder(root));
   ASSIGN_OR_RETURN(PromptTemplate around, read_post_processor(root, parts->vocabulary));
   RETURN_IF_ERROR(apply_config_template(config, parts->vocabulary, around));
   parts->prefix = std::move(around.prefix);
   parts->suffix = std::move(around.suffix);
-  parts->most_bytes_per_token = most_bytes_per_token(parts->vocabulary, parts->model, added,
-                                                     *parts->normalization, *parts->pre_tokenizer);
+  parts->most_bytes_per_token =
+      most_bytes_per_token(parts->vocabulary, parts->model, added, parts->normalizer, parts->pre_tokenizer);
   add_matchers(added, *parts);
   return parts;
 }

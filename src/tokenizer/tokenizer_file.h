@@ -8,23 +8,29 @@
 #include "base/result.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe.h"
+#include "tokenizer/model_file.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/special_tokens.h"
+#include "tokenizer/token_decoder.h"
 #include "tokenizer/vocabulary.h"
 
 namespace concertina::tokenizer {
 
 // A tokenizer as its files describe it. Neither moves nor is copied: `model` points at `vocabulary`.
 struct TokenizerParts {
-  TokenizerParts(Vocabulary vocabulary_in, MergeTable merges, BpeOptions options)
-      : vocabulary(std::move(vocabulary_in)), model(vocabulary, std::move(merges), options) {}
+  TokenizerParts(ModelFile file, DecoderPlan plan)
+      : vocabulary(std::move(file.vocabulary)),
+        model(vocabulary, std::move(file.merges), std::move(file.joins), std::move(file.symbols),
+              file.options),
+        decoder(vocabulary, std::move(plan)) {}
   TokenizerParts(const TokenizerParts&) = delete;
 
   Vocabulary vocabulary;  // the model's tokens and the added ones
   BpeModel model;
-  std::optional<Normalization> normalization;
-  std::optional<PreTokenizer> pre_tokenizer;
+  TokenDecoder decoder;
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
   std::optional<AddedTokenMatcher> raw_matcher, normalized_matcher;
   std::vector<bool> special;            // [vocabulary.n_ids()]
   std::vector<TokenId> prefix, suffix;  // around a text, where special tokens are added

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tokenizer/normalizer.h"
+#include "tokenizer/normal_form.h"
 #include "tokenizer/test_folder.h"
 #include "tokenizer/utf8.h"
 

@@ -1,5 +1,7 @@
 #include "tokenizer/utf8.h"
 
+#include <simdjson.h>
+
 namespace concertina::tokenizer {
 
 namespace {
@@ -23,12 +25,21 @@ Lead lead_of(std::uint8_t byte) {
   return {};
 }
 
+void append_replacement(std::size_t n_bytes, Replaced replaced, std::string& out) {
+  const std::size_t n = replaced == Replaced::kSubpart ? 1 : n_bytes;
+  for (std::size_t i = 0; i < n; ++i) out += kReplacement;
+}
+
 // Appends the characters of `text`; returns how many bytes at its end are a character's beginning.
-std::size_t append_characters(std::string_view text, std::string& out) {
+std::size_t append_characters(std::string_view text, Replaced replaced, std::string& out) {
   while (!text.empty()) {
     const Utf8Unit unit = next_utf8(text);
     if (unit.kind == Utf8Kind::kIncomplete) return text.size();
-    out += unit.kind == Utf8Kind::kValid ? text.substr(0, unit.length) : kReplacement;
+    if (unit.kind == Utf8Kind::kValid) {
+      out += text.substr(0, unit.length);
+    } else {
+      append_replacement(unit.length, replaced, out);
+    }
     text.remove_prefix(unit.length);
   }
   return 0;
@@ -67,15 +78,7 @@ bool is_ascii(std::string_view text) {
   return any < 0x80;
 }
 
-bool is_valid_utf8(std::string_view text) {
-  if (is_ascii(text)) return true;
-  while (!text.empty()) {
-    const Utf8Unit unit = next_utf8(text);
-    if (unit.kind != Utf8Kind::kValid) return false;
-    text.remove_prefix(unit.length);
-  }
-  return true;
-}
+bool is_valid_utf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
 
 std::string replace_invalid_utf8(std::string_view text) {
   std::string out;
@@ -92,12 +95,12 @@ void Utf8Stream::push(std::string_view bytes, std::string& out) {
     return;
   }
   held_back_ += bytes;
-  const std::size_t n_left = append_characters(held_back_, out);
+  const std::size_t n_left = append_characters(held_back_, replaced_, out);
   held_back_.erase(0, held_back_.size() - n_left);
 }
 
 void Utf8Stream::flush(std::string& out) {
-  if (!held_back_.empty()) out += kReplacement;
+  if (!held_back_.empty()) append_replacement(held_back_.size(), replaced_, out);
   held_back_.clear();
 }
 

@@ -25,14 +25,20 @@ bool is_ascii(std::string_view text);
 bool is_valid_utf8(std::string_view text);
 std::string replace_invalid_utf8(std::string_view text);  // each maximal invalid subpart becomes one U+FFFD
 
+// What becomes U+FFFD: a maximal invalid subpart, or each byte of it.
+enum class Replaced { kSubpart, kByte };
+
 // Turns a stream of bytes, cut anywhere, into characters: what comes out for the pieces, joined, is
-// replace_invalid_utf8 of the bytes, joined. Keeps at most 3 bytes back.
+// replace_invalid_utf8 of the bytes, joined (with kSubpart). Keeps at most 3 bytes back.
 class Utf8Stream {
  public:
+  explicit Utf8Stream(Replaced replaced = Replaced::kSubpart) : replaced_(replaced) {}
+
   void push(std::string_view bytes, std::string& out);
-  void flush(std::string& out);  // an unfinished character becomes U+FFFD
+  void flush(std::string& out);  // an unfinished character is replaced
 
  private:
+  Replaced replaced_;
   std::string held_back_;
 };
 
