@@ -7,7 +7,9 @@
 #include <iostream>
 #include <memory>
 
+#include "base/escape.h"
 #include "cli/client_commands.h"
+#include "cli/server_address.h"
 #include "client/generation.h"
 
 namespace concertina::cli {
@@ -15,7 +17,7 @@ namespace concertina::cli {
 namespace {
 
 struct ChatOptions {
-  std::string url = "http://127.0.0.1:8000";
+  client::Endpoint server{"http://127.0.0.1:8000"};
   std::string system;
   std::optional<double> temperature;
   std::optional<std::size_t> max_tokens;
@@ -39,8 +41,8 @@ class Chat {
 
   int run() {
     catch_interrupts();
-    if (const auto there = client::request(options_.url, "GET", "/version"); !there) {
-      fmt::print(stderr, "{}\n", there.error().message());
+    if (const auto there = client::request(options_.server, "GET", "/version"); !there) {
+      print_error(there.error().message());
       return 1;
     }
     if (on_terminal_) fmt::print("/reset begins again, /quit or Ctrl-D ends, Ctrl-C stops an answer\n");
@@ -51,7 +53,7 @@ class Chat {
       if (line == "/reset") {
         reset();
       } else if (line.starts_with('/')) {
-        fmt::print("there is no command {}; /reset begins again, /quit ends\n", line);
+        fmt::print("there is no command {}; /reset begins again, /quit ends\n", escaped(line));
       } else if (!answer(line)) {
         return 1;
       }
@@ -82,10 +84,10 @@ class Chat {
         .temperature = options_.temperature,
         .seed = options_.seed ? std::optional(static_cast<std::uint64_t>(*options_.seed)) : std::nullopt};
     std::string text;
-    const auto generated = client::generate(options_.url, request,
+    const auto generated = client::generate(options_.server, request,
                                             [&](const client::GenerationChunk& chunk) {
                                               text += chunk.text;
-                                              fmt::print("{}", chunk.text);
+                                              fmt::print("{}", escaped(chunk.text, Keep::kLinesAndTabs));
                                               std::fflush(stdout);
                                               return client::StreamControl::kContinue;
                                             },
@@ -94,7 +96,7 @@ class Chat {
     const bool stopped = !generated && generated.error().is(client::ClientError::kInterrupted);
     interrupted = false;
     if (!generated && !stopped) {
-      fmt::print(stderr, "{}\n", generated.error().message());
+      print_error(generated.error().message());
       history_.pop_back();
       return on_terminal_;  // a person may try again
     }
@@ -112,7 +114,7 @@ class Chat {
 void add_chat_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ChatOptions>();
   CLI::App* command = app.add_subcommand("chat", "Talk to a running server");
-  command->add_option("--url", options->url, "of the server")->capture_default_str();
+  add_server_flags(*command, options->server);
   command->add_option("--system", options->system, "system message");
   command->add_option("--temperature", options->temperature, "0: greedy (default: the model's)");
   command->add_option("--max-tokens", options->max_tokens, "tokens of an answer");

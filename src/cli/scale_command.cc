@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "base/escape.h"
 #include "cli/client_commands.h"
+#include "cli/server_address.h"
 #include "client/admin.h"
 
 namespace concertina::cli {
@@ -11,7 +13,7 @@ namespace concertina::cli {
 namespace {
 
 struct ScaleOptions {
-  std::string url = "http://127.0.0.1:8000";
+  client::Endpoint server{"http://127.0.0.1:8000"};
   std::size_t size = 0;
   std::vector<std::uint32_t> retire;
   std::uint32_t drain_timeout_s = 120;
@@ -22,17 +24,17 @@ int run_scale(const ScaleOptions& options) {
   client::ScaleCall call{.new_size = options.size, .drain_timeout_s = options.drain_timeout_s};
   for (const std::uint32_t rank : options.retire) call.retire.emplace_back(rank);
   call.answer = options.wait ? client::ScaleAnswer::kWhenEnded : client::ScaleAnswer::kAtOnce;
-  const auto reply = client::scale(options.url, call, std::chrono::seconds(options.drain_timeout_s + 60));
+  const auto reply = client::scale(options.server, call, std::chrono::seconds(options.drain_timeout_s + 60));
   if (!reply) {
-    fmt::print(stderr, "{}\n", reply.error().message());
+    print_error(reply.error().message());
     return 1;
   }
-  fmt::print("{} (operation {})\n", reply->message, reply->operation_id);
+  fmt::print("{} (operation {})\n", escaped(reply->message), escaped(reply->operation_id));
   if (!options.wait) return 0;
-  const auto operation = client::fetch_operation(options.url, reply->operation_id);
+  const auto operation = client::fetch_operation(options.server, reply->operation_id);
   if (!operation) return 0;  // too old to be shown: the answer above counts
   for (const auto& [phase, time_ms] : operation->phases_ms)
-    fmt::print("  {:<12}{:9.1f} ms\n", phase, time_ms);
+    fmt::print("  {:<12}{:9.1f} ms\n", escaped(phase), time_ms);
   fmt::print("  {} requests moved, {:.1f} MB of experts loaded, longest pause {:.2f} ms\n",
              operation->moved_requests, static_cast<double>(operation->moved_bytes) / 1e6,
              operation->max_pause_ms);
@@ -57,7 +59,7 @@ void add_scale_command(CLI::App& app, std::function<int()>& run) {
                    "seconds until an operation that is not committed is rolled back")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
-  command->add_option("--url", options->url, "of the server")->capture_default_str();
+  add_server_flags(*command, options->server);
   command->callback([options, &run] { run = [options] { return run_scale(*options); }; });
 }
 

@@ -1,6 +1,5 @@
 #include "cli/serve_command.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,10 +8,13 @@
 #include <memory>
 
 #include "base/log.h"
+#include "base/output_queue.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
 #include "cli/decide_form.h"
 #include "cli/error.h"
+#include "cli/http_flags.h"
+#include "cli/process_limits.h"
 #include "cli/sizes.h"
 #include "cli/validators.h"
 #include "front/front.h"
@@ -31,8 +33,6 @@ const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
 
 struct ServeOptions {
   std::string model;
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 8000;
   std::string kv_cache_memory = "256MiB";
   std::string served_model_name, state_dir;
   double shutdown_timeout_s = 30;
@@ -43,16 +43,14 @@ struct ServeOptions {
   bool pin_threads = true;
   bool withhold_kill = false;
   FormFlags form;
+  HttpFlags http;
   front::FrontOptions front;
 };
 
 void add_flags(CLI::App& command, ServeOptions& o) {
   command.option_defaults()->take_last();  // of a flag given twice: ./dev serve puts its defaults first
   command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
-  command.add_option("--host", o.host, "address to listen on")->check(kNotEmpty)->capture_default_str();
-  command.add_option("--port", o.port, "port to listen on; 0: any free one, printed")
-      ->check(kNotEmpty)
-      ->capture_default_str();
+  add_http_flags(command, o.http);
   command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
       ->check(kCount)
       ->capture_default_str();
@@ -153,7 +151,7 @@ Status check_counts(const front::FrontOptions& o) {
                 {"--block-size", o.block_size, 1, 1024},
                 {"--threads-per-rank", o.threads_per_rank, 1, 256},
                 {"--replay-chunk-tokens", o.replay_chunk_tokens, 1, 65536},
-                {"--peer-timeout-ms", o.peer_timeout_ms, 1, 3600000}};
+                {"--peer-timeout-ms", o.peer_timeout_ms, 20, 3600000}};
   for (const auto& range : ranges) {
     if (range.value < range.lowest || range.value > range.highest) {
       return bad_flag(fmt::format("{} is {}, but must be in {}..{}", range.flag, range.value, range.lowest,
@@ -170,6 +168,7 @@ struct Prepared {
   std::optional<tokenizer::Tokenizer> tokenizer;
   std::optional<tokenizer::ChatTemplate> chat_template;
   std::unique_ptr<front::StateStore> state;
+  server::ServerOptions server;
 };
 
 Status prepare_model(ServeOptions& o, Prepared& out) {
@@ -265,34 +264,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
   return {};
 }
 
-void print_examples(const std::string& url) {
-  fmt::print(R"(
-Try, in another terminal:
-  curl {0}/v1/chat/completions -H 'Content-Type: application/json' -d '{{"messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
-  curl -X POST {0}/scale_elastic_ep -H 'Content-Type: application/json' -d '{{"new_data_parallel_size": 4}}'
-  {1} status --watch --url {0}
-
-)",
-             url, std::filesystem::proximate(std::filesystem::read_symlink("/proc/self/exe")).string());
-  std::fflush(stdout);
-}
-
-// Connections leave descriptors for what ranks need: a pidfd, a channel, and two for its start.
-server::http::Limits connection_limits(const front::FrontOptions& options) {
-  server::http::Limits limits;
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return limits;
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-  getrlimit(RLIMIT_NOFILE, &files);
-  const std::size_t reserved = 32 + 4 * 2 * options.max_size;
-  const std::size_t left = files.rlim_cur > reserved ? files.rlim_cur - reserved : 1;
-  if (left < limits.max_connections)
-    spdlog::info("at most {} connections: the limit of open files is {}, and ranks need some", left,
-                 files.rlim_cur);
-  limits.max_connections = std::min<std::size_t>(limits.max_connections, left);
-  return limits;
-}
+constexpr Duration kLastWords = std::chrono::seconds(1);  // what is not read by then is lost
 
 // Owns everything of the front process, from the first rank to the last.
 class ServeProcess {
@@ -301,8 +273,8 @@ class ServeProcess {
       : options_(options),
         front_(loop_, options.front, prepared.info, std::move(prepared.state)),
         server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
-                prepared.chat_template ? &*prepared.chat_template : nullptr,
-                {.host = options.host, .port = options.port, .limits = connection_limits(options.front)}),
+                prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
+        host_(prepared.server.host),
         signals_(loop_, [this](int number) { on_signal(number); }) {}
 
   int run() {
@@ -311,15 +283,15 @@ class ServeProcess {
       spdlog::error("{}", port.error().message());
       return 1;
     }
-    url_ = fmt::format("http://{}:{}", options_.host, *port);
-    fmt::print("listening on {}\n", url_);
-    std::fflush(stdout);
+    url_ = url_of(host_, *port);
+    printed_.write(fmt::format("listening on {}\n", url_));
     front_.start([this] { on_ready(); },
                  [this](const Error&) {
                    exit_code_ = 1;
                    shut_down();
                  });
     loop_.run();
+    printed_.drain(kLastWords);
     return exit_code_;
   }
 
@@ -327,7 +299,7 @@ class ServeProcess {
   void on_ready() {
     spdlog::info("ready: {} ranks serve {} ({})", options_.front.initial_size, front_.model().served_name,
                  describe(options_.front.form));
-    if (options_.print_examples) print_examples(url_);
+    if (options_.print_examples) printed_.write(examples(url_));
   }
 
   void on_signal(int number) {
@@ -335,9 +307,16 @@ class ServeProcess {
       spdlog::warn("second signal: stopping at once");
       return front_.stop_now();
     }
+    if (number == SIGQUIT) {
+      spdlog::warn("SIGQUIT: stopping at once");
+      shut_down();
+      return front_.stop_now();
+    }
     spdlog::info("{}: finishing {} requests, at most {} s; again to stop at once",
-                 number == SIGTERM ? "SIGTERM" : "interrupted", front_.n_running() + front_.n_queued(),
-                 options_.shutdown_timeout_s);
+                 number == SIGTERM  ? "SIGTERM"
+                 : number == SIGHUP ? "SIGHUP"
+                                    : "interrupted",
+                 front_.n_running() + front_.n_queued(), options_.shutdown_timeout_s);
     shut_down();
   }
 
@@ -358,19 +337,22 @@ class ServeProcess {
   transport::Timer flush_{loop_};
   front::Front front_;
   server::Server server_;
+  const std::string host_;
   transport::SignalWatch signals_;
+  OutputQueue printed_{STDOUT_FILENO};
   std::string url_;
   int exit_code_ = 0;
   bool shutting_down_ = false;
 };
 
 int run_serve(ServeOptions& options) {
-  init_log("front", spdlog::level::from_str(options.front.log_level));
   Prepared prepared;
   const auto prepare = [&]() -> Status {
     RETURN_IF_ERROR(check_counts(options.front));
     RETURN_IF_ERROR(prepare_model(options, prepared));
     RETURN_IF_ERROR(prepare_tokenizer(options, prepared));
+    ASSIGN_OR_RETURN(prepared.server, make_server_options(options.http, options.front.max_model_len,
+                                                          connection_limits(options.front)));
     return prepare_state(options, prepared);
   };
   if (const Status done = prepare(); !done) {
@@ -404,7 +386,15 @@ void add_serve_command(CLI::App& app, std::function<int()>& run) {
   command->callback([options, command, &run] {
     options->max_model_len_given = command->count("--max-model-len") > 0;
     options->front.kv_cache_bytes = parse_bytes(options->kv_cache_memory);
-    run = [options] { return run_serve(*options); };
+    run = [options] {
+      init_log("front", spdlog::level::from_str(options->front.log_level));
+      keep_little_memory();
+      // Nobody means by these that the server should end.
+      for (const int number : {SIGUSR1, SIGUSR2, SIGALRM}) std::signal(number, SIG_IGN);
+      const int exit_code = run_serve(*options);
+      flush_log(kLastWords);
+      return exit_code;
+    };
   });
 }
 
@@ -421,7 +411,9 @@ void add_worker_command(CLI::App& app, std::function<int()>& run) {
   command->callback([options, &run] {
     run = [options] {
       init_log("rank", spdlog::level::info);
-      return worker::run_worker(options->control_fd, options->parent_pid);
+      const int exit_code = worker::run_worker(options->control_fd, options->parent_pid);
+      flush_log(std::chrono::milliseconds(200));
+      return exit_code;
     };
   });
 }

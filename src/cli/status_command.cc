@@ -7,7 +7,9 @@
 #include <memory>
 #include <thread>
 
+#include "base/escape.h"
 #include "cli/client_commands.h"
+#include "cli/server_address.h"
 #include "client/admin.h"
 
 namespace concertina::cli {
@@ -17,7 +19,7 @@ namespace {
 constexpr Duration kRedrawInterval = std::chrono::milliseconds(500);
 
 struct StatusOptions {
-  std::string url = "http://127.0.0.1:8000";
+  client::Endpoint server{"http://127.0.0.1:8000"};
   bool watch = false;
 };
 
@@ -28,8 +30,8 @@ std::string bar(std::size_t used, std::size_t total) {
 }
 
 std::string describe(const client::OperationInfo& operation) {
-  return fmt::format("{} {}: {} -> {} ranks, {}", operation.kind, operation.id, operation.from_size,
-                     operation.to_size, operation.phase);
+  return fmt::format("{} {}: {} -> {} ranks, {}", escaped(operation.kind), escaped(operation.id),
+                     operation.from_size, operation.to_size, escaped(operation.phase));
 }
 
 std::string table(const client::ClusterInfo& cluster) {
@@ -39,8 +41,8 @@ std::string table(const client::ClusterInfo& cluster) {
   out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host",
                      "running", "waiting", "kv blocks", "experts");
   for (const client::RankInfo& rank : cluster.ranks) {
-    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}\n", rank.rank, rank.state,
-                       rank.pid, rank.host, rank.n_running, rank.n_waiting,
+    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}\n", rank.rank,
+                       escaped(rank.state), rank.pid, escaped(rank.host), rank.n_running, rank.n_waiting,
                        bar(rank.kv_blocks_used, rank.kv_blocks_total),
                        fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts);
   }
@@ -54,15 +56,15 @@ int run_status(const StatusOptions& options) {
   bool seen = false;
   if (options.watch) std::signal(SIGINT, [](int) { interrupted = true; });
   while (!interrupted) {
-    const auto cluster = client::fetch_cluster(options.url);
+    const auto cluster = client::fetch_cluster(options.server);
     // Who watches may be watching a restart; a first look that fails is a wrong address.
     if (!cluster && (!options.watch || !seen)) {
-      fmt::print(stderr, "{}\n", cluster.error().message());
+      print_error(cluster.error().message());
       return 1;
     }
     seen = true;
     if (options.watch && on_terminal) fmt::print("\033[H\033[2J");
-    fmt::print("{}", cluster ? table(*cluster) : cluster.error().message() + "\n");
+    fmt::print("{}", cluster ? table(*cluster) : escaped(cluster.error().message()) + "\n");
     std::fflush(stdout);
     if (!options.watch) break;
     std::this_thread::sleep_for(kRedrawInterval);
@@ -77,7 +79,7 @@ void add_status_command(CLI::App& app, std::function<int()>& run) {
   CLI::App* command =
       app.add_subcommand("status", "Show the ranks of a running server, its epoch and its operation");
   command->add_flag("--watch", options->watch, "redraw twice a second until Ctrl-C");
-  command->add_option("--url", options->url, "of the server")->capture_default_str();
+  add_server_flags(*command, options->server);
   command->callback([options, &run] { run = [options] { return run_status(*options); }; });
 }
 

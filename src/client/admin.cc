@@ -53,10 +53,10 @@ ClusterInfo cluster_of(const json& object) {
 
 // Sends, and reads the answer with `read`; anything but a 2xx is an error with the server's words.
 template <typename Read>
-auto call(const std::string& url, const char* method, const std::string& target, const std::string& body,
+auto call(const Endpoint& server, const char* method, const std::string& target, const std::string& body,
           Duration timeout, const Read& read) -> Result<decltype(read(json()))> {
-  const std::string what = std::string(method) + " " + url + target;
-  ASSIGN_OR_RETURN(const Response response, request(url, method, target, body, timeout));
+  const std::string what = std::string(method) + " " + server.url + target;
+  ASSIGN_OR_RETURN(const Response response, request(server, method, target, body, timeout));
   if (response.status / 100 != 2) {
     return fail(ClientError::kStatus,
                 what + ": " + std::to_string(response.status) + ": " + error_message_of(response.body));
@@ -95,12 +95,12 @@ std::size_t ClusterInfo::n_kv_blocks_used() const {
                          [](std::size_t n, const RankInfo& rank) { return n + rank.kv_blocks_used; });
 }
 
-Result<ClusterInfo> fetch_cluster(const std::string& url, Duration timeout) {
-  return call(url, "GET", "/cluster", "", timeout, cluster_of);
+Result<ClusterInfo> fetch_cluster(const Endpoint& server, Duration timeout) {
+  return call(server, "GET", "/cluster", "", timeout, cluster_of);
 }
 
-Result<OperationInfo> fetch_operation(const std::string& url, const std::string& id, Duration timeout) {
-  return call(url, "GET", "/operations/" + id, "", timeout, operation_of);
+Result<OperationInfo> fetch_operation(const Endpoint& server, const std::string& id, Duration timeout) {
+  return call(server, "GET", "/operations/" + id, "", timeout, operation_of);
 }
 
 std::string body_of(const ScaleCall& call) {
@@ -112,14 +112,14 @@ std::string body_of(const ScaleCall& call) {
   return body.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-Result<ScaleReply> scale(const std::string& url, const ScaleCall& scale_call, Duration timeout) {
-  return call(url, "POST", "/scale_elastic_ep", body_of(scale_call), timeout, [](const json& answer) {
+Result<ScaleReply> scale(const Endpoint& server, const ScaleCall& scale_call, Duration timeout) {
+  return call(server, "POST", "/scale_elastic_ep", body_of(scale_call), timeout, [](const json& answer) {
     return ScaleReply{answer.value("operation_id", std::string()), answer.value("message", std::string())};
   });
 }
 
-bool is_ready(const std::string& url) {
-  const auto response = request(url, "GET", "/ready", {}, std::chrono::seconds(5));
+bool is_ready(const Endpoint& server) {
+  const auto response = request(server, "GET", "/ready", {}, std::chrono::seconds(5));
   return response.has_value() && response->status == 200;
 }
 

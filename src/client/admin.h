@@ -42,8 +42,8 @@ struct ClusterInfo {
   std::size_t n_kv_blocks_used() const;  // all ranks
 };
 
-Result<ClusterInfo> fetch_cluster(const std::string& url, Duration timeout = std::chrono::seconds(10));
-Result<OperationInfo> fetch_operation(const std::string& url, const std::string& id,
+Result<ClusterInfo> fetch_cluster(const Endpoint& server, Duration timeout = std::chrono::seconds(10));
+Result<OperationInfo> fetch_operation(const Endpoint& server, const std::string& id,
                                       Duration timeout = std::chrono::seconds(10));
 
 enum class ScaleAnswer { kWhenEnded, kAtOnce };
@@ -58,11 +58,11 @@ struct ScaleReply {
   std::string operation_id, message;
 };
 // kStatus for anything but 200 and 202; the message has the status and the server's words.
-Result<ScaleReply> scale(const std::string& url, const ScaleCall& call,
+Result<ScaleReply> scale(const Endpoint& server, const ScaleCall& call,
                          Duration timeout = std::chrono::seconds(130));
 std::string body_of(const ScaleCall& call);
 
 // 200 within the deadline of each call: an epoch is active.
-bool is_ready(const std::string& url);
+bool is_ready(const Endpoint& server);
 
 }  // namespace concertina::client

@@ -105,17 +105,17 @@ std::string error_message_of(const std::string& body) {
   return body.empty() ? "(empty answer)" : body.substr(0, 500);
 }
 
-Result<Generation> generate(const std::string& url, const GenerationRequest& request,
+Result<Generation> generate(const Endpoint& server, const GenerationRequest& request,
                             const std::function<StreamControl(const GenerationChunk&)>& on_chunk,
                             const StreamOptions& options) {
-  const std::string what = "POST " + url + target_of(request);
+  const std::string what = "POST " + server.url + target_of(request);
   Generation generation;
   Ending ending;
   const auto on_data = [&](std::string_view data) {
     return take_event(data, what, generation, ending, on_chunk);
   };
   ASSIGN_OR_RETURN(const Response response,
-                   stream(url, target_of(request), body_of(request), on_data, options));
+                   stream(server, target_of(request), body_of(request), on_data, options));
   if (response.status != 200) {
     return fail(ClientError::kStatus,
                 what + ": " + std::to_string(response.status) + ": " + error_message_of(response.body));

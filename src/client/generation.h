@@ -47,7 +47,7 @@ struct Generation {
 // Runs the request to its end, or until on_chunk returns kDisconnect. A failure in the middle is an error,
 // also one that the server tells within the stream. Errors as stream(), kStatus for a refusal, kInvalid for
 // chunks that break the contract.
-Result<Generation> generate(const std::string& url, const GenerationRequest& request,
+Result<Generation> generate(const Endpoint& server, const GenerationRequest& request,
                             const std::function<StreamControl(const GenerationChunk&)>& on_chunk = nullptr,
                             const StreamOptions& options = {});
 

@@ -119,13 +119,16 @@ class Connection {
   beast::flat_buffer buffer_;
 };
 
-http::request<http::string_body> make_request(const Url& url, std::string_view method,
-                                              std::string_view target, std::string_view body) {
+http::request<http::string_body> make_request(const Url& url, const std::string& api_key,
+                                              std::string_view method, std::string_view target,
+                                              std::string_view body) {
   http::request<http::string_body> message;
   message.version(11);
   message.method_string({method.data(), method.size()});
   message.target({target.data(), target.size()});
-  message.set(http::field::host, url.host + ":" + std::to_string(url.port));
+  const bool is_v6 = url.host.find(':') != std::string::npos;
+  message.set(http::field::host, (is_v6 ? "[" + url.host + "]" : url.host) + ":" + std::to_string(url.port));
+  if (!api_key.empty()) message.set(http::field::authorization, "Bearer " + api_key);
   message.set(http::field::user_agent, "concertina/" CONCERTINA_VERSION);
   message.set(http::field::connection, "close");
   if (!body.empty()) message.set(http::field::content_type, "application/json");
@@ -186,13 +189,14 @@ Result<Url> parse_url(const std::string& text) {
   return url;
 }
 
-Result<Response> request(const std::string& url, std::string_view method, std::string_view target,
+Result<Response> request(const Endpoint& server, std::string_view method, std::string_view target,
                          std::string_view body, Duration timeout) {
+  const std::string& url = server.url;
   ASSIGN_OR_RETURN(const Url parsed, parse_url(url));
   const Time deadline = now() + timeout;
   Connection connection(std::string(method) + " " + url + std::string(target), nullptr);
   RETURN_IF_ERROR(connection.connect(parsed, deadline));
-  RETURN_IF_ERROR(connection.send(make_request(parsed, method, target, body), deadline));
+  RETURN_IF_ERROR(connection.send(make_request(parsed, server.api_key, method, target, body), deadline));
   Parser parser;
   parser.body_limit(kMaxBodyBytes);
   parser.skip(method == "HEAD");
@@ -201,13 +205,15 @@ Result<Response> request(const std::string& url, std::string_view method, std::s
   return take_response(parser);
 }
 
-Result<Response> stream(const std::string& url, std::string_view target, std::string_view body,
+Result<Response> stream(const Endpoint& server, std::string_view target, std::string_view body,
                         const std::function<StreamControl(std::string_view)>& on_data,
                         const StreamOptions& options) {
+  const std::string& url = server.url;
   ASSIGN_OR_RETURN(const Url parsed, parse_url(url));
   Connection connection("POST " + url + std::string(target), options.interrupted);
   RETURN_IF_ERROR(connection.connect(parsed, now() + options.connect_timeout));
-  RETURN_IF_ERROR(connection.send(make_request(parsed, "POST", target, body), now() + options.read_timeout));
+  RETURN_IF_ERROR(connection.send(make_request(parsed, server.api_key, "POST", target, body),
+                                  now() + options.read_timeout));
   Parser parser;
   parser.body_limit(boost::none);  // a stream lasts as long as it lasts; its bytes are taken as they come
   RETURN_IF_ERROR(connection.read_header(parser, now() + options.read_timeout));

@@ -9,6 +9,8 @@ namespace concertina::server {
 namespace {
 const char* type_of(int status) {
   switch (status) {
+    case 403:
+      return "permission_error";
     case 404:
       return "not_found_error";
     case 408:

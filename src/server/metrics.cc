@@ -8,6 +8,8 @@
 
 #include <map>
 
+#include "base/log.h"
+
 namespace concertina::server {
 
 using Labels = std::map<std::string, std::string>;
@@ -145,6 +147,9 @@ std::string text_of_now(const front::Service& service, const front::ClusterStatu
   out.add(prometheus::BuildCounter(), "concertina_rescued_requests_total",
           "Requests that went on elsewhere after their rank was lost.",
           static_cast<double>(service.n_rescued_requests()));
+  out.add(prometheus::BuildCounter(), "concertina_log_dropped_total",
+          "Lines of the front's log that were dropped because nobody read them.",
+          static_cast<double>(n_dropped_log_lines()));
   for (const cluster::Phase phase :
        {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
     out.add(prometheus::BuildCounter(), "concertina_operations_total",

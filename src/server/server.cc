@@ -18,9 +18,10 @@ namespace {
 using ResponderPtr = std::shared_ptr<http::Responder>;
 
 struct Route {
+  access::Path access;
   std::string method;
   std::string path;  // one that ends with "/" also takes what follows it, which goes to the handler
-  std::function<void(const http::Request&, const std::string& rest, const ResponderPtr&)> handle;
+  std::function<void(http::Request&, const std::string& rest, const ResponderPtr&)> handle;  // may take the body
 
   bool takes(const std::string& target) const {
     return path.ends_with('/') ? target.size() > path.size() && target.starts_with(path) : target == path;
@@ -46,12 +47,23 @@ std::string percent_decoded(const std::string& text) {
 
 std::size_t n_helper_threads() { return std::max(2u, std::thread::hardware_concurrency() / 4); }
 
+// "//v1/models/" -> "/v1/models": base URLs are typed with and without slashes.
+std::string without_extra_slashes(const std::string& path) {
+  std::string out;
+  for (const char c : path) {
+    if (c != '/' || !out.ends_with('/')) out.push_back(c);
+  }
+  if (out.size() > 1 && out.ends_with('/')) out.pop_back();
+  return out;
+}
+
 }  // namespace
 
 struct Server::State {
   State(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
         const tokenizer::ChatTemplate* chat_template, ServerOptions given)
       : options(std::move(given)),
+        access(access::make_rules(options.host, options.allowed_hosts, options.api_keys)),
         metrics(service.model().served_name),
         helpers({.n_threads = n_helper_threads()},
                 [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
@@ -60,52 +72,55 @@ struct Server::State {
         routes(make_routes()),
         http(
             context, options.limits,
-            [this](const http::Request& request, ResponderPtr responder) { handle(request, responder); },
+            [this](http::Request request, ResponderPtr responder) { handle(request, responder); },
             [](int status, const std::string& message) {
               return error_response({status, message, std::nullopt, std::nullopt});
             }) {}
 
   std::vector<Route> make_routes() {
+    using access::Path;
     using openai::Endpoint;
     const auto simple = [](auto function) {
       return [function](const http::Request&, const std::string&, const ResponderPtr& r) { function(r); };
     };
+    const auto generate = [this](Endpoint endpoint) {
+      return [this, endpoint](auto& q, const auto&, const auto& r) { openai.generate(endpoint, std::move(q), r); };
+    };
     return {
-        {"POST", "/v1/chat/completions",
-         [this](const auto& q, const auto&, const auto& r) { openai.generate(Endpoint::kChat, q, r); }},
-        {"POST", "/v1/completions",
-         [this](const auto& q, const auto&, const auto& r) {
-           openai.generate(Endpoint::kCompletions, q, r);
-         }},
-        {"GET", "/v1/models", simple([this](const auto& r) { openai.list_models(r); })},
-        {"GET", "/v1/models/",
+        {Path::kApi, "POST", "/v1/chat/completions", generate(Endpoint::kChat)},
+        {Path::kApi, "POST", "/v1/completions", generate(Endpoint::kCompletions)},
+        {Path::kApi, "GET", "/v1/models", simple([this](const auto& r) { openai.list_models(r); })},
+        {Path::kApi, "GET", "/v1/models/",
          [this](const auto&, const auto& id, const auto& r) { openai.show_model(id, r); }},
-        {"POST", "/scale_elastic_ep",
+        {Path::kAdmin, "POST", "/scale_elastic_ep",
          [this](const auto& q, const auto&, const auto& r) { admin.scale(q, r); }},
-        {"POST", "/is_scaling_elastic_ep", simple([this](const auto& r) { admin.is_scaling(r); })},
-        {"GET", "/is_scaling_elastic_ep", simple([this](const auto& r) { admin.is_scaling(r); })},
-        {"GET", "/operations/",
+        {Path::kAdmin, "POST", "/is_scaling_elastic_ep",
+         simple([this](const auto& r) { admin.is_scaling(r); })},
+        {Path::kAdmin, "GET", "/is_scaling_elastic_ep",
+         simple([this](const auto& r) { admin.is_scaling(r); })},
+        {Path::kAdmin, "GET", "/operations/",
          [this](const auto&, const auto& id, const auto& r) { admin.show_operation(id, r); }},
-        {"GET", "/cluster", simple([this](const auto& r) { admin.cluster(r); })},
-        {"GET", "/health", simple([this](const auto& r) { admin.health(r); })},
-        {"GET", "/ready", simple([this](const auto& r) { admin.ready(r); })},
-        {"GET", "/metrics", simple([this](const auto& r) { admin.metrics(r); })},
-        {"GET", "/version", simple([this](const auto& r) { admin.version(r); })},
+        {Path::kAdmin, "GET", "/cluster", simple([this](const auto& r) { admin.cluster(r); })},
+        {Path::kOpen, "GET", "/health", simple([this](const auto& r) { admin.health(r); })},
+        {Path::kOpen, "GET", "/ready", simple([this](const auto& r) { admin.ready(r); })},
+        {Path::kOpen, "GET", "/metrics", simple([this](const auto& r) { admin.metrics(r); })},
+        {Path::kOpen, "GET", "/version", simple([this](const auto& r) { admin.version(r); })},
     };
   }
 
-  void handle(const http::Request& request, const ResponderPtr& responder) {
+  void handle(http::Request& request, const ResponderPtr& responder) {
+    // As it is first: the name of a model may begin with a slash.
+    std::string path = request.path;
+    if (std::none_of(routes.begin(), routes.end(), [&](const Route& route) { return route.takes(path); }))
+      path = without_extra_slashes(path);
     std::vector<std::string> allowed;
     for (const Route& route : routes) {
-      if (!route.takes(request.path)) continue;
-      if (route.method != request.method) {
-        allowed.push_back(route.method);
-        continue;
-      }
-      const std::string rest =
-          route.path.ends_with('/') ? percent_decoded(request.path.substr(route.path.size())) : std::string();
-      return route.handle(request, rest, responder);
+      if (!route.takes(path)) continue;
+      if (route.method == request.method) return serve(route, path, request, responder);
+      allowed.push_back(route.method);
     }
+    if (const auto refused = access::check(access, request, access::Path::kNone))
+      return refuse(*refused, responder);
     if (allowed.empty()) {
       return responder->send(
           error_response({404, fmt::format("there is no {}", request.path), std::nullopt, std::nullopt}));
@@ -119,7 +134,25 @@ struct Server::State {
     responder->send(response);
   }
 
+  void serve(const Route& route, const std::string& path, http::Request& request,
+             const ResponderPtr& responder) {
+    if (const auto refused = access::check(access, request, route.access)) return refuse(*refused, responder);
+    // A key that was checked. What clients send where none is asked for says nothing: often all send "EMPTY".
+    if (const std::string* key = request.header("Authorization"); key != nullptr && !access.keys.empty())
+      request.client = "key:" + *key;
+    const std::string rest =
+        route.path.ends_with('/') ? percent_decoded(path.substr(route.path.size())) : std::string();
+    route.handle(request, rest, responder);
+  }
+
+  static void refuse(const access::Refusal& refused, const ResponderPtr& responder) {
+    http::Response response = error_response(refused.error);
+    response.headers.insert(response.headers.end(), refused.headers.begin(), refused.headers.end());
+    responder->send(response);
+  }
+
   const ServerOptions options;
+  const access::Rules access;
   Metrics metrics;
   HelperThreads helpers;
   openai::OpenAiApi openai;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "front/service.h"
+#include "server/access/access.h"
 #include "server/http/http_server.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -13,6 +14,8 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8000;
   http::Limits limits;
+  std::vector<std::string> allowed_hosts;  // names by which it may be asked, besides its own; "*": any
+  access::ApiKeys api_keys;                // empty: nobody is asked for one
 };
 
 // The HTTP face of the process: routes, the OpenAI and admin APIs, metrics. One thread, that of `context`.

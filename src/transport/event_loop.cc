@@ -76,7 +76,11 @@ ReadableWatch::~ReadableWatch() {
 }
 
 struct SignalWatch::State {
-  explicit State(asio::io_context& context) : signals(context, SIGINT, SIGTERM) {}
+  explicit State(asio::io_context& context) : signals(context, SIGINT, SIGTERM, SIGQUIT) {
+    struct sigaction hang_up {};
+    sigaction(SIGHUP, nullptr, &hang_up);
+    if (hang_up.sa_handler != SIG_IGN) signals.add(SIGHUP);
+  }
   void wait(std::shared_ptr<State> self) {
     signals.async_wait([self](const boost::system::error_code& error, int number) {
       if (error || !self->function) return;

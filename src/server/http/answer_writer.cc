@@ -71,10 +71,4 @@ std::uint64_t seed_of_this_process() {
 RequestIds::RequestIds() : random_(seed_of_this_process()) {}
 std::string RequestIds::next() { return fmt::format("req-{:016x}", random_.next()); }
 
-std::string client_of(const Request& request) {
-  const std::string* given = request.header("Authorization");
-  if (given == nullptr || given->empty()) return fmt::format("connection:{}", request.connection);
-  return fmt::format("key:{:016x}", std::hash<std::string>()(*given));
-}
-
 }  // namespace concertina::server::http

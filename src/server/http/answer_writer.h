@@ -41,8 +41,4 @@ class RequestIds {
   Random random_;
 };
 
-// Of an API key if the request has one, so that all connections of its owner take turns as one; else the
-// connection. Not the key itself: it must not reach a log.
-std::string client_of(const Request& request);
-
 }  // namespace concertina::server::http

@@ -1,5 +1,6 @@
 #include "server/http/session.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
@@ -267,7 +268,7 @@ void Session::serve_request() {
   body_ = reader_->is_head() ? Body::kLeftOut : Body::kSent;
   Request request = reader_->take();
   request.connection = number_;
-  request.client = client_of(request);
+  request.client = fmt::format("connection:{}", request.connection);
   const std::string* id = request.header("X-Request-Id");
   request_id_ = request.request_id = id != nullptr && is_request_id(*id) ? *id : shared_->ids.next();
   move_to(Phase::kAnswering);

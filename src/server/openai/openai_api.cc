@@ -33,7 +33,10 @@ std::string OpenAiApi::model_object() const {
       json_string(model.served_name), model.created_unix_s, json_string(model.path), model.max_model_len);
 }
 
+// 503 until a request would be admitted: probes take this path for readiness.
 void OpenAiApi::list_models(const std::shared_ptr<http::Responder>& responder) const {
+  if (const Status admitted = service_.admits(); !admitted)
+    return responder->send(error_response(from_front(admitted.error())));
   responder->send({.body = R"({"object":"list","data":[)" + model_object() + "]}"});
 }
 

@@ -1,0 +1,107 @@
+#include "cli/http_flags.h"
+
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "cli/error.h"
+#include "cli/validators.h"
+
+namespace concertina::cli {
+
+namespace {
+
+constexpr const char* kKeyVariable = "CONCERTINA_API_KEY";
+
+Status add_key(server::access::ApiKeys& keys, const std::string& key, const std::string& from) {
+  if (const auto wrong = keys.add(key)) return fail(CliError::kBadFlag, from + ": " + *wrong);
+  return {};
+}
+
+Status add_keys_of_file(server::access::ApiKeys& keys, const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return fail(CliError::kBadFlag, fmt::format("--api-key-file {}: cannot read it", path));
+  std::string line;
+  std::size_t n_keys = 0;
+  for (std::size_t number = 1; std::getline(file, line); ++number) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (line.empty() || line.starts_with('#')) continue;
+    RETURN_IF_ERROR(add_key(keys, line, fmt::format("--api-key-file {}: line {}", path, number)));
+    ++n_keys;
+  }
+  if (n_keys == 0)
+    return fail(CliError::kBadFlag, fmt::format("--api-key-file {}: there is no key in it", path));
+  return {};
+}
+
+Result<server::access::ApiKeys> gather_keys(const HttpFlags& flags) {
+  server::access::ApiKeys keys;
+  for (const std::string& key : flags.api_keys) RETURN_IF_ERROR(add_key(keys, key, "--api-key"));
+  if (!flags.api_key_file.empty()) RETURN_IF_ERROR(add_keys_of_file(keys, flags.api_key_file));
+  if (const char* const key = std::getenv(kKeyVariable)) {
+    // An empty one must not mean that nobody is asked.
+    RETURN_IF_ERROR(add_key(keys, key, fmt::format("{} in the environment", kKeyVariable)));
+    unsetenv(kKeyVariable);
+  }
+  return keys;
+}
+
+}  // namespace
+
+void add_http_flags(CLI::App& command, HttpFlags& flags) {
+  command.add_option("--host", flags.host, "address to listen on")->check(kNotEmpty)->capture_default_str();
+  command.add_option("--port", flags.port, "port to listen on; 0: any free one, printed")
+      ->check(kNotEmpty)
+      ->capture_default_str();
+  command
+      .add_option("--max-body-bytes", flags.max_body_bytes,
+                  "the largest request body: 4MiB, or bytes (default: 4MiB, or 8 bytes a token of "
+                  "--max-model-len if that is more)")
+      ->check(kSize);
+  command
+      .add_option("--allowed-hosts", flags.allowed_hosts,
+                  "names by which clients may ask, as a,b: those of a proxy, say; *: any (default: this "
+                  "machine's own when bound to loopback, else any)")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(kNotEmpty);
+  command
+      .add_option(
+          "--api-key", flags.api_keys,
+          "key that requests must bring as Authorization: Bearer KEY; may be given several times; also "
+          "from CONCERTINA_API_KEY, which others on this machine do not see (default: none)")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(kNotEmpty);
+  command.add_option("--api-key-file", flags.api_key_file, "file of such keys, one a line")->check(kNotEmpty);
+}
+
+std::size_t default_max_body_bytes(std::size_t max_model_len) {
+  return std::max<std::size_t>(4 << 20, 8 * max_model_len);
+}
+
+Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::size_t max_model_len,
+                                                  server::http::Limits limits) {
+  server::ServerOptions out{.host = flags.host, .port = flags.port, .limits = limits};
+  if (out.host.starts_with('[') && out.host.ends_with(']'))
+    out.host = out.host.substr(1, out.host.size() - 2);
+  out.limits.max_body_bytes = flags.max_body_bytes.empty() ? default_max_body_bytes(max_model_len)
+                                                           : parse_bytes(flags.max_body_bytes);
+  out.limits.unfinished_bodies_bytes =
+      std::max(out.limits.unfinished_bodies_bytes, 4 * out.limits.max_body_bytes);
+  out.allowed_hosts = flags.allowed_hosts;
+  ASSIGN_OR_RETURN(out.api_keys, gather_keys(flags));
+  if (out.api_keys.empty() && !server::access::is_loopback(out.host))
+    spdlog::warn("listening on {} without --api-key: whoever reaches this port may use and scale this server",
+                 out.host);
+  return out;
+}
+
+std::string url_of(const std::string& host, std::uint16_t port) {
+  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
+                                             : fmt::format("http://[{}]:{}", host, port);
+}
+
+}  // namespace concertina::cli

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "server/server.h"
+
+namespace CLI {
+class App;
+}
+
+namespace concertina::cli {
+
+// The flags of serve that say where it listens, to whom, and what it takes.
+struct HttpFlags {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8000;
+  std::string max_body_bytes;  // empty: as default_max_body_bytes() says
+  std::vector<std::string> allowed_hosts, api_keys;
+  std::string api_key_file;
+};
+void add_http_flags(CLI::App& command, HttpFlags& flags);
+
+// 4 MiB, or 8 bytes for each token of the longest prompt: more text than that is no prompt.
+std::size_t default_max_body_bytes(std::size_t max_model_len);
+
+// Keys of the flags, of the file (one a line; empty lines and # comments do not count) and of
+// CONCERTINA_API_KEY, which is taken out of the environment: ranks need not know it. kBadFlag.
+Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::size_t max_model_len,
+                                                  server::http::Limits limits);
+
+std::string url_of(const std::string& host, std::uint16_t port);  // "http://[::1]:8000"
+
+}  // namespace concertina::cli
