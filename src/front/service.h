@@ -16,18 +16,19 @@
 namespace concertina::front {
 
 enum class FrontError {
-  kNotReady,          // no epoch is active yet: 503
-  kShuttingDown,      // 503
-  kQueueFull,         // --max-num-queued-reqs: 503
-  kPromptTooLong,     // 400
-  kInvalidSize,       // 400
-  kInvalidRetire,     // 400
-  kOperationRunning,  // 409
-  kIdTaken,           // 409
-  kTimeout,           // 408
-  kOperationFailed,   // 500
-  kGroupLost,         // 500
-  kRankCrashes,       // 500: the request makes ranks crash
+  kNotReady,           // no epoch is active yet: 503
+  kShuttingDown,       // 503
+  kQueueFull,          // --max-num-queued-reqs: 503
+  kPromptTooLong,      // 400
+  kInvalidSize,        // 400
+  kInvalidRetire,      // 400
+  kOperationRunning,   // 409
+  kIdTaken,            // 409
+  kTimeout,            // 408
+  kOperationFailed,    // 500
+  kGroupLost,          // 500
+  kRankCrashes,        // 500: the request makes ranks crash
+  kCheckpointChanged,  // 503: the files that ranks map are others now
 };
 
 // What the server knows of the model it serves; fixed for the life of the process.
@@ -88,6 +89,7 @@ struct ClusterStatus {
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing
+  std::string checkpoint_change;  // how the checkpoint's files differ by now; empty: they do not
 };
 
 // What the server asks of the rest of the process. Everything on the one front thread (the io_context's);

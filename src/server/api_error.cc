@@ -59,6 +59,7 @@ ApiError from_front(const Error& error) {
       {FrontError::kIdTaken, 409, "operation_id", nullptr},
       {FrontError::kTimeout, 408, nullptr, "drain_timeout"},
       {FrontError::kRankCrashes, 500, nullptr, "rank_crashes"},
+      {FrontError::kCheckpointChanged, 503, nullptr, "checkpoint_changed"},
   };
   for (const auto& row : table) {
     if (!error.is(row.code)) continue;

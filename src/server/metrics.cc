@@ -142,6 +142,9 @@ std::string text_of_now(const front::Service& service, const front::ClusterStatu
   out.add(prometheus::BuildCounter(), "concertina_rescued_requests_total",
           "Requests that went on elsewhere after their rank was lost.",
           static_cast<double>(service.n_rescued_requests()));
+  out.add(prometheus::BuildGauge(), "concertina_checkpoint_changed",
+          "1 when the checkpoint's files on disk are no longer those that this server loaded.",
+          cluster.checkpoint_change.empty() ? 0 : 1);
   for (const cluster::Phase phase :
        {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
     out.add(prometheus::BuildCounter(), "concertina_operations_total",
