@@ -282,33 +282,6 @@ TEST_F(BadCheckpoint, AnUnknownArchitectureIsNamed) {
                                         HasSubstr("Qwen3MoeForCausalLM")));
 }
 
-TEST_F(BadCheckpoint, OneThatChangedWhileItIsServedIsNotMixedWithTheOldOne) {
-  auto started = harness::ServerProcess::start(
-      {.binary = CONCERTINA_BINARY, .arguments = {folder.string(), "--data-parallel-size", "2"}});
-  ASSERT_TRUE(started) << started.error().message();
-  const harness::ServerProcess& server = **started;
-  ASSERT_TRUE(server.wait_ready());
-  const auto requests = harness::make_requests(3, 6, 300, 4093, 50);
-  const auto undisturbed = harness::run_alone(server.url(), requests);
-  harness::Load load(server.url(), requests, harness::Load::Restart::kYes);
-  load.wait_for_tokens(100);
-  const auto shard = folder / "model-00001-of-00003.safetensors";
-  const auto written = std::filesystem::last_write_time(shard);
-  std::filesystem::last_write_time(shard, written + std::chrono::seconds(1));  // as if replaced
-  kill(rank_pids(server).back(), SIGKILL);
-  ASSERT_TRUE(harness::eventually([&] {
-    const auto now = client::fetch_cluster(server.url()).value();
-    return now.size == 1 && !now.operation;
-  })) << server.log();
-  EXPECT_THAT(server.log(), HasSubstr("files have changed since the server started"));
-  std::filesystem::last_write_time(shard, written);
-  EXPECT_TRUE(client::scale(server.url(), {.new_size = 2})) << server.log();
-  load.wait_for_tokens(100);
-  load.stop_restarting();
-  const auto compared = harness::compare(load.join(), undisturbed);
-  EXPECT_EQ(compared.n_failed + compared.n_differing, 0u) << compared.first_problem;
-}
-
 TEST(Fifty, OperationsInARowLeaveNothingBehind) {
   const auto server = start({"--max-data-parallel-size", "4"});
   const auto requests = harness::make_requests(9, 8, 300, 4093, 100);

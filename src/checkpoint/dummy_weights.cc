@@ -1,5 +1,6 @@
 #include "checkpoint/dummy_weights.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -25,23 +26,26 @@ std::uint16_t round_to_bf16(float value) {  // to nearest even; never NaN here
 void store(float* out, std::size_t i, float value) { out[i] = value; }
 void store(std::uint16_t* out, std::size_t i, float value) { out[i] = round_to_bf16(value); }
 
+// Elements [first, first + n) of a uniform tensor in [-bound, bound): four a call of the generator.
 template <typename Element>
-void fill_ones(Element* out, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) store(out, i, 1.0f);
-}
-
-// Uniform in [-bound, bound): four elements a call of the generator.
-template <typename Element>
-void fill_uniform(Element* out, std::size_t n, std::uint64_t key, float bound) {
+void fill_uniform(Element* out, std::uint64_t first, std::uint64_t n, std::uint64_t key, float bound) {
   const std::array<std::uint32_t, 2> key_words = {static_cast<std::uint32_t>(key),
                                                   static_cast<std::uint32_t>(key >> 32)};
-  for (std::size_t i = 0; i < n; i += 4) {
+  for (std::uint64_t four = first / 4 * 4; four < first + n; four += 4) {
     const auto words = philox4x32(
-        {static_cast<std::uint32_t>(i >> 2), static_cast<std::uint32_t>(i >> 34), 0, 2}, key_words);
-    for (std::size_t j = 0; j < 4 && i + j < n; ++j) {
-      store(out, i + j, (static_cast<float>(words[j] >> 8) * 0x1p-23f - 1.0f) * bound);
+        {static_cast<std::uint32_t>(four >> 2), static_cast<std::uint32_t>(four >> 34), 0, 2}, key_words);
+    for (std::uint64_t i = std::max(four, first); i < std::min(four + 4, first + n); ++i) {
+      store(out, i - first, (static_cast<float>(words[i - four] >> 8) * 0x1p-23f - 1.0f) * bound);
     }
   }
+}
+
+// Vectors are ones.
+template <typename Element>
+void fill(Element* out, const tensor::Shape& shape, std::uint64_t first, std::uint64_t n, std::uint64_t key) {
+  if (shape.size() >= 2)
+    return fill_uniform(out, first, n, key, std::sqrt(3.0f / static_cast<float>(shape.back())));
+  for (std::uint64_t i = 0; i < n; ++i) store(out, i, 1.0f);
 }
 
 template <typename Element>
@@ -57,12 +61,12 @@ Result<tensor::Weight> make(tensor::DType dtype, const std::string& name, const 
                 fmt::format("dummy weights: tensor '{}' {}: no memory for {} bytes", name,
                             tensor::to_string(shape), n * sizeof(Element)));
   }
-  if (shape.size() < 2) {
-    fill_ones(data.get(), n);
-  } else {
-    fill_uniform(data.get(), n, key, std::sqrt(3.0f / static_cast<float>(shape.back())));
-  }
+  fill(data.get(), shape, 0, n, key);
   return tensor::Weight{dtype, shape, data.get(), data};
+}
+
+std::uint64_t key_of(const std::string& name, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(name.data(), name.size(), seed);
 }
 
 }  // namespace
@@ -73,9 +77,21 @@ DummyWeights::DummyWeights(std::uint64_t seed, tensor::DType dtype) : seed_(seed
 
 Result<tensor::Weight> DummyWeights::load(const std::string& name, const tensor::Shape& shape) const {
   RETURN_IF_ERROR(verify(name, shape));
-  const std::uint64_t key = XXH3_64bits_withSeed(name.data(), name.size(), seed_);
+  const std::uint64_t key = key_of(name, seed_);
   return dtype_ == tensor::DType::kF32 ? make<float>(dtype_, name, shape, key)
                                        : make<std::uint16_t>(dtype_, name, shape, key);
+}
+
+Status DummyWeights::read(const std::string& name, const tensor::Shape& shape, std::uint64_t first,
+                          std::uint64_t n, void* out) const {
+  RETURN_IF_ERROR(verify(name, shape));
+  const std::uint64_t key = key_of(name, seed_);
+  if (dtype_ == tensor::DType::kF32) {
+    fill(static_cast<float*>(out), shape, first, n, key);
+  } else {
+    fill(static_cast<std::uint16_t*>(out), shape, first, n, key);
+  }
+  return {};
 }
 
 Result<tensor::DType> DummyWeights::verify(const std::string& name, const tensor::Shape& shape) const {

@@ -18,6 +18,8 @@ class DummyWeights : public WeightSource {
   Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const override;
   Result<tensor::DType> verify(const std::string& name, const tensor::Shape& shape) const override;
   bool contains(const std::string&) const override { return true; }
+  Status read(const std::string& name, const tensor::Shape& shape, std::uint64_t first, std::uint64_t n,
+              void* out) const override;
 
  private:
   std::uint64_t seed_;

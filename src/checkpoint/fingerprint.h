@@ -2,17 +2,26 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
 namespace concertina::checkpoint {
 
-// A checkpoint folder's files, one a line: name, size and time of the last change of config.json and every
-// *.safetensors and index file, not their content. Ranks that start later must find the checkpoint that the
-// first ones found: weights of two would mix without a sign.
+// A checkpoint folder's files, one a line: name, size, inode, when it was written and when anything of it was
+// changed (which nobody can set back), and a hash of what describes the weights: all of config.json and index
+// files, the header of a *.safetensors. Links are followed. Ranks that map files later must find the ones
+// that the first ones found: weights of two would mix without a sign.
 Result<std::string> fingerprint(const std::filesystem::path& folder);
+
+// The same without the hashes, so that no file is read; enough to see that something changed.
+Result<std::string> file_times(const std::filesystem::path& folder);
+std::string file_times_in(const std::string& fingerprint);
 
 // What a person needs to know of two that differ: the first file that does, and how. Empty if none does.
 std::string describe_difference(const std::string& expected, const std::string& found);
+
+// Names of the files that a fingerprint tells of.
+std::vector<std::string> files_in(const std::string& fingerprint);
 
 }  // namespace concertina::checkpoint

@@ -38,6 +38,23 @@ TEST(Fingerprint, ADifferenceNamesTheFileAndHowItDiffers) {
             "b.safetensors is new (1 bytes, written at 3.0)");
 }
 
+TEST(Fingerprint, AFileReplacedByOneOfTheSameSizeAndTimeDiffers) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "fingerprint_swap";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto path = folder / "model.safetensors", next = folder / "next";
+  std::ofstream(path) << "weights";
+  const std::string before = fingerprint(folder).value();
+  std::ofstream(next) << "WEIGHTS";
+  std::filesystem::last_write_time(next, std::filesystem::last_write_time(path));
+  std::filesystem::rename(next, path);
+  const std::string after = fingerprint(folder).value();
+  EXPECT_NE(describe_difference(before, after).find("inode"), std::string::npos) << after;
+  EXPECT_NE(file_times_in(before), file_times_in(after));
+  EXPECT_EQ(file_times_in(after), file_times(folder).value());
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Fingerprint, NamesAFolderThatIsNotThere) {
   const auto missing = fingerprint("/no/such/folder");
   ASSERT_FALSE(missing.has_value());

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
+#include "base/check.h"
 #include "checkpoint/config_files.h"
 #include "checkpoint/error.h"
 
@@ -34,20 +36,26 @@ Error corrupt(const MappedFile& file, const std::string& what) {
   return Error(CheckpointError::kCorrupt, fmt::format("{}: {}", file.path().string(), what));
 }
 
+Result<std::uint64_t> header_length(const MappedFile& file) {
+  std::array<std::byte, kLengthBytes> bytes{};  // little-endian, as this machine
+  RETURN_IF_ERROR(file.read(0, bytes));
+  return std::bit_cast<std::uint64_t>(bytes);
+}
+
 Result<json> parse_header(const MappedFile& file) {
   const auto bytes = file.bytes();
   if (bytes.size() < kLengthBytes) {
     return fail(corrupt(file, fmt::format("has {} bytes: too short for a safetensors header", bytes.size())));
   }
-  std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), kLengthBytes);
+  ASSIGN_OR_RETURN(const std::uint64_t length, header_length(file));
   if (length > kMaxHeaderBytes || length > bytes.size() - kLengthBytes) {
     return fail(
         corrupt(file, fmt::format("header length is {}, but the file has {} bytes (and a header at most {})",
                                   length, bytes.size(), kMaxHeaderBytes)));
   }
-  const auto* text = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
-  return parse_json({text, length}, file.path().string() + ": header");
+  std::string text(length, '\0');  // not in place: the file may be shortened meanwhile
+  RETURN_IF_ERROR(file.read(kLengthBytes, std::as_writable_bytes(std::span(text))));
+  return parse_json(text, file.path().string() + ": header");
 }
 
 // The extents' product times the element's bytes; none if an extent is negative or the product overflows.
@@ -133,6 +141,14 @@ float widen_half(std::uint16_t bits) {
   return sign ? -magnitude : magnitude;
 }
 
+void widen(const std::byte* halves, std::uint64_t n, float* out) {
+  for (std::uint64_t i = 0; i < n; ++i) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, halves + 2 * i, sizeof(bits));
+    out[i] = widen_half(bits);
+  }
+}
+
 // A copy in F32: for F16, and for F32 that a header of odd length has put off its alignment.
 tensor::Weight copy_widened(const TensorEntry& entry) {
   const auto n = static_cast<std::size_t>(tensor::count_of(entry.shape));
@@ -140,11 +156,7 @@ tensor::Weight copy_widened(const TensorEntry& entry) {
   if (entry.dtype_name == "F32") {
     std::memcpy(buffer->data(), entry.bytes.data(), n * sizeof(float));
   } else {
-    for (std::size_t i = 0; i < n; ++i) {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, entry.bytes.data() + 2 * i, sizeof(bits));
-      buffer->data()[i] = widen_half(bits);
-    }
+    widen(entry.bytes.data(), n, buffer->data());
   }
   const float* const data = buffer->data();
   return {DType::kF32, entry.shape, data, std::move(buffer)};
@@ -154,8 +166,9 @@ tensor::Weight copy_widened(const TensorEntry& entry) {
 
 Result<std::vector<TensorEntry>> read_safetensors(const MappedFile& file) {
   ASSIGN_OR_RETURN(const json header, parse_header(file));
-  std::uint64_t length = 0;
-  std::memcpy(&length, file.bytes().data(), kLengthBytes);
+  ASSIGN_OR_RETURN(const std::uint64_t length, header_length(file));
+  if (length > file.bytes().size() - kLengthBytes)
+    return fail(corrupt(file, "its header changed while it was read"));
   const auto data = file.bytes().subspan(kLengthBytes + length);
   std::vector<Described> all;
   for (const auto& [name, value] : header.items()) {
@@ -275,6 +288,33 @@ Result<tensor::Weight> SafetensorsFolder::load(const std::string& name, const te
     return tensor::Weight{DType::kBF16, entry.shape, data, std::move(copy)};
   }
   return copy_widened(entry);
+}
+
+Status SafetensorsFolder::read(const std::string& name, const tensor::Shape& shape, std::uint64_t first,
+                               std::uint64_t n, void* out) const {
+  ASSIGN_OR_RETURN(const Located* const located, find(name, shape));
+  const bool is_half = located->entry.dtype_name == "F16";
+  const std::uint64_t element = located->entry.dtype_name == "F32" ? 4 : 2;
+  CHECK((first + n) * element <= located->entry.bytes.size(), "{}: elements [{}, {})", name, first,
+        first + n);
+  const auto begin = static_cast<std::uint64_t>(located->entry.bytes.data() - located->file->bytes().data());
+  std::vector<std::byte> halves(is_half ? n * element : 0);
+  const std::span<std::byte> bytes =
+      is_half ? std::span(halves) : std::span(static_cast<std::byte*>(out), n * element);
+  RETURN_IF_ERROR(located->file->read(begin + first * element, bytes));
+  if (is_half) widen(halves.data(), n, static_cast<float*>(out));
+  return {};
+}
+
+bool SafetensorsFolder::is_shared(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  return found != tensors_.end() && found->second.entry.dtype_name != "F16";
+}
+
+std::string SafetensorsFolder::describe(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  return fmt::format("{}: tensor {}",
+                     found == tensors_.end() ? folder_.string() : found->second.file->path().string(), name);
 }
 
 }  // namespace concertina::checkpoint

@@ -33,6 +33,10 @@ class SafetensorsFolder : public WeightSource {
   Result<tensor::Weight> load(const std::string& name, const tensor::Shape& shape) const override;
   Result<tensor::DType> verify(const std::string& name, const tensor::Shape& shape) const override;
   bool contains(const std::string& name) const override { return tensors_.contains(name); }
+  Status read(const std::string& name, const tensor::Shape& shape, std::uint64_t first, std::uint64_t n,
+              void* out) const override;
+  bool is_shared(const std::string& name) const override;
+  std::string describe(const std::string& name) const override;
 
  private:
   struct Located {

@@ -2,6 +2,6 @@
 
 namespace concertina::cli {
 
-enum class CliError { kBadFlag, kBadState };
+enum class CliError { kBadFlag, kBadState, kNoMemory };
 
 }  // namespace concertina::cli

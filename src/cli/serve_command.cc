@@ -9,14 +9,14 @@
 
 #include "base/log.h"
 #include "base/output_queue.h"
-#include "checkpoint/fingerprint.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/folder_watch.h"
 #include "cli/decide_form.h"
 #include "cli/error.h"
 #include "cli/http_flags.h"
 #include "cli/process_limits.h"
 #include "cli/sizes.h"
 #include "cli/validators.h"
+#include "cli/weight_loader.h"
 #include "front/front.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
@@ -42,6 +42,7 @@ struct ServeOptions {
   bool replace_failed_ranks = true;
   bool pin_threads = true;
   bool withhold_kill = false;
+  std::string load_strategy = "eager";
   FormFlags form;
   HttpFlags http;
   front::FrontOptions front;
@@ -85,6 +86,13 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       .add_option("--load-format", o.front.load_format,
                   "auto: the checkpoint; dummy: random weights from config.json alone")
       ->check(CLI::IsMember({"auto", "dummy"}))
+      ->capture_default_str();
+  command
+      .add_option(
+          "--safetensors-load-strategy", o.load_strategy,
+          "eager: weights are copied into memory that all ranks share, and the files may change; lazy: ranks "
+          "map the files, and running requests fail if these change")
+      ->check(CLI::IsMember({"eager", "lazy"}))
       ->capture_default_str();
   command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")
       ->check(kWholeNumber)
@@ -165,6 +173,7 @@ Status check_counts(const front::FrontOptions& o) {
 // a rank starts.
 struct Prepared {
   front::ModelInfo info;
+  FoundWeights weights;
   std::optional<tokenizer::Tokenizer> tokenizer;
   std::optional<tokenizer::ChatTemplate> chat_template;
   std::unique_ptr<front::StateStore> state;
@@ -172,20 +181,16 @@ struct Prepared {
 };
 
 Status prepare_model(ServeOptions& o, Prepared& out) {
-  ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(o.model));
+  ASSIGN_OR_RETURN(out.weights, find_weights(o.model, o.front));
+  const model::ModelConfig& config = out.weights.config;
   ASSIGN_OR_RETURN(const model::GenerationDefaults defaults,
                    model::read_generation_defaults(o.model, config));
   for (const std::string& field : defaults.ignored) {
     spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
   }
-  if (o.front.load_format == "auto") {
-    ASSIGN_OR_RETURN(const auto source, checkpoint::SafetensorsFolder::open(o.model));
-    RETURN_IF_ERROR(model::verify_checkpoint(config, *source));
-  }
   o.front.model_path = std::filesystem::absolute(o.model).string();
   o.front.n_moe_layers = config.n_moe_layers;
   o.front.n_experts = config.n_experts;
-  ASSIGN_OR_RETURN(o.front.checkpoint_fingerprint, checkpoint::fingerprint(o.model));
   if (!o.max_model_len_given) o.front.max_model_len = config.max_position_embeddings;
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
     return bad_flag(
@@ -266,11 +271,14 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
 
 constexpr Duration kLastWords = std::chrono::seconds(1);  // what is not read by then is lost
 
-// Owns everything of the front process, from the first rank to the last.
+// Owns everything of the front process, from the first rank to the last. `loop` and `weights` outlive it.
 class ServeProcess {
  public:
-  ServeProcess(const ServeOptions& options, Prepared& prepared)
+  ServeProcess(const ServeOptions& options, Prepared& prepared, transport::EventLoop& loop,
+               WeightLoader& weights)
       : options_(options),
+        loop_(loop),
+        weights_(weights),
         front_(loop_, options.front, prepared.info, std::move(prepared.state)),
         server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
@@ -285,17 +293,32 @@ class ServeProcess {
     }
     url_ = url_of(host_, *port);
     printed_.write(fmt::format("listening on {}\n", url_));
-    front_.start([this] { on_ready(); },
-                 [this](const Error&) {
-                   exit_code_ = 1;
-                   shut_down();
-                 });
+    weights_.start([this](const Status& loaded) { on_weights(loaded); });
     loop_.run();
     printed_.drain(kLastWords);
     return exit_code_;
   }
 
  private:
+  // Ranks start when their weights are there.
+  void on_weights(const Status& loaded) {
+    if (shutting_down_) return;
+    const auto end = [this](const Error&) {
+      exit_code_ = 1;
+      shut_down();
+    };
+    if (!loaded) {
+      spdlog::error("{}", loaded.error().message());
+      return end(loaded.error());
+    }
+    front_.start([this] { on_ready(); }, end);
+    if (options_.front.checkpoint_fingerprint.empty()) return;
+    watch_.emplace(options_.front.model_path, options_.front.checkpoint_fingerprint,
+                   [this](const std::string& what) {
+                     loop_.post([this, what] { front_.on_checkpoint_changed(what); });
+                   });
+  }
+
   void on_ready() {
     spdlog::info("ready: {} ranks serve {} ({})", options_.front.initial_size, front_.model().served_name,
                  describe(options_.front.form));
@@ -333,13 +356,15 @@ class ServeProcess {
   }
 
   const ServeOptions& options_;
-  transport::EventLoop loop_;
+  transport::EventLoop& loop_;
+  WeightLoader& weights_;
   transport::Timer flush_{loop_};
   front::Front front_;
   server::Server server_;
   const std::string host_;
   transport::SignalWatch signals_;
   OutputQueue printed_{STDOUT_FILENO};
+  std::optional<checkpoint::FolderWatch> watch_;  // once the weights are loaded
   std::string url_;
   int exit_code_ = 0;
   bool shutting_down_ = false;
@@ -347,13 +372,19 @@ class ServeProcess {
 
 int run_serve(ServeOptions& options) {
   Prepared prepared;
+  transport::EventLoop loop;
+  std::unique_ptr<WeightLoader> weights;
+  if (options.load_strategy == "lazy")
+    options.front.weight_loading = front::FrontOptions::WeightLoading::kLazy;
   const auto prepare = [&]() -> Status {
     RETURN_IF_ERROR(check_counts(options.front));
     RETURN_IF_ERROR(prepare_model(options, prepared));
     RETURN_IF_ERROR(prepare_tokenizer(options, prepared));
     ASSIGN_OR_RETURN(prepared.server, make_server_options(options.http, options.front.max_model_len,
                                                           connection_limits(options.front)));
-    return prepare_state(options, prepared);
+    RETURN_IF_ERROR(prepare_state(options, prepared));
+    ASSIGN_OR_RETURN(weights, WeightLoader::create(loop, std::move(prepared.weights), options.front));
+    return {};
   };
   if (const Status done = prepare(); !done) {
     spdlog::error("{}", done.error().message());
@@ -373,7 +404,7 @@ int run_serve(ServeOptions& options) {
   if (!options.replace_failed_ranks) options.front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
   if (!options.pin_threads) options.front.pin_threads = front::FrontOptions::PinThreads::kNo;
   if (options.withhold_kill) options.front.kill_fenced = front::FrontOptions::KillFenced::kNo;
-  return ServeProcess(options, prepared).run();
+  return ServeProcess(options, prepared, loop, *weights).run();
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "front/frames.h"
 
+#include <unistd.h>
+
 namespace concertina::front {
 
 transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member,
@@ -26,6 +28,11 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_quantization(options.form.quantization);
   configure.set_activation_dtype(options.form.activation_dtype);
   configure.set_log_level(options.log_level);
+  configure.set_config_json(options.config_json);
+  if (options.weights_fd >= 0) {
+    configure.set_weights_pid(static_cast<std::uint32_t>(getpid()));
+    configure.set_weights_fd(static_cast<std::uint32_t>(options.weights_fd));
+  }
   return frame;
 }
 

@@ -46,6 +46,14 @@ Error to_front_error(const Error& error) {
   return Error(FrontError::kNotReady, error.message());
 }
 
+Error changed_under_ranks(const std::string& model_path, const std::string& what) {
+  return Error(
+      FrontError::kCheckpointChanged,
+      fmt::format("{}: the checkpoint's files changed while ranks read them: {}. Restart the server to serve "
+                  "what is there now",
+                  model_path, what));
+}
+
 }  // namespace
 
 Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
@@ -91,10 +99,29 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
 
 Status Front::admits() const {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
+  if (!checkpoint_change_.empty() && options_.weight_loading == FrontOptions::WeightLoading::kLazy)
+    return fail(changed_under_ranks(options_.model_path, checkpoint_change_));
   if (coordinator_.ready()) return {};
   return fail(FrontError::kNotReady, coordinator_.recovering()
                                          ? "all ranks were lost and are being started again"
                                          : "the server is starting: no epoch is active yet");
+}
+
+void Front::on_checkpoint_changed(const std::string& what) {
+  if (!checkpoint_change_.empty()) return;
+  checkpoint_change_ = what;
+  if (options_.weight_loading == FrontOptions::WeightLoading::kEager) {
+    spdlog::warn(
+        "{}: the checkpoint's files are not those that were loaded: {}. Nothing changes for this server, "
+        "also "
+        "not for ranks that start later: it goes on with what it loaded until it is started again",
+        options_.model_path, what);
+    return;
+  }
+  const Error error = changed_under_ranks(options_.model_path, what);
+  spdlog::error("{}; {} requests end, and no more are taken", error.message(), journal_.n_live());
+  fail_all_requests(error);
+  check_shutdown();
 }
 
 std::size_t Front::max_requests() const {
@@ -168,6 +195,7 @@ ClusterStatus Front::cluster() const {
   }
   if (const cluster::Operation* running = coordinator_.running_operation()) status.operation = *running;
   status.waits_for = coordinator_.waits_for();
+  status.checkpoint_change = checkpoint_change_;
   return status;
 }
 

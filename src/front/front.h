@@ -42,6 +42,11 @@ class Front : public Service {
   // serving is over for a reason worth exit code 1.
   void start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal);
 
+  // The checkpoint's files are no longer what was found at the start; `what` says how. Ranks that hold
+  // weights in memory go on. Where they map the files, weights may have changed under running requests: these
+  // fail, and no other is taken. Once.
+  void on_checkpoint_changed(const std::string& what);
+
   // Takes no more requests; when those running have finished, or at the deadline, stops the ranks;
   // `on_stopped` once all are reaped.
   void begin_shutdown(std::function<void()> on_stopped);
@@ -141,6 +146,7 @@ class Front : public Service {
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
+  std::string checkpoint_change_;  // empty: none
   Life life_ = Life::kServing;
 };
 

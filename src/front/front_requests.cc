@@ -144,6 +144,7 @@ void Front::emit(const EmitToken& token) {
 void Front::fail_all_requests(const Error& error) {
   JournalActions actions;
   for (const RequestId request : journal_.live_requests()) journal_.cancel(request, actions);
+  execute(actions);  // ranks that live drop them
   // One by one: an answer of several choices ends with the first of them and cancels its others, whose
   // listener is gone then.
   while (!listeners_.empty()) {

@@ -17,7 +17,14 @@ struct FrontOptions {
   BuildIdentity identity;        // that every rank must have
   std::string model_path;
   std::string load_format = "auto";    // or "dummy"
-  std::string checkpoint_fingerprint;  // empty: not checked
+  std::string checkpoint_fingerprint;  // of the files that ranks map; empty: not checked
+  std::string config_json;             // config.json as this process read it
+  // kEager: weights are in memory of this process that ranks map (weights_fd); kLazy: ranks map the files.
+  enum class WeightLoading : std::uint8_t { kEager, kLazy } weight_loading = WeightLoading::kEager;
+  int weights_fd = -1;                     // kEager: sealed before a rank starts; not owned
+  std::uint64_t weights_bytes = 0;         // kEager: of that memory, all ranks together
+  std::uint64_t rank_weights_bytes = 0;    // of its own, of each rank
+  std::uint64_t expert_weights_bytes = 0;  // the ranks' own, all ranks of an epoch together
   std::uint64_t dummy_seed = 0;
   std::size_t n_moe_layers = 0, n_experts = 0;
   std::size_t initial_size = 1, max_size = 8;

@@ -31,6 +31,7 @@ enum class FrontError {
   kGroupLost,         // 500
   kRankCrashes,       // 500: the request makes ranks crash
   kNonfiniteLogits,   // 500: the model gave no finite logits for the request's next token
+  kCheckpointChanged, // 503: the files that ranks map are others now
 };
 
 // What the server knows of the model it serves; fixed for the life of the process.
@@ -93,6 +94,7 @@ struct ClusterStatus {
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing
+  std::string checkpoint_change;  // how the checkpoint's files differ by now; empty: they do not
 };
 
 // What the server asks of the rest of the process. Everything on the one front thread (the io_context's);

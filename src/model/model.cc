@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include <set>
+
 #include "base/check.h"
 #include "model/error.h"
 
@@ -21,15 +23,18 @@ std::size_t layer_of(const ModelConfig& config, LayerId moe_layer) {
   return 0;
 }
 
-// The table of tensors: names and shapes, once, for loading and for verifying. visit(weight, name, shape) ->
-// Status.
+// What reads a weight: kProduct is what --quantization is about.
+enum class Use : std::uint8_t { kProduct, kOther };
+
+// The table of tensors: names, shapes and uses, once, for loading, verifying and counting. visit(weight,
+// name, shape, use) -> Status.
 template <typename Visit>
 Status visit_mlp(const std::string& prefix, const ModelConfig& config, std::size_t width,
                  const char* const (&names)[3], kernels::ExpertWeights& out, const Visit& visit) {
   const std::int64_t hidden = extent(config.hidden_size), inner = extent(width);
-  RETURN_IF_ERROR(visit(out.gate, prefix + names[0] + ".weight", Shape{inner, hidden}));
-  RETURN_IF_ERROR(visit(out.up, prefix + names[1] + ".weight", Shape{inner, hidden}));
-  return visit(out.down, prefix + names[2] + ".weight", Shape{hidden, inner});
+  RETURN_IF_ERROR(visit(out.gate, prefix + names[0] + ".weight", Shape{inner, hidden}, Use::kProduct));
+  RETURN_IF_ERROR(visit(out.up, prefix + names[1] + ".weight", Shape{inner, hidden}, Use::kProduct));
+  return visit(out.down, prefix + names[2] + ".weight", Shape{hidden, inner}, Use::kProduct);
 }
 
 template <typename Visit>
@@ -46,23 +51,26 @@ Status visit_layer(const ModelConfig& config, std::size_t index, LayerWeights& o
   const std::string prefix = fmt::format("model.layers.{}.", index), attention = prefix + "self_attn.";
   const std::int64_t hidden = extent(config.hidden_size), q_width = extent(config.n_heads * config.head_dim),
                      kv_width = extent(config.n_kv_heads * config.head_dim);
-  RETURN_IF_ERROR(visit(out.input_norm, prefix + "input_layernorm.weight", Shape{hidden}));
-  RETURN_IF_ERROR(visit(out.post_attention_norm, prefix + "post_attention_layernorm.weight", Shape{hidden}));
-  RETURN_IF_ERROR(visit(out.attention.q, attention + "q_proj.weight", Shape{q_width, hidden}));
-  RETURN_IF_ERROR(visit(out.attention.k, attention + "k_proj.weight", Shape{kv_width, hidden}));
-  RETURN_IF_ERROR(visit(out.attention.v, attention + "v_proj.weight", Shape{kv_width, hidden}));
-  RETURN_IF_ERROR(visit(out.attention.o, attention + "o_proj.weight", Shape{hidden, q_width}));
+  RETURN_IF_ERROR(visit(out.input_norm, prefix + "input_layernorm.weight", Shape{hidden}, Use::kOther));
+  RETURN_IF_ERROR(
+      visit(out.post_attention_norm, prefix + "post_attention_layernorm.weight", Shape{hidden}, Use::kOther));
+  RETURN_IF_ERROR(visit(out.attention.q, attention + "q_proj.weight", Shape{q_width, hidden}, Use::kProduct));
+  RETURN_IF_ERROR(
+      visit(out.attention.k, attention + "k_proj.weight", Shape{kv_width, hidden}, Use::kProduct));
+  RETURN_IF_ERROR(
+      visit(out.attention.v, attention + "v_proj.weight", Shape{kv_width, hidden}, Use::kProduct));
+  RETURN_IF_ERROR(visit(out.attention.o, attention + "o_proj.weight", Shape{hidden, q_width}, Use::kProduct));
   if (config.family->qk_norm != QkNorm::kNone) {
     const bool per_head = config.family->qk_norm == QkNorm::kPerHead;
     const std::int64_t head = extent(config.head_dim);
-    RETURN_IF_ERROR(
-        visit(out.attention.q_norm, attention + "q_norm.weight", Shape{per_head ? head : q_width}));
-    RETURN_IF_ERROR(
-        visit(out.attention.k_norm, attention + "k_norm.weight", Shape{per_head ? head : kv_width}));
+    RETURN_IF_ERROR(visit(out.attention.q_norm, attention + "q_norm.weight", Shape{per_head ? head : q_width},
+                          Use::kOther));
+    RETURN_IF_ERROR(visit(out.attention.k_norm, attention + "k_norm.weight",
+                          Shape{per_head ? head : kv_width}, Use::kOther));
   }
   if (config.is_moe(index)) {
     return visit(out.router, prefix + config.family->moe_prefix + "gate.weight",
-                 Shape{extent(config.n_experts), hidden});
+                 Shape{extent(config.n_experts), hidden}, Use::kOther);
   }
   return visit_mlp(prefix + "mlp.", config, config.intermediate_size, {"gate_proj", "up_proj", "down_proj"},
                    out.mlp, visit);
@@ -72,10 +80,10 @@ template <typename Visit>
 Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_norm, Weight& head,
                   const Visit& visit) {
   const Shape table{extent(config.vocab_size), extent(config.hidden_size)};
-  RETURN_IF_ERROR(visit(embedding, "model.embed_tokens.weight", table));
-  RETURN_IF_ERROR(visit(final_norm, "model.norm.weight", Shape{extent(config.hidden_size)}));
+  RETURN_IF_ERROR(visit(embedding, "model.embed_tokens.weight", table, Use::kOther));
+  RETURN_IF_ERROR(visit(final_norm, "model.norm.weight", Shape{extent(config.hidden_size)}, Use::kOther));
   const bool tied = config.head == ModelConfig::Head::kTiedToEmbedding;
-  return visit(head, tied ? "model.embed_tokens.weight" : "lm_head.weight", table);
+  return visit(head, tied ? "model.embed_tokens.weight" : "lm_head.weight", table, Use::kProduct);
 }
 
 // ---- What a kernel reads together must be of one dtype.
@@ -100,24 +108,23 @@ std::string name_of_expert(std::size_t layer, ExpertId expert) {
   return fmt::format("layer {} expert {}", layer, expert);
 }
 
-// The weights that products read, of one layer.
-void quantize(kernels::ExpertWeights& mlp) {
-  for (Weight* weight : {&mlp.gate, &mlp.up, &mlp.down}) {
-    if (*weight) *weight = kernels::quantize_int8(*weight);
-  }
-}
-void quantize(LayerWeights& layer) {
-  AttentionWeights& attention = layer.attention;
-  for (Weight* weight : {&attention.q, &attention.k, &attention.v, &attention.o})
-    *weight = kernels::quantize_int8(*weight);
-  quantize(layer.mlp);
+Result<Weight> load_int8(const WeightSource& source, const std::string& name, const Shape& shape) {
+  if (std::optional<Weight> ready = source.quantized(name)) return std::move(*ready);
+  ASSIGN_OR_RETURN(const Weight wide, source.load(name, shape));
+  return kernels::quantize_int8(wide);
 }
 
-auto loader(const WeightSource& source) {
-  return [&source](Weight& out, const std::string& name, const Shape& shape) -> Status {
-    ASSIGN_OR_RETURN(out, source.load(name, shape));
-    return {};
-  };
+bool becomes_int8(Quantization quantization, Use use) {
+  return quantization == Quantization::kInt8 && use == Use::kProduct;
+}
+
+auto loader(const WeightSource& source, Quantization quantization) {
+  return
+      [&source, quantization](Weight& out, const std::string& name, const Shape& shape, Use use) -> Status {
+        ASSIGN_OR_RETURN(
+            out, becomes_int8(quantization, use) ? load_int8(source, name, shape) : source.load(name, shape));
+        return {};
+      };
 }
 
 template <typename Visit>
@@ -143,15 +150,13 @@ Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const Weig
                                            std::size_t max_model_len, Quantization quantization,
                                            const std::function<void()>& on_layer) {
   std::unique_ptr<Model> model(new Model(config, source, max_model_len, quantization));
-  const auto load = loader(source);
+  const auto load = loader(source, quantization);
   RETURN_IF_ERROR(visit_ends(config, model->embedding_, model->final_norm_, model->head_, load));
   model->layers_.resize(config.n_layers);
   for (std::size_t i = 0; i < config.n_layers; ++i) {
     RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
-    if (quantization == Quantization::kInt8) quantize(model->layers_[i]);
     if (on_layer) on_layer();
   }
-  if (quantization == Quantization::kInt8) model->head_ = kernels::quantize_int8(model->head_);
   return model;
 }
 
@@ -159,9 +164,8 @@ Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId ex
   CHECK(expert.value() < config_.n_experts, "expert {} of {}", expert, config_.n_experts);
   const std::size_t layer = layer_of(config_, moe_layer);
   kernels::ExpertWeights out;
-  RETURN_IF_ERROR(visit_expert(config_, layer, expert, out, loader(source_)));
+  RETURN_IF_ERROR(visit_expert(config_, layer, expert, out, loader(source_, quantization_)));
   RETURN_IF_ERROR(check_mlp(name_of_expert(layer, expert), out));
-  if (quantization_ == Quantization::kInt8) quantize(out);
   return out;
 }
 
@@ -182,7 +186,7 @@ std::size_t bytes_of(const kernels::ExpertWeights& expert) {
 }
 
 Status verify_checkpoint(const ModelConfig& config, const WeightSource& source) {
-  const auto verify = [&source](Weight& out, const std::string& name, const Shape& shape) -> Status {
+  const auto verify = [&source](Weight& out, const std::string& name, const Shape& shape, Use) -> Status {
     ASSIGN_OR_RETURN(out.dtype, source.verify(name, shape));
     return {};
   };
@@ -199,6 +203,91 @@ Status verify_checkpoint(const ModelConfig& config, const WeightSource& source) 
     }
   }
   return {};
+}
+
+namespace {
+
+// Every tensor of the model: first what all ranks hold (visit_common), then the experts, layer by layer.
+template <typename Visit>
+Status visit_common(const ModelConfig& config, const Visit& visit) {
+  Weight unused;
+  RETURN_IF_ERROR(visit_ends(config, unused, unused, unused, visit));
+  for (std::size_t i = 0; i < config.n_layers; ++i) {
+    LayerWeights layer;
+    RETURN_IF_ERROR(visit_layer(config, i, layer, visit));
+  }
+  return {};
+}
+
+template <typename Visit>
+Status visit_all_experts(const ModelConfig& config, const Visit& visit) {
+  for (std::size_t i = 0; i < config.n_layers; ++i) {
+    for (std::uint32_t e = 0; config.is_moe(i) && e < config.n_experts; ++e) {
+      kernels::ExpertWeights expert;
+      RETURN_IF_ERROR(visit_expert(config, i, ExpertId(e), expert, visit));
+    }
+  }
+  return {};
+}
+
+// int8 with its row's scale and sum; or as wide as the source gives it.
+std::uint64_t bytes_in_memory(const Shape& shape, tensor::DType dtype) {
+  const auto n = static_cast<std::uint64_t>(tensor::count_of(shape));
+  const bool is_int8 = dtype == tensor::DType::kI8;
+  return is_int8 ? n + 8 * static_cast<std::uint64_t>(shape[0]) : n * tensor::element_bytes(dtype);
+}
+
+}  // namespace
+
+Result<std::vector<checkpoint::ArenaTensor>> arena_tensors(const ModelConfig& config,
+                                                           const WeightSource& source,
+                                                           Quantization quantization) {
+  std::vector<checkpoint::ArenaTensor> tensors;
+  std::set<std::pair<std::string, tensor::DType>> known;  // a tied head is the embedding
+  const auto add = [&](Weight&, const std::string& name, const Shape& shape, Use use) -> Status {
+    ASSIGN_OR_RETURN(const tensor::DType dtype, source.verify(name, shape));
+    const tensor::DType kept = becomes_int8(quantization, use) ? tensor::DType::kI8 : dtype;
+    if (known.emplace(name, kept).second) tensors.push_back({name, shape, dtype, kept});
+    return {};
+  };
+  RETURN_IF_ERROR(visit_common(config, add));
+  RETURN_IF_ERROR(visit_all_experts(config, add));
+  return tensors;
+}
+
+Result<std::vector<checkpoint::ArenaTensor>> norms_and_head(const ModelConfig& config,
+                                                            const WeightSource& source) {
+  std::vector<checkpoint::ArenaTensor> tensors;
+  Weight embedding, norm, head;
+  const auto add = [&](Weight& out, const std::string& name, const Shape& shape, Use) -> Status {
+    if (shape.size() > 1 && &out != &head) return {};
+    ASSIGN_OR_RETURN(const tensor::DType dtype, source.verify(name, shape));
+    tensors.push_back({name, shape, dtype, dtype});
+    return {};
+  };
+  RETURN_IF_ERROR(visit_ends(config, embedding, norm, head, add));
+  for (std::size_t i = 0; i < config.n_layers; ++i) {
+    LayerWeights layer;
+    RETURN_IF_ERROR(visit_layer(config, i, layer, add));
+  }
+  return tensors;
+}
+
+Result<OwnWeightBytes> own_weight_bytes(const ModelConfig& config, const WeightSource& source,
+                                        Quantization quantization) {
+  OwnWeightBytes bytes;
+  const auto count_into = [&](std::uint64_t& sum) {
+    return [&](Weight&, const std::string& name, const Shape& shape, Use use) -> Status {
+      ASSIGN_OR_RETURN(const tensor::DType dtype, source.verify(name, shape));
+      const bool is_made = becomes_int8(quantization, use);
+      if (is_made || !source.is_shared(name))
+        sum += bytes_in_memory(shape, is_made ? tensor::DType::kI8 : dtype);
+      return {};
+    };
+  };
+  RETURN_IF_ERROR(visit_common(config, count_into(bytes.each_rank)));
+  RETURN_IF_ERROR(visit_all_experts(config, count_into(bytes.all_ranks)));
+  return bytes;
 }
 
 }  // namespace concertina::model

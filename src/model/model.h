@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/arena_layout.h"
 #include "checkpoint/weight_source.h"
 #include "kernels/experts.h"
 #include "kernels/rope.h"
@@ -76,5 +77,24 @@ std::size_t bytes_of(const kernels::ExpertWeights& expert);
 
 // Checks every tensor that the model needs, experts too, by name and shape, without reading data.
 Status verify_checkpoint(const ModelConfig& config, const checkpoint::WeightSource& source);
+
+// What an arena must hold for this model, by names and headers alone; kI8 where `quantization` says so. Its
+// memory: checkpoint::lay_out(...).n_bytes. Ranks that load from it hold no weights of their own.
+Result<std::vector<checkpoint::ArenaTensor>> arena_tensors(const ModelConfig& config,
+                                                           const checkpoint::WeightSource& source,
+                                                           Quantization quantization);
+
+// Those of them that are small and that a value that is not finite would spoil every answer of.
+Result<std::vector<checkpoint::ArenaTensor>> norms_and_head(const ModelConfig& config,
+                                                            const checkpoint::WeightSource& source);
+
+// Memory that ranks take for weights of their own when they load from `source` (not an arena): what is
+// quantized, widened or made; mapped files cost none. By names and headers alone.
+struct OwnWeightBytes {
+  std::uint64_t each_rank = 0;  // all but experts
+  std::uint64_t all_ranks = 0;  // experts, all ranks of an epoch together
+};
+Result<OwnWeightBytes> own_weight_bytes(const ModelConfig& config, const checkpoint::WeightSource& source,
+                                        Quantization quantization);
 
 }  // namespace concertina::model

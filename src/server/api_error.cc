@@ -63,6 +63,7 @@ ApiError from_front(const Error& error) {
       {FrontError::kTimeout, 408, nullptr, "drain_timeout"},
       {FrontError::kRankCrashes, 500, nullptr, "rank_crashes"},
       {FrontError::kNonfiniteLogits, 500, nullptr, "nonfinite_logits"},
+      {FrontError::kCheckpointChanged, 503, nullptr, "checkpoint_changed"},
   };
   for (const auto& row : table) {
     if (!error.is(row.code)) continue;

@@ -1,22 +1,24 @@
 #include "worker/rank_parts.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/memory_limits.h"
+#include "checkpoint/config_files.h"
 #include "checkpoint/dummy_weights.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_arena.h"
 
 namespace concertina::worker {
 
 namespace {
 
-Result<std::unique_ptr<checkpoint::WeightSource>> open_source(const RankOptions& options,
-                                                              const model::ModelConfig& config) {
-  if (options.load_format == "dummy")
-    return std::make_unique<checkpoint::DummyWeights>(options.dummy_seed, config.dtype);
-  ASSIGN_OR_RETURN(auto folder, checkpoint::SafetensorsFolder::open(options.model_path));
-  return std::unique_ptr<checkpoint::WeightSource>(std::move(folder));
+Result<model::ModelConfig> config_of(const RankOptions& options) {
+  if (options.config_json.empty()) return model::read_config(options.model_path);
+  const std::string name = options.model_path + "/config.json";
+  ASSIGN_OR_RETURN(const nlohmann::json config, checkpoint::parse_json(options.config_json, name));
+  return model::parse_config(config, name);
 }
 
 // After the files were opened: what is mapped then stays as it is.
@@ -29,6 +31,20 @@ Status check_fingerprint(const RankOptions& options) {
               fmt::format("{}: the checkpoint's files have changed since the server started: {}. Ranks with "
                           "weights of two would mix: put it back, or restart the server to serve this one",
                           options.model_path, difference));
+}
+
+using SourcePtr = std::unique_ptr<checkpoint::WeightSource>;
+Result<SourcePtr> open_source(const RankOptions& options, const model::ModelConfig& config) {
+  if (!options.weights_path.empty()) {
+    ASSIGN_OR_RETURN(auto memory, checkpoint::ArenaWeights::open(options.weights_path));
+    return SourcePtr(std::move(memory));
+  }
+  if (options.load_format == "dummy")
+    return SourcePtr(std::make_unique<checkpoint::DummyWeights>(options.dummy_seed, config.dtype));
+  auto folder = checkpoint::SafetensorsFolder::open(options.model_path);
+  RETURN_IF_ERROR(check_fingerprint(options));  // says more than what files that are half written lack
+  if (!folder) return fail(folder.error());
+  return SourcePtr(std::move(*folder));
 }
 
 Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
@@ -68,9 +84,8 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
                                   const std::function<void()>& on_progress) {
   RankParts parts;
-  ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
+  ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
-  RETURN_IF_ERROR(check_fingerprint(options));
   parts.limits = options.limits;
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
   parts.limits.n_blocks = options.kv_cache_bytes / block_bytes;

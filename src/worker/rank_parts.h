@@ -19,8 +19,10 @@ struct RankOptions {
   RankId rank;
   Incarnation incarnation;
   std::string model_path;
-  std::string load_format;             // "auto" or "dummy"
-  std::string checkpoint_fingerprint;  // that it must have; empty: any
+  std::string load_format;   // "auto" or "dummy"
+  std::string config_json;   // of the model; empty: read from model_path
+  std::string weights_path;  // /proc/PID/fd/FD of filled memory; empty: weights are loaded from model_path
+  std::string checkpoint_fingerprint;  // that model_path must have, if weights are loaded from it; empty: any
   std::uint64_t dummy_seed = 0;
   model::Quantization quantization = model::Quantization::kNone;
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
@@ -44,7 +46,7 @@ struct RankParts {
   scheduler::Limits limits;
 };
 
-// Opens the checkpoint, loads what every rank holds (all but the experts), takes KV and exchange memory. The
+// Opens the weights, loads what every rank holds (all but the experts), takes KV and exchange memory. The
 // error says what could not be had. `on_suspect` is called on the step thread.
 // `on_progress`, if any, is called now and then while it loads, on this thread.
 Result<RankParts> make_rank_parts(const RankOptions& options,

@@ -37,6 +37,9 @@ RankOptions options_of(const transport::Configure& configure) {
                       .checkpoint_fingerprint = configure.checkpoint_fingerprint(),
                       .dummy_seed = configure.seed(),
                       .kv_cache_bytes = configure.kv_cache_bytes()};
+  options.config_json = configure.config_json();
+  if (configure.weights_pid() != 0)
+    options.weights_path = fmt::format("/proc/{}/fd/{}", configure.weights_pid(), configure.weights_fd());
   options.limits = {.max_num_seqs = configure.max_num_seqs(),
                     .max_num_batched_tokens = configure.max_num_batched_tokens(),
                     .max_model_len = configure.max_model_len(),

@@ -160,6 +160,10 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
       {"instruction_set", status.form.instruction_set},
       {"quantization", status.form.quantization},
       {"activation_dtype", status.form.activation_dtype},
+      {"checkpoint",
+       {{"changed", !status.checkpoint_change.empty()},
+        {"what",
+         status.checkpoint_change.empty() ? ordered_json() : ordered_json(status.checkpoint_change)}}},
       {"ranks", std::move(ranks)},
       {"waits_for", status.waits_for.empty() ? ordered_json() : ordered_json(status.waits_for)},
       {"operation", status.operation ? to_json(*status.operation) : ordered_json()}};

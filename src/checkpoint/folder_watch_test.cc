@@ -1,0 +1,85 @@
+#include "checkpoint/folder_watch.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <future>
+
+#include "checkpoint/fingerprint.h"
+
+namespace concertina::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+// A folder as a hub's cache has it: names that lead to blobs elsewhere.
+class Watched : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "concertina_watch_XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root = pattern;
+    fs::create_directories(root / "blobs");
+    fs::create_directories(folder = root / "snapshots" / "main");
+    std::ofstream(blob = root / "blobs" / "abc") << "12345678weights";
+    std::ofstream(root / "blobs" / "def") << "{}";
+    fs::create_symlink("../../blobs/abc", folder / "model.safetensors");
+    fs::create_symlink("../../blobs/def", folder / "config.json");
+  }
+  void TearDown() override { fs::remove_all(root); }
+  // What the watch says after `change`; it must, within a minute.
+  template <typename Change>
+  std::string said_after(const Change& change) {
+    std::promise<std::string> said;
+    auto heard = said.get_future();
+    const FolderWatch watch(folder, fingerprint(folder).value(),
+                            [&](const std::string& what) { said.set_value(what); });
+    change();
+    if (heard.wait_for(std::chrono::minutes(1)) != std::future_status::ready) return "nothing";
+    return heard.get();
+  }
+  fs::path root, folder, blob;
+};
+
+TEST_F(Watched, AFileThatALinkLeadsToIsWrittenInPlace) {
+  EXPECT_THAT(said_after([&] { std::ofstream(blob, std::ios::app) << "!"; }),
+              HasSubstr("model.safetensors has 16 bytes"));
+}
+
+TEST_F(Watched, ABlobIsReplacedByOneOfTheSameSizeAndTime) {
+  const std::string said = said_after([&] {
+    std::ofstream(root / "new") << "12345678WEIGHTS";
+    struct stat old {};
+    ASSERT_EQ(stat(blob.c_str(), &old), 0);
+    const timespec times[2] = {old.st_atim, old.st_mtim};
+    ASSERT_EQ(utimensat(AT_FDCWD, (root / "new").c_str(), times, 0), 0);
+    fs::rename(root / "new", blob);
+  });
+  EXPECT_THAT(said, HasSubstr("model.safetensors has inode"));
+  EXPECT_THAT(said, ::testing::Not(HasSubstr("bytes"))) << "what is the same is not told";
+}
+
+TEST_F(Watched, ALinkLeadsElsewhere) {
+  std::ofstream(root / "blobs" / "other") << "12345678weights";
+  EXPECT_THAT(said_after([&] {
+                fs::create_symlink("../../blobs/other", folder / "next");
+                fs::rename(folder / "next", folder / "model.safetensors");
+              }),
+              HasSubstr("model.safetensors has inode"));
+}
+
+TEST_F(Watched, AFileComesAFileGoesTheFolderGoes) {
+  EXPECT_THAT(said_after([&] { std::ofstream(folder / "more.safetensors") << "x"; }),
+              HasSubstr("more.safetensors is new"));
+  EXPECT_THAT(said_after([&] { fs::remove(folder / "more.safetensors"); }),
+              HasSubstr("more.safetensors is gone"));
+  EXPECT_THAT(said_after([&] { fs::rename(root / "snapshots", root / "gone"); }), HasSubstr("No such file"));
+}
+
+}  // namespace
+}  // namespace concertina::checkpoint
