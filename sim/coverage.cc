@@ -11,7 +11,7 @@ namespace {
 // In the order of cluster::Event.
 constexpr std::array kEvents{"scale",       "prepared", "prepare failed", "flipped", "exited",
                              "unreachable", "frozen",   "heartbeat",      "suspect", "leave asked",
-                             "shutdown",    "hello",    "drained",        "time"};
+                             "shutdown",    "hello",    "drained",        "time",    "serves"};
 constexpr std::array kStates{"bootstrapping", "idle",       "starting",   "preparing", "committing",
                              "releasing",     "cancelling", "recovering", "waiting",   "without ranks"};
 static_assert(kEvents.size() == std::variant_size_v<cluster::Event>);

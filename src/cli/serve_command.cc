@@ -35,7 +35,7 @@ struct ServeOptions {
   std::string model;
   std::string kv_cache_memory = "256MiB";
   std::string served_model_name, state_dir;
-  double shutdown_timeout_s = 30;
+  double shutdown_timeout_s = 30, group_lost_timeout_s = 300;
   bool skip_tokenizer_init = false;
   bool print_examples = false;
   bool max_model_len_given = false;
@@ -53,6 +53,10 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
   add_http_flags(command, o.http);
   command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
+      ->check(kCount)
+      ->capture_default_str();
+  command
+      .add_option("--min-data-parallel-size", o.front.min_size, "the fewest ranks that hold the weights")
       ->check(kCount)
       ->capture_default_str();
   command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")
@@ -105,6 +109,11 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       ->check(CLI::Range(0.0, 1e9) & kNotNan)
       ->capture_default_str();
   command
+      .add_option("--group-lost-timeout", o.group_lost_timeout_s,
+                  "seconds that ranks which were lost may take to come back while none serves; then it ends")
+      ->check(CLI::Range(0.0, 1e9) & kNotNan)
+      ->capture_default_str();
+  command
       .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
                   "a rank without a sign of life for so long counts as dead")
       ->check(kCount)
@@ -153,7 +162,8 @@ Status check_counts(const front::FrontOptions& o) {
     const char* flag;
     std::size_t value, lowest, highest;
   } ranges[] = {{"--max-data-parallel-size", o.max_size, 1, 64},
-                {"--data-parallel-size", o.initial_size, 1, o.max_size},
+                {"--min-data-parallel-size", o.min_size, 1, o.max_size},
+                {"--data-parallel-size", o.initial_size, o.min_size, o.max_size},
                 {"--max-num-seqs", o.max_num_seqs, 1, 4096},
                 {"--max-num-batched-tokens", o.max_num_batched_tokens, o.max_num_seqs, 65536},
                 {"--block-size", o.block_size, 1, 1024},
@@ -244,7 +254,7 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
 // What was asked of the server while it ran counts more than what it was started with.
 void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
   const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
-  const std::size_t possible = std::clamp<std::size_t>(size, 1, o.front.max_size);
+  const std::size_t possible = std::clamp<std::size_t>(size, o.front.min_size, o.front.max_size);
   if (possible != o.front.initial_size) {
     spdlog::info(
         "{}: the size was {} before the restart: starting {} ranks, not the {} of --data-parallel-size",
@@ -401,6 +411,8 @@ int run_serve(ServeOptions& options) {
   options.front.identity.instruction_set = options.front.form.instruction_set;
   options.front.shutdown_timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.shutdown_timeout_s));
+  options.front.group_lost_timeout =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.group_lost_timeout_s));
   if (!options.replace_failed_ranks) options.front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
   if (!options.pin_threads) options.front.pin_threads = front::FrontOptions::PinThreads::kNo;
   if (options.withhold_kill) options.front.kill_fenced = front::FrontOptions::KillFenced::kNo;

@@ -34,10 +34,20 @@ std::string describe(const client::OperationInfo& operation) {
                      operation.from_size, operation.to_size, escaped(operation.phase));
 }
 
+// Empty where no rank is missing.
+std::string describe_shortage(const client::ClusterInfo& cluster) {
+  if (cluster.n_missing == 0) return "";
+  std::string out = fmt::format("short of {} of {} wanted ranks", cluster.n_missing, cluster.wanted_size);
+  if (cluster.next_start_s) out += fmt::format("; the next start comes in {:.1f} s", *cluster.next_start_s);
+  if (cluster.last_start_error) out += fmt::format("; the last one failed: {}", *cluster.last_start_error);
+  return out + "\n";
+}
+
 std::string table(const client::ClusterInfo& cluster) {
   std::string out =
-      fmt::format("epoch {}   {} of at most {} ranks   {}\n\n", cluster.epoch, cluster.size, cluster.max_size,
-                  cluster.operation ? describe(*cluster.operation) : "no operation");
+      fmt::format("epoch {}   {} of at most {} ranks   {}\n{}\n", cluster.epoch, cluster.size,
+                  cluster.max_size, cluster.operation ? describe(*cluster.operation) : "no operation",
+                  describe_shortage(cluster));
   out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host",
                      "running", "waiting", "kv blocks", "experts");
   for (const client::RankInfo& rank : cluster.ranks) {

@@ -46,6 +46,11 @@ ClusterInfo cluster_of(const json& object) {
   cluster.epoch = object.at("epoch");
   cluster.size = object.at("size");
   cluster.max_size = object.at("max_size");
+  cluster.wanted_size = object.at("wanted_size");
+  cluster.n_missing = object.at("missing");
+  cluster.n_failed_starts = object.at("failed_starts");
+  if (const json& error = object.at("last_start_error"); !error.is_null()) cluster.last_start_error = error;
+  if (const json& next = object.at("next_start_s"); !next.is_null()) cluster.next_start_s = next;
   for (const json& rank : object.at("ranks")) cluster.ranks.push_back(rank_of(rank));
   if (!object.at("operation").is_null()) cluster.operation = operation_of(object.at("operation"));
   return cluster;

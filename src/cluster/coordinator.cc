@@ -13,8 +13,9 @@ std::string name_ranks(const std::vector<RankId>& ranks) {
 
 Coordinator::Coordinator(const CoordinatorConfig& config, Incarnation first_incarnation)
     : state_(std::make_unique<State>(config, first_incarnation)) {
-  CHECK(config.initial_size >= 1 && config.initial_size <= config.max_size, "initial size {}, maximum {}",
-        config.initial_size, config.max_size);
+  CHECK(config.min_size >= 1 && config.initial_size >= config.min_size &&
+            config.initial_size <= config.max_size,
+        "initial size {}, minimum {}, maximum {}", config.initial_size, config.min_size, config.max_size);
 }
 
 Coordinator::~Coordinator() = default;
@@ -49,16 +50,32 @@ Actions Coordinator::handle(const Event& event, Time now) {
 
 bool Coordinator::ready() const { return state_->life == State::Life::kServing; }
 
+bool Coordinator::has_served() const {
+  return state_->life == State::Life::kServing || state_->life == State::Life::kWithoutRanks;
+}
+
 bool Coordinator::recovering() const {
   return state_->recovery.has_value() || state_->life == State::Life::kWithoutRanks;
 }
 
 const EpochPlan* Coordinator::active_epoch() const { return state_->active ? &*state_->active : nullptr; }
 
-std::size_t Coordinator::target_size() const {
-  const Operation* running = state_->operations.running();
-  if (running != nullptr) return state_->cancelled ? running->from_size : running->to_size;
-  return state_->wanted_size;
+std::size_t Coordinator::wanted_size() const {
+  return state_->operations.running() != nullptr && !state_->cancelled ? state_->goal.wanted
+                                                                       : state_->wanted_size;
+}
+
+std::size_t Coordinator::n_missing() const {
+  const std::size_t wanted = wanted_size();
+  return wanted - std::min(wanted, state_->members_now().size());
+}
+
+const Shortage& Coordinator::shortage() const { return state_->shortage; }
+
+std::uint64_t Coordinator::n_failed_starts() const { return state_->n_failed_starts; }
+
+bool Coordinator::is_pausing() const { 
+  return state_->gives_way() && !state_->change && (!state_->recovery || state_->wants_room());
 }
 
 std::vector<RankView> Coordinator::ranks() const {

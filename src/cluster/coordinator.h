@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "cluster/shortage.h"
 #include "cluster/types.h"
 
 namespace concertina::cluster {
@@ -23,6 +24,7 @@ struct CoordinatorConfig {
   std::size_t n_experts = 0;
   std::size_t max_size = 8;  // ranks
   std::size_t initial_size = 1;
+  std::size_t min_size = 1;  // ranks that the weights need: fewer are never asked for, nor tried
   std::size_t n_operations_kept = 1000;                 // finished records answered for; the oldest go first
   Duration release_timeout = std::chrono::seconds(10);  // a released rank that still runs then is killed
   // How long a rank may be silent before it counts as dead. Zero: nobody is watched, exits alone count.
@@ -32,6 +34,8 @@ struct CoordinatorConfig {
   // How long after it asked a rank may leave. A SIGTERM to the whole process group ends the server, not its
   // ranks one by one, and the news of it may come a moment after theirs.
   Duration leave_delay{};
+  // How long no epoch may serve, once one has, before the server ends.
+  Duration group_lost_timeout = std::chrono::seconds(300);
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
 
   // Rank numbers stay below: a replace holds both sets for a while.
@@ -56,8 +60,8 @@ struct RankPrepareFailed {
   Epoch epoch;
   std::string error;
   // kPeer: it could not reach the memory of another member, which in all likelihood has ended, and whose exit
-  // is on its way.
-  enum class Cause : std::uint8_t { kOwn, kPeer } cause = Cause::kOwn;
+  // is on its way. kRoom: it has no room for its share of the weights; more ranks would help.
+  enum class Cause : std::uint8_t { kOwn, kPeer, kRoom } cause = Cause::kOwn;
 };
 struct RankFlipped {
   Member member;
@@ -67,7 +71,8 @@ struct RankFlipped {
 struct RankExited {
   Member member;
   std::string how;
-  // kSaid: it told its reason before it ended, so another start would end the same way.
+  // kSaid: it told its reason before it ended. Another start would end the same way at once; what is there
+  // tomorrow, nobody knows.
   enum class Reason : std::uint8_t { kUnknown, kSaid } reason = Reason::kUnknown;
 };  // process reaped: at any time, expected or not
 struct RankUnreachable {
@@ -101,10 +106,14 @@ struct RankHello {
 struct LeaversDrained {
   std::uint64_t moved_requests = 0;
 };
+// Tokens come out of an epoch, or nobody waits for one: the time in which none served is over.
+struct EpochServes {
+  Epoch epoch;
+};
 struct TimePassed {};  // the deadline asked for by SetTimer came; one that comes early is ignored
 using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, RankFlipped, RankExited,
                            RankUnreachable, RankFrozen, Heartbeat, PeerSuspected, LeaveAsked, ShutdownBegun,
-                           RankHello, LeaversDrained, TimePassed>;
+                           RankHello, LeaversDrained, TimePassed, EpochServes>;
 
 // ---- Actions: what the shell must do, in this order.
 struct StartRank {
@@ -165,7 +174,7 @@ struct EpochLost {
 };  // no rank is left: requests wait until ranks are back
 struct GroupLost {
   std::string error;
-};  // no rank is left and none will come: the server ends
+};  // no epoch has served for too long, or none can: the server ends
 struct SetTimer {
   Time at;
 };  // replaces the previous one
@@ -201,9 +210,14 @@ class Coordinator {
   Actions handle(const Event& event, Time now);  // every event but ScaleRequested, which has an answer
 
   bool ready() const;                     // an epoch is active
+  bool has_served() const;                // one is, or was and ranks are on their way back
   bool recovering() const;                // a rank was lost and the epoch without it is not in force yet
   const EpochPlan* active_epoch() const;  // null before
-  std::size_t target_size() const;
+  std::size_t wanted_size() const;  // what the operation under way, and else the last one, asked for
+  std::size_t n_missing() const;    // ranks short of that
+  const Shortage& shortage() const;
+  std::uint64_t n_failed_starts() const;  // since the start
+  bool is_pausing() const;  // the running operation waits to start ranks again; another may take its place
   std::vector<RankView> ranks() const;         // ascending; listed until reaped
   const Operation* running_operation() const;  // null if none
   const Operation* find_operation(const std::string& id) const;

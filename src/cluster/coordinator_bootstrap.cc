@@ -12,25 +12,20 @@ void Coordinator::State::bootstrap(Turn& turn) {
 }
 
 void Coordinator::State::enter_first_epoch(Turn& turn) {
-  active = change->plan;
-  last_placement = active->placement;
+  const EpochPlan plan = std::move(change->plan);
   change.reset();
-  life = Life::kServing;
-  for (const Member& member : active->members) {
-    ranks.at(member.rank).state = RankState::kActive;
-    entering.insert(member);
-    turn.actions.push_back(SendEnter{member, active->epoch, Ballot{}});
-  }
-  turn.actions.push_back(EpochActive{*active});
-  n_failed_starts = 0;
+  enter_epoch(turn, plan, [](const Member&) { return Ballot{}; });
   if (operations.running() != nullptr) go_on(turn);  // the one that all ranks were lost under
 }
 
-void Coordinator::State::fail_bootstrap(Turn& turn, const std::string& error) {
-  const bool had_served = life == Life::kWithoutRanks;
+// Before the first epoch, or after too long a time without one: the server ends.
+void Coordinator::State::lose_group(Turn& turn, const std::string& error) {
+  const bool had_served = life != Life::kBootstrapping;
   life = Life::kOver;
   end_reason = error;
   change.reset();
+  recovery.reset();
+  active.reset();
   if (Operation* operation = operations.running()) {
     operation->failure = Operation::Failure::kRankFailed;
     operation->error = end_reason;

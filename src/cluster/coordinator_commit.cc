@@ -35,6 +35,7 @@ void Coordinator::State::on(const RankFlipped& event, Turn& turn) {
 void Coordinator::State::publish(Turn& turn) {
   active = change->plan;
   last_placement = active->placement;
+  if (!change->joiners.empty()) shortage = {};
   for (const Member& joiner : change->joiners) {
     ranks.at(joiner.rank).state = RankState::kActive;
     joined.insert(joiner);

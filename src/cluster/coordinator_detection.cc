@@ -22,7 +22,8 @@ void Coordinator::State::on(const TimePassed&, Turn& turn) {
     if (is_over) continue;  // by what another one's loss led to
     lose(turn, verdict.member, verdict.why);
   }
-  if (start_after && turn.now >= *start_after) start_after.reset();
+  check_outage(turn);
+  start_what_is_due(turn);
   go_on(turn);  // after a pause before a start, or before a rank may leave
 }
 
@@ -79,13 +80,13 @@ void Coordinator::State::set_timer(Turn& turn) {
   };
   if (life != Life::kOver) {
     for (const auto& [member, deadline] : told) add(deadline);
-    if (start_after) add(*start_after);
-    if (operations.running() == nullptr) {
+    if (!may_start(shortage, turn.now)) add(*shortage.next_try);
+    if (const auto end = is_out() ? end_of(outage, config.group_lost_timeout) : std::nullopt) add(*end);
+    if (!is_out() && (operations.running() == nullptr || gives_way())) {
       for (const auto& [member, due] : leave_asked) add(due);
     }
     if (recovery) add(recovery->freeze_deadline);
-    if (operations.running() != nullptr && !cancelled && is_cancellable())
-      add(operations.running()->deadline);
+    if (deadline_counts(turn.now)) add(operations.running()->deadline);
   }
   if (!next || next == timer) return;
   timer = next;

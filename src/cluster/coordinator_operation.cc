@@ -8,13 +8,12 @@
 namespace concertina::cluster {
 
 void Coordinator::State::start_operation(Turn& turn, Operation operation, Goal the_goal) {
-  operation.from_size = active ? active->members.size() : 0;
+  operation.from_size = members_now().size();
   operation.started = turn.now;
   operations.start(std::move(operation));
   goal = std::move(the_goal);
   joined.clear();
-  n_failed_starts = 0;
-  start_after.reset();
+  if (is_out()) operations.set_phase(Phase::kRecovering, turn.now);
 }
 
 // Of an operation that nobody asked for. Unique over restarts of the front, as incarnations are.
@@ -24,24 +23,35 @@ std::string Coordinator::State::own_id(const char* what) {
 
 // First it grows, then it shrinks: in between, the group may be larger than the maximum, never too small.
 void Coordinator::State::go_on(Turn& turn) {
-  if (change || recovery) return;
-  if (life == Life::kBootstrapping) return begin_change_if_numbers_are_free(turn, config.initial_size);
-  if (life == Life::kWithoutRanks) return begin_change_if_numbers_are_free(turn, goal.size);
+  if (change || (recovery && !wants_room())) return;
+  if (recovery) return grow(turn, goal.size - std::min(goal.size, members_now().size()));
+  if (life == Life::kBootstrapping) return grow(turn, config.initial_size);
+  if (life == Life::kWithoutRanks) return grow(turn, goal.size);
   if (life != Life::kServing) return;
   if (operations.running() == nullptr) return start_what_is_due(turn);
   const std::vector<Member> leavers = leavers_now();
   const std::size_t n_stayers = active->members.size() - leavers.size();
-  if (n_stayers < goal.size && !cancelled)
-    return begin_change_if_numbers_are_free(turn, goal.size - n_stayers);
+  if (n_stayers < goal.size && !cancelled) return grow(turn, goal.size - n_stayers);
   if (n_stayers > 0 && !leavers.empty()) return begin_change(turn, 0, leavers);
   end_when_reached(turn);
+}
+
+// In a pause no rank is started, but those that are up join: all or nothing would be never where two of three
+// can start. Not for a scale, which leaves no trace if it fails.
+void Coordinator::State::grow(Turn& turn, std::size_t n_needed) {
+  if (may_start(shortage, turn.now)) return begin_change_if_numbers_are_free(turn, n_needed);
+  if (life == Life::kBootstrapping || (!is_recovering_alone() && !is_out())) return;
+  const auto is_ready = [](const auto& entry) {
+    return entry.second.state == RankState::kStandby && entry.second.up == Rank::Up::kYes;
+  };
+  const auto n_ready = static_cast<std::size_t>(std::count_if(ranks.begin(), ranks.end(), is_ready));
+  const std::size_t n = std::min(n_needed, n_ready), size = members_now().size() + n;
+  if (n > 0 && size > shortage.too_few && size >= config.min_size) begin_change(turn, n, {});
 }
 
 // A number stays taken until its process was reaped, which for a fenced rank may be a while: go_on() comes
 // again then.
 void Coordinator::State::begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners) {
-  if (start_after && turn.now < *start_after) return;  // go_on() comes again then, too
-  start_after.reset();
   std::size_t n_taken = 0;
   for (const auto& [id, rank] : ranks) n_taken += rank.state == RankState::kStandby ? 0 : 1;
   if (n_taken + n_joiners <= config.max_rank_numbers()) begin_change(turn, n_joiners, {});
@@ -84,10 +94,7 @@ void Coordinator::State::end_when_reached(Turn& turn) {
 
 void Coordinator::State::end_operation(Turn& turn, Phase final_phase) {
   const Operation& operation = operations.end(final_phase, turn.now);
-  if (final_phase == Phase::kDone) wanted_size = operation.to_size;
-  // A recovery that cannot bring the ranks back is not tried for ever.
-  if (final_phase == Phase::kFailed && operation.kind == OperationKind::kRecover && active)
-    wanted_size = active->members.size();
+  if (final_phase == Phase::kDone) wanted_size = goal.wanted;
   cancelled.reset();
   goal = {};
   joined.clear();
@@ -96,30 +103,35 @@ void Coordinator::State::end_operation(Turn& turn, Phase final_phase) {
 }
 
 void Coordinator::State::start_what_is_due(Turn& turn) {
-  if (change || recovery || life != Life::kServing || operations.running() != nullptr) return;
-  const std::size_t size = active->members.size();
-  std::erase_if(leave_asked, [this](const auto& asked) { return !is_active(asked.first); });
-  for (const auto& [leaver, due] : std::map(leave_asked)) {
-    if (turn.now < due) continue;
-    leave_asked.erase(leaver);
-    // The last one cannot leave before another one has come.
-    const std::size_t to_size = std::max<std::size_t>(1, size - 1);
-    start_operation(turn,
-                    {.id = own_id("leave"),
-                     .kind = size > 1 ? OperationKind::kScale : OperationKind::kReplace,
-                     .to_size = to_size,
-                     .deadline = Time::max()},
-                    {to_size, {leaver}});
-    return go_on(turn);
-  }
-  if (config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo || size >= wanted_size) return;
-  start_operation(turn,
-                  {.id = own_id("recover"),
-                   .kind = OperationKind::kRecover,
-                   .to_size = wanted_size,
-                   .deadline = Time::max()},
-                  {wanted_size, {}});
+  if (is_out() || life != Life::kServing) return;
+  if (operations.running() != nullptr ? !gives_way() : change.has_value()) return;
+  if (start_due_leave(turn) || operations.running() != nullptr) return;
+  if (config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo) return;
+  if (active->members.size() >= wanted_size) return;
+  start_recover_operation(turn, active->members.size());
   go_on(turn);
+}
+
+// A leave asks for one rank less than was wanted, also where there are fewer.
+bool Coordinator::State::start_due_leave(Turn& turn) {
+  std::erase_if(leave_asked, [this](const auto& asked) { return !is_active(asked.first); });
+  const auto asked = std::find_if(leave_asked.begin(), leave_asked.end(),
+                                  [&](const auto& entry) { return turn.now >= entry.second; });
+  if (asked == leave_asked.end()) return false;
+  const Member leaver = asked->first;
+  leave_asked.erase(asked);
+  const std::string id = own_id("leave");
+  if (operations.running() != nullptr) give_way(turn, id);
+  // The last one that the weights need cannot leave before another one has come.
+  const std::size_t size = active->members.size(), to_size = std::max(config.min_size, size - 1);
+  start_operation(turn,
+                  {.id = id,
+                   .kind = size > to_size ? OperationKind::kScale : OperationKind::kReplace,
+                   .to_size = to_size,
+                   .deadline = Time::max()},
+                  {.size = to_size, .retire = {leaver}, .wanted = std::max(to_size, wanted_size - 1)});
+  go_on(turn);
+  return true;
 }
 
 void Coordinator::State::on(const LeaveAsked& event, Turn& turn) {

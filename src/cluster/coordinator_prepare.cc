@@ -10,7 +10,7 @@ using Stage = EpochChange::Stage;
 using Drain = EpochChange::Drain;
 
 void Coordinator::State::begin_change(Turn& turn, std::size_t n_joiners, const std::vector<Member>& leavers) {
-  CHECK(!change && !recovery, "a change is under way");
+  CHECK(!change && (!recovery || wants_room()), "a change is under way");
   change.emplace();
   change->joiners = take_joiners(turn, n_joiners);
   make_plan(leavers);
@@ -21,8 +21,8 @@ void Coordinator::State::begin_change(Turn& turn, std::size_t n_joiners, const s
 
 // The epoch after the one in force, with change->joiners and without `leavers`.
 void Coordinator::State::make_plan(const std::vector<Member>& leavers) {
-  static const std::vector<Member> kNobody;
-  const std::vector<Member>& before = active ? active->members : kNobody;
+  const std::vector<Member>& before = members_now();
+  const Placement& held = recovery ? recovery->placement : active ? active->placement : Placement{};
   change->everyone = before;
   change->everyone.insert(change->everyone.end(), change->joiners.begin(), change->joiners.end());
   std::sort(change->everyone.begin(), change->everyone.end());
@@ -31,7 +31,7 @@ void Coordinator::State::make_plan(const std::vector<Member>& leavers) {
     if (!contains(leavers, member)) plan.members.push_back(member);
   }
   const PlacementShape shape{config.n_moe_layers, config.n_experts};
-  plan.placement = plan_placement(active ? active->placement : Placement{}, before, plan.members, shape);
+  plan.placement = plan_placement(held, before, plan.members, shape);
   CHECK(!first_uncovered(plan.placement, plan.members, shape), "epoch {} lacks an expert", plan.epoch);
   change->plan = std::move(plan);
 }
@@ -54,15 +54,17 @@ Epoch Coordinator::State::take_epoch() {
   return last_epoch;
 }
 
-// Standbys first; then new ones with the lowest numbers without a process, each with an incarnation of its
+// Standbys first, those that are up before the others; then new ones with the lowest numbers without a process, each with an incarnation of its
 // own.
 std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) {
   std::vector<Member> joiners;
-  for (auto& [id, rank] : ranks) {
-    if (joiners.size() == n || rank.state != RankState::kStandby) continue;
-    rank.state = RankState::kJoining;
-    rank.n_failed_before = std::min(rank.n_failed_before, n_failed_starts);
-    joiners.push_back(rank.member);
+  for (const Rank::Up up : {Rank::Up::kYes, Rank::Up::kNo}) {
+    for (auto& [id, rank] : ranks) {
+      if (joiners.size() == n || rank.state != RankState::kStandby || rank.up != up) continue;
+      rank.state = RankState::kJoining;
+      rank.n_failed_before = std::min(rank.n_failed_before, shortage.n_failed_starts);
+      joiners.push_back(rank.member);
+    }
   }
   for (RankId rank; joiners.size() < n; rank = rank.next()) {
     if (ranks.contains(rank)) continue;
@@ -70,7 +72,7 @@ std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) 
           config.max_rank_numbers());
     const Member joiner{rank, next_incarnation};
     next_incarnation = next_incarnation.next();
-    ranks[rank] = {.member = joiner, .n_failed_before = n_failed_starts};
+    ranks[rank] = {.member = joiner, .n_failed_before = shortage.n_failed_starts};
     begin_task(turn, joiner, "it gave no sign of life since it was started", config.start_timeout);
     joiners.push_back(joiner);
     turn.actions.push_back(StartRank{joiner});
@@ -99,7 +101,7 @@ void Coordinator::State::on(const RankHello& event, Turn& turn) {
     return ignore();
   rank->second.up = Rank::Up::kYes;
   if (detector.watches(event.member)) detector.end_task(event.member);
-  if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return;
+  if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return go_on(turn);
   if (change->awaited.empty()) send_prepare(turn);
 }
 
@@ -129,6 +131,10 @@ void Coordinator::State::on(const LeaversDrained& event, Turn& turn) {
 // else a rank still in the epoch before would share banks with the next one.
 void Coordinator::State::commit_when_ready(Turn& turn) {
   if (!is_in(Stage::kPreparing) || !change->awaited.empty() || change->drain == Drain::kPending) return;
+  if (recovery) {
+    if (recovery->unfrozen.empty()) enter_filled(turn);
+    return;
+  }
   if (!active) return enter_first_epoch(turn);
   operations.set_phase(Phase::kReady, turn.now);
   if (entering.empty()) commit(turn);
@@ -141,7 +147,9 @@ std::string Coordinator::State::waits_for() const {
     if (!recovery->unprepared.empty())
       text += fmt::format("{}{} to prepare epoch {}", text.empty() ? "" : ", and for ",
                           name_ranks(recovery->unprepared), recovery->plan.epoch);
-    return text;
+    if (!wants_room()) return text;
+    return fmt::format("{}{}room for the weights ({}){}", text, text.empty() ? "" : ", and for ",
+                       recovery->want, change ? ": " + waits_for_change() : "");
   }
   if (!change) {
     std::vector<RankId> ending;
@@ -149,9 +157,14 @@ std::string Coordinator::State::waits_for() const {
     for (const auto& [id, rank] : ranks) {
       if (rank.state == RankState::kFailed && !told.contains(rank.member)) ending.push_back(id);
     }
-    if (ending.empty()) return start_after ? "a pause before the next start of a rank" : "";
+    const bool pauses = operations.running() != nullptr && members_now().size() < goal.size;
+    if (ending.empty()) return pauses ? "a pause before the next start of a rank" : "";
     return name_ranks(ending) + " to end";
   }
+  return waits_for_change();
+}
+
+std::string Coordinator::State::waits_for_change() const {
   const std::string who = change->awaited.empty() ? "" : name_ranks(change->awaited);
   switch (change->stage) {
     case Stage::kStarting:

@@ -22,12 +22,17 @@ void Coordinator::State::recover(Turn& turn, const Member& victim, const std::st
                                          : committed ? change->everyone
                                                      : active->members;
   std::vector<Member> targets = goes_on, concerned = everybody;
-  const Placement placement = committed ? change->plan.placement : last_placement;
+  const Placement placement = recovery    ? recovery->placement
+                              : committed ? change->plan.placement
+                                          : last_placement;
+  const std::size_t n_left = members_now().size() - 1;
   fence(turn, victim, why);
   if (is_cancellable()) dissolve_change(turn);
   if (is_in(Stage::kCommitting)) joined.insert(change->joiners.begin(), change->joiners.end());
   change.reset();
-  start_recover_operation(turn);
+  outage = after_loss(std::move(outage), config.group_lost_timeout, turn.now);
+  start_recover_operation(turn, n_left);
+  operations.set_phase(Phase::kRecovering, turn.now);
   begin_recovery(turn, std::move(targets), std::move(concerned), placement);
 }
 
@@ -43,22 +48,20 @@ void Coordinator::State::fence(Turn& turn, const Member& victim, const std::stri
 }
 
 // The running operation goes on after the recovery; if none runs, the recovery is one itself.
-void Coordinator::State::start_recover_operation(Turn& turn) {
+void Coordinator::State::start_recover_operation(Turn& turn, std::size_t n_left) {
   if (operations.running() == nullptr) {
     const bool replaces = config.replace_failed == CoordinatorConfig::ReplaceFailed::kYes;
-    const std::size_t n_left = active->members.size() - 1;
     const std::size_t to_size = replaces ? std::max(wanted_size, n_left) : n_left;
     start_operation(turn,
                     {.id = own_id("recover"),
                      .kind = OperationKind::kRecover,
                      .to_size = to_size,
                      .deadline = Time::max()},
-                    {to_size, {}});
+                    {.size = to_size, .wanted = replaces ? wanted_size : to_size});
   } else if (operations.running()->kind == OperationKind::kRecover &&
              config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo) {
-    operations.running()->to_size = goal.size = goal.size > 0 ? goal.size - 1 : 0;
+    operations.running()->to_size = goal.size = goal.wanted = goal.size > 0 ? goal.size - 1 : 0;
   }
-  operations.set_phase(Phase::kRecovering, turn.now);
 }
 
 void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
@@ -81,17 +84,21 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
   next.freeze_deadline = config.peer_timeout == Duration::zero()
                              ? Time::max()
                              : turn.now + kFreezeTimeouts * config.peer_timeout;
-  next.plan.epoch = take_epoch();
+  next.placement = placement;
   next.plan.members = targets;
   for (const Member& member : concerned) {
     if (!contains(targets, member)) next.plan.leavers.push_back(member);
   }
+  next.unfrozen.insert(concerned.begin(), concerned.end());
+  for (const Member& member : concerned) turn.actions.push_back(SendFreeze{member, next.ballot});
+  if (targets.size() < config.min_size)
+    return want_room(turn, fmt::format("{} ranks are left, and the weights need {}", targets.size(),
+                                       config.min_size));
+  next.plan.epoch = take_epoch();
   const PlacementShape shape{config.n_moe_layers, config.n_experts};
   next.plan.placement = plan_placement(placement, before, targets, shape);
   CHECK(!first_uncovered(next.plan.placement, targets, shape), "epoch {} lacks an expert", next.plan.epoch);
-  next.unfrozen.insert(concerned.begin(), concerned.end());
   next.unprepared.insert(targets.begin(), targets.end());
-  for (const Member& member : concerned) turn.actions.push_back(SendFreeze{member, next.ballot});
   for (const Member& member : targets) prepare(turn, member, next.plan);
 }
 
@@ -101,11 +108,14 @@ void Coordinator::State::lose_all_ranks(Turn& turn) {
   active.reset();
   life = Life::kWithoutRanks;
   if (config.replace_failed == CoordinatorConfig::ReplaceFailed::kNo)
-    return fail_bootstrap(turn, "all ranks were lost, and failed ranks are not replaced");
+    return lose_group(turn, "all ranks were lost, and failed ranks are not replaced");
   turn.actions.push_back(EpochLost{"all ranks were lost: they are started again"});
   goal.retire.clear();
-  n_failed_starts = 0;
-  start_after.reset();
+  if (cancelled) {  // there is nothing to go back to
+    Outcome outcome = std::move(*cancelled);
+    outcome.error += "; all ranks were lost meanwhile";
+    abandon_operation(turn, std::move(outcome));
+  }
   go_on(turn);
 }
 
@@ -116,6 +126,7 @@ void Coordinator::State::on(const RankFrozen& event, Turn& turn) {
 }
 
 void Coordinator::State::enter_when_frozen(Turn& turn) {
+  if (wants_room()) return commit_when_ready(turn);
   if (recovery->unfrozen.empty() && recovery->unprepared.empty()) enter_recovered(turn);
 }
 
@@ -123,15 +134,8 @@ void Coordinator::State::enter_when_frozen(Turn& turn) {
 void Coordinator::State::enter_recovered(Turn& turn) {
   const Recovery done = std::move(*recovery);
   recovery.reset();
-  active = done.plan;
-  last_placement = active->placement;
-  entering = {done.plan.members.begin(), done.plan.members.end()};
-  for (const Member& member : done.plan.members) {
-    ranks.at(member.rank).state = RankState::kActive;
-    turn.actions.push_back(SendEnter{member, done.plan.epoch, done.ballot});
-  }
+  enter_epoch(turn, done.plan, [&](const Member&) { return done.ballot; });
   for (const Member& leaver : done.plan.leavers) release(turn, leaver);
-  turn.actions.push_back(EpochActive{*active});
   go_on(turn);
 }
 

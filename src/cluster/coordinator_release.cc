@@ -1,22 +1,9 @@
-// Ranks that end: leavers nobody can address any more, joiners that do not come up, and those that were not
-// told to.
+// Ranks that end: leavers nobody can address any more, and those that were not told to.
 #include "cluster/coordinator_state.h"
 
 namespace concertina::cluster {
 
 using Stage = EpochChange::Stage;
-
-namespace {
-constexpr int kMaxFailedStarts = 3;
-// Without any rank left, giving up ends the server: it is put off for some seconds.
-constexpr int kMaxFailedStartsWithoutRanks = 6;
-constexpr Duration kFirstPause =
-    std::chrono::milliseconds(200);  // before the third start; then twice as long
-
-Duration pause_after(int n_failed_starts) {
-  return n_failed_starts < 2 ? Duration::zero() : kFirstPause * (1 << (n_failed_starts - 2));
-}
-}  // namespace
 
 // Every member of both epochs has flipped: no header, row or request can go to a leaver any more.
 void Coordinator::State::release_leavers(Turn& turn) {
@@ -72,36 +59,6 @@ void Coordinator::State::on(const RankExited& event, Turn& turn) {
   const bool joins = (life != Life::kServing || is_cancellable()) && state == RankState::kJoining && change &&
                      contains(change->joiners, event.member);
   joins ? lose_joiner(turn, event, n_failed_before) : recover(turn, event.member, event.how);
-}
-
-// Before COMMIT another start takes its place, unless it said itself why it cannot, or too many ended.
-void Coordinator::State::lose_joiner(Turn& turn, const RankExited& event, int n_failed_before) {
-  const int most = life == Life::kWithoutRanks ? kMaxFailedStartsWithoutRanks : kMaxFailedStarts;
-  if (event.reason != RankExited::Reason::kSaid && n_failed_before >= n_failed_starts) {
-    n_failed_starts = n_failed_before + 1;
-    start_after = turn.now + pause_after(n_failed_starts);
-  }
-  const bool hopeless = event.reason == RankExited::Reason::kSaid || n_failed_starts >= most;
-  if (!hopeless) return replace_joiner(turn);
-  start_after.reset();
-  const std::string how =
-      n_failed_starts >= most ? fmt::format("{} ({} starts failed)", event.how, n_failed_starts) : event.how;
-  if (life == Life::kBootstrapping) {
-    return fail_bootstrap(turn,
-                          fmt::format("rank {} failed before the first epoch: {}", event.member.rank, how));
-  }
-  if (life == Life::kWithoutRanks) {
-    return fail_bootstrap(turn, fmt::format("all ranks were lost, and rank {} could not be started: {}",
-                                            event.member.rank, how));
-  }
-  cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed,
-                       fmt::format("rank {} ended while it was joining: {}", event.member.rank, how)});
-}
-
-// The others stand by; the next change takes them first.
-void Coordinator::State::replace_joiner(Turn& turn) {
-  dissolve_change(turn);
-  go_on(turn);
 }
 
 }  // namespace concertina::cluster

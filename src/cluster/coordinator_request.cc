@@ -13,10 +13,14 @@ Time deadline_of(const ScaleRequested& request, Time now) {
   return request.drain_timeout > Time::max() - now ? Time::max() : now + request.drain_timeout;
 }
 
-Status check_size(std::size_t target_size, std::size_t max_size) {
-  if (target_size >= 1 && target_size <= max_size) return {};
+Status check_size(std::size_t target_size, const CoordinatorConfig& config) {
+  if (target_size >= config.min_size && target_size <= config.max_size) return {};
   return fail(ClusterError::kInvalidSize,
-              fmt::format("new_data_parallel_size must be between 1 and {} (got {})", max_size, target_size));
+              fmt::format("new_data_parallel_size must be between {} and {} (got {}){}", config.min_size,
+                          config.max_size, target_size,
+                          config.min_size > 1 && target_size < config.min_size
+                              ? "; the weights do not fit into fewer ranks"
+                              : ""));
 }
 
 Status check_named_once(const std::vector<RankId>& retire) {
@@ -34,7 +38,7 @@ Status check_named_once(const std::vector<RankId>& retire) {
 // What the request alone shows to be wrong comes first; then a retry of a known id, before the checks against
 // members, who are others once the operation has ended.
 Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleRequested& request, Time now) {
-  RETURN_IF_ERROR(check_size(request.target_size, config.max_size));
+  RETURN_IF_ERROR(check_size(request.target_size, config));
   RETURN_IF_ERROR(check_named_once(request.retire));
   if (const Operation* known = operations.find(request.id)) {
     if (known->to_size == request.target_size) return ScaleReply{*known, {}};
@@ -42,13 +46,11 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
                 fmt::format("operation {} is known as one to {} ranks, not {}: use another operation_id",
                             request.id, known->to_size, request.target_size));
   }
-  if (life != Life::kServing) {
-    return fail(ClusterError::kNotReady, life == Life::kOver ? end_reason
-                                         : life == Life::kWithoutRanks
-                                             ? "all ranks were lost: they are being started again"
-                                             : "no epoch is active yet: ranks are starting");
+  if (life != Life::kServing && life != Life::kWithoutRanks) {
+    return fail(ClusterError::kNotReady,
+                life == Life::kOver ? end_reason : "no epoch is active yet: ranks are starting");
   }
-  if (const Operation* running = operations.running()) {
+  if (const Operation* running = operations.running(); running != nullptr && !gives_way()) {
     return fail(
         ClusterError::kOperationRunning,
         fmt::format("operation {} is running ({} from {} to {} ranks, {})", running->id,
@@ -57,20 +59,21 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
   RETURN_IF_ERROR(check_retire(request));
 
   Turn turn{now, {}};
-  Goal wanted{request.target_size, {}};
-  for (const Member& member : active->members) {
+  if (operations.running() != nullptr) give_way(turn, request.id);
+  Goal wanted{.size = request.target_size, .wanted = request.target_size};
+  for (const Member& member : members_now()) {
     const auto& retire = request.retire;
     if (std::find(retire.begin(), retire.end(), member.rank) != retire.end()) wanted.retire.insert(member);
   }
-  const bool has_size = request.target_size == active->members.size();
+  const bool has_size = request.target_size == members_now().size();
   const OperationKind kind =
       has_size && !wanted.retire.empty() ? OperationKind::kReplace : OperationKind::kScale;
   start_operation(
       turn,
       {.id = request.id, .kind = kind, .to_size = request.target_size, .deadline = deadline_of(request, now)},
       std::move(wanted));
-  if (has_size && request.retire.empty()) {  // answered at once: no action but what was due anyway
-    const Operation done = operations.end(Phase::kDone, now);
+  if (has_size && request.retire.empty() && turn.actions.empty() && has_nobody_else()) {
+    const Operation done = operations.end(Phase::kDone, now);  // at once: no action but what was due anyway
     wanted_size = request.target_size;
     return ScaleReply{done, {}};
   }
@@ -81,7 +84,8 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
 
 Status Coordinator::State::check_retire(const ScaleRequested& request) const {
   if (request.retire.empty()) return {};
-  const std::size_t size = active->members.size();
+  const std::vector<Member>& members = members_now();
+  const std::size_t size = members.size();
   if (request.target_size > size) {
     return fail(ClusterError::kInvalidRetire,
                 fmt::format("retire must be empty where the size grows ({} to {}), got {}", size,
@@ -89,10 +93,10 @@ Status Coordinator::State::check_retire(const ScaleRequested& request) const {
   }
   for (const RankId rank : request.retire) {
     const auto is_rank = [rank](const Member& member) { return member.rank == rank; };
-    if (std::any_of(active->members.begin(), active->members.end(), is_rank)) continue;
+    if (std::any_of(members.begin(), members.end(), is_rank)) continue;
     return fail(ClusterError::kInvalidRetire,
                 fmt::format("retire names rank {}, which is not a member; members are {}", rank,
-                            name_ranks(active->members)));
+                            members.empty() ? "none" : name_ranks(members)));
   }
   const std::size_t n_leavers = size - request.target_size;
   if (n_leavers == 0 || request.retire.size() == n_leavers) return {};

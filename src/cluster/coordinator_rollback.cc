@@ -9,12 +9,28 @@ namespace concertina::cluster {
 using Stage = EpochChange::Stage;
 using Drain = EpochChange::Drain;
 
+// Until COMMIT, and in a pause before a start.
+bool Coordinator::State::deadline_counts(Time now) const {
+  if (operations.running() == nullptr || cancelled) return false;
+  if (change) return is_cancellable();
+  return (!recovery || wants_room()) && !may_start(shortage, now) && members_now().size() < goal.size;
+}
+
 void Coordinator::State::check_deadline(Turn& turn) {
   const Operation* operation = operations.running();
-  if (operation == nullptr || turn.now < operation->deadline || cancelled || !is_cancellable()) return;
-  cancel_change(turn, {Phase::kRolledBack, Operation::Failure::kTimeout,
-                       fmt::format("drain_timeout of {:g} s passed while waiting for {}; rolled back",
-                                   to_ms(operation->deadline - operation->started) / 1e3, waits_for())});
+  if (!deadline_counts(turn.now) || turn.now < operation->deadline) return;
+  Outcome outcome{Phase::kRolledBack, Operation::Failure::kTimeout,
+                  fmt::format("drain_timeout of {:g} s passed while waiting for {}; rolled back",
+                              to_ms(operation->deadline - operation->started) / 1e3, waits_for())};
+  if (change && !is_out()) return cancel_change(turn, std::move(outcome));
+  if (change) dissolve_change(turn);
+  if (is_out()) {
+    abandon_operation(turn, std::move(outcome));
+  } else {
+    cancelled = std::move(outcome);
+    goal = {operation->from_size, joined};
+  }
+  go_on(turn);
 }
 
 void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
@@ -23,16 +39,20 @@ void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
   if (recovery && event.epoch == recovery->plan.epoch) {
     if (!recovery->unprepared.contains(event.member)) return ignore();
     if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
+    if (event.cause == RankPrepareFailed::Cause::kRoom) return want_room(turn, what);
     return recover(turn, event.member, what);
   }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
   if (!contains(change->everyone, event.member)) return ignore();
   if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
-  if (life != Life::kServing) {
-    return fail_bootstrap(
-        turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank, event.error));
+  if (life == Life::kBootstrapping) {
+    return lose_group(turn,
+                      fmt::format("rank {} failed before the first epoch: {}", event.member.rank, event.error));
   }
-  cancel_change(turn, {Phase::kFailed, Operation::Failure::kRankFailed, what});
+  const Outcome outcome{Phase::kFailed, Operation::Failure::kRankFailed, what};
+  if (!is_recovering_alone() && !is_out()) return cancel_change(turn, outcome);
+  if (!is_recovering_alone()) abandon_operation(turn, outcome);
+  fail_try(turn, event, what);
 }
 
 // The peer's exit starts this anew without it. If none comes, the trouble is the rank's own.

@@ -24,6 +24,8 @@ struct Turn {
 struct Goal {
   std::size_t size = 0;
   std::set<Member> retire;  // members that must leave, whichever their number
+  std::size_t wanted = 0;   // the wanted size once it is done; a leave in a shortage asks for fewer than that
+  int n_failed_starts = 0;  // in a row, of its own
 };
 
 // How an operation that is cancelled will end, once all of it is undone.
@@ -60,6 +62,11 @@ struct Recovery {
   EpochPlan plan;                 // of those that go on; the others of them leave
   std::set<Member> unfrozen, unprepared;
   Time freeze_deadline{};
+  Placement placement;  // that the survivors hold
+  // kWanted: those left are too few for the weights. They stay frozen; joiners are brought by a change beside
+  // this, whose epoch all enter together (rule 17). Then `plan` has no epoch.
+  enum class Room : std::uint8_t { kEnough, kWanted } room = Room::kEnough;
+  std::string want;  // who said so
 };
 
 struct Coordinator::State {
@@ -94,25 +101,23 @@ struct Coordinator::State {
   Placement last_placement;         // of the latest epoch in force, kept over the loss of all ranks
   std::set<Member> entering;        // its members that have not reported to be in it
   std::optional<EpochChange> change;
-  std::optional<Recovery> recovery;  // never beside a change
+  std::optional<Recovery> recovery;  // beside a change only where room is wanted
   OperationLog operations;
   Goal goal;                // of the running operation
   std::set<Member> joined;  // members that it brought
-  // Starts in a row that failed while it ran, or while the server starts: joiners that end together count
-  // as one. The next start waits until `start_after`.
-  int n_failed_starts = 0;
-  std::optional<Time> start_after;
+  Shortage shortage;
+  Outage outage;
   std::optional<Outcome> cancelled;    // the running operation is being undone and will end so
   std::map<Member, Time> leave_asked;  // by ranks that got a SIGTERM: one operation each, and not before
   enum class ShuttingDown : std::uint8_t { kNo, kYes } shutting_down = ShuttingDown::kNo;
   FailureDetector detector;
   std::optional<Time> timer;  // as last set
-  std::uint64_t n_ignored_events = 0, n_fenced = 0, n_own_operations = 0;
+  std::uint64_t n_ignored_events = 0, n_fenced = 0, n_own_operations = 0, n_failed_starts = 0;
 
   // coordinator_bootstrap.cc
   void bootstrap(Turn& turn);
   void enter_first_epoch(Turn& turn);
-  void fail_bootstrap(Turn& turn, const std::string& error);
+  void lose_group(Turn& turn, const std::string& error);
 
   // coordinator_request.cc
   Result<ScaleReply> request_scale(const ScaleRequested& request, Time now);
@@ -122,11 +127,13 @@ struct Coordinator::State {
   void start_operation(Turn& turn, Operation operation, Goal the_goal);
   std::string own_id(const char* what);
   void go_on(Turn& turn);
+  void grow(Turn& turn, std::size_t n_needed);
   void begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners);
   std::vector<Member> leavers_now() const;
   void end_when_reached(Turn& turn);
   void end_operation(Turn& turn, Phase final_phase);
   void start_what_is_due(Turn& turn);
+  bool start_due_leave(Turn& turn);
   void on(const LeaveAsked& event, Turn& turn);
   void on(const ShutdownBegun& event, Turn& turn);
 
@@ -143,6 +150,7 @@ struct Coordinator::State {
   void on(const LeaversDrained& event, Turn& turn);
   void commit_when_ready(Turn& turn);
   std::string waits_for() const;
+  std::string waits_for_change() const;
 
   // coordinator_commit.cc
   void commit(Turn& turn);
@@ -156,12 +164,27 @@ struct Coordinator::State {
   void kill(Turn& turn, const Member& member);
   void kill_unreleased(Turn& turn);
   void on(const RankExited& event, Turn& turn);
+
+  // coordinator_shortage.cc: starts that fail, and who waits for the next
+  void count_failed_start(Turn& turn, const std::string& error, int n_failed_before);
   void lose_joiner(Turn& turn, const RankExited& event, int n_failed_before);
-  void replace_joiner(Turn& turn);
+  void give_up_start(Turn& turn, const Member& joiner, const std::string& how);
+  void fail_try(Turn& turn, const RankPrepareFailed& event, const std::string& what);
+  bool gives_way() const;
+  void give_way(Turn& turn, const std::string& to);
+  void abandon_operation(Turn& turn, Outcome outcome);
+  void want_room(Turn& turn, const std::string& what);
+  void enter_filled(Turn& turn);
+  // All of its members at once, from no epoch or frozen; `ballot_of` says for which ballot each froze.
+  template <typename BallotOf>
+  void enter_epoch(Turn& turn, const EpochPlan& plan, const BallotOf& ballot_of);
+  void check_outage(Turn& turn);
+  void on(const EpochServes& event, Turn& turn);
 
   // coordinator_rollback.cc
   void on(const RankPrepareFailed& event, Turn& turn);
   void await_loss_of_peer(Turn& turn, const RankPrepareFailed& event);
+  bool deadline_counts(Time now) const;
   void check_deadline(Turn& turn);
   void cancel_change(Turn& turn, Outcome outcome);
   void withdraw_change(Turn& turn);
@@ -184,7 +207,7 @@ struct Coordinator::State {
   void fence(Turn& turn, const Member& victim, const std::string& why);
   void begin_recovery(Turn& turn, std::vector<Member> targets, std::vector<Member> concerned,
                       const Placement& placement);
-  void start_recover_operation(Turn& turn);
+  void start_recover_operation(Turn& turn, std::size_t n_left);
   void lose_all_ranks(Turn& turn);
   void on(const RankFrozen& event, Turn& turn);
   void enter_when_frozen(Turn& turn);
@@ -196,6 +219,19 @@ struct Coordinator::State {
   bool is_cancellable() const {  // COMMIT was not sent
     return is_in(EpochChange::Stage::kStarting) || is_in(EpochChange::Stage::kPreparing);
   }
+  bool wants_room() const { return recovery && recovery->room == Recovery::Room::kWanted; }
+  // No epoch serves, though one has.
+  bool is_out() const { return recovery.has_value() || life == Life::kWithoutRanks; }
+  const std::vector<Member>& members_now() const {  // those of the epoch in force that are left
+    static const std::vector<Member> kNobody;
+    return recovery ? recovery->plan.members : active ? active->members : kNobody;
+  }
+  bool has_nobody_else() const {  // an epoch serves, and no process is coming, going or standing by
+    return !is_out() && ranks.size() == active->members.size();
+  }
+  bool is_recovering_alone() const {  // no client asked for what runs
+    return operations.running() != nullptr && operations.running()->kind == OperationKind::kRecover;
+  }
   bool is_fenced(const Member& member) const {
     const auto rank = ranks.find(member.rank);
     return rank == ranks.end() || rank->second.member != member || rank->second.state == RankState::kFailed;
@@ -204,6 +240,24 @@ struct Coordinator::State {
     return active && std::binary_search(active->members.begin(), active->members.end(), member);
   }
 };
+
+template <typename BallotOf>
+void Coordinator::State::enter_epoch(Turn& turn, const EpochPlan& plan, const BallotOf& ballot_of) {
+  const bool has_new = std::any_of(plan.members.begin(), plan.members.end(), [this](const Member& member) {
+    return ranks.at(member.rank).state == RankState::kJoining;
+  });
+  active = plan;
+  last_placement = plan.placement;
+  life = Life::kServing;
+  entering = {plan.members.begin(), plan.members.end()};
+  outage = after_entering(std::move(outage), turn.now);
+  if (has_new) shortage = {};
+  for (const Member& member : plan.members) {
+    ranks.at(member.rank).state = RankState::kActive;
+    turn.actions.push_back(SendEnter{member, plan.epoch, ballot_of(member)});
+  }
+  turn.actions.push_back(EpochActive{plan});
+}
 
 // Helpers for messages: "rank 3", "ranks 1, 3".
 std::string name_ranks(const std::vector<RankId>& ranks);

@@ -89,7 +89,7 @@ TEST(Scale, GrowingStartsTheLowestFreeRanksAndActivatesAtTheFirstFlip) {
   EXPECT_EQ(story.all<SendCommit>()[0].from, Epoch(1));
   EXPECT_EQ(story.epoch(), Epoch(1));
   EXPECT_EQ(story.states().at(RankId(2)), RankState::kJoining);
-  EXPECT_EQ(story.coordinator().target_size(), 3u);
+  EXPECT_EQ(story.coordinator().wanted_size(), 3u);
 
   story.handle(RankFlipped{story.member(0), Epoch(2), 0.5});
   EXPECT_EQ(story.epoch(), Epoch(2));

@@ -51,8 +51,13 @@ void Invariants::after_request(const ScaleRequested& request, const Result<Coord
   if (reply) {
     require(reply->operation.id == request.id, "a request is answered with its own operation");
     if (!is_final(reply->operation.phase)) unfinished_.insert(request.id);
+    const bool is_new = asked_.insert(request.id).second;
+    if (is_new && is_final(reply->operation.phase) && reply->actions.empty()) see_ended(reply->operation);
     n_fenced_in_operation_ = 0;
     check(reply->actions);
+    check_shortage(reply->actions, coordinator);
+  } else {
+    check_refused(reply.error(), coordinator);
   }
   check_operations(coordinator);
   check_views(coordinator);
@@ -62,6 +67,8 @@ void Invariants::after_event(const Event& event, const Actions& actions, const C
   require(!is_stale(event) || actions.empty(), "a stale event has no effect");
   see(event);
   check(actions);
+  check_room(event, actions);
+  check_shortage(actions, coordinator);
   check_operations(coordinator);
   check_views(coordinator);
 }
@@ -84,9 +91,10 @@ void Invariants::see(const Event& event) {
   if (const auto* flipped = std::get_if<RankFlipped>(&event))
     entered_[flipped->epoch].insert(flipped->member);
   if (std::holds_alternative<LeaversDrained>(event) && drain_ == Drain::kPending) drain_ = Drain::kDone;
-  if (!change_) return;
+  if (const auto* hello = std::get_if<RankHello>(&event)) up_.insert(hello->member);
   const auto* frozen = std::get_if<RankFrozen>(&event);
-  if (frozen != nullptr && frozen->ballot == last_ballot_) change_->frozen.insert(frozen->member);
+  if (frozen != nullptr && frozen->ballot == last_ballot_) frozen_.insert(frozen->member);
+  if (!change_) return;
   const auto* prepared = std::get_if<RankPrepared>(&event);
   if (prepared != nullptr && prepared->epoch == change_->plan.epoch)
     change_->prepared.insert(prepared->member);
@@ -98,6 +106,7 @@ void Invariants::see(const Event& event) {
 
 void Invariants::see_exit(const Member& member) {
   living_.erase(member.rank);
+  up_.erase(member);
   told_to_end_.erase(member);
   if (change_ && (contains(change_->plan.members, member) || is_active(member))) change_->is_broken = true;
 }
@@ -180,15 +189,17 @@ void Invariants::check(const SendEnter& enter) {
   check_alive(enter.to, "ENTER");
   require(change_ && enter.epoch == change_->plan.epoch && contains(change_->plan.members, enter.to),
           "ENTER goes to a member of the planned epoch");
-  if (enter.ballot == Ballot{}) {
+  if (enter.ballot == Ballot{} && !is_recovering()) {
     require(!active_ || !entered_[enter.epoch].empty(), "ENTER before anybody flipped");
     return;
   }
-  require(enter.ballot == last_ballot_ && change_ && change_->ballot == enter.ballot,
+  const bool is_joiner = change_ && change_->before && !contains(change_->before->members, enter.to) &&
+                         !to_freeze_.contains(enter.to);
+  require(change_ && change_->ballot == last_ballot_ && enter.ballot == (is_joiner ? Ballot{} : last_ballot_),
           "ENTER with the last ballot");
   if (!change_) return;
   for (const Member& member : to_freeze_) {
-    require(change_->frozen.contains(member), fmt::format("ENTER before {} is frozen", text(member)));
+    require(frozen_.contains(member), fmt::format("ENTER before {} is frozen", text(member)));
     require(!fenced_.contains(member), fmt::format("ENTER with {} fenced", text(member)));
   }
   // Whoever may still be in an epoch concerned was told to freeze.
@@ -205,7 +216,7 @@ void Invariants::check(const SendEnter& enter) {
 void Invariants::check(const SendFreeze& freeze) {
   check_alive(freeze.to, "FREEZE");
   require(freeze.ballot >= last_ballot_, "ballots ascend");
-  if (freeze.ballot != last_ballot_) to_freeze_.clear();
+  if (freeze.ballot != last_ballot_) to_freeze_.clear(), frozen_.clear();
   last_ballot_ = freeze.ballot;
   to_freeze_.insert(freeze.to);
 }
@@ -290,6 +301,8 @@ void Invariants::check(const EpochActive& active) {
     require(!told_to_end_.contains(member), fmt::format("{} was told to end, and is a member", text(member)));
     require(change_ && change_->prepared.contains(member), fmt::format("{} is not prepared", text(member)));
   }
+  require(plan.members.size() >= config_.min_size, "an epoch has as many ranks as the weights need");
+  has_served_ = true;
   active_ = plan;
   drain_ = Drain::kNone;
   to_freeze_.clear();
@@ -303,6 +316,7 @@ void Invariants::check(const OperationEnded& ended) {
   require(is_final(operation.phase), "an ended operation is final");
   require((operation.phase == Phase::kDone) == !operation.error.has_value(),
           "an error text where and only where it failed");
+  see_ended(operation);
   ended_.push_back(operation);
   if (ended_.size() > kRecordsCompared) ended_.pop_front();
   if (!active_) return;
@@ -349,7 +363,7 @@ void Invariants::check_views(const Coordinator& coordinator) {
   for (const RankView& rank : coordinator.ranks()) {
     ++n;
     require(lives(rank.member), text(rank.member) + " is listed and does not live");
-    if (rank.state == RankState::kActive)
+    if (rank.state == RankState::kActive && !is_lost_)
       require(is_active(rank.member), text(rank.member) + " is no member");
   }
   require(n == living_.size(), "a rank is listed until it is reaped");
@@ -361,11 +375,77 @@ void Invariants::at_rest(const Coordinator& coordinator) {
   require(coordinator.running_operation() == nullptr,
           "an operation ends; it waits for " + coordinator.waits_for());
   if (!active_) return;
+  require(config_.replace_failed == CoordinatorConfig::ReplaceFailed::kNo || coordinator.n_missing() == 0,
+          fmt::format("the size becomes the wanted one, {}: it is {}", coordinator.wanted_size(),
+                      active_->members.size()));
   require(have_entered(active_->members, active_->epoch), "all members enter the epoch in force");
   for (const RankView& rank : coordinator.ranks()) {
     require(rank.state == RankState::kActive,
             fmt::format("{} is {} at rest", text(rank.member), name_of(rank.state)));
   }
+}
+
+// ---- Short of ranks.
+
+// What the wanted size is follows from what was asked for and done alone.
+void Invariants::see_ended(const Operation& operation) {
+  if (operation.phase != Phase::kDone) return;
+  const bool replaces = config_.replace_failed == CoordinatorConfig::ReplaceFailed::kYes;
+  const bool is_leave = operation.id.starts_with("leave-");
+  if (operation.kind == OperationKind::kRecover && replaces) return;
+  wanted_size_ = is_leave ? std::max(operation.to_size, wanted_size_ - 1) : operation.to_size;
+}
+
+void Invariants::check_refused(const Error& error, const Coordinator& coordinator) {
+  require(!error.is(ClusterError::kNotReady) || !has_served_ || is_lost_,
+          "once an epoch has served, an operation is taken at any time");
+  if (!error.is(ClusterError::kOperationRunning)) return;
+  const Operation* running = coordinator.running_operation();
+  require(running != nullptr, "what refuses another operation runs");
+  if (running == nullptr || running->kind != OperationKind::kRecover) return;
+  require(change_ && change_->is_committed && !change_->is_cancelled,
+          "a recovery gives way to what is asked for until its COMMIT");
+}
+
+void Invariants::check_room(const Event& event, const Actions& actions) {
+  const auto* failed = std::get_if<RankPrepareFailed>(&event);
+  if (failed == nullptr || failed->cause != RankPrepareFailed::Cause::kRoom) return;
+  for (const Action& action : actions) {
+    const auto* fence = std::get_if<FenceRank>(&action);
+    require(fence == nullptr || fence->member != failed->member,
+            text(failed->member) + " is fenced because the weights have no room");
+  }
+}
+
+void Invariants::check_shortage(const Actions& actions, const Coordinator& coordinator) {
+  if (is_lost_) return;
+  const auto has = [&]<typename A>(const A*) {
+    return std::any_of(actions.begin(), actions.end(),
+                       [](const Action& action) { return std::holds_alternative<A>(action); });
+  };
+  const Shortage& shortage = coordinator.shortage();
+  require(shortage.n_failed_starts >= n_failed_starts_ || has(static_cast<const EpochActive*>(nullptr)),
+          "only an epoch that is entered ends a row of failed starts");
+  n_failed_starts_ = shortage.n_failed_starts;
+  const Operation* running = coordinator.running_operation();
+  require(running != nullptr || coordinator.wanted_size() == wanted_size_,
+          fmt::format("the wanted size is {} and {} was asked for", coordinator.wanted_size(), wanted_size_));
+  for (const Action& action : actions) {
+    const auto* ended = std::get_if<OperationEnded>(&action);
+    if (ended == nullptr || ended->operation.kind != OperationKind::kRecover) continue;
+    require(ended->operation.phase == Phase::kDone ||
+                (running != nullptr && running->id != ended->operation.id) ||
+                ended->operation.error->find("gave way") != std::string::npos,
+            "a recovery does not give up");
+  }
+  if (!coordinator.is_pausing()) return;
+  std::size_t n_ready = 0;
+  for (const RankView& rank : coordinator.ranks()) {
+    n_ready += rank.state == RankState::kStandby && up_.contains(rank.member) ? 1 : 0;
+  }
+  const std::size_t size = coordinator.wanted_size() - coordinator.n_missing() + n_ready;
+  require(n_ready == 0 || size <= shortage.too_few || size < config_.min_size || !told_to_end_.empty(),
+          "those that are up join in a pause");
 }
 
 bool Invariants::lives(const Member& member) const {

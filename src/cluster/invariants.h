@@ -18,7 +18,8 @@ namespace concertina::cluster {
 // the after_ functions; progress: at_rest(), once nothing is withheld any more.
 class Invariants {
  public:
-  explicit Invariants(const CoordinatorConfig& config) : config_(config) {}
+  explicit Invariants(const CoordinatorConfig& config)
+      : config_(config), wanted_size_(config.initial_size) {}
 
   void after_bootstrap(const Actions& actions, const Coordinator& coordinator);
   void after_request(const ScaleRequested& request, const Result<Coordinator::ScaleReply>& reply,
@@ -40,7 +41,6 @@ class Invariants {
     bool is_cancelled = false;
     bool is_committed = false;
     Ballot ballot;  // of a recovery; Ballot{}: a planned change
-    std::set<Member> frozen;
   };
 
   void require(bool holds, const std::string& rule);
@@ -73,6 +73,10 @@ class Invariants {
 
   void check_operations(const Coordinator& coordinator);
   void check_views(const Coordinator& coordinator);
+  void check_refused(const Error& error, const Coordinator& coordinator);
+  void check_room(const Event& event, const Actions& actions);
+  void check_shortage(const Actions& actions, const Coordinator& coordinator);
+  void see_ended(const Operation& operation);
 
   bool lives(const Member& member) const;
   bool is_active(const Member& member) const;
@@ -85,7 +89,8 @@ class Invariants {
   std::set<Member> told_to_end_;     // released or killed
   std::set<Member> fenced_;          // for ever: members are never used again
   Ballot last_ballot_;
-  std::set<Member> to_freeze_;  // of the last ballot
+  std::set<Member> to_freeze_, frozen_;  // of the last ballot
+  std::set<Member> up_;                  // said hello
   std::size_t n_fenced_in_operation_ = 0;
   Incarnation last_incarnation_;
   Epoch last_planned_;
@@ -93,8 +98,10 @@ class Invariants {
   std::optional<Change> change_;
   std::map<Epoch, std::set<Member>> entered_;  // who reported to be in it
   Drain drain_ = Drain::kNone;
-  bool is_lost_ = false;
-  std::set<std::string> unfinished_;
+  bool is_lost_ = false, has_served_ = false;
+  std::size_t wanted_size_;
+  int n_failed_starts_ = 0;
+  std::set<std::string> unfinished_, asked_;
   std::deque<Operation> ended_;  // the records as they were when they ended; the latest ones
 };
 

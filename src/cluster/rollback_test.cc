@@ -42,7 +42,7 @@ TEST(Timeout, WhileJoinersStart) {
   EXPECT_THAT(story.all<SendCancelPrepare>(), IsEmpty()) << "nobody was told to prepare";
   EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing) << "rank 1 is not reaped";
   EXPECT_EQ(story.states().at(RankId(1)), RankState::kLeaving);
-  EXPECT_EQ(story.coordinator().target_size(), 1u);
+  EXPECT_EQ(story.coordinator().wanted_size(), 1u);
   story.let_go();
   expect_rolled_back(story, "rank 2 to start; rolled back", {0});
 }
@@ -318,7 +318,7 @@ TEST(PeerIsGone, ASurvivorOfARecoveryAndTheSizeComesBack) {
   story.tell(RankExited{story.member(1), "signal 9"});
   EXPECT_EQ(story.members().size(), 3u);
   EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
-  EXPECT_EQ(story.coordinator().target_size(), 3u);
+  EXPECT_EQ(story.coordinator().wanted_size(), 3u);
   story.expect_rest();
 }
 

@@ -36,6 +36,8 @@ class Story {
                 .replace_failed = replace_failed},
         coordinator_(config_, Incarnation(50)),
         invariants_(config_) {}
+  explicit Story(const CoordinatorConfig& config)
+      : config_(config), coordinator_(config_, Incarnation(50)), invariants_(config_) {}
 
   Story& begin() {
     const Actions actions = coordinator_.bootstrap(now_);
@@ -104,8 +106,15 @@ class Story {
       tell(TimePassed{});
     }
   }
+  // As `pass`, with the timers on the way ringing at their times.
+  void pass_all(Duration duration) {
+    const Time end = now_ + duration;
+    while (timer_ && *timer_ <= end) pass(std::max(Duration(0), *timer_ - now_));
+    now_ = end;
+  }
   void pass_without_timer(Duration duration) { now_ += duration; }
 
+  Time now() const { return now_; }
   Member member(std::uint32_t rank) const { return started_.at(RankId(rank)); }
   std::vector<RankId> members() const {
     std::vector<RankId> ids;

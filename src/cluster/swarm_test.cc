@@ -361,7 +361,10 @@ class SimulatedCluster {
     });
   }
 
-  void execute(const EpochActive&) {}
+  // Nobody waits for a token here: each epoch serves.
+  void execute(const EpochActive& active) {
+    at(now_ + delay(), [this, epoch = active.plan.epoch] { deliver(EpochServes{epoch}); });
+  }
   void execute(const EpochLost&) { ++n_epochs_lost_; }
   void execute(const OperationEnded&) {}
   void execute(const BootstrapFailed& failed) { require(false, failed.error); }

@@ -68,8 +68,10 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
               .n_experts = options_.n_experts,
               .max_size = options_.max_size,
               .initial_size = options_.initial_size,
+              .min_size = options_.min_size,
               .peer_timeout = std::chrono::milliseconds(options_.peer_timeout_ms),
               .leave_delay = std::chrono::milliseconds(300),
+              .group_lost_timeout = options_.group_lost_timeout,
               .replace_failed = options_.replace_failed == FrontOptions::ReplaceFailed::kYes
                                     ? cluster::CoordinatorConfig::ReplaceFailed::kYes
                                     : cluster::CoordinatorConfig::ReplaceFailed::kNo},
@@ -101,10 +103,8 @@ Status Front::admits() const {
   if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
   if (!checkpoint_change_.empty() && options_.weight_loading == FrontOptions::WeightLoading::kLazy)
     return fail(changed_under_ranks(options_.model_path, checkpoint_change_));
-  if (coordinator_.ready()) return {};
-  return fail(FrontError::kNotReady, coordinator_.recovering()
-                                         ? "all ranks were lost and are being started again"
-                                         : "the server is starting: no epoch is active yet");
+  if (coordinator_.has_served()) return {};
+  return fail(FrontError::kNotReady, "the server is starting: no epoch is active yet");
 }
 
 void Front::on_checkpoint_changed(const std::string& what) {
@@ -125,12 +125,13 @@ void Front::on_checkpoint_changed(const std::string& what) {
 }
 
 std::size_t Front::max_requests() const {
-  const std::size_t size =
-      coordinator_.active_epoch() == nullptr ? 1 : coordinator_.active_epoch()->members.size();
+  const std::size_t size = coordinator_.active_epoch() == nullptr
+                               ? coordinator_.wanted_size()
+                               : coordinator_.active_epoch()->members.size();
   return options_.max_num_queued_reqs + size * options_.max_num_seqs;
 }
 
-bool Front::ready() const { return admits().has_value(); }
+bool Front::ready() const { return admits().has_value() && coordinator_.ready(); }
 
 Result<cluster::Operation> Front::scale(const ScaleRequest& request,
                                         std::function<void(const cluster::Operation&)> done) {
@@ -145,7 +146,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   event.drain_timeout = std::chrono::seconds(request.drain_timeout_s);
   auto reply = coordinator_.request_scale(event, loop_.now());
   if (!reply) return fail(to_front_error(reply.error()));
-  if (cluster::is_final(reply->operation.phase)) {
+  if (cluster::is_final(reply->operation.phase) && reply->actions.empty()) {
     keep(reply->operation);
     if (done) done(reply->operation);
     return reply->operation;
@@ -165,7 +166,9 @@ std::optional<cluster::Operation> Front::operation(const std::string& id) const 
   return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
-bool Front::scaling() const { return coordinator_.running_operation() != nullptr; }
+bool Front::scaling() const {
+  return coordinator_.running_operation() != nullptr && !coordinator_.is_pausing();
+}
 
 ClusterStatus Front::cluster() const {
   ClusterStatus status;
@@ -173,7 +176,14 @@ ClusterStatus Front::cluster() const {
     status.epoch = epoch->epoch;
     status.size = epoch->members.size();
   }
+  status.min_size = options_.min_size;
   status.max_size = options_.max_size;
+  status.wanted_size = coordinator_.wanted_size();
+  status.n_missing = coordinator_.n_missing();
+  status.n_failed_starts = coordinator_.n_failed_starts();
+  status.last_start_error = coordinator_.shortage().last_error;
+  if (const auto next = coordinator_.shortage().next_try; next && *next > loop_.now())
+    status.next_start_s = to_ms(*next - loop_.now()) / 1e3;
   status.form = options_.form;
   for (const cluster::RankView& view : coordinator_.ranks()) {
     RankStatus out{.rank = view.member.rank, .host = host_name(), .device = "cpu", .state = view.state};

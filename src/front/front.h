@@ -29,8 +29,8 @@ namespace concertina::front {
 // the pure parts and executes what these decide. Lives on one EventLoop thread, the only one that starts
 // ranks.
 //
-// Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when no rank is
-// left and none will come.
+// Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when the first ranks
+// do not start, or no epoch has served for --group-lost-timeout.
 class Front : public Service {
  public:
   // `state` keeps operations and the wanted size; null: nothing outlives the process.
@@ -86,6 +86,9 @@ class Front : public Service {
     MoeTimes moe_times;                      // as it last said
     std::uint64_t n_nonfinite_logits = 0;
   };
+  void tell_if_serving();
+  void log_shortage() const;
+
   enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
 
   // front_ranks.cc: what ranks say and what the coordinator decides
@@ -147,6 +150,7 @@ class Front : public Service {
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
   std::string checkpoint_change_;  // empty: none
+  std::optional<Epoch> unproven_epoch_;  // in force, and no token of it has come
   Life life_ = Life::kServing;
 };
 

@@ -25,7 +25,10 @@ void Front::carry_out(const cluster::Actions& actions) {
   while (!events_.empty()) {
     const cluster::Event event = std::move(events_.front());
     events_.pop_front();
-    for (const cluster::Action& action : coordinator_.handle(event, loop_.now())) execute_one(action);
+    const std::uint64_t n_failed_starts = coordinator_.n_failed_starts();
+    const cluster::Actions next = coordinator_.handle(event, loop_.now());
+    if (coordinator_.n_failed_starts() > n_failed_starts) log_shortage();
+    for (const cluster::Action& what : next) execute_one(what);
   }
   carrying_ = Carrying::kNothing;
 }
@@ -99,6 +102,8 @@ void Front::execute_one(const cluster::Action& action) {
       JournalActions actions;
       front.journal_.set_members(members, actions);
       front.execute(actions);
+      front.unproven_epoch_ = active.plan.epoch;
+      front.tell_if_serving();
       if (auto on_ready = std::exchange(front.on_ready_, nullptr)) on_ready();
     }
     void operator()(const cluster::OperationEnded& ended) { front.end_operation(ended.operation); }
@@ -107,6 +112,7 @@ void Front::execute_one(const cluster::Action& action) {
     }
     void operator()(const cluster::EpochLost& lost) {
       spdlog::error("{}; {} requests wait", lost.error, front.journal_.n_live());
+      front.unproven_epoch_.reset();
     }
     void operator()(const cluster::GroupLost& lost) {
       front.lose_group(Error(FrontError::kGroupLost, lost.error));
@@ -166,7 +172,9 @@ void Front::on_prepare_failed(const Member& from, const transport::PrepareFailed
   handle(cluster::RankPrepareFailed{.member = from,
                                     .epoch = Epoch(failed.epoch()),
                                     .error = failed.error(),
-                                    .cause = failed.peer_unreachable() ? Cause::kPeer : Cause::kOwn});
+                                    .cause = failed.peer_unreachable() ? Cause::kPeer
+                                             : failed.no_room()        ? Cause::kRoom
+                                                                       : Cause::kOwn});
 }
 
 void Front::on_frame(const Member& from, const transport::Frame& frame) {
@@ -242,7 +250,15 @@ void Front::on_step_output(Rank& rank, const transport::StepOutput& output) {
     journal_.on_caught_up(from.rank, RequestId(caught_up.request()), Attempt(caught_up.attempt()), actions);
     execute(actions);
   }
+  if (output.outputs_size() > 0 && unproven_epoch_)
+    handle(cluster::EpochServes{*std::exchange(unproven_epoch_, std::nullopt)});
   check_shutdown();
+}
+
+// Where no request waits for a token, none will come.
+void Front::tell_if_serving() {
+  if (journal_.n_live() > 0 || !unproven_epoch_) return;
+  handle(cluster::EpochServes{*std::exchange(unproven_epoch_, std::nullopt)});
 }
 
 void Front::on_stats(Rank& rank, const transport::Stats& stats) {
@@ -332,6 +348,14 @@ void Front::on_rank_exit(const Member& member, const Ending& exit) {
   if (life_ == Life::kStoppingRanks && ranks_.empty()) on_all_ranks_ended();
 }
 
+void Front::log_shortage() const {
+  const cluster::Shortage& shortage = coordinator_.shortage();
+  spdlog::warn("a start failed, {} in a row; {} of {} ranks are missing; the next try comes in {:g} s: {}",
+               shortage.n_failed_starts, coordinator_.n_missing(), coordinator_.wanted_size(),
+               shortage.next_try ? std::max(0.0, to_ms(*shortage.next_try - loop_.now()) / 1e3) : 0,
+               shortage.last_error);
+}
+
 void Front::end_operation(const cluster::Operation& operation) {
   if (operation.phase == cluster::Phase::kDone) last_pause_ms_ = operation.max_pause_ms;
   spdlog::log(operation.error ? spdlog::level::warn : spdlog::level::info, "operation {}: {}{}", operation.id,
@@ -350,7 +374,7 @@ void Front::keep(const cluster::Operation& operation) {
   const bool is_wanted =
       operation.kind != cluster::OperationKind::kRecover || operation.phase == cluster::Phase::kDone;
   if (kept && is_wanted && life_ == Life::kServing && coordinator_.running_operation() == nullptr)
-    kept = state_->save_wanted_size(coordinator_.target_size());
+    kept = state_->save_wanted_size(coordinator_.wanted_size());
   if (!kept) spdlog::error("{}", kept.error().message());
 }
 

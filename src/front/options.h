@@ -27,7 +27,7 @@ struct FrontOptions {
   std::uint64_t expert_weights_bytes = 0;  // the ranks' own, all ranks of an epoch together
   std::uint64_t dummy_seed = 0;
   std::size_t n_moe_layers = 0, n_experts = 0;
-  std::size_t initial_size = 1, max_size = 8;
+  std::size_t initial_size = 1, max_size = 8, min_size = 1;
   std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank
   std::size_t kv_tokens = 0;                    // that it holds
   std::size_t max_model_len = 0;
@@ -43,6 +43,7 @@ struct FrontOptions {
   Form form;
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
+  Duration group_lost_timeout = std::chrono::seconds(300);  // without an epoch, then the server ends
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
   // For tests: a fenced rank is not killed, and must find out by itself.
   enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;

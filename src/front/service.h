@@ -89,7 +89,11 @@ struct RankStatus {
 
 struct ClusterStatus {
   Epoch epoch;
-  std::size_t size = 0, max_size = 0;
+  std::size_t size = 0, min_size = 1, max_size = 0;
+  std::size_t wanted_size = 0, n_missing = 0;  // n_missing: ranks short of the wanted size
+  std::uint64_t n_failed_starts = 0;           // since the start
+  std::string last_start_error;                // of the failed starts since a rank last joined; empty: none
+  std::optional<double> next_start_s;          // until ranks are started again; none: no pause
   Form form;  // every rank's
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
@@ -103,7 +107,9 @@ class Service {
  public:
   virtual ~Service() = default;
   virtual const ModelInfo& model() const = 0;
-  virtual Status admits() const = 0;  // ok, or kNotReady / kShuttingDown
+  // Whether requests are taken: ok, or kNotReady (before the first epoch) / kShuttingDown. While no epoch
+  // serves they wait in the queue.
+  virtual Status admits() const = 0;
   virtual bool ready() const = 0;     // an epoch is active and no shutdown has begun
 
   // Places for `n_requests` of `client`, which submit() then takes one by one; or why there are none. A client
@@ -120,7 +126,7 @@ class Service {
   virtual Result<cluster::Operation> scale(const ScaleRequest& request,
                                            std::function<void(const cluster::Operation&)> done) = 0;
   virtual std::optional<cluster::Operation> operation(const std::string& id) const = 0;
-  virtual bool scaling() const = 0;
+  virtual bool scaling() const = 0;  // an operation runs that another one would have to wait for
   virtual ClusterStatus cluster() const = 0;
   virtual std::size_t n_queued() const = 0, n_running() const = 0;
   virtual std::size_t max_requests()

@@ -142,6 +142,14 @@ std::string text_of_now(const front::Service& service, const front::ClusterStatu
                         const Labels& labels) {
   Snapshot out(labels);
   for (const front::RankStatus& rank : cluster.ranks) add_rank(out, rank);
+  out.add(prometheus::BuildGauge(), "concertina_wanted_ranks", "Ranks that there should be.",
+          static_cast<double>(cluster.wanted_size));
+  out.add(prometheus::BuildGauge(), "concertina_missing_ranks",
+          "Ranks short of the wanted size; they are tried again as long as it lasts.",
+          static_cast<double>(cluster.n_missing));
+  out.add(prometheus::BuildCounter(), "concertina_failed_starts_total",
+          "Starts of ranks that failed; ranks started together and lost together count once.",
+          static_cast<double>(cluster.n_failed_starts));
   out.add(prometheus::BuildCounter(), "concertina_failed_ranks_total", "Ranks that were lost.",
           static_cast<double>(service.n_failed_ranks()));
   out.add(prometheus::BuildCounter(), "concertina_rescued_requests_total",

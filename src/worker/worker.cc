@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "base/test_points.h"
+#include "checkpoint/error.h"
 #include "kernels/instruction_set.h"
+#include "model/error.h"
 #include "transport/error.h"
 #include "worker/control_link.h"
 #include "worker/frames.h"
@@ -177,6 +179,9 @@ class Worker {
       answer.mutable_prepare_failed()->set_error(prepared.error().message());
       answer.mutable_prepare_failed()->set_peer_unreachable(
           prepared.error().is(transport::TransportError::kPeerUnreachable));
+      answer.mutable_prepare_failed()->set_no_room(
+          prepared.error().is(model::ModelError::kOutOfMemory) ||
+          prepared.error().is(checkpoint::CheckpointError::kOutOfMemory));
       return link_.send(std::move(answer));
     }
     last_view_ = prepared->view;

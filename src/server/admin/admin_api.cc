@@ -156,7 +156,14 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
   const ordered_json body{
       {"epoch", status.epoch.value()},
       {"size", status.size},
+      {"wanted_size", status.wanted_size},
+      {"missing", status.n_missing},
+      {"min_size", status.min_size},
       {"max_size", status.max_size},
+      {"failed_starts", status.n_failed_starts},
+      {"last_start_error",
+       status.last_start_error.empty() ? ordered_json() : ordered_json(status.last_start_error)},
+      {"next_start_s", status.next_start_s ? ordered_json(*status.next_start_s) : ordered_json()},
       {"instruction_set", status.form.instruction_set},
       {"quantization", status.form.quantization},
       {"activation_dtype", status.form.activation_dtype},
@@ -177,6 +184,10 @@ void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const {
 void AdminApi::ready(const std::shared_ptr<http::Responder>& responder) const {
   if (const Status admitted = service_.admits(); !admitted) {
     return responder->send(error_response(from_front(admitted.error())));
+  }
+  if (!service_.ready()) {
+    return responder->send(error_response(from_front(
+        Error(front::FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again"))));
   }
   responder->send({.body = ordered_json{{"ready", true}}.dump()});
 }

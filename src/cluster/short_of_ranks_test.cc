@@ -1,0 +1,517 @@
+// Ranks that cannot be started: a shortage is a state, and no operation ends it or is refused for it.
+#include "cluster/story.h"
+
+namespace concertina::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Cause = RankPrepareFailed::Cause;
+using Reason = RankExited::Reason;
+
+void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
+
+CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_size = 1) {
+  return {.n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
+}
+
+// The starts that were made since the last look end at once.
+void let_starts_fail(Story& story, const std::string& how = "signal 9", Reason reason = Reason::kUnknown) {
+  const std::vector<StartRank> started = story.all<StartRank>();
+  story.forget_actions();
+  for (const StartRank& start : started) story.tell(RankExited{start.member, how, reason});
+}
+
+TEST(Replacement, AllOfThemAndTheRequestsWaitUntilRanksAreBack) {
+  Story story(2);
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  story.handle(RankExited{story.member(0), "signal 9"});
+  die(story, 1);
+  ASSERT_EQ(story.all<EpochLost>().size(), 1u);
+  EXPECT_FALSE(story.coordinator().ready());
+  EXPECT_EQ(story.all<StartRank>().size(), 2u);
+  story.let_go();
+  EXPECT_TRUE(story.coordinator().ready());
+  EXPECT_EQ(story.members(), ranks({0, 1}));
+  EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
+  story.expect_rest();
+}
+
+TEST(Replacement, WhileAReplacementPausesAndTheTimerDoesNotSpin) {
+  Story story(3);
+  story.begin();
+  story.hold<RankHello>();
+  die(story, 1);
+  for (int i = 0; i < 2; ++i) die(story, 1);  // the second failed start: a pause
+  EXPECT_EQ(story.coordinator().waits_for(), "a pause before the next start of a rank");
+  story.hold<RankFrozen>();
+  die(story, 2);
+  story.forget_actions();
+  story.pass(seconds(1));
+  ASSERT_EQ(story.all<SetTimer>().size(), 1u) << "the pause is over; what is left is the time without an epoch";
+  EXPECT_EQ(story.all<SetTimer>()[0].at, story.now() - seconds(1) + seconds(300));
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
+TEST(Replacement, ManyReplacementsThatEndTogetherAreOneFailedStart) {
+  Story story(4, 8);
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  for (const std::uint32_t rank : {1, 2, 3}) story.handle(RankExited{story.member(rank), "signal 9"});
+  story.tell(RankFrozen{story.member(0), story.all<SendFreeze>().back().ballot});
+  for (int round = 0; round < 2; ++round) {  // all that were started, and what took their place
+    const std::vector<StartRank> started = story.all<StartRank>();
+    story.forget_actions();
+    for (const StartRank& start : started) story.tell(RankExited{start.member, "signal 9"});
+    EXPECT_THAT(story.all<OperationEnded>(), IsEmpty());
+    story.pass(seconds(1));
+  }
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 4u);
+  EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
+  story.expect_rest();
+}
+
+TEST(Replacement, ItsReplacementGivesNoSignOfLifeAndAnotherIsStarted) {
+  Story story(2, 4, CoordinatorConfig::ReplaceFailed::kYes, seconds(1));
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  die(story, 1);
+  const Member silent = story.member(1);
+  for (int i = 0; i < 99; ++i) story.pass(milliseconds(100));
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty());
+  for (int i = 0; i < 4; ++i) story.pass(milliseconds(200));
+  ASSERT_EQ(story.all<KillRank>().size(), 1u);
+  EXPECT_EQ(story.all<KillRank>()[0].member, silent);
+  EXPECT_NE(story.all<StartRank>().back().member, silent);
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 2u);
+}
+
+TEST(Replacement, ItsReplacementHangsBeforeItsHelloAndAnotherIsStarted) {
+  Story story(2, 4, CoordinatorConfig::ReplaceFailed::kYes, seconds(1));
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>();
+  die(story, 1);
+  const Member stuck = story.member(1);
+  const auto beat = [&](int n, std::uint64_t loaded) {
+    for (int i = 0; i < n; ++i) {
+      story.tell(Heartbeat{stuck, 0, loaded});
+      story.pass(milliseconds(200));
+    }
+  };
+  for (std::uint64_t layer = 1; layer <= 3; ++layer) beat(60, layer);  // slow, but it gets on
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty());
+  beat(30, 3);
+  ASSERT_EQ(story.all<KillRank>().size(), 1u);
+  EXPECT_EQ(story.all<KillRank>()[0].member, stuck);
+  story.let_go();
+  EXPECT_EQ(story.members().size(), 2u);
+}
+
+// ---- Rule 14: it is tried again and again.
+
+TEST(Shortage, AReplacementThatCannotStartIsTriedAgainForAsLongAsItTakes) {
+  Story story(2);
+  story.begin();
+  story.hold<RankHello>();
+  story.forget_actions();
+  die(story, 1);
+  std::size_t n_starts = 0;
+  for (int s = 0; s < 3600; ++s) {
+    n_starts += story.all<StartRank>().size();
+    let_starts_fail(story);
+    story.pass_all(seconds(1));
+  }
+  EXPECT_GT(n_starts, 3600u / 30) << "every 30 s at the least";
+  EXPECT_LT(n_starts, 3600u / 30 + 12);
+  EXPECT_EQ(story.members(), ranks({0}));
+  EXPECT_EQ(story.coordinator().wanted_size(), 2u);
+  EXPECT_EQ(story.coordinator().n_missing(), 1u);
+  EXPECT_EQ(story.coordinator().shortage().last_error, "rank 1: signal 9");
+  EXPECT_EQ(story.coordinator().waits_for(), "a pause before the next start of a rank");
+  EXPECT_EQ(story.coordinator().n_failed_starts(), n_starts);
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members(), ranks({0, 1}));
+  EXPECT_EQ(story.coordinator().shortage(), Shortage{});
+  story.expect_rest();
+}
+
+TEST(Shortage, AReasonThatARankSaidIsNotFinalOnceTheServerHasServed) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>();
+  story.forget_actions();
+  die(story, 0);
+  for (int i = 0; i < 10; ++i) {
+    let_starts_fail(story, "the checkpoint is another one", Reason::kSaid);
+    story.pass_all(seconds(20));
+  }
+  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
+  EXPECT_THAT(story.coordinator().shortage().last_error, HasSubstr("the checkpoint is another one"));
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members(), ranks({0}));
+  story.expect_rest();
+}
+
+TEST(Shortage, AScaleStillFailsAfterThreeAndLeavesNoTrace) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>();
+  story.scale(2);
+  for (int i = 0; i < 3; ++i) {
+    let_starts_fail(story);
+    story.pass_all(milliseconds(200));
+  }
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kFailed);
+  EXPECT_THAT(*story.operation("op-1").error, HasSubstr("3 starts failed"));
+  EXPECT_EQ(story.coordinator().wanted_size(), 1u);
+  EXPECT_EQ(story.coordinator().n_missing(), 0u);
+  story.let_go();
+  story.expect_rest();
+}
+
+TEST(Shortage, AnotherOperationDoesNotEndThePause) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>();
+  story.scale(2);
+  for (int i = 0; i < 3; ++i) {
+    let_starts_fail(story);
+    story.pass_all(milliseconds(200));
+  }
+  ASSERT_EQ(story.coordinator().shortage().n_failed_starts, 3);
+  story.scale(3, {}, seconds(100));
+  EXPECT_THAT(story.all<StartRank>(), IsEmpty()) << "whoever asks every second starts nothing every second";
+  story.let_go_later();
+  story.pass_all(seconds(1));
+  EXPECT_EQ(story.operation("op-2").phase, Phase::kDone);
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
+TEST(Shortage, ADrainTimeoutIsKeptInThePauseToo) {
+  Story story(2);
+  story.begin();
+  story.hold<RankHello>();
+  story.forget_actions();
+  die(story, 1);
+  for (int i = 0; i < 6; ++i) {
+    let_starts_fail(story);
+    story.pass_all(seconds(4));
+  }
+  ASSERT_TRUE(story.coordinator().is_pausing());
+  story.scale(3, {}, milliseconds(10));
+  story.pass_all(milliseconds(20));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kRolledBack);
+  EXPECT_THAT(*story.operation("op-1").error, HasSubstr("a pause before the next start"));
+  EXPECT_EQ(story.coordinator().wanted_size(), 2u);
+}
+
+// ---- Rule 15: what is asked for is taken.
+
+struct Short : testing::Test {
+  Short() {
+    story.begin();
+    story.hold<RankHello>();
+    story.forget_actions();
+    die(story, 2);
+    for (int i = 0; i < 5; ++i) {
+      let_starts_fail(story);
+      story.pass_all(milliseconds(1100));
+    }
+    EXPECT_EQ(story.coordinator().n_missing(), 1u);
+  }
+  Story story{3};  // one of three is missing, and cannot start
+};
+
+TEST_F(Short, ASmallerSizeIsTakenAndTheShortageIsOver) {
+  story.forget_actions();
+  EXPECT_EQ(story.scale(1).phase, Phase::kDone);
+  EXPECT_EQ(story.members(), ranks({0}));
+  EXPECT_EQ(story.coordinator().wanted_size(), 1u);
+  story.pass_all(seconds(100));
+  EXPECT_THAT(story.all<StartRank>(), IsEmpty());
+  story.expect_rest();
+}
+
+TEST_F(Short, TheSizeThatIsLeftIsTakenAsTheWantedOne) {
+  EXPECT_EQ(story.scale(2).phase, Phase::kDone);
+  EXPECT_EQ(story.coordinator().n_missing(), 0u);
+  story.pass_all(seconds(100));
+  story.expect_rest();
+}
+
+TEST_F(Short, DuringATryTheJoinersStandByForWhoeverAsks) {
+  story.pass_all(seconds(30));
+  const Member joiner = story.all<StartRank>().back().member;
+  ASSERT_EQ(story.states().at(joiner.rank), RankState::kJoining);
+  story.let_go_later();
+  story.forget_actions();
+  EXPECT_EQ(story.request("four", 4)->operation.phase, Phase::kPreparing);
+  story.tell(RankHello{joiner});
+  EXPECT_EQ(story.operation("four").phase, Phase::kDone);
+  EXPECT_EQ(story.all<StartRank>().size(), 1u) << "the other one is up";
+  EXPECT_EQ(story.member(joiner.rank.value()), joiner);
+  const auto ended = story.all<OperationEnded>();
+  ASSERT_EQ(ended.size(), 2u);
+  EXPECT_EQ(ended[0].operation.kind, OperationKind::kRecover);
+  EXPECT_THAT(*ended[0].operation.error, HasSubstr("gave way to operation four; 2 of 3 ranks were there"));
+  story.expect_rest();
+}
+
+TEST_F(Short, ARankThatAsksLeavesAndOneLessIsWanted) {
+  story.tell(LeaveAsked{story.member(0)});
+  EXPECT_EQ(story.members(), ranks({1}));
+  EXPECT_EQ(story.coordinator().wanted_size(), 2u);
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 2u);
+  story.expect_rest();
+}
+
+TEST_F(Short, RetireIsCheckedAgainstThoseThatAreLeft) {
+  EXPECT_THAT(story.request("r", 2, ranks({2})).error().message(),
+              HasSubstr("retire names rank 2, which is not a member; members are ranks 0, 1"));
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 3u) << "a refused request changes nothing";
+}
+
+TEST(WithoutRanks, AnotherSizeIsTaken) {
+  Story story(3);
+  story.begin();
+  story.hold<RankHello>();
+  story.forget_actions();
+  for (const std::uint32_t rank : {0, 1, 2}) story.handle(RankExited{story.member(rank), "signal 9"});
+  story.let_go_later();
+  story.pass_all(seconds(1));
+  ASSERT_FALSE(story.coordinator().ready());
+  ASSERT_TRUE(story.request("one", 1));
+  story.let_go();
+  EXPECT_EQ(story.operation("one").phase, Phase::kDone);
+  EXPECT_EQ(story.members().size(), 1u);
+  EXPECT_EQ(story.coordinator().wanted_size(), 1u);
+  story.expect_rest();
+}
+
+TEST(WithoutRanks, AScaleFailsAfterThreeAndTheRanksComeBackToTheSizeBefore) {
+  Story story(2);
+  story.begin();
+  story.hold<RankHello>();
+  story.forget_actions();
+  for (const std::uint32_t rank : {0, 1}) story.handle(RankExited{story.member(rank), "signal 9"});
+  ASSERT_TRUE(story.request("four", 4));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(is_final(story.operation("four").phase));
+    let_starts_fail(story);
+    story.pass_all(seconds(2));
+  }
+  EXPECT_EQ(story.operation("four").phase, Phase::kFailed);
+  EXPECT_EQ(story.coordinator().wanted_size(), 2u);
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 2u);
+  story.expect_rest();
+}
+
+// ---- Rule 16: those that are up join.
+
+TEST(PartOfThem, JoinsWhereOneOfTwoCannotStart) {
+  Story story(3);
+  story.begin();
+  story.forget_actions();
+  story.hold<RankHello>(RankId(2));
+  story.handle(RankExited{story.member(1), "signal 9"});
+  die(story, 2);
+  for (int i = 0; i < 3; ++i) {
+    die(story, 2);
+    story.pass_all(milliseconds(200));
+  }
+  EXPECT_EQ(story.members(), ranks({0, 1}));
+  EXPECT_EQ(story.coordinator().n_missing(), 1u);
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+TEST(PartOfThem, ServesWhereNoneIsLeft) {
+  Story story(3);
+  story.begin();
+  story.hold<RankHello>();
+  story.handle(RankExited{story.member(0), "signal 9"});
+  story.handle(RankExited{story.member(1), "signal 9"});
+  die(story, 2);
+  for (int i = 0; i < 3; ++i) {
+    for (const std::uint32_t rank : {0, 1}) story.tell(RankHello{story.member(rank)});
+    die(story, 2);
+    story.pass_all(milliseconds(200));
+  }
+  EXPECT_TRUE(story.coordinator().ready());
+  EXPECT_EQ(story.members(), ranks({0, 1}));
+  EXPECT_EQ(story.coordinator().n_missing(), 1u);
+}
+
+// ---- Rule 17: how long no epoch may serve.
+
+TEST(Outage, EndsTheServerOnlyAfterTheTimeoutAndSaysWhatFailed) {
+  Story story(1);
+  story.begin();
+  story.hold<RankHello>();
+  story.forget_actions();
+  die(story, 0);
+  for (int s = 0; s < 299; ++s) {
+    let_starts_fail(story);
+    story.pass_all(seconds(1));
+    ASSERT_THAT(story.all<GroupLost>(), IsEmpty()) << s;
+  }
+  story.pass_all(seconds(2));
+  ASSERT_EQ(story.all<GroupLost>().size(), 1u);
+  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("no epoch has served for 300 s: all ranks were lost"));
+  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("starts failed, the last: rank 0: signal 9"));
+  EXPECT_LT(story.first_index<OperationEnded>(), story.first_index<GroupLost>())
+      << "clients are answered first";
+}
+
+TEST(Outage, GoesOnWhileEachEpochIsLostBeforeItsFirstToken) {
+  Story story(1);
+  story.begin();
+  story.forget_actions();
+  for (int s = 0; s < 300; ++s) {
+    ASSERT_THAT(story.all<GroupLost>(), IsEmpty()) << s;
+    die(story, 0);
+    story.pass_all(seconds(1));
+  }
+  story.hold<RankHello>();
+  die(story, 0);
+  story.pass_all(seconds(1));
+  EXPECT_EQ(story.all<GroupLost>().size(), 1u);
+}
+
+TEST(Outage, ATokenEndsIt) {
+  Story story(1);
+  story.begin();
+  story.forget_actions();
+  for (int s = 0; s < 400; ++s) {
+    die(story, 0);
+    story.tell(EpochServes{story.epoch()});
+    story.pass_all(seconds(1));
+  }
+  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
+}
+
+// ---- Rule 18: room.
+
+// Three of four hold the weights, two do not; rank 3 is lost, and a replacement cannot start at first.
+struct NoRoom : testing::Test {
+  NoRoom() {
+    story.begin();
+    story.forget_actions();
+    story.hold<RankHello>();
+    story.hold<RankPrepared>();
+    die(story, 2);
+    epoch = story.all<SendPrepare>().back().plan.epoch;
+    for (const std::uint32_t rank : {0, 1})
+      story.tell(RankPrepareFailed{story.member(rank), epoch, "the weights need 10 GB more", Cause::kRoom});
+  }
+  Epoch epoch;
+  Story story{config_of(3)};
+};
+
+TEST_F(NoRoom, IsNoFaultOfTheSurvivorsAndAJoinerIsAwaited) {
+  EXPECT_EQ(story.all<FenceRank>().size(), 1u) << "the one that was lost";
+  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "what they have of it takes room";
+  EXPECT_EQ(story.all<StartRank>().size(), 1u);
+  EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("the weights need 10 GB more"));
+  EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("rank 2 to start"));
+  EXPECT_THAT(story.all<SendEnter>(), IsEmpty());
+  story.let_go();
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  for (const SendEnter& enter : story.all<SendEnter>())
+    EXPECT_EQ(enter.ballot, enter.to.rank == RankId(2) ? Ballot{} : story.all<SendFreeze>()[0].ballot);
+  EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
+  story.expect_rest();
+}
+
+TEST_F(NoRoom, AJoinerThatCannotStartIsTriedAgainAndTheSurvivorsStayFrozen) {
+  for (int i = 0; i < 12; ++i) {
+    die(story, 2);
+    story.pass_all(seconds(30));
+    if (i == 4) break;
+  }
+  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
+  EXPECT_EQ(story.coordinator().n_fenced(), 1u);
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+TEST_F(NoRoom, ALargerSizeIsTaken) {
+  ASSERT_TRUE(story.request("five", 5));
+  story.let_go();
+  EXPECT_EQ(story.operation("five").phase, Phase::kDone);
+  EXPECT_EQ(story.members().size(), 5u);
+  story.expect_rest();
+}
+
+TEST_F(NoRoom, ASurvivorThatDiesLeavesTheOtherFrozenUntilTwoHaveCome) {
+  die(story, 1);
+  const Epoch next = story.all<SendPrepare>().back().plan.epoch;
+  story.tell(RankPrepareFailed{story.member(0), next, "the weights need 20 GB more", Cause::kRoom});
+  EXPECT_EQ(story.coordinator().n_fenced(), 2u);
+  EXPECT_FALSE(story.coordinator().wanted_size() != 3);
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+TEST_F(NoRoom, EndsTheServerAfterTheTimeout) {
+  story.pass_all(seconds(299));
+  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
+  story.pass_all(seconds(1));
+  ASSERT_EQ(story.all<GroupLost>().size(), 1u);
+  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("the weights need 10 GB more"));
+}
+
+TEST(MinimalSize, FewerAreNotEvenTriedAndNotAskedFor) {
+  Story story(config_of(3, 3));
+  story.begin();
+  EXPECT_THAT(story.request("two", 2).error().message(),
+              HasSubstr("must be between 3 and 8 (got 2); the weights do not fit into fewer ranks"));
+  story.forget_actions();
+  story.hold<RankHello>();
+  die(story, 0);
+  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty());
+  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
+  EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("2 ranks are left, and the weights need 3"));
+  story.let_go();
+  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+TEST(MinimalSize, ARankThatAsksToLeaveIsReplaced) {
+  Story story(config_of(2, 2));
+  story.begin();
+  const Member leaver = story.member(0);
+  story.tell(LeaveAsked{leaver});
+  EXPECT_EQ(story.members().size(), 2u);
+  EXPECT_THAT(story.states(), testing::Not(testing::Contains(testing::Key(leaver.rank))));
+  story.expect_rest();
+}
+
+}  // namespace
+}  // namespace concertina::cluster
