@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "base/json_text.h"
 #include "checkpoint/error.h"
 #include "checkpoint/mapped_file.h"
 
@@ -35,9 +36,7 @@ class RepeatedKey {
   std::optional<std::string> found_;
 };
 
-}  // namespace
-
-Result<json> parse_json(std::string_view text, const std::string& name) {
+Result<json> parse_strictly(std::string_view text, const std::string& name) {
   RepeatedKey repeated;
   try {
     json value = json::parse(text.begin(), text.end(), [&](int, json::parse_event_t event, const json& part) {
@@ -54,6 +53,16 @@ Result<json> parse_json(std::string_view text, const std::string& name) {
   } catch (const json::exception& error) {
     return fail(CheckpointError::kCorrupt, fmt::format("{}: not JSON: {}", name, error.what()));
   }
+}
+
+}  // namespace
+
+// As it is first, which is right for nearly all: a header of safetensors may have many megabytes.
+Result<json> parse_json(std::string_view text, const std::string& name) {
+  auto value = parse_strictly(text, name);
+  if (value) return value;
+  const std::string strict = to_strict_json(text);
+  return strict == text ? value : parse_strictly(strict, name);
 }
 
 Result<json> read_json(const std::filesystem::path& path) {

@@ -9,8 +9,10 @@
 
 namespace concertina::checkpoint {
 
-// A JSON object in `text`; the error begins with `name` and says where the text does not parse. A key that
-// appears twice in one object is refused (the parser would let the last one win in silence).
+// A JSON object in `text`, also as Python's json module writes it: NaN and the like are the stand-ins of
+// base/json_text.h. The error begins with `name` and says where the text does not parse. A key that
+// appears twice in one object is refused: no tool writes that, and whoever did by hand does not know which
+// one counts (Python: the last).
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& name);
 
 // The same for a file of at most 100 MB.

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/memory_limits.h"
 #include "checkpoint/config_files.h"
 #include "checkpoint/dummy_weights.h"
 #include "checkpoint/error.h"
@@ -15,7 +16,6 @@
 #include "cli/error.h"
 #include "kernels/instruction_set.h"
 #include "kernels/quantize.h"
-#include "worker/memory.h"
 
 namespace concertina::cli {
 
@@ -29,7 +29,7 @@ constexpr unsigned kMaxThreads = 16;  // more would only wait for the memory
 constexpr double kSlowS = 1;          // a load that takes longer is worth a line
 
 Status check_memory(std::uint64_t n_bytes) {
-  const auto available = worker::available_memory_bytes();
+  const auto available = available_memory_bytes();
   if (!available || n_bytes <= *available) return {};
   return fail(CliError::kNoMemory,
               fmt::format("the weights need {:.2f} GiB of memory, but this machine has {:.2f} GiB left "

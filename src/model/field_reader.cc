@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/json_text.h"
 
 namespace concertina::model {
 
@@ -16,16 +20,29 @@ std::string join(std::initializer_list<std::string_view> keys) {
 }
 
 std::string show(const json& value) {
+  if (value.is_number_float()) {
+    if (const auto name = name_of_stand_in(value.get<double>()); !name.empty()) return std::string(name);
+  }
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }
 
-// The number if it is whole and not negative (the parser makes those unsigned, C++ code makes them signed).
-std::optional<std::uint64_t> whole_number(const json& value) {
-  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
-  if (value.is_number_integer() && value.get<std::int64_t>() >= 0) return value.get<std::uint64_t>();
-  return std::nullopt;
+// The number if it is whole, however it is spelt (8, 8.0, 8e0), and fits.
+template <typename Integer>
+std::optional<Integer> whole_number(const json& value) {
+  if (value.is_number_float()) {
+    const auto number = value.get<double>();
+    const bool fits = number >= static_cast<double>(std::numeric_limits<Integer>::min()) &&
+                      number < static_cast<double>(std::numeric_limits<Integer>::max());
+    return fits && number == std::trunc(number) ? std::optional(static_cast<Integer>(number)) : std::nullopt;
+  }
+  if (value.is_number_unsigned()) {
+    const auto number = value.get<std::uint64_t>();
+    return std::in_range<Integer>(number) ? std::optional(static_cast<Integer>(number)) : std::nullopt;
+  }
+  if (!value.is_number_integer() || !std::in_range<Integer>(value.get<std::int64_t>())) return std::nullopt;
+  return static_cast<Integer>(value.get<std::int64_t>());
 }
 
 }  // namespace
@@ -53,7 +70,7 @@ std::optional<std::uint64_t> FieldReader::whole(std::initializer_list<std::strin
   for (const auto key : keys) {
     const json* value = find(key);
     if (value == nullptr) continue;
-    const auto number = whole_number(*value);
+    const auto number = whole_number<std::uint64_t>(*value);
     if (!number || *number < min || *number > max) {
       reject(ModelError::kBadField, key,
              fmt::format("found {}, expected an integer in {}..{}", show(*value), min, max));
@@ -81,7 +98,8 @@ std::size_t FieldReader::count_or_zero(std::initializer_list<std::string_view> k
 std::optional<double> FieldReader::real(std::string_view key) {
   const json* value = find(key);
   if (value == nullptr) return std::nullopt;
-  if (value->is_number()) return value->get<double>();
+  const bool is_stand_in = value->is_number_float() && !name_of_stand_in(value->get<double>()).empty();
+  if (value->is_number() && !is_stand_in) return value->get<double>();
   reject(ModelError::kBadField, key, fmt::format("found {}, expected a number", show(*value)));
   return std::nullopt;
 }
@@ -105,11 +123,8 @@ std::int64_t FieldReader::integer(std::string_view key, std::int64_t min, std::i
                                   std::int64_t fallback) {
   const json* value = find(key);
   if (value == nullptr) return fallback;
-  const bool in_range =
-      value->is_number_integer() &&
-      !(value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(max)) &&
-      value->get<std::int64_t>() >= min && value->get<std::int64_t>() <= max;
-  if (in_range) return value->get<std::int64_t>();
+  const auto number = whole_number<std::int64_t>(*value);
+  if (number && *number >= min && *number <= max) return *number;
   reject(ModelError::kBadField, key,
          fmt::format("found {}, expected an integer in {}..{}", show(*value), min, max));
   return fallback;
@@ -137,7 +152,7 @@ std::vector<std::size_t> FieldReader::counts(std::string_view key, std::size_t m
   if (list == nullptr) return result;
   const json one = json::array({*list});
   for (const json& value : list->is_array() ? *list : one) {
-    const auto number = whole_number(value);
+    const auto number = whole_number<std::uint64_t>(value);
     if (!number || *number > max) {
       reject(ModelError::kBadField, key,
              fmt::format("found {}, expected integers in 0..{}", show(*list), max));

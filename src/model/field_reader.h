@@ -26,8 +26,8 @@ class FieldReader {
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
 
-  // A whole number in [1, max]; without a fallback the field is required. Of several keys, the first that is
-  // there.
+  // A whole number, however spelt (8, 8.0, 8e0), in [1, max]; without a fallback the field is required. Of
+  // several keys, the first that is there.
   std::size_t count(std::initializer_list<std::string_view> keys, std::size_t max,
                     std::optional<std::size_t> fallback = std::nullopt);
   std::size_t count_or_zero(std::initializer_list<std::string_view> keys,

@@ -104,16 +104,19 @@ Result<std::string> ChatTemplate::render(const Parsed& parsed, const ChatTemplat
   return jinja::render(parsed.body, std::move(variables), input.now);
 }
 
-// Whose fault an error is: a template that fails on a greeting as well is broken.
+// Whose fault an error is: a template that fails on a greeting as well is broken. With the caller's variables
+// or without them: some templates want tools, and a caller's may be wrong.
 bool ChatTemplate::fails_always(const Parsed& parsed, const ChatTemplateInput& input) {
   const Json user{{"role", "user"}, {"content", "Hi"}}, system{{"role", "system"}, {"content", "Be brief."}},
       assistant{{"role", "assistant"}, {"content", "Hello"}};
-  const Json variables = Json::object();
-  for (const Json& messages :
-       {Json::array({user}), Json::array({system, user}), Json::array({user, assistant, user})}) {
-    const auto text =
-        render(parsed, {messages, input.generation_prompt, input.special_tokens, variables, input.now});
-    if (text || !text.error().is(TokenizerError::kTemplateInvalid)) return false;
+  const Json none = Json::object();
+  for (const Json* variables : {&none, &input.variables}) {
+    for (const Json& chat :
+         {Json::array({user}), Json::array({system, user}), Json::array({user, assistant, user})}) {
+      const auto text =
+          render(parsed, {chat, input.generation_prompt, input.special_tokens, *variables, input.now});
+      if (text || text.error().is(TokenizerError::kTemplateRaised)) return false;
+    }
   }
   return true;
 }

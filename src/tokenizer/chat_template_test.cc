@@ -156,6 +156,104 @@ TEST(ChatTemplate, IsBoundedWhateverTheTemplateDoes) {
   EXPECT_EQ(render_alone("{{ " + repeated("(", 40) + "1" + repeated(")", 40) + " }}").value(), "1");
 }
 
+Result<std::string> render_history(const std::string& source, int n_messages) {
+  Json messages = Json::array();
+  for (int i = 0; i < n_messages; ++i)
+    messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", "hi"}});
+  const Json variables = Json::object();
+  const auto parsed = ChatTemplate::parse(source, "t");
+  if (!parsed) return fail(parsed.error());
+  return parsed->render({messages, GenerationPrompt::kAdd, {}, variables});
+}
+
+// A step a mention, not a step an item: what a template says of its messages in their own loop is no work.
+TEST(ChatTemplate, RendersLongHistories) {
+  std::ifstream stream(kTestData / "templates/qwen3_style.jinja");
+  const std::string qwen3(std::istreambuf_iterator<char>(stream), {});
+  const auto text = render_history(qwen3, 20001);
+  ASSERT_TRUE(text) << text.error().message();
+  EXPECT_GT(text->size(), 20001 * 20u);
+  const auto mentions = render_history(
+      "{% for m in messages %}{% if messages|length > loop.index and messages[loop.index0].role == m.role "
+      "and "
+      "messages|first != m.content and (messages|last).role and messages[-1] is defined and messages is not "
+      "string "
+      "%}x{% endif %}{% endfor %}",
+      20001);
+  ASSERT_TRUE(mentions) << mentions.error().message();
+  EXPECT_EQ(mentions->size(), 20000u);
+}
+
+TEST(ChatTemplate, GivesUpWhereATemplateWalksThroughAllMessagesForEach) {
+  for (const char* source :
+       {"{% for m in messages %}{% for n in messages %}{% endfor %}{% endfor %}",
+        "{% for m in messages %}{{ messages[::-1][0].role }}{% endfor %}",
+        "{% for m in messages %}{{ (messages + [m])|length }}{% endfor %}",
+        "{% for m in messages %}{{ messages|tojson|length }}{% endfor %}",
+        "{% for m in messages %}{{ 'x' in messages }}{% endfor %}",
+        "{% for m in messages %}{{ messages|map(attribute='role')|list|length }}{% endfor %}"}) {
+    const auto text = render_history(source, 10001);
+    ASSERT_FALSE(text) << source;
+    EXPECT_TRUE(text.error().is(TokenizerError::kTemplateTooLong)) << text.error().message();
+  }
+}
+
+// Looked up in sorted keys: 20,000 keys of a client's object are no slower than a few.
+TEST(ChatTemplate, FindsKeysOfLargeObjects) {
+  Json arguments = Json::object();
+  auto& members = static_cast<Json::object_t::Container&>(arguments.get_ref<Json::object_t&>());
+  for (int i = 0; i < 20000; ++i) members.emplace_back("key " + std::to_string(i * 7919 % 20000), i);
+  const Json messages = Json::array({{{"role", "user"}, {"arguments", arguments}}}),
+             variables = Json::object();
+  const auto parsed = ChatTemplate::parse(
+      "{% set a = messages[0].arguments %}{% for k in a %}{% if a[k] == loop.index0 and k in a %}{% else "
+      "%}no{% endif "
+      "%}{% endfor %}{{ a['key 7919'] }} {{ a.missing is defined }}",
+      "t");
+  EXPECT_EQ(parsed.value().render({messages, GenerationPrompt::kNone, {}, variables}).value(), "1 False");
+}
+
+TEST(ChatTemplate, SaysWhoseFaultAFailureIs) {
+  const SpecialTokens tokens;
+  const Json odd = Json::array({{{"role", "user"}, {"content", 7}}}), variables = Json::object();
+  const auto error = [&](const char* source) {
+    return ChatTemplate::parse(source, "t")
+        .value()
+        .render({odd, GenerationPrompt::kAdd, tokens, variables})
+        .error();
+  };
+  EXPECT_TRUE(error("{{ messages[0].content + 'x' }}").is(TokenizerError::kTemplateFailed));
+  EXPECT_TRUE(error("{{ bos_token + messages[0].content }}").is(TokenizerError::kTemplateInvalid));
+  EXPECT_TRUE(error("{{ raise_exception('no') }}").is(TokenizerError::kTemplateRaised));
+}
+
+TEST(ChatTemplate, FindsOutWhatShapeOfMessagesATemplateWants) {
+  using Shape = MessageShape;
+  const Json variables = Json::object();
+  const auto shape = [&](const std::string& source) {
+    return ChatTemplate::parse(source, "t").value().shape(variables);
+  };
+  const auto calls = [](const std::string& what) {
+    return "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.name }}" + what +
+           "{% endfor %}{% endfor %}";
+  };
+  EXPECT_EQ(shape("{{ messages[0].content }}").arguments, Shape::Arguments::kUnknown);
+  EXPECT_EQ(shape(calls("{{ c.function.arguments | tojson }}")).arguments, Shape::Arguments::kObject);
+  EXPECT_EQ(shape(calls("{% for k, v in c.function.arguments|items %}{{ k, v }}{% endfor %}")).arguments,
+            Shape::Arguments::kObject);
+  EXPECT_EQ(shape(calls("{{ '```' + c.function.arguments }}")).arguments, Shape::Arguments::kText);
+  EXPECT_EQ(shape("{{ messages[0].content }}").content, Shape::Content::kText);
+  EXPECT_EQ(shape("{% for c in messages[0].content %}{{ c }}{% endfor %}").content, Shape::Content::kText);
+  EXPECT_EQ(
+      shape("{% macro show(content) %}{% if content is string %}{{ content }}{% else %}{% for c in content | "
+            "list %}{{ c.text }}{% endfor %}{% endif %}{% endmacro %}{{ show(messages[0].content) }}")
+          .content,
+      Shape::Content::kTextOrParts);
+  EXPECT_EQ(
+      shape("{% set x = messages[0]['content'] %}{% for c in x[0:] %}{{ c['text'] }}{% endfor %}").content,
+      Shape::Content::kParts);
+}
+
 TEST(ChatTemplate, RefusesMessagesNestedTooDeep) {
   Json deep = 1;
   for (int i = 0; i < 5000; ++i) deep = Json::array({std::move(deep)});

@@ -22,6 +22,7 @@ class JsonField {
   JsonField(const std::string& file, std::string path, simdjson::dom::element value)
       : file_(&file), path_(std::move(path)), value_(value) {}
 
+  // Of a name that is there twice, the last one counts, as in Python.
   Result<JsonField> at(std::string_view name) const;  // kInvalid if absent
   std::optional<JsonField> find(
       std::string_view name) const;              // nothing if absent, null, or this is no object
@@ -50,12 +51,17 @@ class JsonField {
   simdjson::dom::element value_;
 };
 
+// The number if it is whole, however it is spelt (8, 8.0, 8e0).
+std::optional<std::int64_t> whole_number(simdjson::dom::element element);
+
 // Ids index arrays of this size, and rows of an embedding: no published vocabulary comes near it.
 inline constexpr TokenId kMaxTokenId = (1 << 24) - 1;
 
 class JsonFile {
  public:
-  static Result<JsonFile> load(const std::filesystem::path& path);  // kMissing or kInvalid
+  // kMissing or kInvalid. Also as Python's json module writes it: NaN and the like are the stand-ins of
+  // base/json_text.h.
+  static Result<JsonFile> load(const std::filesystem::path& path);
   JsonField root() const { return JsonField(*name_, "", root_); }
 
  private:

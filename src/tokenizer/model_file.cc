@@ -34,12 +34,12 @@ Result<std::size_t> count_ids(const JsonField& vocab, const std::vector<AddedTok
   if (vocab.value().get(entries)) return vocab.invalid("expected an object, found " + vocab.excerpt());
   TokenId highest = -1;
   for (const auto entry : entries) {
-    std::int64_t id = -1;
-    if (entry.value.get(id) || id < 0 || id > kMaxTokenId) {
+    const auto id = whole_number(entry.value);
+    if (!id || *id < 0 || *id > kMaxTokenId) {
       return vocab.invalid(fmt::format("token \"{}\": expected an id from 0 to {}, found {}", entry.key,
                                        kMaxTokenId, simdjson::minify(entry.value)));
     }
-    highest = std::max(highest, static_cast<TokenId>(id));
+    highest = std::max(highest, static_cast<TokenId>(*id));
   }
   for (const AddedToken& token : added) highest = std::max(highest, token.id);
   if (highest < 0) return vocab.invalid("expected tokens, found an empty object");
@@ -49,7 +49,7 @@ Result<std::size_t> count_ids(const JsonField& vocab, const std::vector<AddedTok
 Status add_entries(const JsonField& vocab, Vocabulary& vocabulary) {
   const simdjson::dom::object entries = vocab.value();
   for (const auto entry : entries) {
-    const auto id = static_cast<TokenId>(std::int64_t{entry.value});
+    const auto id = static_cast<TokenId>(*whole_number(entry.value));
     switch (vocabulary.add(entry.key, id, Vocabulary::Origin::kModel)) {
       case Vocabulary::Added::kNew:
         break;

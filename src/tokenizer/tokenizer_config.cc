@@ -47,6 +47,14 @@ Status read_chat_templates(const JsonField& root, TokenizerConfig& config) {
     config.chat_templates.emplace_back("default", *field->string());
     return {};
   }
+  if (field->value().is_object()) {  // name -> text
+    for (const auto entry : simdjson::dom::object(field->value())) {
+      ASSIGN_OR_RETURN(const auto source_field, field->at(entry.key));
+      ASSIGN_OR_RETURN(const auto source, source_field.string());
+      config.chat_templates.emplace_back(entry.key, source);
+    }
+    return {};
+  }
   if (!field->is_array())
     return field->invalid("expected a text or a list of named texts, found " + field->excerpt());
   ASSIGN_OR_RETURN(const auto items, field->items());
