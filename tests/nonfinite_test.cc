@@ -61,7 +61,8 @@ std::size_t count_of(const std::string& text, const std::string& what) {
 TEST(NonfiniteLogits, EndTheRequestWithAnErrorAndAreCountedAndLoggedOnce) {
   const auto options = [](const std::filesystem::path& model) {
     return harness::ServerOptions{.binary = CONCERTINA_BINARY,
-                                  .arguments = {model.string(), "--data-parallel-size", "1"}};
+                                  .arguments = {model.string(), "--data-parallel-size", "1",
+                                                "--safetensors-load-strategy", "lazy"}};  // eager refuses it
   };
   auto good = harness::ServerProcess::start(options(kFixture)).value();
   auto broken = harness::ServerProcess::start(options(broken_checkpoint())).value();

@@ -139,7 +139,7 @@ struct Server::State {
     if (const auto refused = access::check(access, request, route.access)) return refuse(*refused, responder);
     // A key that was checked. What clients send where none is asked for says nothing: often all send "EMPTY".
     if (const std::string* key = request.header("Authorization"); key != nullptr && !access.keys.empty())
-      request.client = "key:" + *key;
+      request.client = fmt::format("key:{:016x}", std::hash<std::string>()(*key));
     const std::string rest =
         route.path.ends_with('/') ? percent_decoded(path.substr(route.path.size())) : std::string();
     route.handle(request, rest, responder);
