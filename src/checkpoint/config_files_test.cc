@@ -27,6 +27,21 @@ TEST(JsonFile, AKeyTwiceIsRefusedAtAnyDepthAndTheSameKeyElsewhereIsNot) {
   EXPECT_THAT(text.error().message(), HasSubstr("must be a JSON object"));
 }
 
+TEST(JsonFile, IsReadAsPythonWritesIt) {
+  const auto parse = [](const std::string& text) { return parse_json(text, "config.json"); };
+  const auto json = parse(
+      "\xEF\xBB\xBF{\"a\": [NaN, Infinity, -Infinity, 1e999], \"b\": 123456789012345678901234567890, "
+      "\"c\": \"NaN\", \"d\": 8.0, \"e\": 18446744073709551615}");
+  ASSERT_TRUE(json.has_value()) << json.error().message();
+  EXPECT_EQ((*json)["b"], 123456789012345678901234567890.0);
+  EXPECT_EQ((*json)["c"], "NaN");
+  EXPECT_EQ((*json)["e"], 18446744073709551615u);
+  EXPECT_EQ((*json)["a"].size(), 4u);
+  EXPECT_THAT(parse("{\"a\": NaN, \"a\": 1}").error().message(), HasSubstr("a appears twice"));
+  EXPECT_FALSE(parse("{\"a\": NaNa}").has_value());
+  EXPECT_FALSE(parse("{\"a\": nan}").has_value());
+}
+
 TEST(JsonFile, AMissingOrBrokenFileIsNamed) {
   std::string pattern = (fs::temp_directory_path() / "concertina_json_XXXXXX").string();
   ASSERT_NE(::mkdtemp(pattern.data()), nullptr);

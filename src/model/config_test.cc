@@ -175,6 +175,52 @@ TEST(ModelConfig, ValuesOutOfRangeAreRefusedWithWhatWasFound) {
   expect_refused(changed(qwen, "tie_word_embeddings", "no"), bad, {"tie_word_embeddings", "true or false"});
 }
 
+// As it is in a file: what is no JSON cannot be made with nlohmann::json.
+Result<ModelConfig> parse_with(const std::string& field) {
+  std::string text = without(config_of("qwen3_moe"), field.substr(1, field.find('"', 1) - 1)).dump();
+  const auto file = checkpoint::parse_json("{" + field + "," + text.substr(1), "config.json");
+  if (!file) return fail(file.error());
+  return parse_config(*file, "config.json");
+}
+
+TEST(ModelConfig, LoadsAsPythonAndOtherToolsWriteIt) {
+  const ModelConfig plain = parsed(config_of("qwen3_moe"));
+  for (const std::string field :
+       {R"("vocab_size": 256.0)", R"("hidden_size": 6.4e1)", R"("num_hidden_layers": 3e0)",
+        R"("head_dim": 32.0)", R"("mlp_only_layers": [1.0])", R"("eos_token_id": [2.0])",
+        R"("eos_token_id": 2e0)",
+        R"("nobody": [NaN, Infinity, -Infinity, 1e999, 123456789012345678901234567890, {"x": null}])",
+        R"("router_aux_loss_coef": NaN)", R"("initializer_range": Infinity)",
+        R"("max_window_layers": 99999999999999999999)", R"("architecture": 7)",
+        R"("quantization_config": null)", R"("id2label": {"0": "LABEL_0"})",
+        R"("task_specific_params": [[[]]])"}) {
+    const auto config = parse_with(field);
+    ASSERT_TRUE(config.has_value()) << field << ": " << config.error().message();
+    EXPECT_EQ(config->vocab_size, plain.vocab_size) << field;
+    EXPECT_EQ(config->hidden_size, plain.hidden_size) << field;
+    EXPECT_EQ(config->moe_index, plain.moe_index) << field;
+    EXPECT_EQ(config->eos_token_ids, plain.eos_token_ids) << field;
+  }
+  EXPECT_THAT(parse_with(R"("eos_token_id": null)")->eos_token_ids, IsEmpty());
+  const json older = changed(changed(config_of("qwen3_moe"), "dtype", nullptr), "torch_dtype", "bfloat16");
+  EXPECT_EQ(parsed(older).dtype, tensor::DType::kBF16);
+}
+
+TEST(ModelConfig, NamesTheFieldWhereANumberThatIsNoneMatters) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"("rms_norm_eps": NaN)", "rms_norm_eps: found NaN"},
+      {R"("vocab_size": Infinity)", "vocab_size: found Infinity"},
+      {R"("rope_theta": -Infinity)", "rope_theta: found -Infinity"},
+      {R"("eos_token_id": [NaN])", "eos_token_id: found [NaN]"},
+      {R"("head_dim": 32.5)", "head_dim: found 32.5"},
+      {R"("head_dim": 1e30)", "head_dim: found 1e+30"}};
+  for (const auto& [field, message] : cases) {
+    const auto refused = parse_with(field);
+    ASSERT_FALSE(refused.has_value()) << field;
+    EXPECT_THAT(refused.error().message(), AllOf(HasSubstr(message), HasSubstr("expected")));
+  }
+}
+
 TEST(ModelConfig, AFolderWithoutConfigSaysSo) {
   const auto result = read_config(kFixtures);
   ASSERT_FALSE(result.has_value());
@@ -210,6 +256,16 @@ TEST(GenerationDefaults, GreedyOffSwitchesAndRanges) {
   EXPECT_EQ(parse({{"top_k", -1}})->top_k, 0);
   EXPECT_THAT(parse({{"repetition_penalty", 1.1}, {"typical_p", 1.0}})->ignored,
               ElementsAre("repetition_penalty"));
+  EXPECT_EQ(parse({{"top_k", 20.0}})->top_k, 20);
+  EXPECT_EQ(parse({{"top_k", 1e1}, {"do_sample", nullptr}, {"nobody", {{"uses", "this"}}}})->top_k, 10);
+  EXPECT_THAT(parse({{"eos_token_id", {2.0, 7}}})->eos_token_ids, ElementsAre(2, 7));
+  for (const char* text : {R"({"temperature": NaN})", R"({"top_k": Infinity})", R"({"top_p": NaN})"}) {
+    const auto refused = parse(checkpoint::parse_json(text, "g").value());
+    ASSERT_FALSE(refused.has_value()) << text;
+    EXPECT_THAT(refused.error().message(), AllOf(HasSubstr("found"), HasSubstr("expected a")));
+  }
+  EXPECT_TRUE(
+      parse(checkpoint::parse_json(R"({"diversity_penalty": NaN, "max_length": 1e999})", "g").value()));
   for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"temperature", -1},
                                                                             {"temperature", "hot"},
                                                                             {"top_p", 0},

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -19,11 +20,21 @@ std::string join(std::initializer_list<std::string_view> keys) {
   return fmt::format("{}", fmt::join(keys, " or "));
 }
 
-std::string show(const json& value) {
+std::string show_whole(const json& value) {
+  if (value.is_array()) {
+    std::vector<std::string> items;
+    for (std::size_t i = 0; i < std::min<std::size_t>(value.size(), 60); ++i)
+      items.push_back(show_whole(value[i]));
+    return fmt::format("[{}]", fmt::join(items, ","));
+  }
   if (value.is_number_float()) {
     if (const auto name = name_of_stand_in(value.get<double>()); !name.empty()) return std::string(name);
   }
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string show(const json& value) {
+  std::string text = show_whole(value);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }

@@ -202,6 +202,68 @@ TEST(TokenizerConfig, ThatIsBadIsRefusedByField) {
   }
 }
 
+// What transformers writes for "no limit", and other numbers that Python's json takes and strict JSON does
+// not.
+TEST(TokenizerConfig, LoadsAsPythonWritesIt) {
+  for (
+      const char* text :
+      {R"({"model_max_length": 1000000000000000019884624838656})", R"({"model_max_length": 1e30})",
+       R"({"model_max_length": NaN, "x": [Infinity, -Infinity, 1e999, -99999999999999999999]})",
+       "\xEF\xBB\xBF{\"bos_token\": null}",
+       R"({"nobody": {"uses": [7, null, {"this": "NaN"}]}, "clean_up": 1.0})",
+       R"({"added_tokens_decoder": {"4093": {"content": "<|endoftext|>", "special": true, "of": "no use"}}})",
+       R"({"tokenizer_class": null, "add_bos_token": null, "chat_template": null, "added_tokens_decoder": null})"}) {
+    TestFolder folder(demo_file().dump());
+    folder.write("tokenizer_config.json", text);
+    const auto tokenizer = Tokenizer::load(folder.path());
+    ASSERT_TRUE(tokenizer) << text << ": " << tokenizer.error().message();
+    EXPECT_EQ(tokenizer->vocab_size(), 4096u);
+  }
+}
+
+TEST(TokenizerConfig, OfANameThatIsThereTwiceTheLastCountsAsInPython) {
+  TestFolder folder(demo_file().dump());
+  folder.write("tokenizer_config.json", R"({"eos_token": "a", "eos_token": "<|endoftext|>"})");
+  EXPECT_EQ(Tokenizer::load(folder.path()).value().special_tokens().eos, "<|endoftext|>");
+}
+
+TEST(TokenizerConfig, NamesTheFieldWhereANumberThatIsNoneMatters) {
+  const std::pair<const char*, std::vector<const char*>> files[] = {
+      {R"({"bos_token": NaN})", {"bos_token", "NaN"}},
+      {R"({"add_bos_token": Infinity})", {"add_bos_token", "true or false", "Infinity"}},
+      {R"({"chat_template": -Infinity})", {"chat_template", "-Infinity"}}};
+  for (const auto& [text, parts] : files) {
+    TestFolder folder(demo_file().dump());
+    folder.write("tokenizer_config.json", text);
+    const auto tokenizer = Tokenizer::load(folder.path());
+    ASSERT_FALSE(tokenizer) << text;
+    expect_error(tokenizer.error(), TokenizerError::kInvalid, parts, text);
+  }
+}
+
+TEST(TokenizerFile, LoadsAsOtherToolsWriteIt) {
+  std::string text = demo_file().dump();
+  const auto replace_once = [&](const std::string& from, const std::string& to) {
+    const std::size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+  };
+  replace_once("{",
+               R"({"nobody": [NaN, 123456789012345678901234567890], "truncation": {"max_length": 1e999},)");
+  replace_once("\"id\":4093", "\"id\":4093.0");
+  replace_once("\"vocab\":{", "\"vocab\":{\"tools write\":4.1e3,");
+  const TestFolder folder("\xEF\xBB\xBF" + text);
+  const auto tokenizer = Tokenizer::load(folder.path());
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message();
+  EXPECT_EQ(tokenizer->token_to_id("tools write"), 4100);
+  EXPECT_EQ(tokenizer->encode("Hello", AddSpecialTokens::kNo),
+            Tokenizer::load(kDemo).value().encode("Hello", AddSpecialTokens::kNo));
+  replace_once("4.1e3", "NaN");
+  const TestFolder bad(text);
+  expect_error(Tokenizer::load(bad.path()).error(), TokenizerError::kInvalid,
+               {"model.vocab", "tools write", "an id from 0"}, "NaN as an id");
+}
+
 TEST(ChatTemplateFile, IsFoundInEachOfItsPlaces) {
   const Json messages = Json::array({{{"role", "user"}, {"content", "hi"}}});
   const auto render = [&](const TestFolder& folder, const Json& variables) {
@@ -218,6 +280,8 @@ TEST(ChatTemplateFile, IsFoundInEachOfItsPlaces) {
                                                              {"name": "tool_use", "template": "tools"}]})");
   EXPECT_EQ(render(folder, none), "plain");
   EXPECT_EQ(render(folder, tools), "tools");
+  folder.write("tokenizer_config.json", R"({"chat_template": {"default": "plain", "tool_use": "by name"}})");
+  EXPECT_EQ(render(folder, tools), "by name");
   folder.write("chat_template.jinja", "from the file");
   EXPECT_EQ(render(folder, none), "from the file");
 }
