@@ -248,8 +248,12 @@ void Session::drop_input() {
 // ---- answering
 
 // An answer to what is no proper request; the connection ends with it.
-void Session::refuse(const Refusal& refusal) {
+void Session::refuse(const Refusal& given) {
   if (phase_ != Phase::kHeader && phase_ != Phase::kBody) return;
+  const Refusal refusal = given;  // the reader's own, which goes, and what has come with it
+  reader_.reset();
+  input_ = {};
+  n_parsed_ = 0;
   ++n_requests_;
   request_id_ = shared_->ids.next();
   connection_ = AnswerContext::Connection::kClose;
