@@ -236,7 +236,7 @@ void Session::read_ahead() {
 
 void Session::input_ended() {
   input_end_ = End::kSeen;
-  if (on_disconnect_) close();
+  if (phase_ == Phase::kAnswering && on_disconnect_) close();
 }
 
 void Session::drop_input() {
