@@ -212,7 +212,8 @@ TEST_F(Contract, BadFieldsAreNamed) {
   expect_error(call("POST", "/v1/completions", "[]"), 400, "", "object");
   expect_error(call("GET", "/v1/completions"), 405, "", "allowed: POST");
   expect_error(call("GET", "/nothing"), 404, "", "/nothing");
-  expect_error(call("POST", "/v1/completions", std::string(33 << 20, ' ')), 413, "", "at most");
+  expect_error(call("POST", "/v1/completions", std::string(5 << 20, ' ')), 413, "",
+               "at most 4194304 bytes (--max-body-bytes)");
 }
 
 TEST_F(Contract, ScaleIsValidatedFirst) {
@@ -241,6 +242,9 @@ TEST_F(Contract, ScalesAndTellsOfIt) {
       << "a retry";
   expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"operation_id", "mine"}}), 409,
                "operation_id", "use another");
+  for (const char* id : {"a\nFAKE 12:00 error", "\x1b[2J", "two words", "a/b"})
+    expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", id}}), 400,
+                 "operation_id", "1 to 128 of");
   const json operation = call("GET", "/operations/mine").body;
   for (const char* field : {"operation_id", "kind", "from_size", "to_size", "phase", "started", "phases_ms",
                             "moved_requests", "moved_bytes", "max_pause_ms", "error"}) {
@@ -290,6 +294,8 @@ TEST_F(Contract, ShowsModelsAndMetrics) {
   EXPECT_EQ(call("GET", "/v1/models").body["data"][0]["id"], "demo");
   EXPECT_EQ(call("GET", "/v1/models/demo").body["id"], "demo");
   EXPECT_EQ(call("GET", "/v1/models/other").status, 404);
+  for (const char* path : {"/v1/models/", "//v1/models", "/v1//models//"})
+    EXPECT_EQ(call("GET", path).status, 200) << path;
   EXPECT_TRUE(call("GET", "/version").body.contains("version"));
   const std::string metrics = call("GET", "/metrics").text;
   for (const char* name :
@@ -297,7 +303,8 @@ TEST_F(Contract, ShowsModelsAndMetrics) {
         "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:request_success_total",
         "vllm:time_to_first_token_seconds_bucket", "vllm:inter_token_latency_seconds_bucket",
         "vllm:e2e_request_latency_seconds_bucket", "concertina_epoch", "concertina_ranks",
-        "concertina_operations_total", "concertina_last_pause_seconds", "concertina_moe_layers_total"}) {
+        "concertina_operations_total", "concertina_last_pause_seconds", "concertina_moe_layers_total",
+        "concertina_log_dropped_total"}) {
     EXPECT_THAT(metrics, HasSubstr(name));
   }
   for (const char* part : {"route", "dispatch", "wait", "compute", "combine"})

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <climits>
 #include <condition_variable>
 #include <csignal>
 #include <deque>
@@ -196,7 +197,10 @@ std::uint64_t OutputQueue::n_dropped() const {
 
 void write_or_drop(int fd, std::string_view text) {
   const Sink sink(fd);
-  if (!sink.may_block()) (void)sink.write(text);
+  pollfd room{.fd = fd, .events = POLLOUT, .revents = 0};
+  // Of a pipe it means that a page is free: enough for these words, if nobody else takes it right now.
+  if (sink.may_block() && poll(&room, 1, 0) != 1) return;
+  (void)sink.write(text.substr(0, PIPE_BUF));
 }
 
 }  // namespace concertina

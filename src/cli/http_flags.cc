@@ -94,7 +94,7 @@ Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::s
   out.allowed_hosts = flags.allowed_hosts;
   ASSIGN_OR_RETURN(out.api_keys, gather_keys(flags));
   if (out.api_keys.empty() && !server::access::is_loopback(out.host))
-    spdlog::warn("listening on {} without --api-key: whoever reaches this port may use and scale this server",
+    spdlog::warn("--host {} without --api-key: whoever reaches this port may use and scale this server",
                  out.host);
   return out;
 }

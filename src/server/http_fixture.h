@@ -24,7 +24,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 // A server on a thread of its own. "/hold" waits for the test's answer, "/stream" begins a stream, "/silent"
-// one without data; "/who" tells the client, and all else what came.
+// one without data; "/later" is held without a word; "/who" tells the client, and all else what came.
 class HttpTest : public ::testing::Test {
  protected:
   virtual void configure() {}
@@ -53,10 +53,12 @@ class HttpTest : public ::testing::Test {
 
   void handle(const Request& request, std::shared_ptr<Responder> responder) {
     if (request.path == "/who") return responder->send({.body = request.client + ";"});
-    if (request.path == "/hold" || request.path == "/stream" || request.path == "/silent") {
-      if (request.path != "/hold") responder->begin_stream("text/event-stream");
+    if (request.path == "/hold" || request.path == "/stream" || request.path == "/silent" ||
+        request.path == "/later") {
+      if (request.path == "/stream" || request.path == "/silent")
+        responder->begin_stream("text/event-stream");
       if (request.path == "/stream") responder->write("data: 1\n\n");
-      responder->on_disconnect([this] { gone.set_value(); });
+      if (request.path != "/later") responder->on_disconnect([this] { gone.set_value(); });
       held = std::move(responder);
       reached.set_value();
       return;

@@ -78,6 +78,38 @@ TEST_F(HttpLeaving, AnAnswerThatNobodyWantsToStopReachesAClientThatClosedItsSend
   EXPECT_THAT(socket.read_all(), EndsWith("GET /a "));
 }
 
+// A request that is looked at elsewhere first, so that nobody knows yet whether it will be a stream.
+class HttpUndecided : public HttpTest {
+ protected:
+  void end_input_of(Socket& socket) {
+    socket.write("GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_for(reached);
+    socket.end_sending();
+    Socket other(port);  // its answer comes after the server has seen that end
+    other.write("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    EXPECT_THAT(other.read_until("GET /a "), HasSubstr("200"));
+  }
+};
+
+TEST_F(HttpUndecided, AStreamThatBeginsLaterReachesAClientThatClosedItsSendingSide) {
+  Socket socket(port);
+  end_input_of(socket);
+  on_loop([this] {
+    held->on_disconnect([this] { gone.set_value(); });
+    held->begin_stream("text/event-stream");
+  });
+  on_loop([this] { held->write("data: 1\n\n"); });
+  on_loop([this] { held->finish(); });
+  EXPECT_THAT(socket.read_all(), EndsWith("data: 1\n\n\r\n0\r\n\r\n"));
+}
+
+TEST_F(HttpUndecided, WithoutAStreamTheClientIsGoneAsSoonAsSomebodyWantsToKnow) {
+  Socket socket(port);
+  end_input_of(socket);
+  on_loop([this] { held->on_disconnect([this] { gone.set_value(); }); });
+  wait_for(gone);
+}
+
 class HttpLargeBodies : public HttpTest {
   void configure() override { limits.max_body_bytes = 1 << 20; }
 };

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/escape.h"
 #include "client/admin.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
@@ -46,11 +47,11 @@ std::vector<client::GenerationRequest> chat_requests(std::size_t n_tokens) {
 std::string tail_of(const std::string& text, std::size_t n_columns) {
   std::string flat;
   for (const char c : text) flat.push_back(c == '\n' ? ' ' : c);
-  if (flat.size() <= n_columns) return flat;
+  if (flat.size() <= n_columns) return escaped(flat);
   std::size_t begin = flat.size() - n_columns;
   while (begin < flat.size() && (static_cast<unsigned char>(flat[begin]) & 0xC0) == 0x80)
     ++begin;  // not inside a character
-  return flat.substr(begin);
+  return escaped(flat.substr(begin));
 }
 
 // Draws what there is to see, ten times a second; on a pipe only what changed, as lines.

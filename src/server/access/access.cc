@@ -70,7 +70,8 @@ std::optional<Refusal> check_key(const Rules& rules, const http::Request& reques
   if (rules.keys.empty()) return std::nullopt;
   const std::string* header = request.header("Authorization");
   constexpr std::string_view kScheme = "bearer ";
-  std::string_view given = header == nullptr ? "" : *header;
+  std::string_view given;
+  if (header != nullptr) given = *header;
   const bool is_bearer = lower(given.substr(0, kScheme.size())) == kScheme;
   given.remove_prefix(is_bearer ? kScheme.size() : given.size());
   while (given.starts_with(' ')) given.remove_prefix(1);

@@ -49,7 +49,8 @@ class Responder {
   virtual void write(std::string_view data) = 0;
   virtual void finish() = 0;
   // Called once if the client goes away, or reads too slowly, before the answer is complete. Without a stream
-  // an end of its input counts as going away, also one that came earlier: so a stream begins first.
+  // an end of its input counts as going away, also one that came earlier: so a stream begins in the same turn
+  // at the latest.
   virtual void on_disconnect(std::function<void()> function) = 0;
 };
 

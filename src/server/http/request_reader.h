@@ -9,8 +9,8 @@
 
 namespace concertina::server::http {
 
-// Most bytes that one turn of the thread reads or parses of one connection: 10 us of plain bytes, and under
-// 1 ms of the worst chunks (one byte each).
+// Most bytes that one turn of the thread reads or parses of one connection: on a 2.3 GHz core 57 us of plain
+// bytes and 130 us of chunks of one byte each, at worst (request_reader_bench.cc).
 inline constexpr std::size_t kPieceBytes = 32 << 10;
 
 // One request out of bytes that come in any pieces: knows no socket and no clock.

@@ -237,7 +237,7 @@ void Session::read_ahead() {
 
 void Session::input_ended() {
   input_end_ = End::kSeen;
-  if (on_disconnect_) close();
+  if (phase_ == Phase::kAnswering && on_disconnect_) close();
 }
 
 void Session::drop_input() {
@@ -249,8 +249,12 @@ void Session::drop_input() {
 // ---- answering
 
 // An answer to what is no proper request; the connection ends with it.
-void Session::refuse(const Refusal& refusal) {
+void Session::refuse(const Refusal& given) {
   if (phase_ != Phase::kHeader && phase_ != Phase::kBody) return;
+  const Refusal refusal = given;  // the reader's own, which goes, and what has come with it
+  reader_.reset();
+  input_ = {};
+  n_parsed_ = 0;
   ++n_requests_;
   request_id_ = shared_->ids.next();
   connection_ = AnswerContext::Connection::kClose;

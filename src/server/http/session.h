@@ -88,7 +88,7 @@ class Session : public Outgoing::Owner, public std::enable_shared_from_this<Sess
   void read_ahead();
   void drop_input();
   void input_ended();
-  void refuse(const Refusal& refusal);
+  void refuse(const Refusal& given);
   void serve_request();
   void watch_broken();
   void post(void (Session::*function)());
