@@ -13,6 +13,7 @@
 #include "checkpoint/safetensors.h"
 #include "cli/decide_form.h"
 #include "cli/error.h"
+#include "cli/memory_needs.h"
 #include "cli/sizes.h"
 #include "cli/validators.h"
 #include "front/front.h"
@@ -371,7 +372,8 @@ int run_serve(ServeOptions& options) {
     RETURN_IF_ERROR(check_counts(options.front));
     RETURN_IF_ERROR(prepare_model(options, prepared));
     RETURN_IF_ERROR(prepare_tokenizer(options, prepared));
-    return prepare_state(options, prepared);
+    RETURN_IF_ERROR(prepare_state(options, prepared));
+    return plan_memory(options.model, options.front);
   };
   if (const Status done = prepare(); !done) {
     spdlog::error("{}", done.error().message());
