@@ -26,6 +26,7 @@ struct Options {
   std::string json_path = "build/bench_scale.json";
   std::size_t n_runs = 7, n_streams = 12, n_tokens = 700;
   std::size_t small = 2;
+  std::size_t shrink_from = 0;  // to 1: where the time of that change goes; 0: the usual runs
 };
 
 using bench::Summary;
@@ -94,6 +95,45 @@ double idle_share(const harness::ServerProcess& server) {
   return (used() - before) / 5;
 }
 
+// One shrink to a single rank under load, phase by phase: how long each took, and the worst gap of a stream
+// in it. `worst_gap_s` counts a gap where it ends.
+void shrink(const harness::ServerProcess& server, const Options& options, std::uint64_t seed) {
+  client::OperationInfo operation;
+  scale_ms(server.url(), options.shrink_from, operation);
+  const auto requests = harness::make_requests(seed, options.n_streams, options.n_tokens, 4093, 60);
+  Load load(server.url(), requests, Load::Restart::kNo);
+  load.wait_for_tokens(options.n_streams * 20);
+  const Time calm_from = steady_clock::now();
+  load.wait_for_tokens(options.n_streams * options.n_tokens / 3);
+  const Time from = steady_clock::now();
+  const std::uint64_t n_before = load.n_tokens();
+  const double took_ms = scale_ms(server.url(), 1, operation);
+  const Time to = steady_clock::now();
+  const std::uint64_t n_during = load.n_tokens() - n_before;
+  const auto records = load.join();
+  for (const auto& record : records) CHECK(record.error.empty(), "{}", record.error);
+  const auto gap_ms = [&](Time a, Time b) { return 1e3 * harness::worst_gap_s(records, a, b); };
+  const auto rate = [](std::uint64_t n, Time a, Time b) {
+    return 1e3 * static_cast<double>(n) / to_ms(b - a);
+  };
+  fmt::print(
+      "{:>4} {} -> 1: {:.1f} ms, {} requests moved, of about {} tokens each; worst gap {:.1f} ms (calm "
+      "before "
+      "{:.1f}, on one rank after {:.1f}); tokens/s {:.0f} before, {:.0f} during\n",
+      seed, options.shrink_from, took_ms, operation.moved_requests, n_before / options.n_streams + 30,
+      gap_ms(from, to), gap_ms(calm_from, from), gap_ms(to + std::chrono::milliseconds(100), Time::max()),
+      rate(n_before - options.n_streams * 20, calm_from, from), rate(n_during, from, to));
+  Time begin = from;
+  for (const auto& [name, ms] : operation.phases_ms) {
+    const Time end =
+        begin + std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(ms));
+    fmt::print("       {:<12} {:>8.1f} ms, worst gap that ends in it {:>7.1f} ms\n", name, ms,
+               gap_ms(begin, end));
+    begin = end;
+  }
+  std::fflush(stdout);
+}
+
 int run_bench(const Options& options) {
   auto started = harness::ServerProcess::start(
       {.binary = options.binary,
@@ -103,6 +143,10 @@ int run_bench(const Options& options) {
     return 1;
   }
   const harness::ServerProcess& server = **started;
+  if (options.shrink_from > 0) {
+    for (std::uint64_t seed = 1; seed <= options.n_runs; ++seed) shrink(server, options, seed);
+    return 0;
+  }
   std::vector<Run> runs;
   std::size_t n_discarded = 0;
   fmt::print("{:>4} {:>9} {:>9} {:>12} {:>7} {:>14} {:>14} {:>9} {:>11}\n", "run", "up ms", "down ms",
@@ -167,6 +211,8 @@ int main(int argc, char** argv) {
   app.add_option("--streams", options.n_streams, "streams side by side")->capture_default_str();
   app.add_option("--tokens", options.n_tokens, "tokens of a stream")->capture_default_str();
   app.add_option("--size", options.small, "the smaller size")->capture_default_str();
+  app.add_option("--shrink-from", options.shrink_from,
+                 "only: from that many ranks to one, phase by phase, and where the gaps are");
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return concertina::run_bench(options);

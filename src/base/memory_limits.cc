@@ -124,7 +124,7 @@ std::vector<MemoryLimit> read_memory_limits(const fs::path& root) {
   std::vector<MemoryLimit> limits;
   const auto total = value_of(root / "proc/meminfo", "MemTotal:"),
              available = value_of(root / "proc/meminfo", "MemAvailable:");
-  if (total) limits.push_back({"the machine", *total * 1024, available.value_or(*total) * 1024});
+  if (total) limits.push_back({"this machine", *total * 1024, available.value_or(*total) * 1024});
   for (const Group& group : own_groups(root)) add_limits(group, limits);
   return limits;
 }

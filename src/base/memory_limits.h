@@ -10,7 +10,7 @@ namespace concertina {
 
 // Something that bounds the memory of this process: the machine, or a control group it is in.
 struct MemoryLimit {
-  std::string name;  // "the machine", "control group /system.slice/concertina.service (memory.max)"
+  std::string name;  // "this machine", "control group /system.slice/concertina.service (memory.max)"
   std::uint64_t bytes = 0;
   std::uint64_t available_bytes = 0;  // of it, now: page cache that can be dropped counts as available
 };

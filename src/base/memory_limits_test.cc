@@ -58,7 +58,7 @@ TEST_F(MemoryLimitsTest, OfVersion2EachGroupUpToTheRootCounts) {
   write("sys/fs/cgroup/system.slice/concertina.service/memory.events", "low 0\noom 3\noom_kill 2\n");
   const auto limits = read_memory_limits(root);
   EXPECT_THAT(names(),
-              ElementsAre("the machine", "control group /system.slice/concertina.service (memory.max)",
+              ElementsAre("this machine", "control group /system.slice/concertina.service (memory.max)",
                           "control group /system.slice (memory.max)"));
   EXPECT_EQ(limits[1].available_bytes, 300'000u) << "the cache in it can be dropped";
   EXPECT_EQ(available_memory_bytes(root), 50'000u) << "what the one above has left";
@@ -69,7 +69,7 @@ TEST_F(MemoryLimitsTest, AGroupWithoutALimitBoundsNothing) {
   write("proc/self/cgroup", "0::/a\n");
   write("proc/self/mountinfo", kMount2);
   write("sys/fs/cgroup/a/memory.max", "max\n");
-  EXPECT_THAT(names(), ElementsAre("the machine"));
+  EXPECT_THAT(names(), ElementsAre("this machine"));
 }
 
 TEST_F(MemoryLimitsTest, OfVersion1TheMemoryHierarchyAloneIsRead) {
@@ -81,7 +81,7 @@ TEST_F(MemoryLimitsTest, OfVersion1TheMemoryHierarchyAloneIsRead) {
   write("sys/fs/cgroup/memory/jobs/one/memory.usage_in_bytes", "1000\n");
   write("sys/fs/cgroup/memory/jobs/one/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 19\n");
   write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-  EXPECT_THAT(names(), ElementsAre("the machine", "control group /jobs/one (memory.limit_in_bytes)"));
+  EXPECT_THAT(names(), ElementsAre("this machine", "control group /jobs/one (memory.limit_in_bytes)"));
   EXPECT_EQ(n_out_of_memory_kills(root), 19u);
 }
 
@@ -91,7 +91,7 @@ TEST_F(MemoryLimitsTest, InAContainerTheMountsRootIsItsOwnGroup) {
   group("sys/fs/cgroup/worker", 400'000, 0);
   group("sys/fs/cgroup", 600'000, 0);
   EXPECT_THAT(names(),
-              ElementsAre("the machine", HasSubstr("/docker/abc/worker"), HasSubstr("/docker/abc (")));
+              ElementsAre("this machine", HasSubstr("/docker/abc/worker"), HasSubstr("/docker/abc (")));
 }
 
 TEST(MemoryLimits, OfThisMachineCanBeRead) {

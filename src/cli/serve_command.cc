@@ -14,6 +14,7 @@
 #include "cli/error.h"
 #include "cli/http_flags.h"
 #include "cli/process_limits.h"
+#include "cli/memory_needs.h"
 #include "cli/sizes.h"
 #include "cli/validators.h"
 #include "cli/weight_loader.h"
@@ -394,7 +395,7 @@ int run_serve(ServeOptions& options) {
                                                           connection_limits(options.front)));
     RETURN_IF_ERROR(prepare_state(options, prepared));
     ASSIGN_OR_RETURN(weights, WeightLoader::create(loop, std::move(prepared.weights), options.front));
-    return {};
+    return plan_memory(options.model, options.front);
   };
   if (const Status done = prepare(); !done) {
     spdlog::error("{}", done.error().message());

@@ -86,7 +86,6 @@ Front::~Front() = default;
 
 void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
   on_ready_ = std::move(on_ready);
-  n_memory_kills_ = n_out_of_memory_kills();
   on_fatal_ = std::move(on_fatal);
   if (state_ != nullptr) {
     const auto kept = state_->load(loop_.now());
@@ -144,6 +143,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   event.target_size = request.new_size;
   event.retire = request.retire;
   event.drain_timeout = std::chrono::seconds(request.drain_timeout_s);
+  RETURN_IF_ERROR(check_room(request));
   auto reply = coordinator_.request_scale(event, loop_.now());
   if (!reply) return fail(to_front_error(reply.error()));
   if (cluster::is_final(reply->operation.phase) && reply->actions.empty()) {
@@ -159,6 +159,18 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   }
   carry_out(reply->actions);
   return reply->operation;
+}
+
+// Before a joiner starts. A replace is larger for a while. What the coordinator refuses or knows already is
+// left to it.
+Status Front::check_room(const ScaleRequest& request) const {
+  const cluster::EpochPlan* active = coordinator_.active_epoch();
+  const bool is_known = coordinator_.find_operation(request.operation_id) != nullptr;
+  if (active == nullptr || is_known || request.new_size > options_.max_size) return {};
+  const std::size_t size = active->members.size(),
+                    peak = request.new_size == size ? size + request.retire.size() : request.new_size;
+  if (peak <= size) return {};
+  return check_memory(options_.memory, peak, read_memory_limits());
 }
 
 std::optional<cluster::Operation> Front::operation(const std::string& id) const {

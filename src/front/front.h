@@ -114,6 +114,7 @@ class Front : public Service {
   void keep(const cluster::Operation& operation);
   void lose_group(const Error& error);
 
+  Status check_room(const ScaleRequest& request) const;
   Result<scheduler::Request> to_request(GenerationRequest request) const;
 
   // front_requests.cc: what the journal decides

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "base/check.h"
@@ -141,6 +142,11 @@ transport::Sent Front::send(RankId to, const transport::Frame& frame) {
 }
 
 void Front::start_rank(const Member& member) {
+  // Kills of other programs in this control group are no news of ranks; while one is being lost they may be.
+  const auto is_there = [](const auto& rank) {
+    return rank.second.channel && rank.second.channel->is_open();
+  };
+  if (std::all_of(ranks_.begin(), ranks_.end(), is_there)) n_memory_kills_ = n_out_of_memory_kills();
   auto process = LocalProcess::start(loop_, {options_.binary, options_.binary_name},
                                      [this, member](const Ending& ending) { on_rank_exit(member, ending); });
   if (!process)
@@ -155,7 +161,9 @@ void Front::start_rank(const Member& member) {
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) { on_channel_closed(member, error); });
   rank.cores = cores_for_a_rank();
-  rank.channel->send(configure_frame(options_, member, rank.cores));
+  transport::Frame configure = configure_frame(options_, member, rank.cores);
+  configure.mutable_configure()->set_in_background(coordinator_.active_epoch() != nullptr);
+  rank.channel->send(configure);
 }
 
 std::vector<int> Front::cores_for_a_rank() const {

@@ -7,6 +7,7 @@
 #include "base/build_identity.h"
 #include "base/time.h"
 #include "front/form.h"
+#include "front/memory_plan.h"
 
 namespace concertina::front {
 
@@ -29,6 +30,7 @@ struct FrontOptions {
   std::size_t n_moe_layers = 0, n_experts = 0;
   std::size_t initial_size = 1, max_size = 8, min_size = 1;
   std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank
+  MemoryNeeds memory;                           // of ranks; checked before any is started
   std::size_t kv_tokens = 0;                    // that it holds
   std::size_t max_model_len = 0;
   std::size_t max_num_seqs = 64;

@@ -24,6 +24,7 @@ enum class FrontError {
   kRequestTooLarge,   // 400: it does not fit the channel to a rank
   kInvalidSize,       // 400
   kInvalidRetire,     // 400
+  kNotEnoughMemory,   // 400: for ranks of that number
   kOperationRunning,  // 409
   kIdTaken,           // 409
   kTimeout,           // 408

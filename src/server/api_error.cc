@@ -58,6 +58,7 @@ ApiError from_front(const Error& error) {
       {FrontError::kRequestTooLarge, 400, nullptr, "request_too_large"},
       {FrontError::kInvalidSize, 400, "new_data_parallel_size", nullptr},
       {FrontError::kInvalidRetire, 400, "retire", nullptr},
+      {FrontError::kNotEnoughMemory, 400, "new_data_parallel_size", "not_enough_memory"},
       {FrontError::kOperationRunning, 409, nullptr, "operation_running"},
       {FrontError::kIdTaken, 409, "operation_id", nullptr},
       {FrontError::kTimeout, 408, nullptr, "drain_timeout"},

@@ -82,7 +82,8 @@ const exchange::LocalExpert* find_held(const exchange::EpochView* held, std::siz
 
 Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
-                                  const std::function<void()>& on_progress) {
+                                  const std::function<void()>& on_progress,
+                                  std::unique_ptr<ThreadPool> pool) {
   RankParts parts;
   ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
@@ -106,7 +107,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));
-  parts.pool = std::make_unique<ThreadPool>(options.n_threads, options.cores);
+  parts.pool = pool ? std::move(pool) : std::make_unique<ThreadPool>(options.n_threads, options.cores);
   parts.workspace = std::make_unique<model::Workspace>(
       config,
       model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,

@@ -31,6 +31,7 @@ struct RankOptions {
   std::size_t max_ranks = 1;
   Duration peer_timeout{};
   std::size_t n_threads = 1;
+  enum class Start : std::uint8_t { kAtOnce, kInTheBackground } start = Start::kAtOnce;  // others decode
   std::vector<int> cores;  // [n_threads], the step thread's first; empty: any
 };
 
@@ -49,9 +50,12 @@ struct RankParts {
 // Opens the weights, loads what every rank holds (all but the experts), takes KV and exchange memory. The
 // error says what could not be had. `on_suspect` is called on the step thread.
 // `on_progress`, if any, is called now and then while it loads, on this thread.
+// `pool`: made by the caller, since its threads inherit the priority of the one that makes them, and this
+// function may run in the background; null: made here.
 Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
-                                  const std::function<void()>& on_progress = {});
+                                  const std::function<void()>& on_progress = {},
+                                  std::unique_ptr<ThreadPool> pool = nullptr);
 
 // Touches the pages of all weights but the experts', so that no step waits for the disk. `on_progress` is
 // called after each weight: a slow disk is no standstill. Any thread.

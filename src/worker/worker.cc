@@ -9,6 +9,7 @@
 #include <future>
 #include <thread>
 
+#include "base/background.h"
 #include "base/log.h"
 #include "base/test_points.h"
 #include "checkpoint/error.h"
@@ -48,6 +49,7 @@ RankOptions options_of(const transport::Configure& configure) {
                     .block_size = configure.block_size(),
                     .n_blocks = 0,
                     .replay_chunk_tokens = configure.replay_chunk_tokens()};
+  if (configure.in_background()) options.start = RankOptions::Start::kInTheBackground;
   options.max_ranks = configure.max_ranks();
   options.peer_timeout = std::chrono::milliseconds(configure.peer_timeout_ms());
   options.n_threads = std::max(1u, configure.threads_per_rank());
@@ -99,13 +101,14 @@ class Worker {
     options_ = options_of(configure);
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
-    ASSIGN_OR_RETURN(
-        parts_, make_rank_parts(
-                    options_, [this](const exchange::Suspicion& s) { report(s); }, [this] { ++n_loaded_; }));
+    RETURN_IF_ERROR(build_parts());
     loader_.post([this] {  // before any epoch's experts
       prefault(*parts_.model, [this] { ++n_loaded_; });
     });
-    loader_thread_ = std::thread([this] { loader_.run(); });
+    loader_thread_ = std::thread([this] {
+      if (options_.start == RankOptions::Start::kInTheBackground) work_in_the_background();
+      loader_.run();
+    });
     if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
     at_test_point(TestPoint::kHello);
     say_hello();
@@ -125,6 +128,25 @@ class Worker {
     const Status ended = loop.run();
     at_test_point(TestPoint::kReleased);
     return ended;
+  }
+
+  // On a thread of its own where it must give way: the step thread, which comes back from that only with a
+  // privilege, waits for it.
+  Status build_parts() {
+    auto pool = std::make_unique<ThreadPool>(options_.n_threads, options_.cores);
+    const auto build = [&]() -> Status {
+      ASSIGN_OR_RETURN(parts_, make_rank_parts(
+                                   options_, [this](const exchange::Suspicion& s) { report(s); },
+                                   [this] { ++n_loaded_; }, std::move(pool)));
+      return {};
+    };
+    if (options_.start == RankOptions::Start::kAtOnce) return build();
+    Status built;
+    std::thread([&] {
+      work_in_the_background();
+      built = build();
+    }).join();
+    return built;
   }
 
   // On the link's thread. Configure comes first; what follows it waits for Hello, so parts_ is there.
@@ -185,6 +207,7 @@ class Worker {
       return link_.send(std::move(answer));
     }
     last_view_ = prepared->view;
+    if (!held) work_in_the_background();  // the loader, from its first epoch on: what follows is beside steps
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
     answer.mutable_prepared()->set_epoch(plan.epoch.value());
     answer.mutable_prepared()->set_moved_bytes(prepared->moved_bytes);

@@ -1,0 +1,52 @@
+#include "base/background.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace concertina {
+
+namespace {
+
+// SCHED_IDLE would get 0.3% of a core beside ranks that spin: a joiner of 60 ms would take 20 s.
+constexpr int kNice = 10;
+constexpr std::uint64_t kSliceNs = 100'000;  // the least that the kernel takes; it gives 3 ms otherwise
+
+// include/uapi/linux/sched/types.h; glibc 2.36 has no declaration.
+struct SchedulingAttributes {
+  std::uint32_t size, policy;
+  std::uint64_t flags;
+  std::int32_t nice;
+  std::uint32_t priority;
+  std::uint64_t runtime, deadline, period;
+};
+
+void set_batch(int nice) {
+  const SchedulingAttributes attributes{.size = sizeof(SchedulingAttributes),
+                                        .policy = SCHED_BATCH,
+                                        .flags = 0,
+                                        .nice = nice,
+                                        .priority = 0,
+                                        .runtime = kSliceNs,  // a slice, since Linux 6.12; else ignored
+                                        .deadline = 0,
+                                        .period = 0};
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+void set_disk_last() {
+  constexpr int kThread = 1, kClassShift = 13, kBestEffort = 2, kLast = 7;  // linux/ioprio.h
+  syscall(SYS_ioprio_set, kThread, 0, kBestEffort << kClassShift | kLast);
+}
+
+}  // namespace
+
+void work_in_the_background() {
+  const int nice = getpriority(PRIO_PROCESS, 0);
+  set_batch(nice < kNice ? kNice : nice);
+  set_disk_last();
+}
+
+}  // namespace concertina

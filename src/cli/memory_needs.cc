@@ -1,0 +1,35 @@
+#include "cli/memory_needs.h"
+
+#include "base/memory_limits.h"
+#include "cli/error.h"
+
+namespace concertina::cli {
+
+namespace {
+
+std::uint64_t bytes_of_buffers(const model::ModelConfig& config, const front::FrontOptions& options) {
+  const std::uint64_t hidden = config.hidden_size,
+                      heads = (2 * config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
+  const std::uint64_t a_token = 4 * hidden + heads + 2 * config.intermediate_size + config.n_experts;
+  const std::uint64_t exchanged = 4 * (1 + config.top_k) * hidden;  // four banks: activations, result rows
+  return sizeof(float) * (options.max_num_batched_tokens * (a_token + exchanged) +
+                          options.max_num_seqs * config.vocab_size + options.max_model_len * config.head_dim);
+}
+
+}  // namespace
+
+front::MemoryNeeds memory_needs(const model::ModelConfig& config, const front::FrontOptions& options) {
+  return {.kv_bytes = options.kv_cache_bytes,
+          .weight_bytes = options.rank_weights_bytes,
+          .buffer_bytes = bytes_of_buffers(config, options),
+          .shared_bytes = options.weights_bytes + options.expert_weights_bytes};
+}
+
+Status plan_memory(const std::string& model, front::FrontOptions& options) {
+  ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(model));
+  options.memory = memory_needs(config, options);
+  const Status fits = front::check_memory(options.memory, options.initial_size, read_memory_limits());
+  return fits ? Status{} : fail(CliError::kBadFlag, fits.error().message());
+}
+
+}  // namespace concertina::cli
