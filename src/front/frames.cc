@@ -4,6 +4,10 @@
 
 namespace concertina::front {
 
+namespace {
+constexpr std::size_t kMaxConfigBytes = 4 << 20;  // a larger one ranks read themselves: a frame has its limit
+}
+
 transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member,
                                  std::span<const int> cores) {
   transport::Frame frame;
@@ -28,7 +32,7 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_quantization(options.form.quantization);
   configure.set_activation_dtype(options.form.activation_dtype);
   configure.set_log_level(options.log_level);
-  configure.set_config_json(options.config_json);
+  if (options.config_json.size() <= kMaxConfigBytes) configure.set_config_json(options.config_json);
   if (options.weights_fd >= 0) {
     configure.set_weights_pid(static_cast<std::uint32_t>(getpid()));
     configure.set_weights_fd(static_cast<std::uint32_t>(options.weights_fd));

@@ -12,6 +12,8 @@
 #include "checkpoint/config_files.h"
 #include "checkpoint/dummy_weights.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_arena.h"
+#include "kernels/quantize.h"
 #include "model/error.h"
 #include "model/forward.h"
 #include "model/local_exchange.h"
@@ -82,6 +84,80 @@ TEST(Model, VerifyMissesWhateverLoadingWouldMiss) {
       EXPECT_EQ(status.error().message(), "no " + name);
     }
   }
+}
+
+// Two weights as products read them.
+void expect_same(const tensor::Weight& mine, const tensor::Weight& want, const std::string& what) {
+  ASSERT_EQ(mine.dtype, want.dtype) << what;
+  ASSERT_EQ(mine.shape, want.shape) << what;
+  EXPECT_EQ(std::memcmp(mine.data, want.data, want.bytes()), 0) << what;
+  const auto n_rows = static_cast<std::size_t>(want.shape[0]);
+  if (want.dtype != tensor::DType::kI8) return;
+  EXPECT_EQ(std::memcmp(mine.scales, want.scales, n_rows * sizeof(float)), 0) << what;
+  EXPECT_EQ(std::memcmp(mine.sums, want.sums, n_rows * sizeof(std::int32_t)), 0) << what;
+}
+
+TEST(Model, OfAnArenaHasTheSameWeightsAndNoneOfItsOwn) {
+  const DummyWeights source(3);
+  for (const char* family : {"mixtral", "qwen3_moe", "olmoe"}) {
+    for (const bool tied : {false, true}) {
+      json file = checkpoint::read_json(kFixtures / family / "config.json").value();
+      file["tie_word_embeddings"] = tied;
+      const ModelConfig config = parse_config(file, "config.json").value();
+      for (const Quantization quantization : {Quantization::kNone, Quantization::kInt8}) {
+        auto arena =
+            checkpoint::WeightArena::create(arena_tensors(config, source, quantization).value()).value();
+        ASSERT_TRUE(arena->fill(source, {.n_threads = 2, .quantize = [](const tensor::Weight& rows) {
+                                           return kernels::quantize_int8(rows);
+                                         }}));
+        const auto held =
+            checkpoint::ArenaWeights::open("/proc/self/fd/" + std::to_string(arena->fd())).value();
+        const auto mine = Model::load(config, *held, 64, quantization).value();
+        const auto want = Model::load(config, source, 64, quantization).value();
+        expect_same(mine->embedding(), want->embedding(), "embedding");
+        expect_same(mine->head(), want->head(), "head");
+        for (std::size_t i = 0; i < config.n_layers; ++i) {
+          expect_same(mine->layer(i).attention.q, want->layer(i).attention.q, "q");
+          expect_same(mine->layer(i).post_attention_norm, want->layer(i).post_attention_norm, "norm");
+          if (config.is_moe(i)) expect_same(mine->layer(i).router, want->layer(i).router, "router");
+        }
+        for (std::uint32_t e = 0; e < config.n_experts; ++e) {
+          const auto a = mine->load_expert(LayerId(0), ExpertId(e)),
+                     b = want->load_expert(LayerId(0), ExpertId(e));
+          expect_same(a->down, b->down, "down");
+          EXPECT_EQ(a->down.data, mine->load_expert(LayerId(0), ExpertId(e))->down.data) << "in place";
+        }
+        const OwnWeightBytes own =
+            own_weight_bytes(config, *held, Quantization::kNone).value_or(OwnWeightBytes{});
+        EXPECT_EQ(own.each_rank + own.all_ranks, 0u);
+      }
+    }
+  }
+}
+
+TEST(Model, TellsWhatRanksWillHoldOfTheirOwn) {
+  const auto source = checkpoint::SafetensorsFolder::open(kFixtures / "qwen3_moe_bf16_sharded").value();
+  const ModelConfig config = read_config(kFixtures / "qwen3_moe_bf16_sharded").value();
+  const OwnWeightBytes mapped = own_weight_bytes(config, *source, Quantization::kNone).value();
+  EXPECT_EQ(mapped.each_rank + mapped.all_ranks, 0u) << "BF16 is used where it lies";
+  const OwnWeightBytes int8 = own_weight_bytes(config, *source, Quantization::kInt8).value();
+  const std::uint64_t an_expert = 3 * 64 * 32 + 8 * (32 + 32 + 64);
+  EXPECT_EQ(int8.all_ranks, an_expert * config.n_experts * config.n_moe_layers);
+  EXPECT_GT(int8.each_rank, 0u);
+  const OwnWeightBytes made = own_weight_bytes(config, DummyWeights(1), Quantization::kNone).value();
+  EXPECT_EQ(made.all_ranks, 2ull * 3 * 64 * 32 * config.n_experts * config.n_moe_layers);
+  const auto held = checkpoint::lay_out(arena_tensors(config, *source, Quantization::kNone).value()).n_bytes;
+  EXPECT_GE(held, made.each_rank + made.all_ranks);
+}
+
+TEST(Model, NormsAndHeadAreAllOfThemAndNothingElse) {
+  const ModelConfig config = read_config(kFixtures / "qwen3_moe").value();
+  const auto small = norms_and_head(config, DummyWeights(1)).value();
+  EXPECT_EQ(small.size(), 2 + 4 * config.n_layers) << "two of each layer, q_norm and k_norm";
+  std::set<std::string> names;
+  for (const auto& tensor : small) names.insert(tensor.name);
+  EXPECT_TRUE(names.contains("lm_head.weight"));
+  EXPECT_FALSE(names.contains("model.embed_tokens.weight"));
 }
 
 TEST(Model, TiedEmbeddingsNeedNoHead) {
