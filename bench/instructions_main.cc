@@ -63,6 +63,7 @@ class RankAlone {
                            .workspace = *parts.workspace,
                            .pool = *parts.pool,
                            .scheduler = *parts.scheduler,
+                           .budget = *parts.budget,
                            .exchange = *parts.exchange,
                            .inbox = inbox_,
                            .send =

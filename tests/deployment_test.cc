@@ -53,7 +53,7 @@ class Mailbox {
 
 class ThreadRank {
  public:
-  ThreadRank(Member member, Mailbox& mailbox) : member_(member) {
+  ThreadRank(Member member, Mailbox& mailbox, Duration step_time_budget) : member_(member) {
     RankOptions options{.rank = member.rank,
                         .incarnation = member.incarnation,
                         .model_path = kModel,
@@ -67,6 +67,7 @@ class ThreadRank {
                       .replay_chunk_tokens = 8};
     options.max_ranks = 2 * kMaxSize;
     options.peer_timeout = std::chrono::seconds(60);
+    options.step_time_budget = step_time_budget;
     auto parts = make_rank_parts(options, [](const exchange::Suspicion& suspicion) {
       CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
     });
@@ -78,6 +79,7 @@ class ThreadRank {
                      .workspace = *parts_.workspace,
                      .pool = *parts_.pool,
                      .scheduler = *parts_.scheduler,
+                     .budget = *parts_.budget,
                      .exchange = *parts_.exchange,
                      .inbox = inbox_,
                      .send =
@@ -114,8 +116,9 @@ class ThreadRank {
 // The front's role. Single-threaded: every decision is the coordinator's or the journal's.
 class Deployment {
  public:
-  explicit Deployment(std::size_t size)
-      : coordinator_({.n_moe_layers = 2, .n_experts = 8, .max_size = kMaxSize, .initial_size = size},
+  explicit Deployment(std::size_t size, Duration step_time_budget = {})
+      : step_time_budget_(step_time_budget),
+        coordinator_({.n_moe_layers = 2, .n_experts = 8, .max_size = kMaxSize, .initial_size = size},
                      Incarnation(1)),
         journal_({.max_num_seqs = 8}) {
     execute(coordinator_.bootstrap(now()));
@@ -200,7 +203,7 @@ class Deployment {
     std::vector<cluster::Event> events;  // what happened meanwhile: told after the actions
     for (const cluster::Action& action : actions) {
       if (const auto* start = std::get_if<cluster::StartRank>(&action)) {
-        ranks_[start->member] = std::make_unique<ThreadRank>(start->member, mailbox_);
+        ranks_[start->member] = std::make_unique<ThreadRank>(start->member, mailbox_, step_time_budget_);
         events.push_back(cluster::RankHello{start->member});
       } else if (const auto* prepare = std::get_if<cluster::SendPrepare>(&action)) {
         events.push_back(this->prepare(*prepare));
@@ -295,6 +298,7 @@ class Deployment {
     }
   }
 
+  const Duration step_time_budget_;
   Mailbox mailbox_;
   cluster::Coordinator coordinator_;
   front::Journal journal_;
@@ -336,6 +340,25 @@ TEST(ElasticDeployment, StreamsAreTheSameWhileTheSizeChanges) {
   EXPECT_EQ(elastic.streams().size(), kStreams);
   EXPECT_EQ(elastic.streams(), undisturbed.streams());
   (void)n_moved;  // all start on rank 0, the one that always stays
+}
+
+// Chunks follow times that were measured, so that no two runs cut a prompt alike.
+TEST(ElasticDeployment, StreamsAreTheSameHoweverTimeCutsTheirPrompts) {
+  const std::uint64_t seed = 11;
+  Deployment undisturbed(1);
+  submit_load(undisturbed, seed);
+  undisturbed.pump_until_done();
+  for (const std::int64_t budget_us : {1, 300, 1000, 3000}) {
+    SCOPED_TRACE(testing::Message() << budget_us << " us");
+    Deployment cut(2, std::chrono::microseconds(budget_us));
+    submit_load(cut, seed);
+    for (const std::size_t size : {3, 1, 2}) {
+      cut.pump_until_emitted(cut.n_emitted() + 60);
+      EXPECT_EQ(cut.scale(size).phase, cluster::Phase::kDone);
+    }
+    cut.pump_until_done();
+    EXPECT_EQ(cut.streams(), undisturbed.streams());
+  }
 }
 
 TEST(ElasticDeployment, RanksThatDieAreReplacedAndStreamsStayTheSame) {

@@ -136,6 +136,11 @@ void add_flags(CLI::App& command, ServeOptions& o) {
       ->check(kCount)
       ->capture_default_str();
   command
+      .add_option("--step-time-budget-ms", o.front.step_time_budget_ms,
+                  "how long a step may take for prompts' sake while any rank decodes; 0: any time")
+      ->check(kCount)
+      ->capture_default_str();
+  command
       .add_option("--instruction-set", o.form.instruction_set,
                   "kernels of every rank (default: the best this processor has)")
       ->check(CLI::IsMember({"portable", "avx2", "avx512"}));
@@ -170,6 +175,7 @@ Status check_counts(const front::FrontOptions& o) {
                 {"--block-size", o.block_size, 1, 1024},
                 {"--threads-per-rank", o.threads_per_rank, 1, 256},
                 {"--replay-chunk-tokens", o.replay_chunk_tokens, 1, 65536},
+                {"--step-time-budget-ms", o.step_time_budget_ms, 0, 3600000},
                 {"--peer-timeout-ms", o.peer_timeout_ms, 20, 3600000}};
   for (const auto& range : ranges) {
     if (range.value < range.lowest || range.value > range.highest) {

@@ -67,7 +67,7 @@ Status ShmExchange::State::run(const Exchange& exchange) {
   RETURN_IF_ERROR(await(Half::kDispatch));
   clock.end(Part::kWait);
   at_test_point(TestPoint::kDispatchIn);
-  if (progress.at_first_exchange()) note_flags();
+  if (progress.at_first_exchange()) note_first_headers();
   RETURN_IF_ERROR(compute(exchange));
   write_results();
   clock.end(Part::kCompute);
@@ -102,7 +102,8 @@ void ShmExchange::State::write_dispatch(const Exchange& exchange) {
              .flip_to = flip_to,
              .begin = begin,
              .count = scratch.n_sent[member],
-             .n_rows = tokens.n_tokens});
+             .n_rows = tokens.n_tokens,
+             .load = load});
     begin += scratch.n_sent[member];
   }
 }
@@ -133,10 +134,13 @@ void ShmExchange::State::write_entries(const Exchange& exchange) {
         .row = static_cast<std::uint32_t>(i / config.top_k), .expert = exchange.tokens.expert_ids[i].value()};
 }
 
-void ShmExchange::State::note_flags() {
+void ShmExchange::State::note_first_headers() {
   scratch.flags.clear();
-  for (std::size_t member = 0; member < n_members(); ++member)
+  scratch.loads.clear();
+  for (std::size_t member = 0; member < n_members(); ++member) {
     scratch.flags.push_back(scratch.dispatch[member].flip_to);
+    scratch.loads.push_back(scratch.dispatch[member].load);
+  }
   flip = decide_flip(scratch.flags);
 }
 

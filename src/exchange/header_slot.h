@@ -35,7 +35,7 @@ class alignas(kHeaderBytes) HeaderSlot {
   }
 
  private:
-  static constexpr std::size_t kWords = 9;
+  static constexpr std::size_t kWords = 13;
 
   static std::array<std::uint64_t, kWords> to_words(const Header& header) {
     return {header.incarnation.value(),
@@ -46,7 +46,11 @@ class alignas(kHeaderBytes) HeaderSlot {
             header.flip_to.value(),
             header.begin,
             header.count,
-            header.n_rows};
+            header.n_rows,
+            pair(header.load.n_streams, header.load.n_tokens),
+            header.load.n_positions,
+            pair(header.load.n_prefill, header.load.n_decode_positions),
+            pair(header.load.n_wanted, header.load.wanted_at)};
   }
   static Header from_words(const std::array<std::uint64_t, kWords>& words) {
     return {.incarnation = Incarnation(words[0]),
@@ -57,8 +61,20 @@ class alignas(kHeaderBytes) HeaderSlot {
             .flip_to = Epoch(words[5]),
             .begin = words[6],
             .count = words[7],
-            .n_rows = words[8]};
+            .n_rows = words[8],
+            .load = {.n_streams = low(words[9]),
+                     .n_tokens = high(words[9]),
+                     .n_positions = words[10],
+                     .n_prefill = low(words[11]),
+                     .n_decode_positions = high(words[11]),
+                     .n_wanted = low(words[12]),
+                     .wanted_at = high(words[12])}};
   }
+  static constexpr std::uint64_t pair(std::uint32_t low, std::uint32_t high) {
+    return std::uint64_t{high} << 32 | low;
+  }
+  static constexpr std::uint32_t low(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
+  static constexpr std::uint32_t high(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
 
   std::atomic<std::uint64_t> sequence_;
   std::array<std::atomic<std::uint64_t>, kWords> words_;

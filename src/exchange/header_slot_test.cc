@@ -8,6 +8,7 @@ namespace concertina::exchange {
 namespace {
 
 Header numbered(std::uint64_t n) {
+  const auto half = static_cast<std::uint32_t>(n);
   return {.incarnation = Incarnation(n),
           .position = {.epoch = Epoch(n),
                        .step = StepId(n),
@@ -16,7 +17,14 @@ Header numbered(std::uint64_t n) {
           .flip_to = Epoch(n),
           .begin = n,
           .count = n,
-          .n_rows = n};
+          .n_rows = n,
+          .load = {.n_streams = half,
+                   .n_tokens = half + 1,
+                   .n_positions = n << 33,
+                   .n_prefill = half + 2,
+                   .n_decode_positions = half + 3,
+                   .n_wanted = half + 4,
+                   .wanted_at = half + 5}};
 }
 
 TEST(HeaderSlot, IsEmptyUntilWritten) {

@@ -30,6 +30,7 @@ Result<Scratch> Scratch::make(const Layout& layout, std::size_t intermediate_siz
   scratch.n_sent.resize(layout.max_ranks);
   scratch.next_sent.resize(layout.max_ranks);
   scratch.flags.reserve(layout.max_ranks);
+  scratch.loads.reserve(layout.max_ranks);
   return scratch;
 }
 

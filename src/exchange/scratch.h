@@ -55,6 +55,7 @@ struct Scratch {
   std::vector<std::uint8_t> was_older;           // [max_ranks]
   std::vector<std::uint32_t> n_sent, next_sent;  // [max_ranks] own entries for each member
   std::vector<Epoch> flags;                      // [max_ranks]
+  std::vector<scheduler::StepLoad> loads;        // [members] of the last step that had its first headers
 
   static Result<Scratch> make(const Layout& layout, std::size_t intermediate_size, std::size_t n_experts);
 };

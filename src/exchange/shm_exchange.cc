@@ -67,6 +67,7 @@ void ShmExchange::reset_abort() { state_->aborted.store(false, std::memory_order
 const EpochView* ShmExchange::epoch_view() const { return state_->view.get(); }
 StepId ShmExchange::next_step() const { return state_->progress.next_step(); }
 std::optional<Epoch> ShmExchange::flip_decided() const { return state_->flip; }
+std::span<const scheduler::StepLoad> ShmExchange::loads() const { return state_->scratch.loads; }
 const ExchangeCounters& ShmExchange::counters() const { return state_->counters; }
 
 void ShmExchange::abort() {
@@ -113,11 +114,12 @@ bool ShmExchange::peer_started(const EpochView& view) const {
   return state_->has_peer_started(view, {.epoch = view.epoch()});
 }
 
-void ShmExchange::begin_step(StepId step, Epoch flip_to) {
+void ShmExchange::begin_step(StepId step, Epoch flip_to, const scheduler::StepLoad& load) {
   CHECK(state_->view != nullptr, "step {} begun outside an epoch", step);
   if (state_->is_void) return;  // its exchanges fail
   state_->progress.begin_step(step);
   state_->flip_to = flip_to;
+  state_->load = load;
   state_->flip.reset();
   ++state_->counters.n_steps;
 }

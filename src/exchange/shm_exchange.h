@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "exchange/epoch_view.h"
 #include "model/expert_exchange.h"
+#include "scheduler/step_load.h"
 
 namespace concertina::exchange {
 
@@ -128,15 +129,18 @@ class ShmExchange final : public model::ExpertExchange {
   bool peer_started(const EpochView& view) const;
 
   // Fixes the step's number, which must be next_step(), and the flag it carries: the epoch that the commit
-  // held by this rank leads to, Epoch{} for none. After a void step the epoch is over for this rank: all
-  // further exchanges fail with kAborted until one is entered.
-  void begin_step(StepId step, Epoch flip_to);
+  // held by this rank leads to, Epoch{} for none; and what this rank tells the others of the step. After a
+  // void step the epoch is over for this rank: all further exchanges fail with kAborted until one is entered.
+  void begin_step(StepId step, Epoch flip_to, const scheduler::StepLoad& load = {});
 
   // The exchanges of a step without tokens of its own, all of them.
   Status serve_step();
 
   // After the first exchange of the step: the epoch to enter after this step, if every member had that flag.
   std::optional<Epoch> flip_decided() const;
+
+  // What each member told of the step, by its index in the view's members; after the step's first exchange.
+  std::span<const scheduler::StepLoad> loads() const;
 
   void begin_layer() override;
   Status run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;

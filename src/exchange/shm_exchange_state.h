@@ -34,7 +34,7 @@ struct ShmExchange::State {
   void write_dispatch(const Exchange& exchange);
   void count_entries(const Exchange& exchange);
   void write_entries(const Exchange& exchange);
-  void note_flags();
+  void note_first_headers();
   Status compute(const Exchange& exchange);
   Status read_entries(const Exchange& exchange);
   Status check_dispatch(std::size_t member) const;
@@ -69,6 +69,7 @@ struct ShmExchange::State {
   std::shared_ptr<const EpochView> view;
   Progress progress;
   Epoch flip_to;
+  scheduler::StepLoad load;
   std::optional<Epoch> flip;
   std::optional<Time> layer_begun;  // routing since then
   bool is_void = false;             // an exchange failed: nothing runs until an epoch is entered

@@ -203,6 +203,30 @@ TEST(ShmExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
   other.join();
 }
 
+TEST(ShmExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
+  const TestModel model({}, 1);
+  TestGroup group(model, 3);
+  Random random(1);
+  group.enter_all(random_plan(Epoch(1), ranks_below(3), model.shape, random));
+  const auto load_of = [](std::uint32_t rank, std::uint32_t step) {
+    return scheduler::StepLoad{.n_streams = 10 * step + rank, .n_positions = 7, .wanted_at = rank};
+  };
+  const auto run = [&](std::uint32_t rank) {
+    ShmExchange& exchange = group.rank(rank);
+    for (std::uint32_t step = 0; step < 3; ++step) {
+      exchange.begin_step(StepId(step), Epoch{}, load_of(rank, step));
+      EXPECT_TRUE(exchange.serve_step());
+      ASSERT_EQ(exchange.loads().size(), 3u);
+      for (std::uint32_t other = 0; other < 3; ++other)
+        EXPECT_EQ(exchange.loads()[other], load_of(other, step)) << "rank " << rank << ", step " << step;
+    }
+  };
+  std::vector<std::thread> others;
+  for (const std::uint32_t rank : {1, 2}) others.emplace_back(run, rank);
+  run(0);
+  for (std::thread& other : others) other.join();
+}
+
 TEST(ShmExchange, AnIdleRankIsWokenByAPeersStepAndServesIt) {
   const TestModel model({}, 4);
   TestGroup group(model, 2);

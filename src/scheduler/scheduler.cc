@@ -5,43 +5,10 @@
 
 #include "base/check.h"
 #include "kvcache/block_pool.h"
-#include "scheduler/stop_ids.h"
+#include "scheduler/demand.h"
+#include "scheduler/sequence.h"
 
 namespace concertina::scheduler {
-
-namespace {
-
-struct Sequence {
-  Request request;
-  StopIds stop_ids;
-  std::vector<BlockId> blocks;
-  std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
-  std::uint64_t age = 0;        // order of arrival: the lower the older
-  std::uint64_t last_step = 0;  // the committed step that it last had a share of
-  bool reported_caught_up = false;
-
-  std::size_t n_known() const { return request.tokens.size(); }
-  std::size_t n_generated() const { return n_known() - request.n_prompt_tokens; }
-  // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have
-  // something to report.
-  std::size_t n_wanted() const {
-    return request.mode == Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
-  }
-  std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
-};
-
-bool older(const Sequence* a, const Sequence* b) { return a->age < b->age; }
-
-// Sequences of one kind, oldest first.
-struct Queue {
-  std::vector<Sequence*> items;
-  void insert(Sequence* sequence) {
-    items.insert(std::upper_bound(items.begin(), items.end(), sequence, older), sequence);
-  }
-  bool remove(Sequence* sequence) { return std::erase(items, sequence) > 0; }
-};
-
-}  // namespace
 
 struct Scheduler::State {
   explicit State(const Limits& limits) : limits(limits), pool(limits.n_blocks) {}
@@ -54,6 +21,7 @@ struct Scheduler::State {
   std::vector<Sequence*> planned;  // of plan.entries
   std::vector<Sequence*> turn;     // scratch
   CommitResult result;
+  std::size_t max_prefill_tokens = limits.max_num_batched_tokens;  // of the next plan
   std::uint64_t next_age = 1, n_preemptions = 0, step = 0;
   enum class Plan : std::uint8_t { kNone, kMade } made = Plan::kNone;
 
@@ -65,7 +33,8 @@ struct Scheduler::State {
   void forget_plan() {
     made = Plan::kNone;
     plan.entries.clear();
-    plan.n_tokens = 0;
+    plan.n_tokens = plan.n_prefill_tokens = 0;
+    for (Sequence* sequence : planned) sequence->n_planned = 0;
     planned.clear();
   }
 
@@ -85,7 +54,9 @@ struct Scheduler::State {
   void preempt(Sequence* victim) {
     if (const auto at = std::find(planned.begin(), planned.end(), victim); at != planned.end()) {
       const auto index = at - planned.begin();
-      plan.n_tokens -= plan.entries[static_cast<std::size_t>(index)].n_tokens;
+      plan.n_tokens -= victim->n_planned;
+      if (!victim->decodes()) plan.n_prefill_tokens -= victim->n_planned;
+      victim->n_planned = 0;
       plan.entries.erase(plan.entries.begin() + index);
       planned.erase(at);
     }
@@ -116,10 +87,22 @@ struct Scheduler::State {
                                           ? PlanEntry::Sample::kYes
                                           : PlanEntry::Sample::kNo});
     planned.push_back(sequence);
+    sequence->n_planned = n_tokens;
     plan.n_tokens += n_tokens;
+    if (!sequence->decodes()) plan.n_prefill_tokens += n_tokens;
   }
 
   std::size_t budget_left() const { return limits.max_num_batched_tokens - plan.n_tokens; }
+  std::size_t prefill_left() const {
+    return std::min(budget_left(), max_prefill_tokens - std::min(max_prefill_tokens, plan.n_prefill_tokens));
+  }
+  // Of prefill that is scarce, prompts leave a part to replays: an operation waits for these.
+  std::size_t kept_for_replays() const {
+    const bool has_replays = !replaying.items.empty() || !waiting_replays.items.empty();
+    if (!has_replays || max_prefill_tokens >= limits.max_num_batched_tokens) return 0;
+    return std::min(limits.replay_chunk_tokens, max_prefill_tokens / 2);
+  }
+  std::size_t prompts_left() const { return prefill_left() - std::min(prefill_left(), kept_for_replays()); }
 
   // Decodes first, then prefills, each oldest first. More than max_num_seqs run only after take-overs: they
   // take turns.
@@ -132,10 +115,11 @@ struct Scheduler::State {
     for (const bool decodes : {true, false}) {
       for (Sequence* sequence : turn) {
         if (planned.size() >= limits.max_num_seqs || budget_left() == 0) return;
-        if ((sequence->n_missing() == 1) != decodes) continue;
+        if (sequence->decodes() != decodes) continue;
         if (std::find(running.items.begin(), running.items.end(), sequence) == running.items.end())
           continue;  // preempted
-        const std::size_t n_tokens = std::min(sequence->n_missing(), budget_left());
+        const std::size_t n_tokens = std::min(sequence->n_missing(), decodes ? 1 : prompts_left());
+        if (n_tokens == 0) return;
         if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
       }
     }
@@ -155,7 +139,7 @@ struct Scheduler::State {
 
   void plan_replays() {
     const std::size_t max_tokens =
-        planned.empty() ? budget_left() : std::min(limits.replay_chunk_tokens, budget_left());
+        planned.empty() ? prefill_left() : std::min(limits.replay_chunk_tokens, prefill_left());
     const std::size_t max_entries = planned.size() + limits.max_num_replays, n_before = plan.n_tokens;
     for (Sequence* sequence : replaying.items) {
       const std::size_t left = max_tokens - (plan.n_tokens - n_before);
@@ -172,7 +156,7 @@ struct Scheduler::State {
     plan_running();
     const std::size_t room =
         limits.max_num_seqs > running.items.size() ? limits.max_num_seqs - running.items.size() : 0;
-    admit(waiting, running, planned.size() + room, budget_left());
+    admit(waiting, running, planned.size() + room, prompts_left());
     plan_replays();
     for (std::size_t i = 0; i < planned.size(); ++i) {
       PlanEntry& entry = plan.entries[i];
@@ -182,6 +166,18 @@ struct Scheduler::State {
       entry.sampling = &planned[i]->request.sampling;
     }
     made = Plan::kMade;
+  }
+
+  Backlog backlog() const {
+    const std::size_t room =
+        limits.max_num_seqs > running.items.size() ? limits.max_num_seqs - running.items.size() : 0;
+    const std::span<Sequence* const> queued(waiting.items);
+    return {.running = running.items,
+            .waiting = queued.first(std::min(room, queued.size())),
+            .replaying = replaying.items,
+            .waiting_replays = waiting_replays.items,
+            .max_tokens = limits.max_num_batched_tokens,
+            .n_free_positions = pool.n_free() * limits.block_size};
   }
 
   // ---- committing
@@ -286,6 +282,16 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
   return true;
 }
 
+void Scheduler::limit_prefill(std::size_t n_tokens) {
+  n_tokens = std::max<std::size_t>(1, n_tokens);
+  if (n_tokens == state_->max_prefill_tokens) return;
+  state_->forget_plan();
+  state_->max_prefill_tokens = n_tokens;
+}
+
+Demand Scheduler::demand() const { return demand_of(state_->backlog()); }
+StepLoad Scheduler::load() const { return load_of(state_->plan, state_->planned, state_->backlog()); }
+
 const StepPlan& Scheduler::plan() {
   if (state_->made == State::Plan::kNone) state_->make_plan();
   return state_->plan;
@@ -301,8 +307,10 @@ const CommitResult& Scheduler::commit(std::span<const TokenId> sampled) {
   for (std::size_t i = 0; i < state.planned.size(); ++i) {
     const bool samples = state.plan.entries[i].sample == PlanEntry::Sample::kYes;
     CHECK(!samples || n_used < sampled.size(), "{} tokens sampled, more expected", sampled.size());
+    state.planned[i]->n_planned = 0;
     state.commit_entry(state.plan.entries[i], state.planned[i], samples ? &sampled[n_used++] : nullptr);
   }
+  state.planned.clear();  // some are gone
   CHECK(n_used == sampled.size(), "{} tokens sampled, {} expected", sampled.size(), n_used);
   state.forget_plan();
   return state.result;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "scheduler/step_budget.h"
 #include "scheduler/types.h"
 
 namespace concertina::scheduler {
@@ -29,6 +30,7 @@ struct PlanEntry {
 struct StepPlan {
   std::vector<PlanEntry> entries;
   std::size_t n_tokens = 0;
+  std::size_t n_prefill_tokens = 0;  // of these: not a live sequence's next token
   bool empty() const { return entries.empty(); }
 };
 
@@ -82,6 +84,13 @@ class Scheduler {
   // (which extends or equals what it was fed). False if unknown. What is still missing of its KV is computed
   // first.
   bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
+
+  // The most prefill tokens (of prompts, of what was preempted, of replays) of the plans to come; at least 1,
+  // so that every prompt gets on. Until it is called: as many as fit. What a plan's sequences compute does
+  // not depend on it, only when.
+  void limit_prefill(std::size_t n_tokens);
+  Demand demand() const;  // of the step to come, before its plan
+  StepLoad load() const;  // of the plan that is made, and what it leaves
 
   // The next step's batch; empty if there is nothing to do. Calling it again (say, after the step became
   // void) gives the same plan if nothing else changed. The result is valid until any other non-const call.

@@ -47,6 +47,8 @@ class ToyRank {
 
   Limits limits_;
   Scheduler scheduler;
+  std::size_t max_prefill = limits_.max_num_batched_tokens;
+  void limit_prefill(std::size_t n_tokens) { scheduler.limit_prefill(max_prefill = n_tokens); }
   std::optional<RequestId> broken;  // its logits are no numbers
 
  private:
@@ -69,6 +71,7 @@ class ToyRank {
     }
     EXPECT_EQ(n_tokens, plan.n_tokens);
     EXPECT_LE(n_tokens, limits_.max_num_batched_tokens);
+    EXPECT_LE(plan.n_prefill_tokens, std::min(max_prefill, n_tokens));
     EXPECT_LE(n_sampling, limits_.max_num_seqs);
     EXPECT_LE(plan.entries.size(), limits_.max_num_seqs + limits_.max_num_replays);
   }
@@ -116,6 +119,69 @@ TEST(Scheduler, ALongPromptIsPrefilledInChunksWhileOthersDecode) {
     for (const Output& output : result.outputs) n_decoded += output.request == RequestId(1) ? 1 : 0;
     EXPECT_EQ(n_decoded, n_steps) << "the decode has a share of every step";
   }
+}
+
+TEST(Scheduler, LimitedPrefillCutsPromptsAndReplaysAndNoDecode) {
+  ToyRank rank(limits(200, 32, 8));
+  for (std::uint64_t id = 1; id <= 4; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 3, 60)));
+  rank.step();
+  const Request prompt = request(5, 50, 10);
+  ASSERT_TRUE(rank.scheduler.add(prompt));
+  ASSERT_TRUE(rank.scheduler.add(request(6, 40, 10, Mode::kReplay)));
+  rank.limit_prefill(5);
+  std::vector<TokenId> stream;
+  for (int i = 0; i < 9; ++i) {
+    const StepPlan& plan = rank.scheduler.plan();
+    ASSERT_EQ(plan.entries.size(), 6u);
+    EXPECT_EQ(plan.n_prefill_tokens, 5u);
+    EXPECT_EQ(plan.entries[4].n_tokens, 3u) << "the prompt";
+    EXPECT_EQ(plan.entries[5].n_tokens, 2u) << "a replay has its part, so that an operation gets on";
+    EXPECT_EQ(rank.step().outputs.size(), 4u) << "every stream has its token";
+  }
+  rank.limit_prefill(0);
+  EXPECT_EQ(rank.scheduler.plan().n_prefill_tokens, 1u) << "every prompt gets on";
+  rank.limit_prefill(100);
+  EXPECT_EQ(rank.scheduler.plan().entries[4].n_tokens, 23u) << "all the rest, at once";
+  while (!rank.scheduler.plan().empty()) {
+    for (const Output& output : rank.step().outputs)
+      if (output.request == RequestId(5)) stream.push_back(output.token);
+    if (stream.size() == 10) break;
+  }
+  EXPECT_EQ(stream, undisturbed(prompt));
+}
+
+TEST(Scheduler, TellsWhatAStepHoldsAndWhatItLeaves) {
+  ToyRank rank(limits(200, 32, 8));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));
+  ASSERT_TRUE(rank.scheduler.add(request(2, 1, 60)));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(3, 20, 10)));
+  ASSERT_TRUE(rank.scheduler.add(request(4, 9, 10, Mode::kReplay)));
+  const Demand demand = rank.scheduler.demand();
+  EXPECT_EQ(demand.n_decodes, 2u);
+  EXPECT_EQ(demand.n_streams, 3u) << "a replay is waited for too";
+  EXPECT_EQ(demand.n_decode_positions, 4u + 2u);
+  EXPECT_EQ(demand.n_wanted, 28u) << "20, and all of the replay but its last";
+  EXPECT_EQ(demand.wanted_at, (20u * 21 / 2 + 8 * 9 / 2) / 28);
+  rank.limit_prefill(16);
+  rank.scheduler.plan();
+  const StepLoad load = rank.scheduler.load();
+  EXPECT_EQ(load, (StepLoad{.n_streams = 3,
+                            .n_tokens = 18,
+                            .n_positions = 4 + 2 + 10 * 11 / 2 + 6 * 7 / 2,
+                            .n_prefill = 16,
+                            .n_decode_positions = 6,
+                            .n_wanted = 12,
+                            .wanted_at = (10 * 10 + 10 * 11 / 2 + 2 * 6 + 3) / 12}));
+  EXPECT_EQ(rank.scheduler.demand().n_wanted, 28u) << "a plan is not committed";
+}
+
+TEST(Scheduler, APromptThatWaitsForBlocksAsksForNoShare) {
+  ToyRank rank(limits(12, 32, 8));  // 48 positions
+  ASSERT_TRUE(rank.scheduler.add(request(1, 30, 10)));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(2, 40, 5)));
+  EXPECT_EQ(rank.scheduler.demand().n_wanted, 0u);
 }
 
 TEST(Scheduler, FinishesAtEosStopTokenMaxTokensAndFullLength) {
@@ -314,6 +380,7 @@ class Swarm {
     if (kind < 8) return feed();
     ToyRank& rank = ranks_[kind % 2];
     if (disturbed && kind == 19) return void(rank.step(ToyRank::Outcome::kVoid));
+    if (random_.below(2) == 0) rank.limit_prefill(1 + random_.below(30));
     if (rank.scheduler.plan().empty()) return;
     apply(kind % 2, rank.step());
   }

@@ -116,6 +116,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                              .n_threads = options.n_threads,
                              .activations = options.activations});
   parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits);
+  parts.budget = std::make_unique<scheduler::StepBudget>(
+      options.step_time_budget,
+      scheduler::StepBudget::Sizes{parts.limits.max_num_batched_tokens, options.max_ranks});
   ASSIGN_OR_RETURN(parts.exchange, make_exchange(options, config, *parts.pool, std::move(on_suspect)));
   return parts;
 }

@@ -30,6 +30,7 @@ struct RankOptions {
   scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
   Duration peer_timeout{};
+  Duration step_time_budget{};  // 0: none
   std::size_t n_threads = 1;
   enum class Start : std::uint8_t { kAtOnce, kInTheBackground } start = Start::kAtOnce;  // others decode
   std::vector<int> cores;  // [n_threads], the step thread's first; empty: any
@@ -43,6 +44,7 @@ struct RankParts {
   std::unique_ptr<model::KvCache> kv_cache;
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;
+  std::unique_ptr<scheduler::StepBudget> budget;
   std::unique_ptr<exchange::ShmExchange> exchange;
   scheduler::Limits limits;
 };

@@ -1,6 +1,7 @@
 #include "worker/step_loop.h"
 
 #include <chrono>
+#include <utility>
 
 #include "base/log.h"
 #include "base/random.h"
@@ -49,7 +50,7 @@ Status StepLoop::run() {
       }
       continue;
     }
-    const scheduler::StepPlan& plan = parts_.scheduler.plan();
+    const scheduler::StepPlan& plan = make_plan();
     if (plan.empty() && !commit_) {
       report_stats();
       if (wait(next_report()) != exchange::Work::kPeerStarted) continue;
@@ -142,14 +143,31 @@ exchange::Work StepLoop::wait(std::optional<Time> deadline) {
   });
 }
 
+// Prefill by predicted time: who decodes, here or on another rank, must not wait for a prompt.
+const scheduler::StepPlan& StepLoop::make_plan() {
+  parts_.scheduler.limit_prefill(parts_.budget.prefill_tokens(parts_.scheduler.demand()));
+  return parts_.scheduler.plan();
+}
+
+// The first step of an epoch waits for ranks that enter it later and touches new memory: its time says
+// nothing of those to come.
+void StepLoop::note_step_time(Time begun) {
+  const Duration time = std::chrono::steady_clock::now() - begun;
+  const bool counts = std::exchange(step_time_, StepTime::kCounts) == StepTime::kCounts;
+  parts_.budget.on_step(parts_.exchange.loads(), parts_.exchange.epoch_view()->self(),
+                        counts ? std::optional(time) : std::nullopt);
+}
+
 // A step is a transaction: until the commit it has no effect that matters, and a failed one is simply not
 // committed.
 Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Epoch flip_to = commit_ ? commit_->to : Epoch{};
   const OpenStep open(parts_.step_is_open);
-  parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to);
+  const Time begun = std::chrono::steady_clock::now();
+  parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to, parts_.scheduler.load());
   at_test_point(TestPoint::kStepBegun);
   RETURN_IF_ERROR(compute(plan));
+  note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
   report(parts_.scheduler.commit(sampled_));
   at_test_point(TestPoint::kAfterCommit);
@@ -285,6 +303,7 @@ void StepLoop::enter(Epoch epoch, Time since) {
   const auto node = prepared_.extract(epoch);
   CHECK(!node.empty(), "epoch {} was committed but never prepared here", epoch);
   commit_.reset();
+  step_time_ = StepTime::kSaysNothing;
   while (!prepared_.empty() && prepared_.begin()->first < epoch)  // of changes that were given up
     parts_.discard(prepared_.extract(prepared_.begin()).mapped());
   at_test_point(TestPoint::kFlipping);

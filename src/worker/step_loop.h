@@ -23,6 +23,7 @@ struct StepLoopParts {
   model::Workspace& workspace;
   ThreadPool& pool;
   scheduler::Scheduler& scheduler;
+  scheduler::StepBudget& budget;
   exchange::ShmExchange& exchange;
   Inbox& inbox;
   std::function<void(transport::Frame&&)> send;  // to the front, in order
@@ -57,7 +58,9 @@ class StepLoop {
   bool is_frozen() const { return frozen_ != Ballot{}; }
   bool epoch_began_elsewhere() const;  // a peer already runs the epoch that this joiner is prepared for
   exchange::Work wait(std::optional<Time> deadline);
+  const scheduler::StepPlan& make_plan();
   Status run_step(const scheduler::StepPlan& plan);
+  void note_step_time(Time begun);
   Status compute(const scheduler::StepPlan& plan);
   void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
   void report(const scheduler::CommitResult& result);
@@ -82,6 +85,7 @@ class StepLoop {
   std::uint64_t n_reported_exchanges_ = 0;
   std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits
   Time reported_at_{};
+  enum class StepTime : std::uint8_t { kCounts, kSaysNothing } step_time_ = StepTime::kSaysNothing;
   Time frozen_since_{};
   bool leaving_ = false;
 };

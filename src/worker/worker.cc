@@ -52,6 +52,7 @@ RankOptions options_of(const transport::Configure& configure) {
   if (configure.in_background()) options.start = RankOptions::Start::kInTheBackground;
   options.max_ranks = configure.max_ranks();
   options.peer_timeout = std::chrono::milliseconds(configure.peer_timeout_ms());
+  options.step_time_budget = std::chrono::milliseconds(configure.step_time_budget_ms());
   options.n_threads = std::max(1u, configure.threads_per_rank());
   options.cores.assign(configure.cores().begin(), configure.cores().end());
   return options;
@@ -117,6 +118,7 @@ class Worker {
                    .workspace = *parts_.workspace,
                    .pool = *parts_.pool,
                    .scheduler = *parts_.scheduler,
+                   .budget = *parts_.budget,
                    .exchange = *parts_.exchange,
                    .inbox = inbox_,
                    .send = [this](transport::Frame&& frame) { link_.send(std::move(frame)); },

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/ids.h"
+#include "scheduler/step_load.h"
 
 namespace concertina::exchange {
 
@@ -26,6 +27,7 @@ struct Header {
   Position position;
   Epoch flip_to;  // in a step's first dispatch: target of the commit that the writer holds; Epoch{}: none
   std::uint64_t begin = 0, count = 0, n_rows = 0;
+  scheduler::StepLoad load;  // in a step's first dispatch: what the writer computes in the step
   bool operator==(const Header&) const = default;
 };
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kPageBytes = 4096;
 constexpr std::uint64_t kMagic = 0x6e69747265636e6f;  // "oncertin" in memory
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 // First page of the memory; docs/wire_format.md.
 struct RegionHeader {

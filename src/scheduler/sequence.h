@@ -1,0 +1,44 @@
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "scheduler/stop_ids.h"
+#include "scheduler/types.h"
+
+namespace concertina::scheduler {
+
+// What the scheduler knows of a request.
+struct Sequence {
+  Request request;
+  StopIds stop_ids;
+  std::vector<BlockId> blocks;
+  std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
+  std::uint64_t age = 0;        // order of arrival: the lower the older
+  std::uint64_t last_step = 0;  // the committed step that it last had a share of
+  bool reported_caught_up = false;
+  std::size_t n_planned = 0;  // tokens of the plan that is made
+
+  std::size_t n_known() const { return request.tokens.size(); }
+  std::size_t n_generated() const { return n_known() - request.n_prompt_tokens; }
+  // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have
+  // something to report.
+  std::size_t n_wanted() const {
+    return request.mode == Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
+  }
+  bool decodes() const { return request.mode == Mode::kLive && n_missing() == 1; }
+  std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
+};
+
+inline bool older(const Sequence* a, const Sequence* b) { return a->age < b->age; }
+
+// Sequences of one kind, oldest first.
+struct Queue {
+  std::vector<Sequence*> items;
+  void insert(Sequence* sequence) {
+    items.insert(std::upper_bound(items.begin(), items.end(), sequence, older), sequence);
+  }
+  bool remove(Sequence* sequence) { return std::erase(items, sequence) > 0; }
+};
+
+}  // namespace concertina::scheduler
