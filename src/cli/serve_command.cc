@@ -10,281 +10,18 @@
 #include "base/log.h"
 #include "base/output_queue.h"
 #include "checkpoint/folder_watch.h"
-#include "cli/decide_form.h"
-#include "cli/error.h"
-#include "cli/http_flags.h"
-#include "cli/process_limits.h"
 #include "cli/memory_needs.h"
+#include "cli/serve_preparation.h"
 #include "cli/sizes.h"
-#include "cli/validators.h"
 #include "cli/weight_loader.h"
 #include "front/front.h"
-#include "model/kv_cache.h"
-#include "model/model.h"
 #include "server/server.h"
-#include "tokenizer/error.h"
 #include "worker/identity.h"
 #include "worker/worker.h"
 
 namespace concertina::cli {
 
 namespace {
-
-const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
-
-struct ServeOptions {
-  std::string model;
-  std::string kv_cache_memory = "256MiB";
-  std::string served_model_name, state_dir;
-  double shutdown_timeout_s = 30, group_lost_timeout_s = 300;
-  bool skip_tokenizer_init = false;
-  bool print_examples = false;
-  bool max_model_len_given = false;
-  bool replace_failed_ranks = true;
-  bool pin_threads = true;
-  bool withhold_kill = false;
-  std::string load_strategy = "eager";
-  FormFlags form;
-  HttpFlags http;
-  front::FrontOptions front;
-};
-
-void add_flags(CLI::App& command, ServeOptions& o) {
-  command.option_defaults()->take_last();  // of a flag given twice: ./dev serve puts its defaults first
-  command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
-  add_http_flags(command, o.http);
-  command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--min-data-parallel-size", o.front.min_size, "the fewest ranks that hold the weights")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
-      ->check(kSize)
-      ->capture_default_str();
-  command
-      .add_option("--max-model-len", o.front.max_model_len,
-                  "tokens of prompt and answer together (default: the model's)")
-      ->check(kCount);
-  command.add_option("--max-num-seqs", o.front.max_num_seqs, "sequences in one step of a rank")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--max-num-batched-tokens", o.front.max_num_batched_tokens, "tokens in one step of a rank")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--block-size", o.front.block_size, "tokens of a KV block")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--served-model-name", o.served_model_name, "name of the model in the API (default: MODEL)")
-      ->check(kNotEmpty);
-  command
-      .add_option("--load-format", o.front.load_format,
-                  "auto: the checkpoint; dummy: random weights from config.json alone")
-      ->check(CLI::IsMember({"auto", "dummy"}))
-      ->capture_default_str();
-  command
-      .add_option(
-          "--safetensors-load-strategy", o.load_strategy,
-          "eager: weights are copied into memory that all ranks share, and the files may change; lazy: ranks "
-          "map the files, and running requests fail if these change")
-      ->check(CLI::IsMember({"eager", "lazy"}))
-      ->capture_default_str();
-  command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")
-      ->check(kWholeNumber)
-      ->capture_default_str();
-  command.add_flag("--skip-tokenizer-init", o.skip_tokenizer_init,
-                   "prompts are token ids; implied if there is no tokenizer");
-  command
-      .add_option("--shutdown-timeout", o.shutdown_timeout_s,
-                  "seconds that SIGTERM lets running requests finish")
-      ->check(CLI::Range(0.0, 1e9) & kNotNan)
-      ->capture_default_str();
-  command
-      .add_option("--group-lost-timeout", o.group_lost_timeout_s,
-                  "seconds that ranks which were lost may take to come back while none serves; then it ends")
-      ->check(CLI::Range(0.0, 1e9) & kNotNan)
-      ->capture_default_str();
-  command
-      .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
-                  "a rank without a sign of life for so long counts as dead")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option(
-          "--state-dir", o.state_dir,
-          "folder that keeps the size, the form and the operations over restarts (default: nothing is kept)")
-      ->check(kNotEmpty);
-  command.add_flag("--replace-failed-ranks,!--no-replace-failed-ranks", o.replace_failed_ranks,
-                   "start a new rank for one that died (default: on)");
-  command.add_flag("--withhold-kill", o.withhold_kill)->group("");  // for tests: fenced ranks are not killed
-  command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--replay-chunk-tokens", o.front.replay_chunk_tokens,
-                  "tokens of a step that a rank spends on requests moving to it")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--step-time-budget-ms", o.front.step_time_budget_ms,
-                  "how long a step may take for prompts' sake while any rank decodes; 0: any time")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--instruction-set", o.form.instruction_set,
-                  "kernels of every rank (default: the best this processor has)")
-      ->check(CLI::IsMember({"portable", "avx2", "avx512"}));
-  command
-      .add_option("--quantization", o.form.quantization,
-                  "int8: weights of products as 8-bit integers, made when they are loaded (default: none)")
-      ->check(CLI::IsMember({"none", "int8"}));
-  command
-      .add_option("--activation-dtype", o.form.activation_dtype,
-                  "bfloat16: rows are rounded before products with BF16 weights; auto: where that is faster "
-                  "(default: float32)")
-      ->check(CLI::IsMember({"float32", "bfloat16", "auto"}));
-  command.add_flag("--pin-threads,!--no-pin-threads", o.pin_threads,
-                   "each compute thread on a core of its own while there are enough (default: yes)");
-  command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))
-      ->capture_default_str();
-  command.add_flag("--try", o.print_examples, "print three commands to try once the server is ready");
-}
-
-tl::unexpected<Error> bad_flag(const std::string& message) { return fail(CliError::kBadFlag, message); }
-
-Status check_counts(const front::FrontOptions& o) {
-  const struct {
-    const char* flag;
-    std::size_t value, lowest, highest;
-  } ranges[] = {{"--max-data-parallel-size", o.max_size, 1, 64},
-                {"--min-data-parallel-size", o.min_size, 1, o.max_size},
-                {"--data-parallel-size", o.initial_size, o.min_size, o.max_size},
-                {"--max-num-seqs", o.max_num_seqs, 1, 4096},
-                {"--max-num-batched-tokens", o.max_num_batched_tokens, o.max_num_seqs, 65536},
-                {"--block-size", o.block_size, 1, 1024},
-                {"--threads-per-rank", o.threads_per_rank, 1, 256},
-                {"--replay-chunk-tokens", o.replay_chunk_tokens, 1, 65536},
-                {"--step-time-budget-ms", o.step_time_budget_ms, 0, 3600000},
-                {"--peer-timeout-ms", o.peer_timeout_ms, 20, 3600000}};
-  for (const auto& range : ranges) {
-    if (range.value < range.lowest || range.value > range.highest) {
-      return bad_flag(fmt::format("{} is {}, but must be in {}..{}", range.flag, range.value, range.lowest,
-                                  range.highest));
-    }
-  }
-  return {};
-}
-
-// What the front serves with; everything that can be wrong with the folder or the flags is found here, before
-// a rank starts.
-struct Prepared {
-  front::ModelInfo info;
-  FoundWeights weights;
-  std::optional<tokenizer::Tokenizer> tokenizer;
-  std::optional<tokenizer::ChatTemplate> chat_template;
-  std::unique_ptr<front::StateStore> state;
-  server::ServerOptions server;
-};
-
-Status prepare_model(ServeOptions& o, Prepared& out) {
-  ASSIGN_OR_RETURN(out.weights, find_weights(o.model, o.front));
-  const model::ModelConfig& config = out.weights.config;
-  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults,
-                   model::read_generation_defaults(o.model, config));
-  for (const std::string& field : defaults.ignored) {
-    spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
-  }
-  o.front.model_path = std::filesystem::absolute(o.model).string();
-  o.front.n_moe_layers = config.n_moe_layers;
-  o.front.n_experts = config.n_experts;
-  if (!o.max_model_len_given) o.front.max_model_len = config.max_position_embeddings;
-  if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
-    return bad_flag(
-        fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
-                    o.front.max_model_len, config.max_position_embeddings));
-  }
-  // A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
-  const std::size_t block_bytes = model::KvCache::bytes_per_block(config, o.front.block_size);
-  const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
-  if (o.front.kv_cache_bytes / block_bytes < n_needed) {
-    return bad_flag(
-        fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
-                    "give {} MiB or more",
-                    o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size,
-                    o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
-  }
-  o.front.kv_tokens = o.front.kv_cache_bytes / block_bytes * o.front.block_size;
-  out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
-              .path = o.model,
-              .max_model_len = o.front.max_model_len,
-              .vocab_size = config.vocab_size,
-              .eos_token_ids = defaults.eos_token_ids,
-              .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
-                                    std::chrono::system_clock::now().time_since_epoch())
-                                    .count()};
-  out.info.default_sampling = {.temperature = defaults.temperature,
-                               .top_k = defaults.top_k,
-                               .top_p = defaults.top_p,
-                               .min_p = defaults.min_p};
-  return {};
-}
-
-Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
-  if (o.skip_tokenizer_init) return {};
-  auto loaded = tokenizer::Tokenizer::load(o.model);
-  if (!loaded && loaded.error().is(tokenizer::TokenizerError::kMissing)) {
-    spdlog::info("{} has no tokenizer.json: prompts are token ids", o.model);
-    return {};
-  }
-  if (!loaded) return fail(loaded.error());
-  out.tokenizer = std::move(*loaded);
-  auto chat_template = tokenizer::ChatTemplate::load(o.model);
-  if (chat_template) {
-    out.chat_template = std::move(*chat_template);
-  } else if (!chat_template.error().is(tokenizer::TokenizerError::kMissing)) {
-    return fail(chat_template.error());
-  }
-  return {};
-}
-
-// What was asked of the server while it ran counts more than what it was started with.
-void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
-  const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
-  const std::size_t possible = std::clamp<std::size_t>(size, o.front.min_size, o.front.max_size);
-  if (possible != o.front.initial_size) {
-    spdlog::info(
-        "{}: the size was {} before the restart: starting {} ranks, not the {} of --data-parallel-size",
-        o.state_dir, size, possible, o.front.initial_size);
-  }
-  o.front.initial_size = possible;
-}
-
-Status prepare_state(ServeOptions& o, Prepared& out) {
-  front::StateStore::Kept kept;
-  if (!o.state_dir.empty()) {
-    ASSIGN_OR_RETURN(out.state, front::StateStore::open(o.state_dir));
-    ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
-    take_kept_size(o, kept);
-  }
-  auto form = decide_form(o.form, kept.form);
-  if (!form) return fail(o.state_dir.empty() ? form.error() : form.error().with_context(o.state_dir));
-  o.front.form = *form;
-  if (kept.form && *kept.form != o.front.form)
-    spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
-                 o.state_dir, describe(*kept.form), describe(o.front.form));
-  return {};
-}
 
 constexpr Duration kLastWords = std::chrono::seconds(1);  // what is not read by then is lost
 
@@ -387,42 +124,39 @@ class ServeProcess {
   bool shutting_down_ = false;
 };
 
+// What the flags say, as the front's options have it.
+Status take_flags(ServeOptions& options) {
+  const auto duration = [](double seconds) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+  };
+  front::FrontOptions& front = options.front;
+  ASSIGN_OR_RETURN(const auto binary, front::own_binary());
+  front.binary = binary.path;
+  front.binary_name = binary.name;
+  front.identity = worker::own_identity();
+  front.identity.instruction_set = front.form.instruction_set;
+  front.shutdown_timeout = duration(options.shutdown_timeout_s);
+  front.group_lost_timeout = duration(options.group_lost_timeout_s);
+  if (!options.replace_failed_ranks) front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
+  if (!options.pin_threads) front.pin_threads = front::FrontOptions::PinThreads::kNo;
+  if (options.withhold_kill) front.kill_fenced = front::FrontOptions::KillFenced::kNo;
+  return {};
+}
+
 int run_serve(ServeOptions& options) {
   Prepared prepared;
   transport::EventLoop loop;
   std::unique_ptr<WeightLoader> weights;
-  if (options.load_strategy == "lazy")
-    options.front.weight_loading = front::FrontOptions::WeightLoading::kLazy;
-  const auto prepare = [&]() -> Status {
-    RETURN_IF_ERROR(check_counts(options.front));
-    RETURN_IF_ERROR(prepare_model(options, prepared));
-    RETURN_IF_ERROR(prepare_tokenizer(options, prepared));
-    ASSIGN_OR_RETURN(prepared.server, make_server_options(options.http, options.front.max_model_len,
-                                                          connection_limits(options.front)));
-    RETURN_IF_ERROR(prepare_state(options, prepared));
+  const auto prepare_all = [&]() -> Status {
+    RETURN_IF_ERROR(prepare(options, prepared));
     ASSIGN_OR_RETURN(weights, WeightLoader::create(loop, std::move(prepared.weights), options.front));
-    return plan_memory(options.model, options.front);
+    RETURN_IF_ERROR(plan_memory(options.model, options.front));
+    return take_flags(options);
   };
-  if (const Status done = prepare(); !done) {
+  if (const Status done = prepare_all(); !done) {
     spdlog::error("{}", done.error().message());
     return 1;
   }
-  auto binary = front::own_binary();
-  if (!binary) {
-    spdlog::error("{}", binary.error().message());
-    return 1;
-  }
-  options.front.binary = binary->path;
-  options.front.binary_name = binary->name;
-  options.front.identity = worker::own_identity();
-  options.front.identity.instruction_set = options.front.form.instruction_set;
-  options.front.shutdown_timeout =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.shutdown_timeout_s));
-  options.front.group_lost_timeout =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.group_lost_timeout_s));
-  if (!options.replace_failed_ranks) options.front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
-  if (!options.pin_threads) options.front.pin_threads = front::FrontOptions::PinThreads::kNo;
-  if (options.withhold_kill) options.front.kill_fenced = front::FrontOptions::KillFenced::kNo;
   return ServeProcess(options, prepared, loop, *weights).run();
 }
 
@@ -432,7 +166,7 @@ void add_serve_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* command =
       app.add_subcommand("serve", "Serve a model: the OpenAI API, elastic expert parallelism");
-  add_flags(*command, *options);
+  add_serve_flags(*command, *options);
   command->callback([options, command, &run] {
     options->max_model_len_given = command->count("--max-model-len") > 0;
     options->front.kv_cache_bytes = parse_bytes(options->kv_cache_memory);

@@ -1,0 +1,121 @@
+#include "cli/serve_preparation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "base/log.h"
+#include "cli/error.h"
+#include "cli/process_limits.h"
+#include "model/kv_cache.h"
+#include "model/model.h"
+#include "tokenizer/error.h"
+
+namespace concertina::cli {
+
+namespace {
+
+tl::unexpected<Error> bad_flag(const std::string& message) { return fail(CliError::kBadFlag, message); }
+
+Status prepare_model(ServeOptions& o, Prepared& out) {
+  ASSIGN_OR_RETURN(out.weights, find_weights(o.model, o.front));
+  const model::ModelConfig& config = out.weights.config;
+  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults,
+                   model::read_generation_defaults(o.model, config));
+  for (const std::string& field : defaults.ignored) {
+    spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
+  }
+  o.front.model_path = std::filesystem::absolute(o.model).string();
+  o.front.n_moe_layers = config.n_moe_layers;
+  o.front.n_experts = config.n_experts;
+  if (!o.max_model_len_given) o.front.max_model_len = config.max_position_embeddings;
+  if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
+    return bad_flag(
+        fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
+                    o.front.max_model_len, config.max_position_embeddings));
+  }
+  // A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
+  const std::size_t block_bytes = model::KvCache::bytes_per_block(config, o.front.block_size);
+  const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
+  if (o.front.kv_cache_bytes / block_bytes < n_needed) {
+    return bad_flag(
+        fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
+                    "give {} MiB or more",
+                    o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size,
+                    o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
+  }
+  o.front.kv_tokens = o.front.kv_cache_bytes / block_bytes * o.front.block_size;
+  out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
+              .path = o.model,
+              .max_model_len = o.front.max_model_len,
+              .vocab_size = config.vocab_size,
+              .eos_token_ids = defaults.eos_token_ids,
+              .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
+                                    std::chrono::system_clock::now().time_since_epoch())
+                                    .count()};
+  out.info.default_sampling = {.temperature = defaults.temperature,
+                               .top_k = defaults.top_k,
+                               .top_p = defaults.top_p,
+                               .min_p = defaults.min_p};
+  return {};
+}
+
+Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
+  if (o.skip_tokenizer_init) return {};
+  auto loaded = tokenizer::Tokenizer::load(o.model);
+  if (!loaded && loaded.error().is(tokenizer::TokenizerError::kMissing)) {
+    spdlog::info("{} has no tokenizer.json: prompts are token ids", o.model);
+    return {};
+  }
+  if (!loaded) return fail(loaded.error());
+  out.tokenizer = std::move(*loaded);
+  auto chat_template = tokenizer::ChatTemplate::load(o.model);
+  if (chat_template) {
+    out.chat_template = std::move(*chat_template);
+  } else if (!chat_template.error().is(tokenizer::TokenizerError::kMissing)) {
+    return fail(chat_template.error());
+  }
+  return {};
+}
+
+// What was asked of the server while it ran counts more than what it was started with.
+void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
+  const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
+  const std::size_t possible = std::clamp<std::size_t>(size, o.front.min_size, o.front.max_size);
+  if (possible != o.front.initial_size) {
+    spdlog::info(
+        "{}: the size was {} before the restart: starting {} ranks, not the {} of --data-parallel-size",
+        o.state_dir, size, possible, o.front.initial_size);
+  }
+  o.front.initial_size = possible;
+}
+
+Status prepare_state(ServeOptions& o, Prepared& out) {
+  front::StateStore::Kept kept;
+  if (!o.state_dir.empty()) {
+    ASSIGN_OR_RETURN(out.state, front::StateStore::open(o.state_dir));
+    ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
+    take_kept_size(o, kept);
+  }
+  auto form = decide_form(o.form, kept.form);
+  if (!form) return fail(o.state_dir.empty() ? form.error() : form.error().with_context(o.state_dir));
+  o.front.form = *form;
+  if (kept.form && *kept.form != o.front.form)
+    spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
+                 o.state_dir, describe(*kept.form), describe(o.front.form));
+  return {};
+}
+
+}  // namespace
+
+Status prepare(ServeOptions& o, Prepared& out) {
+  if (o.load_strategy == "lazy") o.front.weight_loading = front::FrontOptions::WeightLoading::kLazy;
+  RETURN_IF_ERROR(check_counts(o.front));
+  RETURN_IF_ERROR(prepare_model(o, out));
+  RETURN_IF_ERROR(prepare_tokenizer(o, out));
+  ASSIGN_OR_RETURN(out.server,
+                   make_server_options(o.http, o.front.max_model_len, connection_limits(o.front)));
+  return prepare_state(o, out);
+}
+
+}  // namespace concertina::cli
