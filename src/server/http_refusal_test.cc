@@ -51,7 +51,7 @@ TEST_F(HttpRefusals, WhatAnotherServerMightReadOtherwiseIsRefused) {
   EXPECT_THAT(answer("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"),
               StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(answer("GET / HTTP/1.1\nHost: h\n\n"), StartsWith("HTTP/1.1 400"));
-  EXPECT_THAT(answer(std::string("GET / HTTP/1.1\r\nHost: h\r\nA: \0\r\n\r\n", 36)),
+  EXPECT_THAT(answer("GET / HTTP/1.1\r\nHost: h\r\nA: " + std::string(1, '\0') + "\r\n\r\n"),
               StartsWith("HTTP/1.1 400"));
 }
 

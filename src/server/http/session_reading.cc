@@ -1,0 +1,147 @@
+// What a session does with bytes that come.
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include "server/http/session.h"
+
+namespace concertina::server::http {
+
+using tcp = boost::asio::ip::tcp;
+
+// The next request's bytes may be here already: they take their turn, behind what else the thread has to do.
+void Session::next_request() {
+  reader_.emplace(shared_->limits, shared_->bodies);
+  shared_->connections.wait(*this);
+  read_ahead_share_.reset();
+  if (input_.size() > n_parsed_) {
+    move_to(Phase::kHeader);
+    arm(shared_->limits.request_timeout, &Session::too_slow);
+    return post(&Session::parse_input);
+  }
+  move_to(Phase::kIdle);
+  if (input_end_ == End::kSeen) return close();
+  arm(shared_->limits.idle_timeout, &Session::close);
+  want_readable();
+}
+
+void Session::want_readable() {
+  if (readable_ == Watch::kOn) return;
+  readable_ = Watch::kOn;
+  socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
+    self->readable_ = Watch::kOff;
+    if (self->phase_ == Phase::kClosed) return;
+    if (error) return self->close();
+    self->on_readable();
+  });
+}
+
+void Session::on_readable() {
+  switch (phase_) {
+    case Phase::kIdle:
+      move_to(Phase::kHeader);
+      arm(shared_->limits.request_timeout, &Session::too_slow);
+      return read_request();
+    case Phase::kHeader:
+    case Phase::kBody:
+      return read_request();
+    case Phase::kAnswering:
+      return read_ahead();
+    case Phase::kLingering:
+      return drop_input();
+    case Phase::kStreaming:
+    case Phase::kFlushing:
+    case Phase::kClosed:
+      return;
+  }
+}
+
+Session::Input Session::receive() {
+  auto& piece = shared_->piece;
+  const ssize_t n = recv(socket_.native_handle(), piece.data(), piece.size(), MSG_DONTWAIT);
+  n_received_ = n > 0 ? static_cast<std::size_t>(n) : 0;
+  if (n > 0) return Input::kBytes;
+  if (n == 0) return Input::kEnd;
+  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Input::kNothingYet : Input::kBroken;
+}
+
+void Session::read_request() {
+  switch (receive()) {
+    case Input::kBytes:
+      input_.append(shared_->piece.data(), n_received_);
+      return parse_input();
+    case Input::kNothingYet:
+      return want_readable();
+    case Input::kEnd:
+    case Input::kBroken:
+      return close();
+  }
+}
+
+void Session::parse_input() {
+  if (phase_ != Phase::kHeader && phase_ != Phase::kBody) return;
+  const std::size_t n_taken = reader_->feed(std::string_view(input_).substr(n_parsed_));
+  n_parsed_ += n_taken;
+  if (n_parsed_ == input_.size()) {
+    input_ = {};
+    n_parsed_ = 0;
+  } else if (n_parsed_ > input_.size() / 2) {  // each byte is moved once at most, on average
+    input_.erase(0, std::exchange(n_parsed_, 0));
+  }
+  after_piece(n_taken);
+}
+
+void Session::after_piece(std::size_t n_taken) {
+  using State = RequestReader::State;
+  if (reader_->state() == State::kRefused) return refuse(reader_->refusal());
+  if (reader_->state() == State::kComplete) return serve_request();
+  if (reader_->state() == State::kBody && phase_ == Phase::kHeader) {
+    move_to(Phase::kBody);
+    shared_->connections.serve(*this);
+    if (reader_->expects() == RequestReader::Expects::kContinue) {
+      outgoing_.pending() += "HTTP/1.1 100 Continue\r\n\r\n";
+      outgoing_.flush();
+    }
+  }
+  if (n_taken > 0 && input_.size() > n_parsed_) return post(&Session::parse_input);
+  if (input_end_ == End::kSeen) return close();
+  want_readable();
+}
+
+// While an answer is made the socket tells when the client goes away. Bytes that come instead are the next
+// request: kept, so that the end behind them is seen, up to one whole request. Who sends more is cut off:
+// else its leaving could not be noticed.
+void Session::read_ahead() {
+  switch (receive()) {
+    case Input::kBytes:
+      break;
+    case Input::kNothingYet:
+      return want_readable();
+    case Input::kEnd:
+      return input_ended();
+    case Input::kBroken:
+      return close();
+  }
+  input_.append(shared_->piece.data(), n_received_);
+  const std::size_t n_bytes = input_.size() - n_parsed_;
+  if (!read_ahead_share_) read_ahead_share_.emplace(shared_->bodies);
+  if (n_bytes > shared_->limits.max_header_bytes + shared_->limits.max_body_bytes ||
+      !read_ahead_share_->grow_to(n_bytes)) {
+    spdlog::warn("connection {}: disconnected, {} bytes came behind a request that is not answered yet",
+                 number_, n_bytes);
+    return close();
+  }
+  want_readable();
+}
+
+void Session::input_ended() {
+  input_end_ = End::kSeen;
+  if (phase_ == Phase::kAnswering && on_disconnect_) close();
+}
+
+void Session::drop_input() {
+  const Input input = receive();
+  if (input == Input::kEnd || input == Input::kBroken) return close();
+  want_readable();
+}
+
+}  // namespace concertina::server::http
