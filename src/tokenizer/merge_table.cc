@@ -25,12 +25,10 @@ std::size_t MergeTable::slot_of(std::uint64_t pair) const {
   return slot;
 }
 
-MergeTable::Added MergeTable::add(TokenId left, TokenId right, Merge merge) {
+void MergeTable::add(TokenId left, TokenId right, Merge merge) {
   Slot& slot = slots_[slot_of(pair_of(left, right))];
-  if (slot.pair != kFree) return Added::kDuplicate;
-  CHECK(2 * ++size_ <= slots_.size(), "more merges than announced");
+  if (slot.pair == kFree) CHECK(2 * ++size_ <= slots_.size(), "more merges than announced");
   slot = {pair_of(left, right), merge};
-  return Added::kNew;
 }
 
 const Merge* MergeTable::find(TokenId left, TokenId right) const {

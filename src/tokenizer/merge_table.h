@@ -17,8 +17,8 @@ struct Merge {
 class MergeTable {
  public:
   explicit MergeTable(std::size_t n_merges);
-  enum class Added { kNew, kDuplicate };
-  Added add(TokenId left, TokenId right, Merge merge);  // at most n_merges times
+  // At most n_merges times. A pair that is there gets the new rank, as in Hugging Face's library.
+  void add(TokenId left, TokenId right, Merge merge);
   const Merge* find(TokenId left, TokenId right) const;
   std::size_t size() const { return size_; }
 

@@ -82,7 +82,9 @@ std::vector<TextRange> split_ranges(const SplitStep& step, std::string_view text
   apply_behavior(step.behavior, parts);
   std::vector<TextRange> ranges;
   ranges.reserve(parts.size());
-  for (const Part& part : parts) ranges.push_back(part.range);
+  for (const Part& part : parts) {
+    if (!part.range.empty()) ranges.push_back(part.range);
+  }
   return ranges;
 }
 

@@ -68,16 +68,17 @@ void Regex::for_each_match(std::string_view text, const std::function<void(TextR
   const MatchData data(pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
   CHECK(data != nullptr, "out of memory");
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(data.get());
-  for (std::size_t begin = 0; begin < text.size();) {
+  std::size_t last_end = std::string_view::npos;
+  for (std::size_t begin = 0; begin <= text.size();) {
     if (match_at(code, text, begin, data.get()) < 0) return;
     const TextRange match{offsets[0], offsets[1]};
-    if (match.end > match.begin) {
-      visit(match);
-      begin = match.end;
-    } else {
-      if (match.begin >= text.size()) return;
-      begin = match.begin + next_utf8(text.substr(match.begin)).length;
+    if (match.empty() && match.end == last_end) {
+      if (begin == text.size()) return;
+      begin += next_utf8(text.substr(begin)).length;
+      continue;
     }
+    visit(match);
+    begin = last_end = match.end;
   }
 }
 

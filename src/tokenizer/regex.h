@@ -24,7 +24,8 @@ class Regex {
   static Result<Regex> compile(std::string_view pattern);
   static Result<Regex> compile_literal(std::string_view text);
 
-  // Calls `visit` for each match, from left to right; empty matches are passed over. `text` is valid UTF-8.
+  // Calls `visit` for each match, from left to right; an empty one too, but where the one before it ends.
+  // `text` is valid UTF-8.
   // Where PCRE2 gives up (its match limit), the rest of the text counts as not matching.
   void for_each_match(std::string_view text, const std::function<void(TextRange)>& visit) const;
 

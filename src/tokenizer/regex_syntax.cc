@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 #include <vector>
 
 #include "tokenizer/error.h"
@@ -17,6 +18,8 @@ namespace {
 // As the inside of a class.
 constexpr std::string_view kSpace = "\\p{White_Space}", kNoSpace = "\\P{White_Space}";
 constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Outside of a class Oniguruma asks a table of Latin-1 first, which has superscripts and fractions too.
+constexpr std::string_view kMoreWord = "\u00B2\u00B3\u00B9\u00BC-\u00BE";
 
 struct PosixClass {
   std::string_view name, inside, negated;  // empty: there is no way to say so within a class
@@ -36,6 +39,27 @@ constexpr PosixClass kPosixClasses[] = {{"space", kSpace, kNoSpace},
 bool is_category(std::string_view name) {
   if (name == "L&" || name == "Any") return true;
   return (name.size() == 1 || name.size() == 2) && std::string_view("CLMNPSZ").find(name[0]) != name.npos;
+}
+
+// Other names of Oniguruma's for what PCRE2 has.
+std::string_view pcre2_name(std::string_view name) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {{"Letter", "L"},
+                                                                      {"Mark", "M"},
+                                                                      {"Number", "N"},
+                                                                      {"Punctuation", "P"},
+                                                                      {"Symbol", "S"},
+                                                                      {"Separator", "Z"},
+                                                                      {"Other", "C"},
+                                                                      {"Decimal_Number", "Nd"},
+                                                                      {"Digit", "Nd"},
+                                                                      {"Alpha", "Alphabetic"},
+                                                                      {"Lower", "Lowercase"},
+                                                                      {"Upper", "Uppercase"},
+                                                                      {"Space", "White_Space"},
+                                                                      {"Uppercase_Letter", "Lu"},
+                                                                      {"Lowercase_Letter", "Ll"}};
+  const auto* found = std::ranges::find(kNames, name, &std::pair<std::string_view, std::string_view>::first);
+  return found == std::end(kNames) ? name : found->second;
 }
 
 class Translator {
@@ -159,20 +183,21 @@ class Translator {
       put(in_class_ ? std::string(inside) : fmt::format("[{}]", inside), 2);
       return Status{};
     };
+    const std::string word = fmt::format("{}{}", kWord, kMoreWord);
     switch (c) {
       case 's':
         return put_class(kSpace);
       case 'S':
         return put_class(kNoSpace);
       case 'w':
-        return put_class(kWord);
+        return put_class(in_class_ ? kWord : word);
       case 'W':
         if (in_class_) return unsupported("\\W within a character class");
-        put(fmt::format("[^{}]", kWord), 2);
+        put(fmt::format("[^{}]", word), 2);
         return {};
       case 'b':
       case 'B':
-        return word_border(c);
+        return word_border(c, word);
       case 'v':
         put("\\x0B", 2);
         return {};
@@ -190,11 +215,11 @@ class Translator {
     }
   }
 
-  Status word_border(char c) {
+  Status word_border(char c, std::string_view word) {
     if (in_class_) return copy(2), Status{};  // a backspace
     const std::string_view format = c == 'b' ? "(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))"
                                              : "(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))";
-    put(fmt::format(fmt::runtime(format), kWord), 2);
+    put(fmt::format(fmt::runtime(format), word), 2);
     return {};
   }
 
@@ -217,6 +242,7 @@ class Translator {
     std::string_view name = rest().substr(3, end - 3);
     const bool negated = name.starts_with("^");
     if (negated) name.remove_prefix(1);
+    name = pcre2_name(name);
     const bool is_script = !is_category(name) && name.find_first_of(":=") == std::string_view::npos &&
                            std::ranges::find(kBinaryProperties, name) == kBinaryProperties.end();
     put(fmt::format("{}{{{}{}{}}}", rest().substr(0, 2), negated ? "^" : "", is_script ? "sc:" : "", name),

@@ -1,15 +1,23 @@
 #include <benchmark/benchmark.h>
 
+#include <cstdlib>
 #include <fstream>
+#include <functional>
+#include <iostream>
 #include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
 
 #include "tokenizer/test_folder.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/utf8.h"
 
+// Run from the repository's root. One line a model and kind of text. TOKENIZER_BENCH_FOLDERS: folders of
+// published tokenizers, parted by colons, beside the demo model's.
 namespace concertina::tokenizer {
 namespace {
 
-const std::filesystem::path kDemo = "models/demo";  // run from the repository's root
+const std::filesystem::path kDemo = "models/demo";
 
 // The demo model's file with its vocabulary made as large as published ones (150,000 entries, about 9 MB).
 std::string large_file() {
@@ -40,29 +48,77 @@ void load_a_large_file(benchmark::State& state) {
 }
 BENCHMARK(load_a_large_file)->Unit(benchmark::kMillisecond);
 
-std::string prose(std::size_t n_bytes) {
-  std::ifstream stream(kDemo / "README.md");
-  const std::string text(std::istreambuf_iterator<char>(stream), {});
+constexpr std::size_t kTextBytes = 1'000'000;
+
+std::string repeated(std::string_view unit) {
   std::string out;
-  while (out.size() < n_bytes) out += text;
+  while (out.size() < kTextBytes) out += unit;
   return out;
 }
 
-void encode_prose(benchmark::State& state) {
-  const Tokenizer tokenizer = Tokenizer::load(kDemo).value();
-  const std::string text = prose(static_cast<std::size_t>(state.range(0)));
-  for (auto _ : state) benchmark::DoNotOptimize(tokenizer.encode(text, AddSpecialTokens::kNo));
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+std::string random_characters(char32_t first, char32_t last) {
+  std::mt19937 random(1);
+  std::string out;
+  while (out.size() < kTextBytes) append_utf8(first + random() % (last - first + 1), out);
+  return out;
 }
-BENCHMARK(encode_prose)->Arg(1 << 12)->Arg(1 << 20);
 
-void encode_one_long_word(benchmark::State& state) {
-  const Tokenizer tokenizer = Tokenizer::load(kDemo).value();
-  const std::string text(static_cast<std::size_t>(state.range(0)), 'a');
+std::string prose() {
+  std::ifstream stream(kDemo / "README.md");
+  return repeated(std::string(std::istreambuf_iterator<char>(stream), {}));
+}
+
+struct Text {
+  const char* name;
+  std::string text;
+};
+
+// Most have no place to cut: one word of a million bytes.
+std::vector<Text> texts() {
+  return {{"prose", prose()},
+          {"spaces", repeated(" ")},
+          {"new lines", repeated("\n")},
+          {"spaces and new lines", repeated(" \n")},
+          {"tabs", repeated("\t")},
+          {"one letter", repeated("a")},
+          {"one sign", repeated("<")},
+          {"one word again and again", repeated("the")},
+          {"begun special tokens", repeated("<|im")},
+          {"digits", repeated("1")},
+          {"random letters", random_characters('a', 'z')},
+          {"random ASCII", random_characters(0x21, 0x7E)},
+          {"random Cyrillic", random_characters(0x430, 0x44F)},
+          {"random CJK", random_characters(0x4E00, 0x9FFF)},
+          {"random emoji", random_characters(0x1F300, 0x1F5FF)},
+          {"combining marks", repeated("\u0301")}};
+}
+
+void encode(benchmark::State& state, const Tokenizer& tokenizer, const std::string& text) {
   for (auto _ : state) benchmark::DoNotOptimize(tokenizer.encode(text, AddSpecialTokens::kNo));
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
 }
-BENCHMARK(encode_one_long_word)->Arg(1 << 12)->Arg(1 << 20);
+
+void add_benchmarks(const std::filesystem::path& folder) {
+  const auto tokenizer = Tokenizer::load(folder);
+  if (!tokenizer) {
+    std::cerr << tokenizer.error().message() << "\n";
+    return;
+  }
+  for (Text& text : texts()) {
+    benchmark::RegisterBenchmark((folder.filename().string() + ": " + text.name).c_str(),
+                                 [tokenizer = *tokenizer, text = std::move(text.text)](
+                                     benchmark::State& state) { encode(state, tokenizer, text); })
+        ->Unit(benchmark::kMillisecond);
+  }
+}
+
+const bool added = [] {
+  add_benchmarks(kDemo);
+  const char* more = std::getenv("TOKENIZER_BENCH_FOLDERS");
+  std::istringstream folders(more == nullptr ? "" : more);
+  for (std::string folder; std::getline(folders, folder, ':');) add_benchmarks(folder);
+  return true;
+}();
 
 }  // namespace
 }  // namespace concertina::tokenizer
