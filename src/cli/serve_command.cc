@@ -55,8 +55,7 @@ void add_flags(CLI::App& command, ServeOptions& o) {
   command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
       ->check(kCount)
       ->capture_default_str();
-  command
-      .add_option("--min-data-parallel-size", o.front.min_size, "the fewest ranks that hold the weights")
+  command.add_option("--min-data-parallel-size", o.front.min_size, "the fewest ranks that hold the weights")
       ->check(kCount)
       ->capture_default_str();
   command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")

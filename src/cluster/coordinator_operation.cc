@@ -14,6 +14,7 @@ void Coordinator::State::start_operation(Turn& turn, Operation operation, Goal t
   goal = std::move(the_goal);
   joined.clear();
   if (is_out()) operations.set_phase(Phase::kRecovering, turn.now);
+  if (breaks(CoordinatorConfig::Broken::kForgetsPause)) shortage = {};
 }
 
 // Of an operation that nobody asked for. Unique over restarts of the front, as incarnations are.
@@ -41,6 +42,7 @@ void Coordinator::State::go_on(Turn& turn) {
 void Coordinator::State::grow(Turn& turn, std::size_t n_needed) {
   if (may_start(shortage, turn.now)) return begin_change_if_numbers_are_free(turn, n_needed);
   if (life == Life::kBootstrapping || (!is_recovering_alone() && !is_out())) return;
+  if (breaks(CoordinatorConfig::Broken::kAllOrNothing)) return;
   const auto is_ready = [](const auto& entry) {
     return entry.second.state == RankState::kStandby && entry.second.up == Rank::Up::kYes;
   };

@@ -215,6 +215,7 @@ struct Coordinator::State {
   void check_frozen(Turn& turn);
 
   void ignore() { ++n_ignored_events; }
+  bool breaks(CoordinatorConfig::Broken rule) const { return config.broken == rule; }
   bool is_in(EpochChange::Stage stage) const { return change && change->stage == stage; }
   bool is_cancellable() const {  // COMMIT was not sent
     return is_in(EpochChange::Stage::kStarting) || is_in(EpochChange::Stage::kPreparing);

@@ -434,7 +434,6 @@ void Invariants::check_shortage(const Actions& actions, const Coordinator& coord
     const auto* ended = std::get_if<OperationEnded>(&action);
     if (ended == nullptr || ended->operation.kind != OperationKind::kRecover) continue;
     require(ended->operation.phase == Phase::kDone ||
-                (running != nullptr && running->id != ended->operation.id) ||
                 ended->operation.error->find("gave way") != std::string::npos,
             "a recovery does not give up");
   }

@@ -14,7 +14,8 @@ using Reason = RankExited::Reason;
 void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
 
 CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_size = 1) {
-  return {.n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
+  return {
+      .n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
 }
 
 // The starts that were made since the last look end at once.
@@ -52,7 +53,8 @@ TEST(Replacement, WhileAReplacementPausesAndTheTimerDoesNotSpin) {
   die(story, 2);
   story.forget_actions();
   story.pass(seconds(1));
-  ASSERT_EQ(story.all<SetTimer>().size(), 1u) << "the pause is over; what is left is the time without an epoch";
+  ASSERT_EQ(story.all<SetTimer>().size(), 1u)
+      << "the pause is over; what is left is the time without an epoch";
   EXPECT_EQ(story.all<SetTimer>()[0].at, story.now() - seconds(1) + seconds(300));
   story.let_go();
   EXPECT_EQ(story.members().size(), 3u);
@@ -379,7 +381,8 @@ TEST(Outage, EndsTheServerOnlyAfterTheTimeoutAndSaysWhatFailed) {
   }
   story.pass_all(seconds(2));
   ASSERT_EQ(story.all<GroupLost>().size(), 1u);
-  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("no epoch has served for 300 s: all ranks were lost"));
+  EXPECT_THAT(story.all<GroupLost>()[0].error,
+              HasSubstr("no epoch has served for 300 s: all ranks were lost"));
   EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("starts failed, the last: rank 0: signal 9"));
   EXPECT_LT(story.first_index<OperationEnded>(), story.first_index<GroupLost>())
       << "clients are answered first";

@@ -88,7 +88,7 @@ struct ClusterStatus {
   std::uint64_t n_failed_starts = 0;           // since the start
   std::string last_start_error;                // of the failed starts since a rank last joined; empty: none
   std::optional<double> next_start_s;          // until ranks are started again; none: no pause
-  Form form;  // every rank's
+  Form form;                                   // every rank's
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing
@@ -103,7 +103,7 @@ class Service {
   // Whether requests are taken: ok, or kNotReady (before the first epoch) / kShuttingDown. While no epoch
   // serves they wait in the queue.
   virtual Status admits() const = 0;
-  virtual bool ready() const = 0;     // an epoch is active and no shutdown has begun
+  virtual bool ready() const = 0;  // an epoch is active and no shutdown has begun
 
   // The listener must outlive the request: until on_finished, on_failed or cancel().
   virtual Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) = 0;
