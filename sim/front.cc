@@ -9,10 +9,18 @@ namespace concertina::sim {
 using cluster::Member;
 using std::chrono::milliseconds;
 
+namespace {
+cluster::CoordinatorConfig config_of(const Scenario& scenario) {
+  cluster::CoordinatorConfig config = scenario.cluster;
+  config.broken = broken_rule(scenario.mutant);
+  return config;
+}
+}  // namespace
+
 Front::Front(World& world, Coverage& coverage)
     : world_(world),
       coverage_(coverage),
-      coordinator_(world.scenario.cluster, Incarnation(1)),
+      coordinator_(config_of(world.scenario), Incarnation(1)),
       invariants_(world.scenario.cluster),
       journal_({.max_num_seqs = world.scenario.limits.max_num_seqs,
                 .kv_tokens = world.scenario.limits.n_blocks * world.scenario.limits.block_size}) {}
@@ -54,6 +62,7 @@ void Front::carry_out(const cluster::Actions& first) {
 }
 
 void Front::check() {
+  check_outage();
   for (; n_violations_seen_ < invariants_.violations().size(); ++n_violations_seen_)
     world_.violate(invariants_.violations()[n_violations_seen_]);
 }
@@ -69,6 +78,8 @@ void Front::hear(const Member& from, const FromRank& message) {
   }
   if (const auto* output = std::get_if<StepOutput>(&message)) {
     for (const scheduler::Output& token : output->outputs) on_output(from, token);
+    if (!output->outputs.empty() && unproven_)
+      handle(cluster::EpochServes{*std::exchange(unproven_, std::nullopt)});
     for (const scheduler::CaughtUp& up : output->caught_up) {
       front::JournalActions actions;
       journal_.on_caught_up(from.rank, up.request, up.attempt, actions);
@@ -106,7 +117,8 @@ void Front::on_output(const Member& from, const scheduler::Output& output) {
 void Front::see_exit(const Member& member, const std::string& how) {
   if (const auto open = open_.find(member.rank); open != open_.end() && open->second == member)
     open_.erase(open);
-  handle(cluster::RankExited{member, how});
+  using Reason = cluster::RankExited::Reason;
+  handle(cluster::RankExited{member, how, how == kSaid ? Reason::kSaid : Reason::kUnknown});
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled))
     handle(cluster::RankExited{member, "said twice"});
   using Cause = front::Ending::Cause;
@@ -224,6 +236,27 @@ void Front::execute(const cluster::EpochActive& active) {
   front::JournalActions actions;
   journal_.set_members(members, actions);
   execute(actions);
+  unproven_ = active.plan.epoch;
+  if (journal_.n_live() == 0) handle(cluster::EpochServes{*std::exchange(unproven_, std::nullopt)});
+}
+
+// The server ends: not before the timeout, unless ranks are not replaced and none is left.
+void Front::execute(const cluster::GroupLost& lost) {
+  is_over_ = true;
+  using Replace = cluster::CoordinatorConfig::ReplaceFailed;
+  const cluster::CoordinatorConfig& config = world_.scenario.cluster;
+  const bool may_come = config.replace_failed == Replace::kYes || coordinator_.n_missing() == 0;
+  // Tokens of steps before the loss may still have been on their way.
+  const Time last_step = last_token_ - milliseconds(200);
+  if (may_come && world_.schedule.now() < last_step + config.group_lost_timeout)
+    world_.violate("it gives up, and a token came a moment ago: " + lost.error);
+}
+
+void Front::check_outage() {
+  if (is_over_ || !coordinator_.recovering()) return out_since_.reset();
+  if (!out_since_) out_since_ = world_.schedule.now();
+  if (world_.schedule.now() - *out_since_ > world_.scenario.cluster.group_lost_timeout + milliseconds(1))
+    world_.violate("no epoch has served for longer than the timeout, and it goes on");
 }
 
 void Front::execute(const cluster::OperationEnded& ended) {
@@ -273,8 +306,8 @@ void Front::execute(const front::JournalActions& actions) {
 // ---- Clients.
 
 void Front::submit(std::size_t index) {
-  if (is_over_) return;
-  if (!coordinator_.ready()) {  // 503: it comes again
+  if (is_over_ || is_shutting_down_) return;
+  if (!coordinator_.has_served()) {  // 503: it comes again
     ++n_refused_;
     world_.schedule.after(milliseconds(20), [this, index] {
       --n_refused_;
@@ -304,6 +337,7 @@ void Front::submit(std::size_t index) {
 
 void Front::emit(const front::EmitToken& token) {
   ++world_.n_tokens;
+  last_token_ = world_.schedule.now();
   Stream& stream = streams_.at(token.request);
   const std::size_t position = stream.n_emitted++;
   const bool is_right = position < stream.expected.size() && stream.expected[position] == token.token;
@@ -359,6 +393,12 @@ void Front::request_scale() {
   world_.note(fmt::format("scale to {}: {}", scale.target_size, reply ? "taken" : reply.error().message()));
   if (reply) carry_out(reply->actions);
   check();
+}
+
+// Leaves are not granted any more; what runs goes on to its end, short of ranks or not.
+void Front::begin_shutdown() {
+  is_shutting_down_ = true;
+  handle(cluster::ShutdownBegun{});
 }
 
 bool Front::is_calm() const {

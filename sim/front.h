@@ -29,6 +29,7 @@ class Front {
   void submit(std::size_t index);  // again later while the server answers 503
   void cancel_some_request();
   void request_scale();
+  void begin_shutdown();
 
   bool is_fenced(const cluster::Member& member) const { return fenced_.contains(member); }
   bool is_over() const { return is_over_; }  // no rank left and none to come: allowed, and the end
@@ -62,9 +63,10 @@ class Front {
   void execute(const cluster::CancelDrain&);
   void execute(const cluster::EpochActive& active);
   void execute(const cluster::EpochLost&) {}
+  void check_outage();
   void execute(const cluster::OperationEnded& ended);
   void execute(const cluster::BootstrapFailed&) { is_over_ = true; }
-  void execute(const cluster::GroupLost&) { is_over_ = true; }
+  void execute(const cluster::GroupLost& lost);
   void execute(const cluster::SetTimer& timer);
   void execute(const front::JournalActions& actions);
   void on_output(const cluster::Member& from, const scheduler::Output& output);
@@ -90,7 +92,10 @@ class Front {
   std::uint64_t timer_ = 0, n_operations_ = 0;
   std::uint64_t next_request_ = 1;
   std::size_t n_finished_ = 0, n_violations_seen_ = 0;
-  bool is_over_ = false;
+  bool is_over_ = false, is_shutting_down_ = false;
+  std::optional<Epoch> unproven_;  // in force, and no token of it was heard
+  Time last_token_{};
+  std::optional<Time> out_since_;  // no epoch is in force since
 };
 
 }  // namespace concertina::sim

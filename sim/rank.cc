@@ -27,6 +27,8 @@ void Rank::start() {
   if (!is_alive()) return;
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_crash_at_start))
     return kill("crashed at start");
+  if (world_.schedule.now() < world_.starts_fail_until)
+    return kill(world_.chance(world_.scenario.p_start_says) ? kSaid : "signal 9 at start");
   report(cluster::Event(cluster::RankHello{member_}));
   beat();
 }
@@ -113,6 +115,12 @@ void Rank::load(const cluster::EpochPlan& plan) {
       return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch,
                                                               fmt::format("no memory of rank {}", gone->rank),
                                                               cluster::RankPrepareFailed::Cause::kPeer}));
+    }
+    const bool is_member = std::find(plan.members.begin(), plan.members.end(), member_) != plan.members.end();
+    if (is_member && world_.schedule.now() < world_.room_wanted_until &&
+        plan.members.size() < world_.n_members_with_room) {
+      return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch, "no room",
+                                                              cluster::RankPrepareFailed::Cause::kRoom}));
     }
     if (fails) return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"}));
     prepared_[plan.epoch] = make_view(plan);

@@ -23,14 +23,56 @@ const char* name_of(Mutant mutant) {
       return "position-alone";
     case Mutant::kJournalBeforeCommit:
       return "journal-before-commit";
+    case Mutant::kGivesUp:
+      return "gives-up";
+    case Mutant::kSaidIsFinal:
+      return "said-is-final";
+    case Mutant::kForgetsPause:
+      return "forgets-pause";
+    case Mutant::kRefusesInPause:
+      return "refuses-in-pause";
+    case Mutant::kAllOrNothing:
+      return "all-or-nothing";
+    case Mutant::kClockOnlyWithoutRanks:
+      return "clock-only-without-ranks";
+    case Mutant::kFencesForRoom:
+      return "fences-for-room";
+    case Mutant::kTriesTooFew:
+      return "tries-too-few";
   }
   return "unknown";
 }
 
 std::vector<Mutant> all_mutants() {
-  return {Mutant::kFlipWithoutAllFlags, Mutant::kTwoBanks,   Mutant::kDropLaterEpoch,
-          Mutant::kNoFreezeBarrier,     Mutant::kLateCommit, Mutant::kPositionAlone,
-          Mutant::kJournalBeforeCommit};
+  return {Mutant::kFlipWithoutAllFlags,   Mutant::kTwoBanks,       Mutant::kDropLaterEpoch,
+          Mutant::kNoFreezeBarrier,       Mutant::kLateCommit,     Mutant::kPositionAlone,
+          Mutant::kJournalBeforeCommit,   Mutant::kGivesUp,        Mutant::kSaidIsFinal,
+          Mutant::kForgetsPause,          Mutant::kRefusesInPause, Mutant::kAllOrNothing,
+          Mutant::kClockOnlyWithoutRanks, Mutant::kFencesForRoom,  Mutant::kTriesTooFew};
+}
+
+cluster::CoordinatorConfig::Broken broken_rule(Mutant mutant) {
+  using Broken = cluster::CoordinatorConfig::Broken;
+  switch (mutant) {
+    case Mutant::kGivesUp:
+      return Broken::kGivesUp;
+    case Mutant::kSaidIsFinal:
+      return Broken::kSaidIsFinal;
+    case Mutant::kForgetsPause:
+      return Broken::kForgetsPause;
+    case Mutant::kRefusesInPause:
+      return Broken::kRefusesInPause;
+    case Mutant::kAllOrNothing:
+      return Broken::kAllOrNothing;
+    case Mutant::kClockOnlyWithoutRanks:
+      return Broken::kClockOnlyWithoutRanks;
+    case Mutant::kFencesForRoom:
+      return Broken::kFencesForRoom;
+    case Mutant::kTriesTooFew:
+      return Broken::kTriesTooFew;
+    default:
+      return Broken::kNothing;
+  }
 }
 
 namespace {
@@ -42,6 +84,27 @@ std::size_t draw_size(Random& random, std::size_t max) {
 }
 
 }  // namespace
+
+// Starts fail and room is wanted for seconds on end, as long as the pauses between tries; what else goes
+// wrong is as much rarer.
+void Scenario::make_short_of_ranks(Random& random) {
+  const auto up_to = [&random](Duration low, Duration high) {
+    return low + Duration(static_cast<std::int64_t>(
+                     random.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
+  };
+  length = up_to(milliseconds(2000), milliseconds(12000));
+  for (Duration* every : {&scale_every, &kill_every, &stop_every, &slow_every, &break_every, &part_every,
+                          &leave_every, &cancel_every, &kill_all_every})
+    *every *= 8;
+  fail_starts_every = up_to(milliseconds(300), milliseconds(6000));
+  want_room_every = random.below(2) == 0 ? Duration{} : up_to(milliseconds(300), milliseconds(6000));
+  p_start_says = random.below(2) == 0 ? 0 : static_cast<double>(random.uniform());
+  if (random.below(4) == 0) shutdown_at = up_to(milliseconds(200), length);
+  if (random.below(3) == 0) cluster.group_lost_timeout = up_to(milliseconds(500), milliseconds(8000));
+  // Without replacements there may never be as many again.
+  const bool replaces = cluster.replace_failed == cluster::CoordinatorConfig::ReplaceFailed::kYes;
+  if (replaces && random.below(3) == 0) cluster.min_size = 1 + random.below(cluster.initial_size);
+}
 
 Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   Random random(seed);
@@ -98,6 +161,7 @@ Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   s.p_prepare_fails = one_in(4) ? 0.1 * static_cast<double>(random.uniform()) : 0;
   s.p_doubled = one_in(2) ? 0.1 : 0;
   s.p_late = one_in(2) ? 0.05 : 0;
+  if (one_in(4)) s.make_short_of_ranks(random);
   s.kill_fenced = one_in(3) ? KillFenced::kNo : KillFenced::kYes;
   return s;
 }

@@ -19,9 +19,19 @@ enum class Mutant : std::uint8_t {
   kLateCommit,
   kPositionAlone,
   kJournalBeforeCommit,
+  // Rules of the coordinator (cluster::CoordinatorConfig::Broken).
+  kGivesUp,
+  kSaidIsFinal,
+  kForgetsPause,
+  kRefusesInPause,
+  kAllOrNothing,
+  kClockOnlyWithoutRanks,
+  kFencesForRoom,
+  kTriesTooFew,
 };
 const char* name_of(Mutant mutant);
 std::vector<Mutant> all_mutants();
+cluster::CoordinatorConfig::Broken broken_rule(Mutant mutant);
 
 // What the toy model is, and what a rank can hold.
 struct Shape {
@@ -32,6 +42,7 @@ struct Shape {
 // draws which kinds of faults it has at all (A. Groce et al., "Swarm testing", ISSTA 2012).
 struct Scenario {
   static Scenario draw(std::uint64_t seed, std::size_t max_ranks);
+  void make_short_of_ranks(Random& random);
 
   std::uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;
@@ -43,7 +54,9 @@ struct Scenario {
   std::size_t n_requests = 0;
   // Mean time between two of a kind over the whole group; zero: never.
   Duration scale_every{}, kill_every{}, stop_every{}, slow_every{}, break_every{}, part_every{},
-      leave_every{}, cancel_every{}, kill_all_every{};
+      leave_every{}, cancel_every{}, kill_all_every{}, fail_starts_every{}, want_room_every{};
+  Duration shutdown_at{};   // zero: never
+  double p_start_says = 0;  // a start that fails says why
   double p_crash_at_start = 0, p_prepare_fails = 0, p_doubled = 0, p_late = 0;
   enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;
 };

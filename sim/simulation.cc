@@ -76,6 +76,10 @@ class Simulation {
     plant(s.part_every, &Simulation::part_two);
     plant(s.leave_every, &Simulation::leave_one);
     plant(s.cancel_every, &Simulation::cancel_one);
+    plant(s.fail_starts_every, &Simulation::fail_starts);
+    plant(s.want_room_every, &Simulation::want_room);
+    if (s.shutdown_at > Duration::zero())
+      world_.schedule.after(s.shutdown_at, [this] { front_.begin_shutdown(); });
   }
 
   Rank* some_rank() {
@@ -124,6 +128,27 @@ class Simulation {
     if (world_.schedule.now() > until + 2 * world_.scenario.cluster.peer_timeout)
       until = world_.schedule.now() + some_time();
   }
+  // For longer than the pauses between tries at times; and sometimes nobody is left meanwhile. Not before the
+  // first epoch: that ends the server, and the run.
+  Duration some_seconds() {
+    return Duration(static_cast<std::int64_t>(
+        world_.random.below(static_cast<std::uint64_t>(world_.scenario.length.count()))));
+  }
+  void fail_starts() {
+    if (!front_.coordinator().has_served()) return;
+    world_.starts_fail_until = world_.schedule.now() + some_seconds();
+    world_.note("starts fail from here on");
+    if (world_.random.below(3) == 0) return kill_all();
+    kill_one();
+  }
+  void want_room() {
+    const cluster::EpochPlan* active = front_.coordinator().active_epoch();
+    if (active == nullptr) return;
+    world_.room_wanted_until = world_.schedule.now() + some_seconds();
+    world_.n_members_with_room = active->members.size();
+    world_.note(fmt::format("the weights need {} ranks from here on", active->members.size()));
+    kill_one();
+  }
   void leave_one() {
     if (Rank* rank = some_rank()) rank->ask_to_leave();
   }
@@ -136,6 +161,7 @@ class Simulation {
       rank->slow_down(1);
     }
     world_.parted_until.clear();
+    world_.starts_fail_until = world_.room_wanted_until = Time{};
   }
 
   Outcome outcome() {

@@ -17,6 +17,8 @@ class Front;
 
 // A rank's end by itself, which may be a request's doing.
 inline constexpr const char* kCrash = "signal 11";
+// An end with a reason that the rank told before it.
+inline constexpr const char* kSaid = "it said: the checkpoint is another one";
 
 // What all parts of one run share: time, chance, the ranks there are, and what went wrong. Ranks of processes
 // that ended stay, as their memory does.
@@ -36,6 +38,8 @@ struct World {
   // Step of an epoch -> the epoch that everybody enters after it.
   std::map<std::pair<Epoch, StepId>, std::optional<Epoch>> flips;
   std::map<std::pair<RankId, RankId>, Time> parted_until;  // headers between two ranks wait so long
+  Time starts_fail_until{}, room_wanted_until{};
+  std::size_t n_members_with_room = 0;  // fewer have none, until then
   std::uint64_t n_steps = 0, n_void_steps = 0, n_killed = 0, n_stopped = 0, n_tokens = 0;
 
   Duration about(Duration mean) {

@@ -44,10 +44,9 @@ std::string describe_shortage(const client::ClusterInfo& cluster) {
 }
 
 std::string table(const client::ClusterInfo& cluster) {
-  std::string out =
-      fmt::format("epoch {}   {} of at most {} ranks   {}\n{}\n", cluster.epoch, cluster.size,
-                  cluster.max_size, cluster.operation ? describe(*cluster.operation) : "no operation",
-                  describe_shortage(cluster));
+  std::string out = fmt::format(
+      "epoch {}   {} of at most {} ranks   {}\n{}\n", cluster.epoch, cluster.size, cluster.max_size,
+      cluster.operation ? describe(*cluster.operation) : "no operation", describe_shortage(cluster));
   out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host",
                      "running", "waiting", "kv blocks", "experts");
   for (const client::RankInfo& rank : cluster.ranks) {

@@ -74,7 +74,7 @@ const Shortage& Coordinator::shortage() const { return state_->shortage; }
 
 std::uint64_t Coordinator::n_failed_starts() const { return state_->n_failed_starts; }
 
-bool Coordinator::is_pausing() const { 
+bool Coordinator::is_pausing() const {
   return state_->gives_way() && !state_->change && (!state_->recovery || state_->wants_room());
 }
 

@@ -24,8 +24,8 @@ struct CoordinatorConfig {
   std::size_t n_experts = 0;
   std::size_t max_size = 8;  // ranks
   std::size_t initial_size = 1;
-  std::size_t min_size = 1;  // ranks that the weights need: fewer are never asked for, nor tried
-  std::size_t n_operations_kept = 1000;                 // finished records answered for; the oldest go first
+  std::size_t min_size = 1;              // ranks that the weights need: fewer are never asked for, nor tried
+  std::size_t n_operations_kept = 1000;  // finished records answered for; the oldest go first
   Duration release_timeout = std::chrono::seconds(10);  // a released rank that still runs then is killed
   // How long a rank may be silent before it counts as dead. Zero: nobody is watched, exits alone count.
   Duration peer_timeout{};
@@ -37,6 +37,19 @@ struct CoordinatorConfig {
   // How long no epoch may serve, once one has, before the server ends.
   Duration group_lost_timeout = std::chrono::seconds(300);
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
+
+  // For the simulator: a rule of docs/epoch_protocol.md broken on purpose, which must be noticed.
+  enum class Broken : std::uint8_t {
+    kNothing,
+    kGivesUp,                // 14: three failed starts end a recovery
+    kSaidIsFinal,            // 14: so does a reason that a rank said
+    kForgetsPause,           // 14: another operation starts ranks at once
+    kRefusesInPause,         // 15
+    kAllOrNothing,           // 16
+    kClockOnlyWithoutRanks,  // 17: frozen ranks may wait for ever
+    kFencesForRoom,          // 18
+    kTriesTooFew,            // 19
+  } broken = Broken::kNothing;
 
   // Rank numbers stay below: a replace holds both sets for a while.
   std::size_t max_rank_numbers() const { return 2 * max_size; }
@@ -213,8 +226,8 @@ class Coordinator {
   bool has_served() const;                // one is, or was and ranks are on their way back
   bool recovering() const;                // a rank was lost and the epoch without it is not in force yet
   const EpochPlan* active_epoch() const;  // null before
-  std::size_t wanted_size() const;  // what the operation under way, and else the last one, asked for
-  std::size_t n_missing() const;    // ranks short of that
+  std::size_t wanted_size() const;        // what the operation under way, and else the last one, asked for
+  std::size_t n_missing() const;          // ranks short of that
   const Shortage& shortage() const;
   std::uint64_t n_failed_starts() const;  // since the start
   bool is_pausing() const;  // the running operation waits to start ranks again; another may take its place

@@ -81,7 +81,8 @@ void Coordinator::State::set_timer(Turn& turn) {
   if (life != Life::kOver) {
     for (const auto& [member, deadline] : told) add(deadline);
     if (!may_start(shortage, turn.now)) add(*shortage.next_try);
-    if (const auto end = is_out() ? end_of(outage, config.group_lost_timeout) : std::nullopt) add(*end);
+    const bool runs = is_out() && !(recovery && breaks(CoordinatorConfig::Broken::kClockOnlyWithoutRanks));
+    if (const auto end = runs ? end_of(outage, config.group_lost_timeout) : std::nullopt) add(*end);
     if (!is_out() && (operations.running() == nullptr || gives_way())) {
       for (const auto& [member, due] : leave_asked) add(due);
     }

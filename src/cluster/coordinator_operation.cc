@@ -14,6 +14,7 @@ void Coordinator::State::start_operation(Turn& turn, Operation operation, Goal t
   goal = std::move(the_goal);
   joined.clear();
   if (is_out()) operations.set_phase(Phase::kRecovering, turn.now);
+  if (breaks(CoordinatorConfig::Broken::kForgetsPause)) shortage = {};
 }
 
 // Of an operation that nobody asked for. Unique over restarts of the front, as incarnations are.
@@ -36,11 +37,12 @@ void Coordinator::State::go_on(Turn& turn) {
   end_when_reached(turn);
 }
 
-// In a pause no rank is started, but those that are up join: all or nothing would be never where two of three
-// can start. Not for a scale, which leaves no trace if it fails.
+// In a pause, or while numbers are taken, no rank is started, but those that are up join: all or nothing
+// would be never where two of three can start. Not for a scale, which leaves no trace if it fails.
 void Coordinator::State::grow(Turn& turn, std::size_t n_needed) {
-  if (may_start(shortage, turn.now)) return begin_change_if_numbers_are_free(turn, n_needed);
+  if (may_start(shortage, turn.now) && numbers_are_free(n_needed)) return begin_change(turn, n_needed, {});
   if (life == Life::kBootstrapping || (!is_recovering_alone() && !is_out())) return;
+  if (breaks(CoordinatorConfig::Broken::kAllOrNothing)) return;
   const auto is_ready = [](const auto& entry) {
     return entry.second.state == RankState::kStandby && entry.second.up == Rank::Up::kYes;
   };
@@ -51,10 +53,10 @@ void Coordinator::State::grow(Turn& turn, std::size_t n_needed) {
 
 // A number stays taken until its process was reaped, which for a fenced rank may be a while: go_on() comes
 // again then.
-void Coordinator::State::begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners) {
-  std::size_t n_taken = 0;
-  for (const auto& [id, rank] : ranks) n_taken += rank.state == RankState::kStandby ? 0 : 1;
-  if (n_taken + n_joiners <= config.max_rank_numbers()) begin_change(turn, n_joiners, {});
+bool Coordinator::State::numbers_are_free(std::size_t n_joiners) const {
+  const auto is_taken = [](const auto& entry) { return entry.second.state != RankState::kStandby; };
+  const auto n_taken = static_cast<std::size_t>(std::count_if(ranks.begin(), ranks.end(), is_taken));
+  return n_taken + n_joiners <= config.max_rank_numbers();
 }
 
 // Ascending. Those that must leave, and as many of the highest as are too many.

@@ -54,8 +54,8 @@ Epoch Coordinator::State::take_epoch() {
   return last_epoch;
 }
 
-// Standbys first, those that are up before the others; then new ones with the lowest numbers without a process, each with an incarnation of its
-// own.
+// Standbys first, those that are up before the others; then new ones with the lowest numbers without a
+// process, each with an incarnation of its own.
 std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) {
   std::vector<Member> joiners;
   for (const Rank::Up up : {Rank::Up::kYes, Rank::Up::kNo}) {

@@ -39,15 +39,16 @@ void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
   if (recovery && event.epoch == recovery->plan.epoch) {
     if (!recovery->unprepared.contains(event.member)) return ignore();
     if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
-    if (event.cause == RankPrepareFailed::Cause::kRoom) return want_room(turn, what);
+    const bool fences = breaks(CoordinatorConfig::Broken::kFencesForRoom);
+    if (event.cause == RankPrepareFailed::Cause::kRoom && !fences) return want_room(turn, what);
     return recover(turn, event.member, what);
   }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
   if (!contains(change->everyone, event.member)) return ignore();
   if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
   if (life == Life::kBootstrapping) {
-    return lose_group(turn,
-                      fmt::format("rank {} failed before the first epoch: {}", event.member.rank, event.error));
+    return lose_group(
+        turn, fmt::format("rank {} failed before the first epoch: {}", event.member.rank, event.error));
   }
   const Outcome outcome{Phase::kFailed, Operation::Failure::kRankFailed, what};
   if (!is_recovering_alone() && !is_out()) return cancel_change(turn, outcome);

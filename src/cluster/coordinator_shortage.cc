@@ -8,6 +8,7 @@
 namespace concertina::cluster {
 
 using Stage = EpochChange::Stage;
+using Broken = CoordinatorConfig::Broken;
 
 namespace {
 constexpr int kMostFailedStarts = 3;  // of the first ranks, and of a scale
@@ -21,12 +22,13 @@ void Coordinator::State::count_failed_start(Turn& turn, const std::string& error
 // Before COMMIT another start takes its place, and the others stand by; the next change takes them first.
 void Coordinator::State::lose_joiner(Turn& turn, const RankExited& event, int n_failed_before) {
   count_failed_start(turn, fmt::format("rank {}: {}", event.member.rank, event.how), n_failed_before);
-  const bool ends_what_asked = life == Life::kBootstrapping || !is_recovering_alone();
+  const bool ends = life == Life::kBootstrapping || !is_recovering_alone();
   const bool was_last = goal.n_failed_starts >= kMostFailedStarts;
-  if (ends_what_asked && (event.reason == RankExited::Reason::kSaid || was_last)) {
-    return give_up_start(turn, event.member,
-                         was_last ? fmt::format("{} ({} starts failed)", event.how, goal.n_failed_starts)
-                                  : event.how);
+  const bool said = event.reason == RankExited::Reason::kSaid;
+  if ((was_last && (ends || breaks(Broken::kGivesUp))) || (said && (ends || breaks(Broken::kSaidIsFinal)))) {
+    return give_up_start(
+        turn, event.member,
+        was_last ? fmt::format("{} ({} starts failed)", event.how, goal.n_failed_starts) : event.how);
   }
   dissolve_change(turn);
   go_on(turn);
@@ -61,17 +63,17 @@ void Coordinator::State::fail_try(Turn& turn, const RankPrepareFailed& event, co
 
 // Nobody waits for a recovery that nobody asked for: until its COMMIT whatever is asked for takes its place.
 bool Coordinator::State::gives_way() const {
-  return is_recovering_alone() && !cancelled && (!change || is_cancellable());
+  return is_recovering_alone() && !cancelled && (!change || is_cancellable()) &&
+         !breaks(Broken::kRefusesInPause);
 }
 
 void Coordinator::State::give_way(Turn& turn, const std::string& to) {
   if (change) dissolve_change(turn);
   Operation& operation = *operations.running();
   operation.failure = Operation::Failure::kRankFailed;
-  operation.error =
-      fmt::format("it gave way to operation {}; {} of {} ranks were there{}", to, members_now().size(),
-                  operation.to_size,
-                  shortage.last_error.empty() ? "" : ", and the last start failed: " + shortage.last_error);
+  operation.error = fmt::format(
+      "it gave way to operation {}; {} of {} ranks were there{}", to, members_now().size(), operation.to_size,
+      shortage.last_error.empty() ? "" : ", and the last start failed: " + shortage.last_error);
   turn.actions.push_back(OperationEnded{operations.end(Phase::kFailed, turn.now)});
   goal = {};
   joined.clear();
@@ -125,11 +127,13 @@ void Coordinator::State::enter_filled(Turn& turn) {
 }
 
 void Coordinator::State::check_outage(Turn& turn) {
-  const auto end = is_out() ? end_of(outage, config.group_lost_timeout) : std::nullopt;
+  const bool runs = is_out() && !(recovery && breaks(Broken::kClockOnlyWithoutRanks));
+  const auto end = runs ? end_of(outage, config.group_lost_timeout) : std::nullopt;
   if (!end || turn.now < *end) return;
   const std::string waited = waits_for();
-  std::string why = fmt::format("no epoch has served for {:g} s: {}", to_ms(config.group_lost_timeout) / 1e3,
-                                recovery ? "ranks were lost, and those left cannot go on" : "all ranks were lost");
+  std::string why =
+      fmt::format("no epoch has served for {:g} s: {}", to_ms(config.group_lost_timeout) / 1e3,
+                  recovery ? "ranks were lost, and those left cannot go on" : "all ranks were lost");
   if (!waited.empty()) why += ", waiting for " + waited;
   if (shortage.n_failed_starts > 0)
     why += fmt::format("; {} starts failed, the last: {}", shortage.n_failed_starts, shortage.last_error);

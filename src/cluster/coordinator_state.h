@@ -128,7 +128,7 @@ struct Coordinator::State {
   std::string own_id(const char* what);
   void go_on(Turn& turn);
   void grow(Turn& turn, std::size_t n_needed);
-  void begin_change_if_numbers_are_free(Turn& turn, std::size_t n_joiners);
+  bool numbers_are_free(std::size_t n_joiners) const;
   std::vector<Member> leavers_now() const;
   void end_when_reached(Turn& turn);
   void end_operation(Turn& turn, Phase final_phase);
@@ -215,6 +215,7 @@ struct Coordinator::State {
   void check_frozen(Turn& turn);
 
   void ignore() { ++n_ignored_events; }
+  bool breaks(CoordinatorConfig::Broken rule) const { return config.broken == rule; }
   bool is_in(EpochChange::Stage stage) const { return change && change->stage == stage; }
   bool is_cancellable() const {  // COMMIT was not sent
     return is_in(EpochChange::Stage::kStarting) || is_in(EpochChange::Stage::kPreparing);

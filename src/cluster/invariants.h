@@ -18,8 +18,7 @@ namespace concertina::cluster {
 // the after_ functions; progress: at_rest(), once nothing is withheld any more.
 class Invariants {
  public:
-  explicit Invariants(const CoordinatorConfig& config)
-      : config_(config), wanted_size_(config.initial_size) {}
+  explicit Invariants(const CoordinatorConfig& config) : config_(config), wanted_size_(config.initial_size) {}
 
   void after_bootstrap(const Actions& actions, const Coordinator& coordinator);
   void after_request(const ScaleRequested& request, const Result<Coordinator::ScaleReply>& reply,

@@ -197,6 +197,5 @@ TEST(ScaleAndDeath, AReleasedLeaverThatDiesIsNoLoss) {
   EXPECT_EQ(story.coordinator().n_fenced(), 0u);
 }
 
-
 }  // namespace
 }  // namespace concertina::cluster

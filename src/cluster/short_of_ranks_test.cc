@@ -8,14 +8,9 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Cause = RankPrepareFailed::Cause;
 using Reason = RankExited::Reason;
 
 void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
-
-CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_size = 1) {
-  return {.n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
-}
 
 // The starts that were made since the last look end at once.
 void let_starts_fail(Story& story, const std::string& how = "signal 9", Reason reason = Reason::kUnknown) {
@@ -52,7 +47,8 @@ TEST(Replacement, WhileAReplacementPausesAndTheTimerDoesNotSpin) {
   die(story, 2);
   story.forget_actions();
   story.pass(seconds(1));
-  ASSERT_EQ(story.all<SetTimer>().size(), 1u) << "the pause is over; what is left is the time without an epoch";
+  ASSERT_EQ(story.all<SetTimer>().size(), 1u)
+      << "the pause is over; what is left is the time without an epoch";
   EXPECT_EQ(story.all<SetTimer>()[0].at, story.now() - seconds(1) + seconds(300));
   story.let_go();
   EXPECT_EQ(story.members().size(), 3u);
@@ -323,193 +319,6 @@ TEST(WithoutRanks, AScaleFailsAfterThreeAndTheRanksComeBackToTheSizeBefore) {
   story.let_go();
   story.pass_all(seconds(30));
   EXPECT_EQ(story.members().size(), 2u);
-  story.expect_rest();
-}
-
-// ---- Rule 16: those that are up join.
-
-TEST(PartOfThem, JoinsWhereOneOfTwoCannotStart) {
-  Story story(3);
-  story.begin();
-  story.forget_actions();
-  story.hold<RankHello>(RankId(2));
-  story.handle(RankExited{story.member(1), "signal 9"});
-  die(story, 2);
-  for (int i = 0; i < 3; ++i) {
-    die(story, 2);
-    story.pass_all(milliseconds(200));
-  }
-  EXPECT_EQ(story.members(), ranks({0, 1}));
-  EXPECT_EQ(story.coordinator().n_missing(), 1u);
-  story.let_go();
-  story.pass_all(seconds(30));
-  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  story.expect_rest();
-}
-
-TEST(PartOfThem, ServesWhereNoneIsLeft) {
-  Story story(3);
-  story.begin();
-  story.hold<RankHello>();
-  story.handle(RankExited{story.member(0), "signal 9"});
-  story.handle(RankExited{story.member(1), "signal 9"});
-  die(story, 2);
-  for (int i = 0; i < 3; ++i) {
-    for (const std::uint32_t rank : {0, 1}) story.tell(RankHello{story.member(rank)});
-    die(story, 2);
-    story.pass_all(milliseconds(200));
-  }
-  EXPECT_TRUE(story.coordinator().ready());
-  EXPECT_EQ(story.members(), ranks({0, 1}));
-  EXPECT_EQ(story.coordinator().n_missing(), 1u);
-}
-
-// ---- Rule 17: how long no epoch may serve.
-
-TEST(Outage, EndsTheServerOnlyAfterTheTimeoutAndSaysWhatFailed) {
-  Story story(1);
-  story.begin();
-  story.hold<RankHello>();
-  story.forget_actions();
-  die(story, 0);
-  for (int s = 0; s < 299; ++s) {
-    let_starts_fail(story);
-    story.pass_all(seconds(1));
-    ASSERT_THAT(story.all<GroupLost>(), IsEmpty()) << s;
-  }
-  story.pass_all(seconds(2));
-  ASSERT_EQ(story.all<GroupLost>().size(), 1u);
-  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("no epoch has served for 300 s: all ranks were lost"));
-  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("starts failed, the last: rank 0: signal 9"));
-  EXPECT_LT(story.first_index<OperationEnded>(), story.first_index<GroupLost>())
-      << "clients are answered first";
-}
-
-TEST(Outage, GoesOnWhileEachEpochIsLostBeforeItsFirstToken) {
-  Story story(1);
-  story.begin();
-  story.forget_actions();
-  for (int s = 0; s < 300; ++s) {
-    ASSERT_THAT(story.all<GroupLost>(), IsEmpty()) << s;
-    die(story, 0);
-    story.pass_all(seconds(1));
-  }
-  story.hold<RankHello>();
-  die(story, 0);
-  story.pass_all(seconds(1));
-  EXPECT_EQ(story.all<GroupLost>().size(), 1u);
-}
-
-TEST(Outage, ATokenEndsIt) {
-  Story story(1);
-  story.begin();
-  story.forget_actions();
-  for (int s = 0; s < 400; ++s) {
-    die(story, 0);
-    story.tell(EpochServes{story.epoch()});
-    story.pass_all(seconds(1));
-  }
-  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
-}
-
-// ---- Rule 18: room.
-
-// Three of four hold the weights, two do not; rank 3 is lost, and a replacement cannot start at first.
-struct NoRoom : testing::Test {
-  NoRoom() {
-    story.begin();
-    story.forget_actions();
-    story.hold<RankHello>();
-    story.hold<RankPrepared>();
-    die(story, 2);
-    epoch = story.all<SendPrepare>().back().plan.epoch;
-    for (const std::uint32_t rank : {0, 1})
-      story.tell(RankPrepareFailed{story.member(rank), epoch, "the weights need 10 GB more", Cause::kRoom});
-  }
-  Epoch epoch;
-  Story story{config_of(3)};
-};
-
-TEST_F(NoRoom, IsNoFaultOfTheSurvivorsAndAJoinerIsAwaited) {
-  EXPECT_EQ(story.all<FenceRank>().size(), 1u) << "the one that was lost";
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "what they have of it takes room";
-  EXPECT_EQ(story.all<StartRank>().size(), 1u);
-  EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("the weights need 10 GB more"));
-  EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("rank 2 to start"));
-  EXPECT_THAT(story.all<SendEnter>(), IsEmpty());
-  story.let_go();
-  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  for (const SendEnter& enter : story.all<SendEnter>())
-    EXPECT_EQ(enter.ballot, enter.to.rank == RankId(2) ? Ballot{} : story.all<SendFreeze>()[0].ballot);
-  EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
-  story.expect_rest();
-}
-
-TEST_F(NoRoom, AJoinerThatCannotStartIsTriedAgainAndTheSurvivorsStayFrozen) {
-  for (int i = 0; i < 12; ++i) {
-    die(story, 2);
-    story.pass_all(seconds(30));
-    if (i == 4) break;
-  }
-  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
-  EXPECT_EQ(story.coordinator().n_fenced(), 1u);
-  story.let_go();
-  story.pass_all(seconds(30));
-  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  story.expect_rest();
-}
-
-TEST_F(NoRoom, ALargerSizeIsTaken) {
-  ASSERT_TRUE(story.request("five", 5));
-  story.let_go();
-  EXPECT_EQ(story.operation("five").phase, Phase::kDone);
-  EXPECT_EQ(story.members().size(), 5u);
-  story.expect_rest();
-}
-
-TEST_F(NoRoom, ASurvivorThatDiesLeavesTheOtherFrozenUntilTwoHaveCome) {
-  die(story, 1);
-  const Epoch next = story.all<SendPrepare>().back().plan.epoch;
-  story.tell(RankPrepareFailed{story.member(0), next, "the weights need 20 GB more", Cause::kRoom});
-  EXPECT_EQ(story.coordinator().n_fenced(), 2u);
-  EXPECT_FALSE(story.coordinator().wanted_size() != 3);
-  story.let_go();
-  story.pass_all(seconds(30));
-  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  story.expect_rest();
-}
-
-TEST_F(NoRoom, EndsTheServerAfterTheTimeout) {
-  story.pass_all(seconds(299));
-  EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
-  story.pass_all(seconds(1));
-  ASSERT_EQ(story.all<GroupLost>().size(), 1u);
-  EXPECT_THAT(story.all<GroupLost>()[0].error, HasSubstr("the weights need 10 GB more"));
-}
-
-TEST(MinimalSize, FewerAreNotEvenTriedAndNotAskedFor) {
-  Story story(config_of(3, 3));
-  story.begin();
-  EXPECT_THAT(story.request("two", 2).error().message(),
-              HasSubstr("must be between 3 and 8 (got 2); the weights do not fit into fewer ranks"));
-  story.forget_actions();
-  story.hold<RankHello>();
-  die(story, 0);
-  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty());
-  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
-  EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("2 ranks are left, and the weights need 3"));
-  story.let_go();
-  EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  story.expect_rest();
-}
-
-TEST(MinimalSize, ARankThatAsksToLeaveIsReplaced) {
-  Story story(config_of(2, 2));
-  story.begin();
-  const Member leaver = story.member(0);
-  story.tell(LeaveAsked{leaver});
-  EXPECT_EQ(story.members().size(), 2u);
-  EXPECT_THAT(story.states(), testing::Not(testing::Contains(testing::Key(leaver.rank))));
   story.expect_rest();
 }
 

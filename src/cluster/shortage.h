@@ -11,9 +11,9 @@ namespace concertina::cluster {
 // join, not an operation that ends. Rule 14 of docs/epoch_protocol.md. A value; what happens to it is said by
 // pure functions.
 struct Shortage {
-  int n_failed_starts = 0;  // in a row, over all operations: only a rank that joins an epoch ends the row
-  std::string last_error;   // why the last of them failed: "rank 1: signal 9"
-  std::optional<Time> since;     // the first of them
+  int n_failed_starts = 0;    // in a row, over all operations: only a rank that joins an epoch ends the row
+  std::string last_error;     // why the last of them failed: "rank 1: signal 9"
+  std::optional<Time> since;  // the first of them
   std::optional<Time> next_try;  // no rank is started before
   // A group of so many ranks could not be prepared: a smaller one, or the same, is not tried before next_try.
   std::size_t too_few = 0;
@@ -39,6 +39,7 @@ struct Outage {
 Outage after_loss(Outage outage, Duration limit, Time now);
 Outage after_entering(Outage outage, Time now);
 Outage after_token(Outage outage);
-std::optional<Time> end_of(const Outage& outage, Duration limit);  // when the server gives up; none: it serves
+std::optional<Time> end_of(const Outage& outage,
+                           Duration limit);  // when the server gives up; none: it serves
 
 }  // namespace concertina::cluster

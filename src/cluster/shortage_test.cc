@@ -12,8 +12,8 @@ using std::chrono::seconds;
 constexpr Time kStart{seconds(1000)};
 
 TEST(Pause, ThreeQuickTriesThenTwiceAsLongEachTimeUpToThirtySeconds) {
-  const Duration expected[] = {seconds(0), seconds(0), milliseconds(200), seconds(1),  seconds(2), seconds(4),
-                               seconds(8), seconds(16), seconds(30),      seconds(30)};
+  const Duration expected[] = {seconds(0), seconds(0), milliseconds(200), seconds(1),  seconds(2),
+                               seconds(4), seconds(8), seconds(16),       seconds(30), seconds(30)};
   for (int n = 0; n < 10; ++n) EXPECT_EQ(pause_after(n), expected[n]) << n;
   EXPECT_EQ(pause_after(1000000), seconds(30)) << "a night without memory";
 }

@@ -29,8 +29,8 @@ namespace concertina::front {
 // the pure parts and executes what these decide. Lives on one EventLoop thread, the only one that starts
 // ranks.
 //
-// Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when the first ranks
-// do not start, or no epoch has served for --group-lost-timeout.
+// Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when the first
+// ranks do not start, or no epoch has served for --group-lost-timeout.
 class Front : public Service {
  public:
   // `state` keeps operations and the wanted size; null: nothing outlives the process.

@@ -95,7 +95,7 @@ struct ClusterStatus {
   std::uint64_t n_failed_starts = 0;           // since the start
   std::string last_start_error;                // of the failed starts since a rank last joined; empty: none
   std::optional<double> next_start_s;          // until ranks are started again; none: no pause
-  Form form;  // every rank's
+  Form form;                                   // every rank's
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing
@@ -111,7 +111,7 @@ class Service {
   // Whether requests are taken: ok, or kNotReady (before the first epoch) / kShuttingDown. While no epoch
   // serves they wait in the queue.
   virtual Status admits() const = 0;
-  virtual bool ready() const = 0;     // an epoch is active and no shutdown has begun
+  virtual bool ready() const = 0;  // an epoch is active and no shutdown has begun
 
   // Places for `n_requests` of `client`, which submit() then takes one by one; or why there are none. A client
   // that has nothing waiting gets one even where the queue is full of another's.

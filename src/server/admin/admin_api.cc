@@ -186,8 +186,8 @@ void AdminApi::ready(const std::shared_ptr<http::Responder>& responder) const {
     return responder->send(error_response(from_front(admitted.error())));
   }
   if (!service_.ready()) {
-    return responder->send(error_response(from_front(
-        Error(front::FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again"))));
+    return responder->send(error_response(from_front(Error(
+        front::FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again"))));
   }
   responder->send({.body = ordered_json{{"ready", true}}.dump()});
 }

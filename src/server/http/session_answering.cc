@@ -1,10 +1,9 @@
 // How a session hands a request over, and what it does with the answer.
+#include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 
 #include "server/http/session.h"
-
-#include <fmt/format.h>
 
 namespace concertina::server::http {
 
