@@ -12,7 +12,7 @@ namespace concertina {
 namespace {
 
 // SCHED_IDLE would get 0.3% of a core beside ranks that spin: a joiner of 60 ms would take 20 s.
-constexpr int kNice = 10;
+constexpr int kNice = 5;
 constexpr std::uint64_t kSliceNs = 100'000;  // the least that the kernel takes; it gives 3 ms otherwise
 
 // include/uapi/linux/sched/types.h; glibc 2.36 has no declaration.

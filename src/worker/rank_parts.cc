@@ -59,10 +59,23 @@ Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
   exchange.n_moe_layers = config.n_moe_layers;
   exchange.n_experts = config.n_experts;
   exchange.activations = options.activations;
+  exchange.prefault_tokens = std::min<std::size_t>(128, options.limits.max_num_batched_tokens);
   exchange.peer_timeout = options.peer_timeout;
   exchange.pool = &pool;
   exchange.on_suspect = std::move(on_suspect);
   return exchange::ShmExchange::create(exchange);
+}
+
+// Writes into the first KV blocks of each layer, which the first requests get: their pages are zeroed here
+// and not in the first step. The rest of the cache appears when it is used.
+void warm(model::KvCache& kv_cache, const model::ModelConfig& config) {
+  constexpr std::size_t kFloats = std::size_t{128} << 10, kStep = 1024;  // a page
+  const std::size_t n_layer_floats = kernels::paged_kv_floats(kv_cache.n_blocks(), kv_cache.block_size(),
+                                                              config.n_kv_heads, config.head_dim);
+  for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
+    float* const data = kv_cache.layer(layer).data;
+    for (std::size_t i = 0; i < std::min(kFloats, n_layer_floats); i += kStep) data[i] = 0;
+  }
 }
 
 // Reads one byte of every page: the kernel maps it, from the disk if need be. MADV_POPULATE_READ takes as
@@ -105,6 +118,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   }
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
+  warm(*parts.kv_cache, config);
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));
   parts.pool = pool ? std::move(pool) : std::make_unique<ThreadPool>(options.n_threads, options.cores);
