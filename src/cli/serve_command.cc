@@ -11,6 +11,7 @@
 #include "base/output_queue.h"
 #include "checkpoint/folder_watch.h"
 #include "cli/memory_needs.h"
+#include "cli/process_limits.h"
 #include "cli/serve_preparation.h"
 #include "cli/sizes.h"
 #include "cli/weight_loader.h"

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "server/openai/message_reader.h"
 
 namespace concertina::server::openai {
@@ -41,6 +44,24 @@ class MessagesTest : public ::testing::Test {
       R"([{"role":"user","content":"x"},{"role":"assistant","content":null,"tool_calls":
       [{"id":"c","type":"function","function":{"name":"f","arguments":)";
 };
+
+// Requests as clients send them, with what Jinja2 makes of them (src/tokenizer/testdata/make_jinja_cases.py).
+TEST_F(MessagesTest, RenderAsHuggingFacesRendererDoes) {
+  const std::filesystem::path data = CONCERTINA_SOURCE_DIR "/src/tokenizer/testdata";
+  const auto cases = Json::parse(std::ifstream(data / "request_cases.json"));
+  ASSERT_GT(cases.size(), 100u);
+  for (const auto& reference : cases) {
+    const auto file = reference["template_file"].get<std::string>(),
+               body = reference["body"].get<std::string>();
+    std::ifstream stream(data / "templates" / file);
+    const std::string source(std::istreambuf_iterator<char>(stream), {});
+    if (reference.contains("text")) {
+      EXPECT_EQ(text(source, body), reference["text"].get<std::string>()) << file << " " << body;
+    } else {
+      EXPECT_FALSE(parse(source, body)) << file << " " << body << "; reference: " << reference["error"];
+    }
+  }
+}
 
 TEST_F(MessagesTest, ToolArgumentsSentAsTextAreObjectsForTheTemplate) {
   const std::string loop =

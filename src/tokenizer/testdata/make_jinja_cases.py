@@ -1,4 +1,5 @@
-"""Writes jinja_cases.json: what Jinja2 (the Python library), set up as transformers sets it up, makes of each case.
+"""Writes jinja_cases.json and request_cases.json: what Jinja2 (the Python library), set up as transformers sets it up,
+makes of each case.
 
 Run: python3 make_jinja_cases.py    (needs jinja2 3.1)
 """
@@ -240,5 +241,69 @@ for path in sorted(HERE.glob("templates/*.jinja")):
                 result = run(path.read_text(), {"messages": messages, "add_generation_prompt": prompt, "bos_token": "<s>", "eos_token": "</s>", **variables})
                 chats.append({"template_file": path.name, "messages": messages, "add_generation_prompt": prompt, "variables": extra, **result})
 
+# What clients send, rendered as vLLM prepares it for transformers: null fields go, arguments are objects, text parts are
+# joined. What a template wants otherwise is written down here and found out by us.
+WANTS = {"joined_style.jinja": {"arguments": "text", "no_content": None}, "parts_style.jinja": {"content": "parts"}}
+ARGUMENTS = '{"zeta": "Zürich", "n": 1, "f": 1.50, "alpha": [true, null, {"y": 1, "b": 2}], "big": 12345678901234567890123}'
+
+
+def calls(*arguments, **more):
+    return {"role": "assistant", "content": None, **more, "tool_calls": [
+        {"id": "abcdefghi", "type": "function", "function": {"name": "weather", "arguments": a}} for a in arguments]}
+
+
+TOOL = {"role": "tool", "tool_call_id": "abcdefghi", "name": "weather", "content": "{\"t\": 20}"}
+THANKS = {"role": "user", "content": "thanks"}
+NULLS = {"tool_calls": None, "name": None, "refusal": None, "function_call": None, "audio": None, "reasoning_content": None}
+REQUESTS = [
+    {"messages": [USER, calls(ARGUMENTS), TOOL, THANKS]}, {"messages": [USER, calls(json.loads(ARGUMENTS)), TOOL]},
+    {"messages": [USER, calls(""), TOOL]}, {"messages": [USER, calls(None), TOOL]}, {"messages": [USER, calls("{}", ARGUMENTS), TOOL, TOOL]},
+    {"messages": [USER, calls(ARGUMENTS, content="Let me see."), TOOL, {"role": "assistant", "content": "It is 20."}, THANKS]},
+    {"messages": [USER, calls(ARGUMENTS), TOOL, THANKS], "tools": TOOLS, "tool_choice": "none"},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "a'b"}, {"type": "text", "text": "n"}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}, {"role": "assistant", "content": [{"type": "text", "text": "y"}]}, USER]},
+    {"messages": [USER, {"role": "assistant", "content": "x", **NULLS}, USER]}, {"messages": [USER, {"role": "assistant", "content": "", "tool_calls": []}, USER]},
+    {"messages": [USER, {"role": "assistant"}, USER]}, {"messages": [{"role": "developer", "content": "d"}, USER]},
+    {"messages": [USER], "chat_template_kwargs": {"enable_thinking": False, "z": {"z": 1, "a": None}}},
+    {"messages": CHAT}, {"messages": [USER, {"role": "assistant", "content": "a"}], "add_generation_prompt": False},
+]
+
+
+def prepared(message, wants):
+    message = {key: value for key, value in message.items() if value is not None or key == "content"}
+    parts = wants.get("content") == "parts"
+    if message["role"] == "developer":
+        message["role"] = "system"
+    if not message.get("tool_calls"):
+        message.pop("tool_calls", None)
+    content = message.get("content")
+    if content is None:
+        message["content"] = wants["no_content"] if "tool_calls" in message and "no_content" in wants else [] if parts else ""
+    elif isinstance(content, list) and not parts:
+        message["content"] = "\n".join(part["text"] for part in content)
+    elif isinstance(content, str) and parts:
+        message["content"] = [{"type": "text", "text": content}]
+    for call in message.get("tool_calls", []):
+        arguments = call["function"]["arguments"] or "{}"
+        if wants.get("arguments") == "text":
+            arguments = arguments if isinstance(arguments, str) else tojson(arguments)
+        elif isinstance(arguments, str):
+            arguments = json.loads(arguments)
+        call["function"] = {**call["function"], "arguments": arguments}
+    return message
+
+
+requests = []
+for path in sorted(HERE.glob("templates/*.jinja")):
+    for body in REQUESTS:  # the server's clock is not ours
+        body = {**body, "chat_template_kwargs": {"date_string": "26 Jul 2024", **body.get("chat_template_kwargs", {})}}
+        messages = [prepared(m, WANTS.get(path.name, {})) for m in json.loads(json.dumps(body["messages"]))]
+        variables = {"tools": body.get("tools"), "documents": None, **body["chat_template_kwargs"]}
+        result = run(path.read_text(), {"messages": messages, "add_generation_prompt": body.get("add_generation_prompt", True),
+                                        "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", **variables})
+        requests.append({"template_file": path.name, "body": json.dumps(body, ensure_ascii=False), **result})
+
+(HERE / "request_cases.json").write_text(json.dumps(requests, ensure_ascii=False, indent=0) + "\n")
 (HERE / "jinja_cases.json").write_text(json.dumps({"variables": VARIABLES, "cases": cases, "chats": chats}, ensure_ascii=False, indent=0) + "\n")
-print(len(cases), "cases,", sum("error" in c for c in cases), "errors;", len(chats), "chats,", sum("error" in c for c in chats), "errors")
+print(len(cases), "cases,", sum("error" in c for c in cases), "errors;", len(chats), "chats,", sum("error" in c for c in chats), "errors;", len(requests), "requests,",
+      sum("error" in c for c in requests), "errors")
