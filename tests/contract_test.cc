@@ -64,7 +64,9 @@ class Contract : public ::testing::Test {
       EXPECT_TRUE(error.contains(field)) << field;
     EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(words));
     EXPECT_EQ(error["param"], param.empty() ? json() : json(param)) << answer.text;
-    if (status == 503) EXPECT_TRUE(answer.headers.contains("retry-after"));
+    if (status == 503) {
+      EXPECT_TRUE(answer.headers.contains("retry-after"));
+    }
   }
 
   static inline std::unique_ptr<harness::ServerProcess> server;
@@ -108,7 +110,9 @@ TEST_F(Contract, StreamsAChatInOpenAisFraming) {
     EXPECT_EQ(chunk["id"], first["id"]);
     text += chunk["choices"][0]["delta"].value("content", "");
     n_ids += chunk["choices"][0]["token_ids"].size();
-    if (i > 0) EXPECT_FALSE(chunk["choices"][0].contains("prompt_token_ids")) << "once, in the first";
+    if (i > 0) {
+      EXPECT_FALSE(chunk["choices"][0].contains("prompt_token_ids")) << "once, in the first";
+    }
   }
   EXPECT_EQ(text, "The capital of France is Paris.");
   EXPECT_EQ(usage["usage"]["completion_tokens"], n_ids);

@@ -62,7 +62,9 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
     for (std::size_t t = 0; t < logits.size(); ++t) {
       // An interval of length p holds p * grid points, give or take one at each end.
       EXPECT_NEAR(counts[t], expected[t] * kGrid, 2.0) << "token " << t;
-      if (expected[t] == 0) EXPECT_EQ(counts[t], 0) << "token " << t << " was filtered";
+      if (expected[t] == 0) {
+        EXPECT_EQ(counts[t], 0) << "token " << t << " was filtered";
+      }
     }
   }
 }
