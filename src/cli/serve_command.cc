@@ -5,8 +5,10 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 
+#include "base/background.h"
 #include "base/log.h"
 #include "base/output_queue.h"
 #include "checkpoint/folder_watch.h"
@@ -51,6 +53,8 @@ class ServeProcess {
     weights_.start([this](const Status& loaded) { on_weights(loaded); });
     loop_.run();
     printed_.drain(kLastWords);
+    // What a helper still reads or renders nobody waits for; it uses what goes with this object.
+    if (server_.end_helpers(kLastWords) == server::HelperThreads::Ended::kNo) std::_Exit(exit_code_);
     return exit_code_;
   }
 
@@ -145,6 +149,7 @@ Status take_flags(ServeOptions& options) {
 }
 
 int run_serve(ServeOptions& options) {
+  wake_up_at_once();
   Prepared prepared;
   transport::EventLoop loop;
   std::unique_ptr<WeightLoader> weights;

@@ -8,7 +8,7 @@ namespace concertina::scheduler {
 
 namespace {
 
-constexpr double kLeastShare = 0.5;  // of what decoding takes, for prompts
+constexpr double kLeastShare = 0.4;  // of what decoding takes, for prompts
 constexpr double kRounding = 0.01;   // tokens: what was asked for and is granted is no token less
 
 double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -46,7 +46,8 @@ void StepBudget::on_step(std::span<const StepLoad> loads, std::size_t self, std:
 
 // What a step of all that decodes leaves of the budget; where that is little or nothing, prompts are given a
 // part of the decoding's own time, or a slow machine would compute its weights' reading again and again for
-// the least of chunks.
+// the least of chunks. Its own: as measured without prompts. What the model says of it may hold what prompts
+// cost, as long as all steps are alike, and steps would never get shorter.
 double StepBudget::time_left_s(const Demand& demand) const {
   std::size_t n_decodes = demand.n_decodes, n_positions = demand.n_decode_positions;
   for (const StepLoad& load : others_) {
@@ -54,7 +55,7 @@ double StepBudget::time_left_s(const Demand& demand) const {
     n_positions += load.n_decode_positions;
   }
   const double fixed_s = model_.step_s(static_cast<double>(n_decodes), static_cast<double>(n_positions));
-  return std::max(seconds_of(budget_) - fixed_s, fixed_s * kLeastShare);
+  return std::max(seconds_of(budget_) - fixed_s, model_.decoding_s() * kLeastShare);
 }
 
 double StepBudget::share_s(double left_s) {

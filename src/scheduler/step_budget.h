@@ -30,7 +30,7 @@ struct Demand {
 // together than is left, but for kMinTokens each, with which every prompt gets on.
 class StepBudget {
  public:
-  static constexpr std::size_t kMinTokens = 16;
+  static constexpr std::size_t kMinTokens = 4;
   static constexpr std::size_t kFirstTokens = 32;  // while no time is known, or nothing of the others
 
   struct Sizes {

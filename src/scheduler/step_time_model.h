@@ -18,6 +18,7 @@ class StepTimeModel {
  public:
   void learn(std::size_t n_tokens, std::size_t n_positions, double seconds);
   void learn_decoding(std::size_t n_tokens, double seconds);  // without prefill: base takes about so long
+  double decoding_s() const { return least_s_; }  // of the shortest of late without prefill; 0: none yet
   bool knows() const { return n_learnt_ > 0; }
   double step_s(double n_tokens, double n_positions) const;
   double token_s(double position) const;  // of one prefill token more

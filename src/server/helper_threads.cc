@@ -1,22 +1,14 @@
 #include "server/helper_threads.h"
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <limits>
 
+#include "base/background.h"
 #include "base/check.h"
 
 namespace concertina::server {
 
 namespace {
-// A tenth of a core where a rank wants all of it. At 19 a prompt of 100 KB waited for seconds beside busy ranks.
-constexpr int kNice = 10;
-
-void lower_own_priority() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);  // of this thread alone, on Linux
-}
+constexpr int kNice = 10;  // a tenth of a core where a rank wants all of it
 }  // namespace
 
 HelperThreads::HelperThreads(const Limits& limits, Post post)
@@ -31,12 +23,15 @@ HelperThreads::HelperThreads(const Limits& limits, Post post)
 }
 
 HelperThreads::~HelperThreads() {
-  {
-    const std::lock_guard lock(mutex_);
-    life_ = Life::kStopping;
-  }
-  changed_.notify_all();
+  end(Duration::zero());
   for (std::thread& thread : threads_) thread.join();
+}
+
+HelperThreads::Ended HelperThreads::end(Duration timeout) {
+  std::unique_lock lock(mutex_);
+  life_ = Life::kStopping;
+  changed_.notify_all();
+  return changed_.wait_for(lock, timeout, [this] { return n_working_ == 0; }) ? Ended::kYes : Ended::kNo;
 }
 
 std::optional<FairJobs::Id> HelperThreads::submit(const std::string& client, std::size_t n_bytes,
@@ -44,7 +39,7 @@ std::optional<FairJobs::Id> HelperThreads::submit(const std::string& client, std
   const FairJobs::Id id = next_id_++;
   {
     const std::lock_guard lock(mutex_);
-    if (!jobs_.push(client, {id, n_bytes, [this, job = std::move(job)] { post_(job()); }}))
+    if (life_ == Life::kStopping || !jobs_.push(client, {id, n_bytes, [this, job = std::move(job)] { post_(job()); }}))
       return std::nullopt;
   }
   changed_.notify_all();
@@ -62,7 +57,7 @@ std::size_t HelperThreads::n_waiting() const {
 }
 
 void HelperThreads::run(std::size_t max_bytes) {
-  lower_own_priority();
+  work_in_the_background(kNice);
   std::unique_lock lock(mutex_);
   while (life_ == Life::kRunning) {
     std::optional<FairJobs::Job> job = jobs_.pop(max_bytes);
@@ -70,10 +65,13 @@ void HelperThreads::run(std::size_t max_bytes) {
       changed_.wait(lock);
       continue;
     }
+    n_working_ += 1;
     lock.unlock();
     job->run();
     job.reset();  // what it holds is freed here, not under the lock
     lock.lock();
+    n_working_ -= 1;
+    if (life_ == Life::kStopping) changed_.notify_all();
   }
 }
 

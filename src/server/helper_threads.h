@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/time.h"
 #include "server/fair_jobs.h"
 
 namespace concertina::server {
@@ -27,6 +28,9 @@ class HelperThreads {
   using Post = std::function<void(std::function<void()>)>;  // from any thread: runs it on the loop's
   HelperThreads(const Limits& limits, Post post);
   ~HelperThreads();  // jobs that run are waited for, the others dropped; no `done` is posted after it
+  // Drops what waits and takes no more; whether what ran has ended by the deadline.
+  enum class Ended : std::uint8_t { kNo, kYes };
+  Ended end(Duration timeout);
   HelperThreads(const HelperThreads&) = delete;
   HelperThreads& operator=(const HelperThreads&) = delete;
 
@@ -45,6 +49,7 @@ class HelperThreads {
   std::condition_variable changed_;
   FairJobs jobs_;  // guarded by mutex_
   enum class Life : std::uint8_t { kRunning, kStopping } life_ = Life::kRunning;  // guarded by mutex_
+  std::size_t n_working_ = 0;                                                     // guarded by mutex_
   FairJobs::Id next_id_ = 1;
   std::vector<std::thread> threads_;
 };

@@ -176,6 +176,8 @@ void Server::stop() {
   state_->http.close_all();
 }
 
+HelperThreads::Ended Server::end_helpers(Duration timeout) { return state_->helpers.end(timeout); }
+
 std::size_t Server::n_connections() const { return state_->http.n_connections(); }
 
 }  // namespace concertina::server

@@ -4,6 +4,7 @@
 
 #include "front/service.h"
 #include "server/access/access.h"
+#include "server/helper_threads.h"
 #include "server/http/http_server.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -28,6 +29,8 @@ class Server {
 
   Result<std::uint16_t> start();  // listens; the port
   void stop();                    // closes the port and every connection
+  // After stop(): whether the helper threads have ended, too. One may be in the middle of megabytes.
+  HelperThreads::Ended end_helpers(Duration timeout);
   std::size_t n_connections() const;
 
  private:

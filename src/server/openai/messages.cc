@@ -11,6 +11,8 @@ namespace concertina::server::openai {
 
 namespace {
 
+constexpr std::size_t kMaxVariables = 256;  // of a template: each mention of one looks through them
+
 using tokenizer::MessageShape;
 using tokenizer::TokenizerError;
 
@@ -44,6 +46,13 @@ bool read_variables(Fields& fields, Json& variables) {
   const Json* given = fields.find("chat_template_kwargs");
   if (given != nullptr && !given->is_object())
     return fields.wrong("chat_template_kwargs", "an object", *given), false;
+  if (given != nullptr && given->size() > kMaxVariables) {
+    fields.fail({400,
+                 fmt::format("chat_template_kwargs has {} members; it must have at most {}", given->size(),
+                             kMaxVariables),
+                 "chat_template_kwargs", std::nullopt});
+    return false;
+  }
   if (!read_tools(fields, variables)) return false;
   // How hard to think is the template's to say to the model (gpt-oss); vLLM hands it on, too.
   if (const auto effort = fields.text("reasoning_effort")) variables["reasoning_effort"] = *effort;

@@ -33,7 +33,9 @@ Result<Dict> collect(std::string_view function, const Arguments& arguments) {
   for (const Value& base : arguments.positional) {
     if (!base.is_dict())
       return template_error(fmt::format("{}: expected a dictionary, found a {}", function, base.type_name()));
-    for (const auto& [key, value] : base.as_dict().entries()) dict.set(key, value);
+    const bool is_first = dict.entries().empty();  // its keys differ: a client's object may have 300,000
+    for (const auto& [key, value] : base.as_dict().entries())
+      is_first ? dict.append_new(key, value) : dict.set(key, value);
   }
   for (const auto& [key, value] : arguments.keyword) dict.set(key, value);
   return dict;
