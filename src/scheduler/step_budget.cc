@@ -9,6 +9,9 @@ namespace concertina::scheduler {
 namespace {
 
 constexpr double kLeastShare = 0.4;  // of what decoding takes, for prompts
+// A step with prompts takes at most so much of what it takes without their tokens, or 10 ms: a small model's
+// streams need not wait for the whole budget, since its chunks cost little more when they are short.
+constexpr double kMostStretch = 2, kFreeS = 0.01;
 constexpr double kRounding = 0.01;   // tokens: what was asked for and is granted is no token less
 
 double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -55,7 +58,8 @@ double StepBudget::time_left_s(const Demand& demand) const {
     n_positions += load.n_decode_positions;
   }
   const double fixed_s = model_.step_s(static_cast<double>(n_decodes), static_cast<double>(n_positions));
-  return std::max(seconds_of(budget_) - fixed_s, model_.decoding_s() * kLeastShare);
+  const double most_s = std::min(seconds_of(budget_), std::max(kFreeS, kMostStretch * fixed_s));
+  return std::max(most_s - fixed_s, model_.decoding_s() * kLeastShare);
 }
 
 double StepBudget::share_s(double left_s) {
