@@ -18,6 +18,7 @@
 #include "tools/chaos/plan.h"
 #include "tools/chaos/points.h"
 #include "tools/chaos/rank_trouble.h"
+#include "tools/chaos/report.h"
 #include "tools/chaos/sandbox.h"
 
 namespace concertina::chaos {
@@ -62,12 +63,22 @@ class Chaos {
     const harness::Footprint before = harness::footprint_of(*server_);
     disturb(random.next());
     come_to_rest();
-    load.wait_for_tokens(200);
+    expect_more_tokens(load);
     const harness::Footprint after = harness::footprint_of(*server_);
     load.stop_restarting();
     const auto records = load.join();
-    count_given_up(records);
-    return report(harness::compare(records, undisturbed), before, after);
+    if (!clients_.problem().empty()) problems_.push_back(clients_.problem());
+    return report(
+        *server_,
+        {.done = {fmt::format("{} scales begun, {} hit at a named point, {} times nobody read the log",
+                              n_scaled_, points_.n_passed(), n_log_stops_),
+                  ranks_.summary(), files_.summary(), clients_.summary()},
+         .compared = harness::compare(records, undisturbed),
+         .n_given_up = clients_.n_given_up() + n_given_up(records),
+         .before = before,
+         .after = after,
+         .problems = problems_,
+         .seed = options_.seed});
   }
 
  private:
@@ -75,7 +86,7 @@ class Chaos {
     Plan plan(seed);
     const Time end =
         now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options_.minutes * 60));
-    while (now() < end && problems_.empty()) {
+    while (now() < end && problems_.empty() && clients_.problem().empty()) {
       const Step step = plan.next();
       act(step);
       wait(step);
@@ -123,7 +134,6 @@ class Chaos {
   void check_server() {
     const auto cluster = client::fetch_cluster(server_->url());
     if (!cluster) problems_.push_back("the server is gone: " + cluster.error().message());
-    if (const std::string told = clients_.problem(); !told.empty()) problems_.push_back(told);
   }
 
   void scale(Random& random) {
@@ -184,46 +194,10 @@ class Chaos {
     }
   }
 
-  void count_given_up(const std::vector<harness::StreamRecord>& records) {
-    n_given_up_ = clients_.n_given_up();
-    for (const auto& record : records)
-      n_given_up_ += record.error.find("it is given up") != std::string::npos;
-  }
-
-  std::string metric(const std::string& name) const {
-    const auto answer = client::request(server_->url(), "GET", "/metrics");
-    const std::string text = answer ? answer->body : "";
-    const std::size_t at = text.find("\n" + name + "{");
-    if (at == std::string::npos) return "?";
-    const std::size_t begin = text.find("} ", at) + 2;
-    return text.substr(begin, text.find('\n', begin) - begin);
-  }
-
-  int report(const harness::Comparison& compared, const harness::Footprint& before,
-             const harness::Footprint& after) {
-    fmt::print("{} scales begun, {} hit at a named point, {} times nobody read the log\n", n_scaled_,
-               points_.n_passed(), n_log_stops_);
-    fmt::print("{}\n{}\n{}\n", ranks_.summary(), files_.summary(), clients_.summary());
-    fmt::print("{} ranks lost, {} requests rescued from them, {} starts failed, {} lines of log dropped\n",
-               metric("concertina_failed_ranks_total"), metric("concertina_rescued_requests_total"),
-               metric("concertina_failed_starts_total"), metric("concertina_log_dropped_total"));
-    fmt::print("{} streams, {} tokens: {} failed, {} differing, {} given up\n", compared.n_streams,
-               compared.n_tokens, compared.n_failed, compared.n_differing, n_given_up_);
-    fmt::print(
-        "before and after: {} and {} processes, {} and {} descriptors, {} and {} mapped regions, {} and {} "
-        "MB\n",
-        before.n_processes, after.n_processes, before.n_descriptors, after.n_descriptors, before.n_mappings,
-        after.n_mappings, before.resident_kb / 1024, after.resident_kb / 1024);
-    if (after.n_processes > before.n_processes || after.n_descriptors > before.n_descriptors + 8 ||
-        after.n_mappings > before.n_mappings || after.resident_kb > before.resident_kb + 96 * 1024)
-      problems_.push_back("something was left behind");
-    if (compared.n_failed + compared.n_differing > 0) problems_.push_back(compared.first_problem);
-    if (!clients_.problem().empty()) problems_.push_back(clients_.problem());
-    if (!problems_.empty()) {
-      fmt::print("{}\nseed {}\n{}", fmt::join(problems_, "\n"), options_.seed, server_->log());
-    }
-    fmt::print("{}\n", problems_.empty() ? "no client could tell" : "FAILED");
-    return problems_.empty() ? 0 : 1;
+  void expect_more_tokens(const Load& load) {
+    const std::uint64_t target = load.n_tokens() + 200;
+    if (!harness::eventually([&] { return load.n_tokens() >= target; }))
+      problems_.push_back("at rest, the streams stood still for a minute");
   }
 
   const Options options_;
@@ -234,7 +208,7 @@ class Chaos {
   ClientTrouble clients_;
   Time log_resumes_{};
   std::vector<std::string> problems_;
-  std::size_t n_scaled_ = 0, n_log_stops_ = 0, n_given_up_ = 0;
+  std::size_t n_scaled_ = 0, n_log_stops_ = 0;
 };
 
 }  // namespace

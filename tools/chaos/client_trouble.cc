@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "client/generation.h"
@@ -15,14 +16,14 @@ using nlohmann::json;
 constexpr std::size_t kVocabulary = 4093, kMaxStopIds = 1024, kMaxChoices = 128;
 
 // The longest prompts of the demo model leave room for few tokens: what counts is what is sent, not made.
-std::string large_request(Random& random) {
+std::string large_request(Random& random, std::size_t n_choices) {
   json prompt = json::array(), stops = json::array();
   for (std::size_t i = 900 + random.below(100); i > 0; --i) prompt.push_back(random.below(kVocabulary));
   const std::size_t first = random.below(kVocabulary - kMaxStopIds);
   for (std::size_t i = 0; i < kMaxStopIds; ++i) stops.push_back(first + i);
   return json{{"prompt", std::move(prompt)},
               {"stop_token_ids", std::move(stops)},
-              {"n", kMaxChoices / 2 + random.below(kMaxChoices / 2) + 1},
+              {"n", n_choices},
               {"max_tokens", 4},
               {"temperature", 0.9},
               {"stream", true}}
@@ -42,12 +43,15 @@ void ClientTrouble::disconnect() {
   ++n_disconnected_;
 }
 
-// Few enough at a time that the queue of 1,024 has room for the streams that are compared.
+// Also one that is small enough to be answered. The queue of 1,024 has room for all, and for the streams that
+// are compared.
 void ClientTrouble::fill_channel(Random random) {
   cut_all();
   const Time until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2000 + random.below(3000));
-  for (std::size_t n = 2 + random.below(4); n > 0; --n)
-    threads_.emplace_back([this, body = large_request(random), until] { send(body, until); });
+  for (std::size_t n = kMaxChoices << random.below(2), i = 0; i < 4; ++i, n /= 4) {
+    threads_.emplace_back([this, body = large_request(random, std::clamp<std::size_t>(n, 2, kMaxChoices)),
+                           until] { send(body, until); });
+  }
 }
 
 void ClientTrouble::cut_all() {

@@ -26,6 +26,8 @@ struct Step {
   Action action;
   std::uint64_t seed;  // of all that the action chooses
   Duration pause;      // after it
+
+  bool operator==(const Step&) const = default;
 };
 
 // What is done, from a seed alone: the state of the server decides nothing, so a seed gives the same steps

@@ -41,6 +41,7 @@ int in_sandbox(const std::function<int(const std::filesystem::path& folder)>& ru
   CHECK(pid >= 0, "cannot start the run");
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setenv("TMPDIR", folder.c_str(), 1);
     const int code = run(folder);
     std::fflush(nullptr);
     _exit(code);
