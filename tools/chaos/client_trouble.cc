@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "client/generation.h"
@@ -43,15 +42,18 @@ void ClientTrouble::disconnect() {
   ++n_disconnected_;
 }
 
-// Also one that is small enough to be answered. The queue of 1,024 has room for all, and for the streams that
-// are compared.
+// The last has few choices and is left the time to be answered. The queue of 1,024 has room for all, and for
+// the streams that are compared.
 void ClientTrouble::fill_channel(Random random) {
   cut_all();
   const Time until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2000 + random.below(3000));
-  for (std::size_t n = kMaxChoices << random.below(2), i = 0; i < 4; ++i, n /= 4) {
-    threads_.emplace_back([this, body = large_request(random, std::clamp<std::size_t>(n, 2, kMaxChoices)),
-                           until] { send(body, until); });
-  }
+  for (const std::size_t n_choices : {kMaxChoices, 16 + random.below(kMaxChoices - 16), 8 + random.below(24)})
+    start(large_request(random, n_choices), until);
+  start(large_request(random, 2), until + std::chrono::seconds(30));
+}
+
+void ClientTrouble::start(std::string body, Time until) {
+  threads_.emplace_back([this, body = std::move(body), until] { send(body, until); });
 }
 
 void ClientTrouble::cut_all() {

@@ -30,6 +30,7 @@ class ClientTrouble {
   std::size_t n_given_up() const { return n_given_up_; }
 
  private:
+  void start(std::string body, Time until);
   void send(const std::string& body, Time until);
   void note_problem(const std::string& text);
 
