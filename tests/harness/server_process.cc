@@ -29,15 +29,18 @@ std::filesystem::path new_log_path() {
   return name;
 }
 
-pid_t spawn(const std::filesystem::path& binary, std::vector<std::string> arguments,
-            const std::filesystem::path& log, ServerOptions::Group group) {
+int open_log(const std::filesystem::path& path) {
+  return open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+pid_t spawn(const std::filesystem::path& binary, std::vector<std::string> arguments, int log,
+            ServerOptions::Group group) {
   arguments.insert(arguments.begin(), binary.string());
   const pid_t pid = fork();
   if (pid != 0) return pid;
   if (group == ServerOptions::Group::kOwn) setpgid(0, 0);
-  const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  dup2(fd, STDOUT_FILENO);
-  dup2(fd, STDERR_FILENO);
+  dup2(log, STDOUT_FILENO);
+  dup2(log, STDERR_FILENO);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -62,7 +65,15 @@ Result<std::unique_ptr<ServerProcess>> ServerProcess::start(const ServerOptions&
   server->log_path_ = new_log_path();
   std::vector<std::string> arguments{"serve", "--port", "0"};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
-  server->pid_ = spawn(options.binary, arguments, server->log_path_, options.group);
+  if (options.log == ServerOptions::Log::kPipe) {
+    server->log_reader_ = std::make_unique<LogReader>(server->log_path_);
+    server->pid_ = spawn(options.binary, arguments, server->log_reader_->write_end(), options.group);
+    server->log_reader_->close_write_end();
+  } else {
+    const int log = open_log(server->log_path_);
+    server->pid_ = spawn(options.binary, arguments, log, options.group);
+    close(log);
+  }
   constexpr std::string_view kMark = "listening on ";
   bool ended = false;
   const bool in_time = eventually([&] {
@@ -111,7 +122,9 @@ Result<int> ServerProcess::wait_exit(Duration timeout) {
 
 Finished run_to_end(const std::filesystem::path& binary, const std::vector<std::string>& arguments) {
   const auto log = new_log_path();
-  const pid_t pid = spawn(binary, arguments, log, ServerOptions::Group::kOurs);
+  const int log_fd = open_log(log);
+  const pid_t pid = spawn(binary, arguments, log_fd, ServerOptions::Group::kOurs);
+  close(log_fd);
   int status = 0;
   const bool ended = eventually([&] { return waitpid(pid, &status, WNOHANG) == pid; });
   if (!ended) {

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "tests/harness/log_reader.h"
 
 namespace concertina::harness {
 
@@ -21,6 +22,7 @@ struct ServerOptions {
     kOurs,
     kOwn
   } group = Group::kOurs;  // kOwn: a process group as a shell makes one
+  enum class Log : std::uint8_t { kFile, kPipe } log = Log::kFile;  // kPipe: its reader can be stopped
 };
 
 // A real `concertina serve` as a child, on a free port; its log is kept. Killed, ranks and all, when
@@ -34,6 +36,7 @@ class ServerProcess {
   const std::string& url() const { return url_; }
   pid_t pid() const { return pid_; }
   std::string log() const;
+  LogReader* log_reader() { return log_reader_.get(); }  // null without Log::kPipe
   Status wait_ready(Duration timeout = std::chrono::seconds(60)) const;
   void signal(int number) const;
   // The exit code; 128 + signal if one ended it.
@@ -44,6 +47,7 @@ class ServerProcess {
   pid_t pid_ = -1;
   std::string url_;
   std::filesystem::path log_path_;
+  std::unique_ptr<LogReader> log_reader_;
 };
 
 // Runs the binary to its end, for what fails at once. Exit code and everything it wrote.

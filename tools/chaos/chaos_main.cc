@@ -1,231 +1,226 @@
 // ./dev chaos: a real server under a steady load, while ranks are killed, stopped and told to go, at random
-// times and at named points of the protocol, and its size changes. Every stream is compared with its
-// undisturbed run.
-#include <fcntl.h>
+// times and at named points of the protocol, and its size changes; while its files and its binary change,
+// clients fill its channels and nobody reads its log. Every stream is compared with its undisturbed run.
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
-#include <random>
 
 #include "base/check.h"
-#include "base/random.h"
 #include "client/admin.h"
 #include "tests/harness/footprint.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
-#include "tools/chaos/armed_point.h"
+#include "tools/chaos/client_trouble.h"
+#include "tools/chaos/file_trouble.h"
+#include "tools/chaos/options.h"
+#include "tools/chaos/plan.h"
+#include "tools/chaos/points.h"
+#include "tools/chaos/rank_trouble.h"
+#include "tools/chaos/report.h"
+#include "tools/chaos/sandbox.h"
 
 namespace concertina::chaos {
 namespace {
 
 using harness::Load;
-
-struct Options {
-  std::string binary, model;
-  double minutes = 1;
-  std::uint64_t seed = std::random_device()();
-  std::size_t n_streams = 12, n_tokens = 300, max_size = 5;
-  std::uint32_t peer_timeout_ms = 500;
-};
+using harness::ServerProcess;
 
 Time now() { return std::chrono::steady_clock::now(); }
 
-// The file through which points are armed.
-class Points {
- public:
-  Points()
-      : path_((std::filesystem::temp_directory_path() / fmt::format("concertina-points-{}", getpid()))
-                  .string()) {
-    const int fd = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    CHECK(fd >= 0 && ftruncate(fd, sizeof(ArmedPoint)) == 0, "cannot make {}", path_);
-    void* const memory = mmap(nullptr, sizeof(ArmedPoint), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(memory != MAP_FAILED);
-    close(fd);
-    armed_ = static_cast<ArmedPoint*>(memory);
-    setenv("CONCERTINA_TEST_POINTS", path_.c_str(), 1);
-  }
-  ~Points() {
-    munmap(armed_, sizeof(ArmedPoint));
-    std::filesystem::remove(path_);
-  }
-  void arm(TestPoint point, int signal) {
-    armed_->signal = static_cast<std::uint32_t>(signal);
-    armed_->point = armed_value(point);
-  }
-  void disarm() { armed_->point = 0; }
-  std::uint32_t n_passed() const { return armed_->n_passed; }
-
- private:
-  const std::string path_;
-  ArmedPoint* armed_ = nullptr;
-};
+std::unique_ptr<ServerProcess> start_server(const Options& options, const FileTrouble& files) {
+  auto started = ServerProcess::start(
+      {.binary = files.binary(),
+       .arguments = {files.model(), "--data-parallel-size", "2", "--max-data-parallel-size",
+                     std::to_string(options.max_size), "--peer-timeout-ms",
+                     std::to_string(options.peer_timeout_ms), "--kv-cache-memory", "32MiB"},
+       .log = harness::ServerOptions::Log::kPipe});
+  CHECK(started.has_value(), "{}", started.error().message());
+  CHECK((*started)->wait_ready().has_value());
+  return std::move(*started);
+}
 
 class Chaos {
  public:
-  explicit Chaos(const Options& options) : options_(options), random_(options.seed) {}
+  Chaos(const Options& options, const std::filesystem::path& folder)
+      : options_(options),
+        points_(folder),
+        files_(folder, options.model, options.binary),
+        server_(start_server(options, files_)),
+        ranks_(server_->url()),
+        clients_(server_->url()) {}
 
   int run() {
     fmt::print("chaos for {:g} minutes, seed {}\n", options_.minutes, options_.seed);
-    start();
+    Random random(options_.seed);
     const auto requests =
-        harness::make_requests(random_.next(), options_.n_streams, options_.n_tokens, 4093, 100);
+        harness::make_requests(random.next(), options_.n_streams, options_.n_tokens, 4093, 100);
     const auto undisturbed = harness::run_alone(server_->url(), requests);
     Load load(server_->url(), requests, Load::Restart::kYes);
     load.wait_for_tokens(200);
-    scale_and_wait(options_.max_size);
-    scale_and_wait(2);
+    grow_and_shrink();
     const harness::Footprint before = harness::footprint_of(*server_);
-    const Time end =
-        now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options_.minutes * 60));
-    while (now() < end && load.n_open() + 1 > 0) {
-      if (!act()) return 1;
-      wait(std::chrono::milliseconds(20 + random_.below(400)));
-    }
-    points_.disarm();
-    for (const pid_t pid : stopped_) kill(pid, SIGCONT);
-    const bool at_rest = harness::eventually([&] { return is_at_rest(); });
-    scale_and_wait(options_.max_size);
-    scale_and_wait(2);
-    load.wait_for_tokens(200);
+    disturb(random.next());
+    come_to_rest();
+    expect_more_tokens(load);
     const harness::Footprint after = harness::footprint_of(*server_);
     load.stop_restarting();
-    const auto compared = harness::compare(load.join(), undisturbed);
-    return report(compared, before, after, at_rest);
+    const auto records = load.join();
+    if (!clients_.problem().empty()) problems_.push_back(clients_.problem());
+    return report(
+        *server_,
+        {.done = {fmt::format("{} scales begun, {} hit at a named point, {} times nobody read the log",
+                              n_scaled_, points_.n_passed(), n_log_stops_),
+                  ranks_.summary(), files_.summary(), clients_.summary()},
+         .compared = harness::compare(records, undisturbed),
+         .n_given_up = clients_.n_given_up() + n_given_up(records),
+         .before = before,
+         .after = after,
+         .problems = problems_,
+         .seed = options_.seed});
   }
 
  private:
-  void start() {
-    auto started = harness::ServerProcess::start(
-        {.binary = options_.binary,
-         .arguments = {options_.model, "--data-parallel-size", "2", "--max-data-parallel-size",
-                       std::to_string(options_.max_size), "--peer-timeout-ms",
-                       std::to_string(options_.peer_timeout_ms), "--kv-cache-memory", "32MiB"}});
-    CHECK(started.has_value(), "{}", started.error().message());
-    server_ = std::move(*started);
-    CHECK(server_->wait_ready().has_value());
+  void disturb(std::uint64_t seed) {
+    Plan plan(seed);
+    const Time end =
+        now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options_.minutes * 60));
+    while (now() < end && problems_.empty() && clients_.problem().empty()) {
+      const Step step = plan.next();
+      act(step);
+      wait(step);
+      check_server();
+    }
+  }
+
+  void act(const Step& step) {
+    Random random(step.seed);
+    switch (step.action) {
+      case Action::kScale:
+        return scale(random);
+      case Action::kKill:
+        return ranks_.kill_one(random);
+      case Action::kStop:
+        return ranks_.stop_one(random);
+      case Action::kTerminate:
+        return ranks_.terminate_one(random);
+      case Action::kArmPoint:
+        return arm(random);
+      case Action::kDisconnect:
+        return clients_.disconnect();
+      case Action::kFiles:
+        return files_.trouble_model(random);
+      case Action::kBinary:
+        return files_.trouble_binary(random);
+      case Action::kKillAll:
+        return kill_all(random);
+      case Action::kFillChannel:
+        ranks_.stop_one(random);
+        return clients_.fill_channel(random);
+      case Action::kStopLogReader:
+        return stop_log_reader(random);
+    }
   }
 
   // Stopped ranks are woken up meanwhile, some before and some after they were given up.
-  void wait(Duration duration) {
-    const Time until = now() + duration;
+  void wait(const Step& step) {
+    const Time until = now() + step.pause;
     while (now() < until) harness::pause_between_polls();
-    if (!stopped_.empty() && random_.below(3) == 0) {
-      kill(stopped_.back(), SIGCONT);
-      stopped_.pop_back();
-    }
+    if (step.seed % 3 == 0) ranks_.wake_one();
+    if (now() >= log_resumes_) server_->log_reader()->resume();
   }
 
-  bool act() {
+  void check_server() {
     const auto cluster = client::fetch_cluster(server_->url());
-    if (!cluster) {
-      fmt::print("the server is gone: {}\n{}", cluster.error().message(), server_->log());
-      return false;
-    }
-    const std::uint64_t what = random_.below(10);
-    if (what < 4) {
-      scale();
-    } else if (cluster->size < 2 || cluster->ranks.empty()) {
-      return true;  // the last one is left alone: three failed starts in a row would rightly end the server
-    } else if (what < 6) {
-      hit(*cluster, SIGKILL, n_killed_);
-    } else if (what < 7) {
-      stopped_.push_back(hit(*cluster, SIGSTOP, n_stopped_));
-    } else if (what < 8) {
-      if (random_.below(3) == 0) hit(*cluster, SIGTERM, n_terminated_);
-      disconnect();
-    } else {
-      points_.arm(static_cast<TestPoint>(random_.below(kTestPointNames.size())),
-                  random_.below(4) == 0 ? SIGSTOP : SIGKILL);
-    }
-    return true;
+    if (!cluster) problems_.push_back("the server is gone: " + cluster.error().message());
   }
 
-  pid_t hit(const client::ClusterInfo& cluster, int signal, std::size_t& count) {
-    const auto pid = static_cast<pid_t>(cluster.ranks[random_.below(cluster.ranks.size())].pid);
-    kill(pid, signal);
-    ++count;
-    return pid;
-  }
-
-  void scale() {
-    client::ScaleCall call{.new_size = 1 + random_.below(options_.max_size),
-                           .answer = client::ScaleAnswer::kAtOnce};
+  void scale(Random& random) {
+    const client::ScaleCall call{.new_size = 1 + random.below(options_.max_size),
+                                 .answer = client::ScaleAnswer::kAtOnce};
     if (client::scale(server_->url(), call)) ++n_scaled_;
   }
 
-  void scale_and_wait(std::size_t size) {
-    harness::eventually([&] { return client::scale(server_->url(), {.new_size = size}).has_value(); });
+  void arm(Random& random) {
+    const auto point = static_cast<TestPoint>(random.below(kTestPointNames.size()));
+    points_.arm(point, random.below(4) == 0 ? SIGSTOP : SIGKILL);
   }
 
-  void disconnect() {
-    client::GenerationRequest request{.prompt_ids = {1, 2, 3}, .max_tokens = 500, .ignore_eos = true};
-    std::size_t n = 0;
-    (void)client::generate(server_->url(), request, [&](const client::GenerationChunk&) {
-      return ++n < 5 ? client::StreamControl::kContinue : client::StreamControl::kDisconnect;
-    });
-    ++n_disconnected_;
+  // 10 s on end; less where the whole run is short.
+  void kill_all(Random& random) {
+    const double seconds = std::min(10.0, options_.minutes * 4) * (0.6 + 0.4 * random.uniform());
+    if (!ranks_.kill_all_for(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds))))
+      problems_.push_back("after all ranks were killed the size did not come back within a minute");
   }
 
-  bool is_at_rest() const {
-    const auto cluster = client::fetch_cluster(server_->url());
-    return cluster && !cluster->operation && cluster->ranks.size() == cluster->size;
+  void stop_log_reader(Random& random) {
+    server_->log_reader()->pause();
+    log_resumes_ = now() + std::chrono::milliseconds(1000 + random.below(4000));
+    ++n_log_stops_;
   }
 
-  int report(const harness::Comparison& compared, const harness::Footprint& before,
-             const harness::Footprint& after, bool at_rest) const {
-    const std::string metrics = client::request(server_->url(), "GET", "/metrics")->body;
-    const auto metric = [&](const std::string& name) {
-      const std::size_t at = metrics.find("\n" + name + "{");
-      return at == std::string::npos
-                 ? std::string("?")
-                 : metrics.substr(metrics.find("} ", at) + 2,
-                                  metrics.find('\n', at + 1) - metrics.find("} ", at) - 2);
-    };
-    fmt::print(
-        "{} scales begun, {} ranks killed, {} stopped, {} told to go, {} hit at a named point, {} clients "
-        "gone\n",
-        n_scaled_, n_killed_, n_stopped_, n_terminated_, points_.n_passed(), n_disconnected_);
-    fmt::print("{} ranks lost, {} requests rescued from them\n", metric("concertina_failed_ranks_total"),
-               metric("concertina_rescued_requests_total"));
-    fmt::print("{} streams, {} tokens: {} failed, {} differing\n", compared.n_streams, compared.n_tokens,
-               compared.n_failed, compared.n_differing);
-    fmt::print(
-        "before and after: {} and {} processes, {} and {} descriptors, {} and {} mapped regions, {} and {} "
-        "MB\n",
-        before.n_processes, after.n_processes, before.n_descriptors, after.n_descriptors, before.n_mappings,
-        after.n_mappings, before.resident_kb / 1024, after.resident_kb / 1024);
-    const bool leaks =
-        after.n_processes > before.n_processes || after.n_descriptors > before.n_descriptors + 8 ||
-        after.n_mappings > before.n_mappings || after.resident_kb > before.resident_kb + 96 * 1024;
-    const bool is_good = compared.n_failed + compared.n_differing == 0 && !leaks && at_rest;
-    if (!is_good) {
-      fmt::print("{}\n{}{}seed {}\n{}", compared.first_problem, leaks ? "something was left behind\n" : "",
-                 at_rest ? "" : "it did not come to rest\n", options_.seed, server_->log());
+  void grow_and_shrink(const std::string& name_of_last = "") {
+    for (const client::ScaleCall& call : {client::ScaleCall{.new_size = options_.max_size},
+                                          client::ScaleCall{.new_size = 2, .operation_id = name_of_last}}) {
+      if (!harness::eventually([&] { return client::scale(server_->url(), call).has_value(); }))
+        problems_.push_back(fmt::format("at rest, it could not be scaled to {} ranks", call.new_size));
     }
-    fmt::print("{}\n", is_good ? "no client could tell" : "FAILED");
-    return is_good ? 0 : 1;
+  }
+
+  void come_to_rest() {
+    points_.disarm();
+    ranks_.wake_all();
+    clients_.cut_all();
+    files_.restore();
+    server_->log_reader()->resume();
+    if (!harness::eventually([&] { return is_at_rest(server_->url()); }))
+      problems_.push_back("it did not come to rest");
+    // What happened last is in the log, though nobody read it now and then.
+    const std::string last = "the-last-of-chaos";
+    grow_and_shrink(last);
+    if (!harness::eventually([&] { return server_->log().find(last) != std::string::npos; }))
+      problems_.push_back("the log does not have the last operation");
+    check_binary();
+  }
+
+  void check_binary() {
+    const auto cluster = client::fetch_cluster(server_->url());
+    const auto program = [](auto pid) { return fmt::format("/proc/{}/exe", pid); };
+    for (const auto& rank : cluster ? cluster->ranks : std::vector<client::RankInfo>()) {
+      std::error_code error;
+      if (!std::filesystem::equivalent(program(rank.pid), program(server_->pid()), error))
+        problems_.push_back(fmt::format("rank {} runs another binary than the front", rank.rank));
+    }
+  }
+
+  void expect_more_tokens(const Load& load) {
+    const std::uint64_t target = load.n_tokens() + 200;
+    if (!harness::eventually([&] { return load.n_tokens() >= target; }))
+      problems_.push_back("at rest, the streams stood still for a minute");
   }
 
   const Options options_;
-  Random random_;
   Points points_;
-  std::unique_ptr<harness::ServerProcess> server_;
-  std::vector<pid_t> stopped_;
-  std::size_t n_scaled_ = 0, n_killed_ = 0, n_stopped_ = 0, n_terminated_ = 0, n_disconnected_ = 0;
+  FileTrouble files_;
+  std::unique_ptr<ServerProcess> server_;
+  RankTrouble ranks_;
+  ClientTrouble clients_;
+  Time log_resumes_{};
+  std::vector<std::string> problems_;
+  std::size_t n_scaled_ = 0, n_log_stops_ = 0;
 };
 
 }  // namespace
 }  // namespace concertina::chaos
 
 int main(int argc, char** argv) {
-  concertina::chaos::Options options;
+  namespace chaos = concertina::chaos;
+  chaos::Options options;
   CLI::App app(
-      "Ranks are killed, stopped and told to go while clients read; every stream must stay the same");
+      "Ranks are killed, stopped and told to go, files and the binary change, channels fill and the log is "
+      "not "
+      "read, while clients read; every stream must stay the same");
   app.add_option("--binary", options.binary, "concertina-with-test-points")->required();
   app.add_option("--model", options.model)->required();
   app.add_option("--minutes", options.minutes)->capture_default_str();
@@ -235,5 +230,6 @@ int main(int argc, char** argv) {
   app.add_option("--max-data-parallel-size", options.max_size)->capture_default_str();
   app.add_option("--peer-timeout-ms", options.peer_timeout_ms)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  return concertina::chaos::Chaos(options).run();
+  return chaos::in_sandbox(
+      [&](const std::filesystem::path& folder) { return chaos::Chaos(options, folder).run(); });
 }
