@@ -175,9 +175,9 @@ TEST(StepBudget, WhatAShortPromptLeavesGoesToTheLongOnes) {
   group.step();
   group.step();
   const std::size_t alone = group.n_prefill;
-  group.ranks[1].prompt = 40, group.ranks[1].done = 0;
+  group.ranks[1].prompt = 20, group.ranks[1].done = 0;
   std::size_t n_steps = 0;
-  while (group.ranks[1].done < 40) {
+  while (group.ranks[1].done < 20) {
     group.step();
     ++n_steps;
     EXPECT_GE(group.n_prefill + 8, alone * 9 / 10) << "the sum stays";
