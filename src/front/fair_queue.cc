@@ -35,17 +35,18 @@ std::size_t FairQueue::n_of(ClientId client) const {
   return lane == lanes_.end() ? 0 : lane->second.size();
 }
 
-void FairQueue::pop_turn() {
-  const ClientId client = turns_.front();
-  turns_.pop_front();
-  std::deque<RequestId>& lane = lanes_.at(client);
+FairQueue::Turn FairQueue::pop(Turn turn) {
+  const Turn next = std::next(turn);
+  std::deque<RequestId>& lane = lanes_.at(*turn);
   client_of_.erase(lane.front());
   lane.pop_front();
-  if (lane.empty()) {
-    lanes_.erase(client);
-  } else {
-    turns_.push_back(client);
+  if (!lane.empty()) {
+    turns_.splice(turns_.end(), turns_, turn);
+    return next == turns_.end() ? turn : next;  // alone in the list, or the last: its next turn comes at once
   }
+  lanes_.erase(*turn);
+  turns_.erase(turn);
+  return next;
 }
 
 }  // namespace concertina::front

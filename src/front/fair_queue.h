@@ -24,8 +24,9 @@ class FairQueue {
   void push_ahead(std::span<const RequestId> requests);  // before all others, in this order
   bool erase(RequestId request);                         // false: it is not here
 
-  // Shows requests in the order of their turns. kTaken removes the one shown and ends its client's turn; kStop
-  // ends the visit; kSkip goes on behind it, which only requests that came ahead may be answered with.
+  // Shows requests in the order of their turns. kTaken removes the one shown and ends its client's turn; kSkip
+  // goes on with the next request that came ahead, or with the next client, and leaves the turn as it is; kStop
+  // ends the visit.
   enum class Verdict : std::uint8_t { kTaken, kSkip, kStop };
   template <typename Show>
   void visit(Show&& show);
@@ -43,7 +44,8 @@ class FairQueue {
   std::size_t n_of(ClientId client) const;  // those that came ahead are nobody's
 
  private:
-  void pop_turn();  // the first request of the client whose turn it is
+  using Turn = std::list<ClientId>::iterator;
+  Turn pop(Turn turn);  // the first request of that client, whose turn ends; the turn behind it
 
   std::deque<RequestId> ahead_;
   std::unordered_map<ClientId, std::deque<RequestId>> lanes_;  // none empty
@@ -58,7 +60,11 @@ void FairQueue::visit(Show&& show) {
     if (verdict == Verdict::kStop) return;
     id = verdict == Verdict::kTaken ? ahead_.erase(id) : std::next(id);
   }
-  while (!turns_.empty() && show(lanes_.at(turns_.front()).front()) == Verdict::kTaken) pop_turn();
+  for (Turn turn = turns_.begin(); turn != turns_.end();) {
+    const Verdict verdict = show(lanes_.at(*turn).front());
+    if (verdict == Verdict::kStop) return;
+    turn = verdict == Verdict::kTaken ? pop(turn) : std::next(turn);
+  }
 }
 
 }  // namespace concertina::front

@@ -50,6 +50,20 @@ TEST(FairQueueTest, TurnsGoOnWhereTheLastVisitStopped) {
   EXPECT_THAT(take(queue, 9), ElementsAre(2, 4));
 }
 
+TEST(FairQueueTest, AClientThatMayNotGoOnKeepsItsTurnAndHoldsNobody) {
+  FairQueue queue;
+  for (const auto& [id, client] : {std::pair(1, kBatch), {2, kBatch}, {3, kAgent}, {4, kAgent}, {5, kPerson}})
+    queue.push(RequestId(static_cast<std::uint64_t>(id)), client);
+  std::vector<std::uint64_t> taken;
+  queue.visit([&](RequestId request) {
+    if (request.value() <= 2) return Verdict::kSkip;  // the batch has all that it may have
+    taken.push_back(request.value());
+    return Verdict::kTaken;
+  });
+  EXPECT_THAT(taken, ElementsAre(3, 5, 4));
+  EXPECT_THAT(take(queue, 9), ElementsAre(1, 2));
+}
+
 TEST(FairQueueTest, WhatRanBeforeComesAheadAndMayBePassed) {
   FairQueue queue;
   queue.push(RequestId(1), kAgent);

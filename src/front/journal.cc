@@ -13,6 +13,7 @@ using scheduler::Mode;
 
 namespace {
 // Of the channel, for numbers of at most 32 bits and all that is not a list; see control.proto.
+constexpr std::size_t kKeptShare = 8;  // one of so many places is kept
 constexpr std::size_t kTokenBytes = 5, kFixedBytes = 256, kFeedBytes = 32;
 }  // namespace
 
@@ -44,8 +45,9 @@ std::size_t Journal::n_on(RankId rank) const {
 }
 
 // As far as is known now: sequences grow, and ranks preempt when they have grown too much.
-bool Journal::is_full(const Load& load, std::size_t n_tokens) const {
-  if (load.n_requests >= capacity_.max_num_seqs) return true;
+bool Journal::is_full(const Load& load, std::size_t n_tokens, Client client) const {
+  const std::size_t n_kept = client == Client::kNew ? 0 : capacity_.max_num_seqs / kKeptShare;
+  if (load.n_requests + n_kept >= capacity_.max_num_seqs) return true;
   return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity_.kv_tokens;
 }
 
@@ -65,7 +67,7 @@ std::size_t Journal::n_free_places() const {
   std::size_t n_free = 0;
   for (const RankId rank : members_) {
     const Load load = load_of(rank);
-    if (leavers_.contains(rank) || kept.contains(rank) || is_full(load, 1) || is_choked(load, 0)) continue;
+    if (leavers_.contains(rank) || kept.contains(rank) || is_full(load, 1, Client::kNew) || is_choked(load, 0)) continue;
     n_free += capacity_.max_num_seqs - load.n_requests;
   }
   return n_free;
@@ -73,13 +75,13 @@ std::size_t Journal::n_free_places() const {
 
 // Fewest requests first, then fewest tokens, then the lowest rank.
 std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens, std::size_t n_bytes,
-                                         const std::set<RankId>& avoided) const {
+                                         const std::set<RankId>& avoided, Client client) const {
   std::optional<RankId> best;
   Load best_load;
   for (const RankId rank : members_) {
     if (leavers_.contains(rank) || avoided.contains(rank)) continue;
     const Load load = load_of(rank);
-    if (is_choked(load, n_bytes) || (room == Room::kNeeded && is_full(load, n_tokens))) continue;
+    if (is_choked(load, n_bytes) || (room == Room::kNeeded && is_full(load, n_tokens, client))) continue;
     if (!best ||
         std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
       best = rank, best_load = load;
@@ -92,7 +94,7 @@ void Journal::submit(scheduler::Request request, ClientId client, JournalActions
   const RequestId id = request.id;
   scheduler::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
   scheduler::sort_ids(request.stop.stop_token_ids);
-  const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), {}, {}, Attempt(0)});
+  const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), client, {}, {}, Attempt(0)});
   CHECK(inserted, "request {} is in the journal already", id);
   queue_.push(id, client);
   advance(actions);
@@ -116,15 +118,16 @@ void Journal::assign_queued(JournalActions& actions) {
     if (is_suspect(id)) return FairQueue::Verdict::kSkip;
     Entry& entry = entries_.at(id);
     const std::size_t n_tokens = entry.request.tokens.size();
-    const auto rank = pick_rank(Room::kNeeded, n_tokens, assign_bytes(entry.request, n_tokens), kept);
-    if (!rank) return FairQueue::Verdict::kStop;
+    const Client client = standing_of(entry);
+    const auto rank = pick_rank(Room::kNeeded, n_tokens, assign_bytes(entry.request, n_tokens), kept, client);
+    if (!rank) return client == Client::kNew ? FairQueue::Verdict::kStop : FairQueue::Verdict::kSkip;
     assign(entry, *rank, actions);
     return FairQueue::Verdict::kTaken;
   });
 }
 
 void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
-  entry.rank = rank;
+  settle(entry, rank);
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
   Load& load = loads_[rank];
   load.n_requests += 1;
@@ -140,7 +143,8 @@ void Journal::start_replays(JournalActions& actions) {
     Entry& entry = entries_.at(id);
     if (!entry.rank || !leavers_.contains(*entry.rank) || entry.replay) continue;
     const std::size_t n_tokens = entry.request.tokens.size();
-    const auto target = pick_rank(Room::kIgnored, n_tokens, assign_bytes(entry.request, n_tokens), kept);
+    const auto target =
+        pick_rank(Room::kIgnored, n_tokens, assign_bytes(entry.request, n_tokens), kept, Client::kNew);
     if (target) start_replay(entry, *target, actions);
   }
 }
@@ -170,6 +174,17 @@ void Journal::leave_rank(Entry& entry) {
   load.n_requests -= 1;
   load.n_tokens -= entry.request.tokens.size();
   entry.rank.reset();
+  const auto running = n_running_of_.find(entry.client);
+  if (--running->second == 0) n_running_of_.erase(running);
+}
+
+void Journal::settle(Entry& entry, RankId rank) {
+  entry.rank = rank;
+  n_running_of_[entry.client] += 1;
+}
+
+Journal::Client Journal::standing_of(const Entry& entry) const {
+  return n_running_of_.contains(entry.client) ? Client::kRuns : Client::kNew;
 }
 
 void Journal::cancel(RequestId request, JournalActions& actions) {
@@ -273,7 +288,7 @@ bool Journal::can_take_over(const Entry& entry) const {
 // The replay becomes the request; its share of the load too.
 void Journal::take_over(Entry& entry, JournalActions& actions) {
   leave_rank(entry);
-  entry.rank = entry.replay->rank;
+  settle(entry, entry.replay->rank);
   entry.replay.reset();
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
   loads_[*entry.rank].n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());

@@ -77,7 +77,8 @@ class Journal {
  public:
   static constexpr std::size_t kMaxEnds = 3;  // in a row, the last of them alone on its rank
   // What a rank has room for: sequences in a step, tokens in its KV, and bytes on the way to it. What is
-  // beyond waits here, where a rank that joins can take it.
+  // beyond waits here, where a rank that joins can take it. An eighth of the sequences is kept for clients of
+  // whom nothing runs: else one client's long answers on all places would hold another's short one to their end.
   struct RankCapacity {
     std::size_t max_num_seqs = 1;
     std::size_t kv_tokens = std::numeric_limits<std::size_t>::max();
@@ -136,6 +137,7 @@ class Journal {
   };
   struct Entry {
     scheduler::Request request;
+    ClientId client;
     std::optional<RankId> rank;  // none: queued
     std::optional<Replay> replay;
     Attempt last_attempt;
@@ -154,9 +156,11 @@ class Journal {
   };
 
   enum class Room : std::uint8_t { kNeeded, kIgnored };
+  enum class Client : std::uint8_t { kNew, kRuns };  // kNew: nothing of it runs
   std::optional<RankId> pick_rank(Room room, std::size_t n_tokens, std::size_t n_bytes,
-                                  const std::set<RankId>& avoided) const;
-  bool is_full(const Load& load, std::size_t n_tokens) const;
+                                  const std::set<RankId>& avoided, Client client) const;
+  Client standing_of(const Entry& entry) const;
+  bool is_full(const Load& load, std::size_t n_tokens, Client client) const;
   bool is_choked(const Load& load, std::size_t n_bytes) const;
   Load load_of(RankId rank) const;
 
@@ -181,6 +185,7 @@ class Journal {
   void assign(Entry& entry, RankId rank, JournalActions& actions);
   void start_replay(Entry& entry, RankId target, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
+  void settle(Entry& entry, RankId rank);
   void leave_rank(Entry& entry);
   bool can_take_over(const Entry& entry) const;
   void take_over(Entry& entry, JournalActions& actions);
@@ -189,6 +194,7 @@ class Journal {
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;
   std::set<RequestId> suspects_;
+  std::unordered_map<ClientId, std::size_t> n_running_of_;  // requests on ranks; clients without any are not here
   std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
   std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
   std::set<RankId> members_, leavers_;

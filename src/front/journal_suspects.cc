@@ -61,7 +61,7 @@ void Journal::assign_suspects(JournalActions& actions) {
     const std::set<RankId> taken = ranks_of_suspects();
     Entry& entry = entries_.at(*suspect);
     const std::size_t n_bytes = assign_bytes(entry.request, entry.request.tokens.size());
-    const auto rank = pick_rank(Room::kIgnored, 0, n_bytes, taken);
+    const auto rank = pick_rank(Room::kIgnored, 0, n_bytes, taken, Client::kNew);
     if (!rank || (load_of(*rank).n_requests > 0 && !taken.empty())) return;
     evict(*rank, actions);
     queue_.erase(*suspect);

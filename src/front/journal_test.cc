@@ -115,6 +115,23 @@ TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree)
   EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 9).empty()) << "nothing comes after";
 }
 
+TEST(JournalPlaces, SomeAreKeptForClientsOfWhomNothingRuns) {
+  Journal journal({.max_num_seqs = 16});
+  JournalActions actions;
+  journal.set_members(std::vector{kRank0}, actions);
+  for (std::uint64_t id = 1; id <= 40; ++id) journal.submit(request(id), kClient, actions);
+  EXPECT_EQ(all_of<SendAssign>(actions).size(), 14u) << "two places of 16 are kept";
+  actions.clear();
+  journal.submit(request(101), kOther, actions);
+  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
+  EXPECT_EQ(all_of<SendAssign>(actions)[0].request, RequestId(101)) << "though 26 wait before it";
+  actions.clear();
+  journal.submit(request(102), kOther, actions);
+  EXPECT_THAT(actions, IsEmpty()) << "now it is no newcomer";
+  for (const std::uint64_t done : {101, 1}) journal.cancel(RequestId(done), actions);
+  EXPECT_EQ(journal.n_on(kRank0), 14u) << "102 has what 101 left, and who runs nothing may come yet";
+}
+
 TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
   Journal journal({.max_num_seqs = 8, .kv_tokens = 20});
   JournalActions actions;
