@@ -25,7 +25,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kVocabulary = 4000;  // ids below it are in both models' vocabularies
 constexpr Duration kCalm = std::chrono::seconds(4), kBodies = std::chrono::seconds(8);
-constexpr std::size_t kDistinctBodies = 91;  // each kind in each size
+constexpr std::size_t kDistinctBodies = 91;                // each kind in each size
 constexpr Duration kPatience = std::chrono::seconds(300);  // with one request
 
 struct Options {

@@ -9,8 +9,8 @@ namespace concertina {
 // `nice`: at least so much; at 10 it gets a tenth of a core.
 void work_in_the_background(int nice = 5);
 
-// Others wait for this thread: when it wakes up it runs at once, also where a thread with the usual slices of 3
-// ms has just begun one. Its share of a core stays what it is. Threads that it starts inherit it.
+// Others wait for this thread: when it wakes up it runs at once, also where a thread with the usual slices of
+// 3 ms has just begun one. Its share of a core stays what it is. Threads that it starts inherit it.
 void wake_up_at_once();
 
 }  // namespace concertina

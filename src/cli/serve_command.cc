@@ -54,7 +54,10 @@ class ServeProcess {
     loop_.run();
     printed_.drain(kLastWords);
     // What a helper still reads or renders nobody waits for; it uses what goes with this object.
-    if (server_.end_helpers(kLastWords) == server::HelperThreads::Ended::kNo) std::_Exit(exit_code_);
+    if (server_.end_helpers(kLastWords) == server::HelperThreads::Ended::kNo) {
+      flush_log(kLastWords);
+      std::_Exit(exit_code_);
+    }
     return exit_code_;
   }
 
@@ -106,6 +109,7 @@ class ServeProcess {
   void shut_down() {
     shutting_down_ = true;
     front_.begin_shutdown([this] {
+      server_.refuse_unprepared();
       // A moment for what was written last to reach the clients.
       flush_.set(loop_.now() + std::chrono::milliseconds(50), [this] {
         server_.stop();
@@ -180,7 +184,8 @@ void add_serve_command(CLI::App& app, std::function<int()>& run) {
       init_log("front", spdlog::level::from_str(options->front.log_level));
       keep_little_memory();
       // Nobody means by these that the server should end.
-      for (const int number : {SIGUSR1, SIGUSR2, SIGALRM}) std::signal(number, SIG_IGN);
+      for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO})
+        std::signal(number, SIG_IGN);
       const int exit_code = run_serve(*options);
       flush_log(kLastWords);
       return exit_code;

@@ -20,13 +20,13 @@ using ClientId = Id<struct ClientTag, std::uint64_t>;
 // come ahead of everybody's turn. Pure; one owner.
 class FairQueue {
  public:
-  void push(RequestId request, ClientId client);        // not in the queue yet
+  void push(RequestId request, ClientId client);         // not in the queue yet
   void push_ahead(std::span<const RequestId> requests);  // before all others, in this order
   bool erase(RequestId request);                         // false: it is not here
 
-  // Shows requests in the order of their turns. kTaken removes the one shown and ends its client's turn; kSkip
-  // goes on with the next request that came ahead, or with the next client, and leaves the turn as it is; kStop
-  // ends the visit.
+  // Shows requests in the order of their turns. kTaken removes the one shown and ends its client's turn;
+  // kSkip goes on with the next request that came ahead, or with the next client, and leaves the turn as it
+  // is; kStop ends the visit.
   enum class Verdict : std::uint8_t { kTaken, kSkip, kStop };
   template <typename Show>
   void visit(Show&& show);

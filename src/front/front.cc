@@ -15,8 +15,8 @@ namespace concertina::front {
 
 namespace {
 
-// Of requests on the way to a rank: some 50,000 tokens, which take half a millisecond to write. With more, one
-// client's 128 choices of a long prompt would hold up every stream.
+// Of requests on the way to a rank: some 50,000 tokens, which take half a millisecond to write. With more,
+// one client's 128 choices of a long prompt would hold up every stream.
 constexpr std::size_t kUnreadBytes = 256 << 10;
 constexpr Duration kStopRanksTimeout = std::chrono::seconds(5), kReapTimeout = std::chrono::seconds(2);
 

@@ -150,7 +150,7 @@ class Front : public Service {
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
-  std::string checkpoint_change_;  // empty: none
+  std::string checkpoint_change_;        // empty: none
   std::optional<Epoch> unproven_epoch_;  // in force, and no token of it has come
   Life life_ = Life::kServing;
 };

@@ -21,8 +21,8 @@ FrontError code_of(EmitFailed::Cause cause) {
 }  // namespace
 
 // What may wait, those counted for which a rank has room now. Nobody is shut out by another's hundreds: while
-// some client has several waiting, one that has none gets a place beyond the bound, of which there are as many
-// again.
+// some client has several waiting, one that has none gets a place beyond the bound, of which there are as
+// many again.
 Status Front::reserve(std::size_t n_requests, ClientId client) {
   RETURN_IF_ERROR(admits());
   const std::size_t n_waiting = n_queued() + n_reserved_, bound = options_.max_num_queued_reqs;

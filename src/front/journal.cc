@@ -67,7 +67,9 @@ std::size_t Journal::n_free_places() const {
   std::size_t n_free = 0;
   for (const RankId rank : members_) {
     const Load load = load_of(rank);
-    if (leavers_.contains(rank) || kept.contains(rank) || is_full(load, 1, Client::kNew) || is_choked(load, 0)) continue;
+    if (leavers_.contains(rank) || kept.contains(rank) || is_full(load, 1, Client::kNew) ||
+        is_choked(load, 0))
+      continue;
     n_free += capacity_.max_num_seqs - load.n_requests;
   }
   return n_free;
@@ -94,7 +96,8 @@ void Journal::submit(scheduler::Request request, ClientId client, JournalActions
   const RequestId id = request.id;
   scheduler::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
   scheduler::sort_ids(request.stop.stop_token_ids);
-  const auto [entry, inserted] = entries_.try_emplace(id, Entry{std::move(request), client, {}, {}, Attempt(0)});
+  const auto [entry, inserted] =
+      entries_.try_emplace(id, Entry{std::move(request), client, {}, {}, Attempt(0)});
   CHECK(inserted, "request {} is in the journal already", id);
   queue_.push(id, client);
   advance(actions);

@@ -78,7 +78,8 @@ class Journal {
   static constexpr std::size_t kMaxEnds = 3;  // in a row, the last of them alone on its rank
   // What a rank has room for: sequences in a step, tokens in its KV, and bytes on the way to it. What is
   // beyond waits here, where a rank that joins can take it. An eighth of the sequences is kept for clients of
-  // whom nothing runs: else one client's long answers on all places would hold another's short one to their end.
+  // whom nothing runs: else one client's long answers on all places would hold another's short one to their
+  // end.
   struct RankCapacity {
     std::size_t max_num_seqs = 1;
     std::size_t kv_tokens = std::numeric_limits<std::size_t>::max();
@@ -194,7 +195,8 @@ class Journal {
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;
   std::set<RequestId> suspects_;
-  std::unordered_map<ClientId, std::size_t> n_running_of_;  // requests on ranks; clients without any are not here
+  std::unordered_map<ClientId, std::size_t>
+      n_running_of_;                                // requests on ranks; clients without any are not here
   std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
   std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
   std::set<RankId> members_, leavers_;

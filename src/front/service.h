@@ -17,22 +17,22 @@
 namespace concertina::front {
 
 enum class FrontError {
-  kNotReady,          // no epoch is active yet: 503
-  kShuttingDown,      // 503
-  kQueueFull,         // --max-num-queued-reqs: 503
-  kPromptTooLong,     // 400
-  kRequestTooLarge,   // 400: it does not fit the channel to a rank
-  kInvalidSize,       // 400
-  kInvalidRetire,     // 400
-  kNotEnoughMemory,   // 400: for ranks of that number
-  kOperationRunning,  // 409
-  kIdTaken,           // 409
-  kTimeout,           // 408
-  kOperationFailed,   // 500
-  kGroupLost,         // 500
-  kRankCrashes,       // 500: the request makes ranks crash
-  kNonfiniteLogits,   // 500: the model gave no finite logits for the request's next token
-  kCheckpointChanged, // 503: the files that ranks map are others now
+  kNotReady,           // no epoch is active yet: 503
+  kShuttingDown,       // 503
+  kQueueFull,          // --max-num-queued-reqs: 503
+  kPromptTooLong,      // 400
+  kRequestTooLarge,    // 400: it does not fit the channel to a rank
+  kInvalidSize,        // 400
+  kInvalidRetire,      // 400
+  kNotEnoughMemory,    // 400: for ranks of that number
+  kOperationRunning,   // 409
+  kIdTaken,            // 409
+  kTimeout,            // 408
+  kOperationFailed,    // 500
+  kGroupLost,          // 500
+  kRankCrashes,        // 500: the request makes ranks crash
+  kNonfiniteLogits,    // 500: the model gave no finite logits for the request's next token
+  kCheckpointChanged,  // 503: the files that ranks map are others now
 };
 
 // What the server knows of the model it serves; fixed for the life of the process.
@@ -60,7 +60,7 @@ class GenerationListener {
   virtual ~GenerationListener() = default;
   // A reason other than kNone: it is the last one, and nothing comes after it.
   virtual void on_token(RequestId request, TokenId token, scheduler::FinishReason reason) = 0;
-  virtual void on_failed(RequestId request, const Error& error) = 0;                // nothing comes after
+  virtual void on_failed(RequestId request, const Error& error) = 0;  // nothing comes after
 };
 
 struct ScaleRequest {
@@ -113,11 +113,12 @@ class Service {
   virtual Status admits() const = 0;
   virtual bool ready() const = 0;  // an epoch is active and no shutdown has begun
 
-  // Places for `n_requests` of `client`, which submit() then takes one by one; or why there are none. A client
-  // that has nothing waiting gets one even where the queue is full of another's.
+  // Places for `n_requests` of `client`, which submit() then takes one by one; or why there are none. A
+  // client that has nothing waiting gets one even where the queue is full of another's.
   virtual Status reserve(std::size_t n_requests, ClientId client) = 0;
   virtual void give_back(std::size_t n_requests) = 0;  // reserved and not submitted
-  // Takes one of the reserved places, also if it fails. The listener must outlive the request: until its last token, on_failed or cancel().
+  // Takes one of the reserved places, also if it fails. The listener must outlive the request: until its last
+  // token, on_failed or cancel().
   virtual Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) = 0;
   virtual void cancel(RequestId request) = 0;  // no call to the listener after this; unknown ids are ignored
 

@@ -144,8 +144,8 @@ TEST(StepBudget, WhoeverDecodesOnAnyRankWaitsNoLongerThanTheBudgetAndABit) {
         // What the budget leaves is used: chunks of that length, but for a quarter.
         const double fixed_s = machine.base_s + 8 * (machine.token_s + 200 * machine.position_s);
         const double most_s = longest_s(fixed_s);
-        const double ideal_s = (4096 * machine.token_s + 4096 * 2048 * machine.position_s) /
-                               (most_s - fixed_s) * most_s;
+        const double ideal_s =
+            (4096 * machine.token_s + 4096 * 2048 * machine.position_s) / (most_s - fixed_s) * most_s;
         EXPECT_LT(group.total_s, 1.25 * ideal_s);
       }
     }

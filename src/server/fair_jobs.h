@@ -11,8 +11,8 @@
 namespace concertina::server {
 
 // Work of several clients in the order in which it is done: clients take turns by bytes (deficit round robin;
-// Shreedhar and Varghese, 1995), so that who sends a lot waits for itself. Bounded by jobs and by bytes. Pure;
-// one owner.
+// Shreedhar and Varghese, 1995), so that who sends a lot waits for itself. Bounded by jobs and by bytes.
+// Pure; one owner.
 class FairJobs {
  public:
   using Id = std::uint64_t;

@@ -99,7 +99,9 @@ class GenerationTest : public ::testing::Test {
   void last_token(std::uint64_t request, TokenId id, scheduler::FinishReason reason) {
     generation->on_token(RequestId(request), id, reason);
   }
-  void token(std::uint64_t request, TokenId id) { generation->on_token(RequestId(request), id, scheduler::FinishReason::kNone); }
+  void token(std::uint64_t request, TokenId id) {
+    generation->on_token(RequestId(request), id, scheduler::FinishReason::kNone);
+  }
 
   RecordingService service;
   Metrics metrics{"demo"};
@@ -161,7 +163,8 @@ TEST_F(GenerationTest, TheEndsReasonRidesOnTheLastTokensChunk) {
   last_token(1, 7, scheduler::FinishReason::kLength);
   last_token(2, 8, scheduler::FinishReason::kStop);
   std::size_t n_chunks = 0;
-  for (std::size_t at = answer.text.find("data: {"); at != std::string::npos; at = answer.text.find("data: {", at + 1))
+  for (std::size_t at = answer.text.find("data: {"); at != std::string::npos;
+       at = answer.text.find("data: {", at + 1))
     ++n_chunks;
   EXPECT_EQ(n_chunks, 4u) << "two with the role, one for each token: " << answer.text;
   EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","token_ids":[7])"));

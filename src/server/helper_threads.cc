@@ -39,7 +39,8 @@ std::optional<FairJobs::Id> HelperThreads::submit(const std::string& client, std
   const FairJobs::Id id = next_id_++;
   {
     const std::lock_guard lock(mutex_);
-    if (life_ == Life::kStopping || !jobs_.push(client, {id, n_bytes, [this, job = std::move(job)] { post_(job()); }}))
+    if (life_ == Life::kStopping ||
+        !jobs_.push(client, {id, n_bytes, [this, job = std::move(job)] { post_(job()); }}))
       return std::nullopt;
   }
   changed_.notify_all();

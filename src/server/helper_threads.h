@@ -20,9 +20,9 @@ namespace concertina::server {
 class HelperThreads {
  public:
   struct Limits {
-    std::size_t n_threads = 2;                    // 2 or more: the first takes small jobs only
+    std::size_t n_threads = 2;  // 2 or more: the first takes small jobs only
     std::size_t small_bytes = 64 << 10;
-    std::size_t max_jobs = 4096;                  // that wait
+    std::size_t max_jobs = 4096;  // that wait
     std::size_t max_bytes = std::size_t{256} << 20;
   };
   using Post = std::function<void(std::function<void()>)>;  // from any thread: runs it on the loop's
@@ -36,7 +36,8 @@ class HelperThreads {
 
   // Runs `job` on a helper, in its client's turn, and what it returns on the loop's thread. None: no room.
   using Done = std::function<void()>;
-  std::optional<FairJobs::Id> submit(const std::string& client, std::size_t n_bytes, std::function<Done()> job);
+  std::optional<FairJobs::Id> submit(const std::string& client, std::size_t n_bytes,
+                                     std::function<Done()> job);
   void cancel(const std::string& client, FairJobs::Id id);  // unless it runs or is done already
   std::size_t n_waiting() const;
 
@@ -47,7 +48,7 @@ class HelperThreads {
   const Post post_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  FairJobs jobs_;  // guarded by mutex_
+  FairJobs jobs_;                                                                 // guarded by mutex_
   enum class Life : std::uint8_t { kRunning, kStopping } life_ = Life::kRunning;  // guarded by mutex_
   std::size_t n_working_ = 0;                                                     // guarded by mutex_
   FairJobs::Id next_id_ = 1;

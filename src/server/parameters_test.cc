@@ -29,10 +29,10 @@ class ParametersTest : public ::testing::Test {
   }
 
   front::ModelInfo model{.served_name = "demo",
-                               .max_model_len = 64,
-                               .vocab_size = 100,
-                               .eos_token_ids = {3},
-                               .default_sampling = {.temperature = 0.6f, .top_k = 20, .top_p = 0.9f}};
+                         .max_model_len = 64,
+                         .vocab_size = 100,
+                         .eos_token_ids = {3},
+                         .default_sampling = {.temperature = 0.6f, .top_k = 20, .top_p = 0.9f}};
   std::vector<std::string> unknown;
 };
 

@@ -21,7 +21,8 @@ struct Route {
   access::Path access;
   std::string method;
   std::string path;  // one that ends with "/" also takes what follows it, which goes to the handler
-  std::function<void(http::Request&, const std::string& rest, const ResponderPtr&)> handle;  // may take the body
+  std::function<void(http::Request&, const std::string& rest, const ResponderPtr&)>
+      handle;  // may take the body
 
   bool takes(const std::string& target) const {
     return path.ends_with('/') ? target.size() > path.size() && target.starts_with(path) : target == path;
@@ -65,8 +66,10 @@ struct Server::State {
       : options(std::move(given)),
         access(access::make_rules(options.host, options.allowed_hosts, options.api_keys)),
         metrics(service.model().served_name),
-        helpers({.n_threads = n_helper_threads()},
-                [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
+        helpers(
+            {.n_threads = n_helper_threads()},
+            [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
+        served_name(service.model().served_name),
         openai(service, {service.model(), tokenizer, chat_template}, metrics, helpers, context),
         admin(service, metrics),
         routes(make_routes()),
@@ -84,7 +87,9 @@ struct Server::State {
       return [function](const http::Request&, const std::string&, const ResponderPtr& r) { function(r); };
     };
     const auto generate = [this](Endpoint endpoint) {
-      return [this, endpoint](auto& q, const auto&, const auto& r) { openai.generate(endpoint, std::move(q), r); };
+      return [this, endpoint](auto& q, const auto&, const auto& r) {
+        openai.generate(endpoint, std::move(q), r);
+      };
     };
     return {
         {Path::kApi, "POST", "/v1/chat/completions", generate(Endpoint::kChat)},
@@ -140,8 +145,9 @@ struct Server::State {
     // A key that was checked. What clients send where none is asked for says nothing: often all send "EMPTY".
     if (const std::string* key = request.header("Authorization"); key != nullptr && !access.keys.empty())
       request.client = fmt::format("key:{:016x}", std::hash<std::string>()(*key));
-    const std::string rest =
+    std::string rest =
         route.path.ends_with('/') ? percent_decoded(path.substr(route.path.size())) : std::string();
+    if (rest.ends_with('/') && rest != served_name) rest.pop_back();  // a folder's name may end so
     route.handle(request, rest, responder);
   }
 
@@ -155,6 +161,7 @@ struct Server::State {
   const access::Rules access;
   Metrics metrics;
   HelperThreads helpers;
+  const std::string served_name;
   openai::OpenAiApi openai;
   admin::AdminApi admin;
   const std::vector<Route> routes;
@@ -170,6 +177,8 @@ Server::~Server() = default;
 Result<std::uint16_t> Server::start() {
   return state_->http.listen(state_->options.host, state_->options.port);
 }
+
+void Server::refuse_unprepared() { state_->openai.refuse_unprepared(); }
 
 void Server::stop() {
   state_->http.stop_accepting();

@@ -28,6 +28,7 @@ class Server {
   ~Server();
 
   Result<std::uint16_t> start();  // listens; the port
+  void refuse_unprepared();       // answers whose large bodies are still read beside: the server ends
   void stop();                    // closes the port and every connection
   // After stop(): whether the helper threads have ended, too. One may be in the middle of megabytes.
   HelperThreads::Ended end_helpers(Duration timeout);

@@ -61,7 +61,8 @@ TEST(StopStrings, DoesNotDependOnHowTheTextIsCut) {
   }
 }
 
-// "aaa...b" held back by "aaa...c" in every place: the naive search compares all of it at each byte, 10^11 steps.
+// "aaa...b" held back by "aaa...c" in every place: the naive search compares all of it at each byte, 10^11
+// steps.
 TEST(StopStrings, ALongStringThatNearlyMatchesCostsAFewStepsAByte) {
   constexpr std::size_t kBytes = 400000;
   StopStrings stop(table({std::string(kBytes, 'a') + "b", std::string(kBytes, 'a') + "c"}));

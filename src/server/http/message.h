@@ -22,8 +22,8 @@ struct Request {
   Headers headers;   // as sent, in their order; trailers are not among them
   std::string host;  // of the target or of Host, as sent, with its port; empty in HTTP/1.0 without one
   std::uint64_t connection{};  // never the same for two connections
-  std::string client;      // who takes turns with others: the connection, until a key says more
-  std::string request_id;  // X-Request-Id as sent if it is a proper one, else one made here
+  std::string client;          // who takes turns with others: the connection, until a key says more
+  std::string request_id;      // X-Request-Id as sent if it is a proper one, else one made here
 
   // The first header of that name, in any case; nullptr: none.
   const std::string* header(std::string_view name) const;

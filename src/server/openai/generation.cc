@@ -44,7 +44,8 @@ void Generation::start() {
   }
   submit_some();
   if (answer_ != Answer::kNone) return;
-  if (parameters_.stream == Stream::kYes) {  // first: the end of the input of who reads a stream means nothing
+  if (parameters_.stream ==
+      Stream::kYes) {  // first: the end of the input of who reads a stream means nothing
     answer_ = Answer::kAdmitted;
     last_written_ = now();
     responder_->begin_stream("text/event-stream; charset=utf-8");
@@ -204,11 +205,12 @@ void Generation::on_failed(RequestId request, const Error& error) {
   if (answer_ != Answer::kOver && by_request_.contains(request)) fail(error, request);
 }
 
-// An answer of which nothing was sent becomes an error; a stream that was admitted ends with one. `cause`: the
-// request that the front has given up already.
+// An answer of which nothing was sent becomes an error; a stream that was admitted ends with one. `cause`:
+// the request that the front has given up already.
 void Generation::fail(const Error& error, std::optional<RequestId> cause) {
   for (const auto& choice : choices_) {
-    if (choice->finish_reason == nullptr && n_submitted_ > 0) context_.metrics.on_finished("error", now() - arrived_);
+    if (choice->finish_reason == nullptr && n_submitted_ > 0)
+      context_.metrics.on_finished("error", now() - arrived_);
   }
   if (cause) by_request_.erase(*cause);
   const ApiError api_error = from_front(error);

@@ -14,7 +14,7 @@ constexpr std::size_t kMaxWarnings = 50;
 front::ClientId client_of(const http::Request& request) {
   return front::ClientId(std::hash<std::string>()(request.client));
 }
-}
+}  // namespace
 
 OpenAiApi::OpenAiApi(front::Service& service, ParseContext parse_context, Metrics& metrics,
                      HelperThreads& helpers, boost::asio::io_context& loop)
@@ -86,18 +86,29 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
        body = std::move(request.body)]() -> HelperThreads::Done {
         const auto prepared = std::make_shared<PreparedRequest>(prepare(endpoint, body, context));
         return [this, weak, client, responder, prepared] {
-          if (!weak.expired()) begin(std::move(*prepared), client, responder);
+          if (weak.expired() || unprepared_.erase(responder.get()) == 0) return;
+          begin(std::move(*prepared), client, responder);
         };
       });
   if (!job) {
-    return responder->send(error_response(
-        {503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()), std::nullopt,
-         "queue_full"}));
+    return responder->send(
+        error_response({503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()),
+                        std::nullopt, "queue_full"}));
   }
+  unprepared_[responder.get()] = responder;
   if (may_stream) return;
-  responder->on_disconnect([this, weak = std::weak_ptr(alive_), name, id = *job] {
-    if (!weak.expired()) helpers_.cancel(name, id);
+  responder->on_disconnect([this, weak = std::weak_ptr(alive_), name, id = *job, key = responder.get()] {
+    if (weak.expired()) return;
+    helpers_.cancel(name, id);
+    unprepared_.erase(key);
   });
+}
+
+void OpenAiApi::refuse_unprepared() {
+  for (const auto& [unused, responder] : std::exchange(unprepared_, {})) {
+    responder->send(
+        error_response(from_front(Error(front::FrontError::kShuttingDown, "the server is shutting down"))));
+  }
 }
 
 void OpenAiApi::begin(PreparedRequest prepared, front::ClientId client,

@@ -18,8 +18,8 @@ struct PreparedRequest {
 };
 
 // GET /v1/models, POST /v1/completions, POST /v1/chat/completions. Bodies of more than kInlineBytes are read,
-// rendered and tokenized on helper threads: the thread that carries streams spends no time that a client's size
-// decides. That thread, but for prepare().
+// rendered and tokenized on helper threads: the thread that carries streams spends no time that a client's
+// size decides. That thread, but for prepare().
 class OpenAiApi {
  public:
   static constexpr std::size_t kInlineBytes = 2048;
@@ -32,6 +32,7 @@ class OpenAiApi {
   void list_models(const std::shared_ptr<http::Responder>& responder) const;
   void show_model(const std::string& id, const std::shared_ptr<http::Responder>& responder) const;
   void generate(Endpoint endpoint, http::Request request, const std::shared_ptr<http::Responder>& responder);
+  void refuse_unprepared();  // those that helpers still have: 503
   std::size_t n_open() const { return open_.size(); }
 
  private:
@@ -49,8 +50,10 @@ class OpenAiApi {
   HelperThreads& helpers_;
   const HelperThreads::Post post_;
   std::unordered_map<Generation*, std::shared_ptr<Generation>> open_;
-  std::set<std::string> warned_;                             // bounded: a client may send any names
-  Ticker ticker_;                                            // while something is open
+  std::unordered_map<http::Responder*, std::shared_ptr<http::Responder>>
+      unprepared_;                                         // helpers have their bodies
+  std::set<std::string> warned_;                           // bounded: a client may send any names
+  Ticker ticker_;                                          // while something is open
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // what helpers hand back holds it weakly
 };
 

@@ -31,8 +31,8 @@ class StopTable {
 };
 
 // Finds stop strings in a text that comes in pieces. No part of a stop string is ever let through: what might
-// be the beginning of one is held back until it is clear. Where several end in one piece, the text ends before
-// the one that began first.
+// be the beginning of one is held back until it is clear. Where several end in one piece, the text ends
+// before the one that began first.
 class StopStrings {
  public:
   explicit StopStrings(std::shared_ptr<const StopTable> table)

@@ -38,6 +38,14 @@ const std::vector<Unsupported>& table() {
       {"dry_multiplier", Of::kBoth, {0, 0.0}},
       {"xtc_probability", Of::kBoth, {0, 0.0}},
       {"samplers", Of::kBoth, {}},
+      {"tfs_z", Of::kBoth, {1, 1.0}},
+      {"top_a", Of::kBoth, {0, 0.0}},
+      {"top_n_tokens", Of::kBoth, {0}},
+      {"num_predict", Of::kBoth, {}},
+      {"sampling_params", Of::kBoth, {}},
+      {"options", Of::kBoth, {Json::object()}},
+      {"thinking_budget", Of::kBoth, {}},
+      {"thinking", Of::kBoth, {}},
       {"thinking_token_budget", Of::kBoth, {}},
       // what the text must be like
       {"guided_json", Of::kBoth, {}},
@@ -52,6 +60,8 @@ const std::vector<Unsupported>& table() {
       {"structural_tag", Of::kBoth, {}},
       {"response_format", Of::kBoth, {Json{{"type", "text"}}}},
       {"stop_regex", Of::kBoth, {}},
+      {"format", Of::kBoth, {""}},
+      {"extra_body", Of::kBoth, {Json::object()}},  // its members belong into the body itself
       // what goes in
       {"truncate_prompt_tokens", Of::kBoth, {}},
       {"prompt_embeds", Of::kBoth, {}},
