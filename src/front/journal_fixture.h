@@ -1,0 +1,77 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+#include "front/journal.h"
+
+// For the stories of the journal, journal*_test.cc alone.
+namespace concertina::front {
+
+using scheduler::FinishReason;
+using scheduler::Mode;
+
+constexpr RankId kRank0{0}, kRank1{1}, kRank2{2};
+constexpr ClientId kClient{1}, kOther{2};
+
+inline scheduler::Request request(std::uint64_t id, std::size_t n_prompt = 3) {
+  scheduler::Request made;
+  made.id = RequestId(id);
+  for (std::size_t i = 0; i < n_prompt; ++i) made.tokens.push_back(static_cast<TokenId>(100 + i));
+  made.n_prompt_tokens = n_prompt;
+  return made;
+}
+
+template <typename T>
+std::vector<T> all_of(const JournalActions& actions) {
+  std::vector<T> found;
+  for (const JournalAction& action : actions) {
+    if (const T* match = std::get_if<T>(&action)) found.push_back(*match);
+  }
+  return found;
+}
+
+class JournalTest : public ::testing::Test {
+ protected:
+  JournalActions members(std::vector<RankId> ranks) {
+    JournalActions actions;
+    journal.set_members(ranks, actions);
+    return actions;
+  }
+  JournalActions submit(scheduler::Request made, ClientId client = kClient) {
+    JournalActions actions;
+    journal.submit(std::move(made), client, actions);
+    return actions;
+  }
+  JournalActions output(RankId from, std::uint64_t id, Attempt attempt, std::size_t position, TokenId token,
+                        FinishReason reason = FinishReason::kNone) {
+    JournalActions actions;
+    journal.on_output(from, RequestId(id), attempt, position, token, reason, actions);
+    return actions;
+  }
+  JournalActions drain(std::vector<RankId> leavers) {
+    JournalActions actions;
+    journal.begin_drain(leavers, actions);
+    return actions;
+  }
+  JournalActions caught_up(RankId from, std::uint64_t id, Attempt attempt) {
+    JournalActions actions;
+    journal.on_caught_up(from, RequestId(id), attempt, actions);
+    return actions;
+  }
+  JournalActions cancel(std::uint64_t id) {
+    JournalActions actions;
+    journal.cancel(RequestId(id), actions);
+    return actions;
+  }
+  JournalActions fence(RankId rank) {
+    JournalActions actions;
+    journal.fence(rank, actions);
+    return actions;
+  }
+  Journal journal{{.max_num_seqs = 2}};
+};
+
+}  // namespace concertina::front
