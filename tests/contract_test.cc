@@ -2,6 +2,9 @@
 // a scale.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -17,6 +20,28 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+
+// Sends a request, closes the sending side and reads to the end, as `nc -N` does.
+std::string half_closed(const std::string& url, const std::string& body) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+  const std::string request =
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: "
+      "application/json\r\nContent-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n" + body;
+  CHECK(write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
+  shutdown(fd, SHUT_WR);
+  std::string answer;
+  char piece[4096];
+  for (ssize_t n = 0; (n = read(fd, piece, sizeof(piece))) > 0;)
+    answer.append(piece, static_cast<std::size_t>(n));
+  close(fd);
+  return answer;
+}
 
 class Contract : public ::testing::Test {
  protected:
@@ -116,6 +141,17 @@ TEST_F(Contract, StreamsAChatInOpenAisFraming) {
   }
   EXPECT_EQ(text, "The capital of France is Paris.");
   EXPECT_EQ(usage["usage"]["completion_tokens"], n_ids);
+}
+
+// A body that is read beside the loop, too: there it is not known yet whether it asks for a stream.
+TEST_F(Contract, AClientThatClosedItsSendingSideGetsItsStream) {
+  for (const std::size_t n_padding : {0, 5000}) {
+    const json body{{"prompt", {1, 2, 3}}, {"max_tokens", 20}, {"ignore_eos", true},
+                    {"stream", true},      {"temperature", 0}, {"user", std::string(n_padding, 'u')}};
+    const std::string answer = half_closed(server->url(), body.dump());
+    EXPECT_THAT(answer, HasSubstr("data: [DONE]")) << n_padding;
+    EXPECT_THAT(answer, HasSubstr("\"finish_reason\":\"length\"")) << n_padding;
+  }
 }
 
 TEST_F(Contract, PromptsComeInFourShapesAndChoicesAreNumberedThrough) {

@@ -1,5 +1,6 @@
 #include "server/openai/messages.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -44,6 +45,20 @@ class MessagesTest : public ::testing::Test {
       R"([{"role":"user","content":"x"},{"role":"assistant","content":null,"tool_calls":
       [{"id":"c","type":"function","function":{"name":"f","arguments":)";
 };
+
+// Each mention of a variable looks through all of them: 250,000 took minutes.
+TEST_F(MessagesTest, ATemplatesVariablesAreBounded) {
+  const auto with_variables = [&](std::size_t n) {
+    std::string more = ", \"chat_template_kwargs\": {\"v\": 0";
+    for (std::size_t i = 1; i < n; ++i) more += fmt::format(", \"v{}\": {}", i, i);
+    return parse("{{ v }}", with_messages(R"([{"role": "user", "content": "x"}])", more + "}"));
+  };
+  EXPECT_TRUE(with_variables(256));
+  const auto refused = with_variables(257);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().param, "chat_template_kwargs");
+  EXPECT_THAT(refused.error().message, HasSubstr("has 257 members; it must have at most 256"));
+}
 
 // Requests as clients send them, with what Jinja2 makes of them (src/tokenizer/testdata/make_jinja_cases.py).
 TEST_F(MessagesTest, RenderAsHuggingFacesRendererDoes) {
