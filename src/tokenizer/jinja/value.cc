@@ -25,6 +25,8 @@ const Value* Dict::find(std::string_view key) const {
   return nullptr;
 }
 
+void Dict::reserve(std::size_t n) { entries_.reserve(n); }
+
 void Dict::index() {
   constexpr std::size_t kSmall = 16;
   if (entries_.size() <= kSmall) return;

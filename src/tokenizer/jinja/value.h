@@ -47,7 +47,7 @@ struct Function {
 // object may have many: index() sorts them, once it is complete.
 class Dict {
  public:
-  void reserve(std::size_t n) { entries_.reserve(n); }
+  void reserve(std::size_t n);
   void index();  // no key is added or erased afterwards
   const Value* find(std::string_view key) const;
   void set(std::string_view key, Value value);
