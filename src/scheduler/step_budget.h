@@ -23,7 +23,7 @@ struct Demand {
 // budget (docs/scheduling.md). Ranks run in lock step, so the time to share is that of the sum over ranks.
 // Pure: a function of the steps told.
 //
-// Nobody decodes anywhere: as many as fit a step. Else, of the time that the decoding leaves (half of its own
+// Nobody decodes anywhere: as many as fit a step. Else, of the time that the decoding leaves (0.4 of its own
 // time at least), each rank gets
 // what it said it wanted, the largest wishes cut to one level until their sum fits; what nobody asked for is
 // shared evenly among those who have something new. So ranks that know the same times never take more time
