@@ -30,7 +30,7 @@ struct Sequence {
     std::vector<BlockId> table;
     for (std::uint32_t i = 0; i * block_size < kLength; ++i) table.emplace_back((i * shuffle + 5) % n_blocks);
     ThreadPool pool(n_threads);
-    std::vector<float> scratch(attention_scratch_floats(kLength, kHeads, n_threads)), out(q.size());
+    std::vector<float> scratch(attention_scratch_floats(kHeadDim, n_threads)), out(q.size());
     for (std::size_t begin = 0; begin < kLength; begin += chunk) {
       const std::size_t n = std::min(chunk, kLength - begin);
       const AttentionSequence part{

@@ -98,7 +98,7 @@ void bench_attention(benchmark::State& state) {
   for (std::uint32_t b = 0; b < n_blocks; ++b) table.push_back(BlockId(b));
   const AttentionSequence sequence{0, n_rows, n_before, table};
   std::vector<float> q(n_rows * kHeads * kHeadDim, 0.5f), out(q.size());
-  std::vector<float> scratch(attention_scratch_floats(n_positions, kHeads, 1));
+  std::vector<float> scratch(attention_scratch_floats(kHeadDim, 1));
   ThreadPool pool(1);
   std::size_t next = 0;
   for (auto unused : state) {

@@ -7,17 +7,20 @@
 
 namespace concertina::kernels {
 
-// One layer's KV pool. Layout: [n_blocks][K, V][n_kv_heads][block_size][head_dim] floats.
+// One layer's KV pool: for each block the keys of every head, then the values of every head. A head's keys
+// lie [head_dim, block_size], so that the scores of sixteen positions are sixteen lanes; its values
+// [block_size, head_dim].
 struct PagedKv {
   float* data = nullptr;
   std::size_t n_blocks = 0, block_size = 0, n_kv_heads = 0, head_dim = 0;
 
   enum class Part : std::size_t { kKey = 0, kValue = 1 };
-  // [block_size, head_dim] of one block, head and part.
+  // Of one block, head and part.
   float* at(BlockId block, Part part, std::size_t kv_head) const {
-    return data + ((block.value() * 2 + static_cast<std::size_t>(part)) * n_kv_heads + kv_head) * block_size *
-                      head_dim;
+    return data + block.value() * block_floats() +
+           (static_cast<std::size_t>(part) * n_kv_heads + kv_head) * block_size * head_dim;
   }
+  std::size_t block_floats() const { return 2 * n_kv_heads * block_size * head_dim; }
 };
 
 std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::size_t n_kv_heads,
@@ -37,8 +40,8 @@ void write_kv(std::span<const float> k,  // [n_rows, n_kv_heads, head_dim]
 
 // Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written.
 // Query head h reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending
-// order from 0, sixteen lanes over head_dim for scores and over positions for the sum of exponentials. The
-// heads of a group and some rows of a sequence are computed side by side, so that KV is read once for them.
+// order from 0, in spans of 256 (kernels/cpu/attention_impl.h). The heads of a group and some rows of a
+// sequence are computed side by side, so that KV is read once for them.
 void paged_attention(std::span<const float> q,  // [n_rows, n_heads, head_dim]
                      std::span<const AttentionSequence> sequences, const PagedKv& kv, float scale,
                      std::size_t n_heads,
@@ -46,6 +49,6 @@ void paged_attention(std::span<const float> q,  // [n_rows, n_heads, head_dim]
                      std::span<float> out,      // [n_rows, n_heads, head_dim]
                      ThreadPool& pool);
 
-std::size_t attention_scratch_floats(std::size_t max_model_len, std::size_t n_heads, std::size_t n_threads);
+std::size_t attention_scratch_floats(std::size_t head_dim, std::size_t n_threads);
 
 }  // namespace concertina::kernels

@@ -133,8 +133,7 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
       router_weights(limits.max_tokens * config.top_k),
       gate(limits.max_tokens * config.intermediate_size),
       up(gate.size()),
-      attention_scratch(
-          kernels::attention_scratch_floats(limits.max_model_len, config.n_heads, limits.n_threads)),
+      attention_scratch(kernels::attention_scratch_floats(config.head_dim, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
       narrowed(std::max(limits.max_tokens, limits.max_sequences),
                std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size}),

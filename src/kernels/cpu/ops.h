@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/ids.h"
 #include "kernels/instruction_set.h"
 
 namespace concertina::kernels::cpu {
@@ -30,18 +31,29 @@ struct WeightOps {
 };
 
 // Queries that share a KV head, of one sequence: each against the positions before and at its own.
+inline constexpr std::size_t kMaxTaskQueries = 64;
+inline constexpr std::size_t kAttentionSpan = 256;  // positions that are computed at a time, counted from 0
+inline constexpr std::size_t kScoreStride = kAttentionSpan + 16;
 struct AttentionTask {
   const float* const* q;           // [n_queries] addresses of [head_dim]
   const std::size_t* n_positions;  // [n_queries] how many each sees; ascending
-  std::size_t n_queries, head_dim, block_size;
-  const float* const* key_blocks;    // [blocks] addresses of [block_size, head_dim]
-  const float* const* value_blocks;  // [blocks]
+  std::size_t n_queries;           // kMaxTaskQueries at most
+  std::size_t head_dim, block_size;
+  const BlockId* blocks;     // of the sequence, in the order of positions
+  const float* keys;         // of block 0: [head_dim, block_size]
+  const float* values;       // of block 0: [block_size, head_dim]
+  std::size_t block_stride;  // floats from one block's to the next
   float scale;
-  float* scores;              // [kMaxTileRows, scores_stride]
-  std::size_t scores_stride;  // most positions of a query, rounded up to 16
-  float* const* out;          // [n_queries] addresses of [head_dim]
+  float* scratch;     // attention_task_floats()
+  float* const* out;  // [n_queries] addresses of [head_dim]
 };
-inline constexpr std::size_t kMaxTileRows = 4;  // queries a task computes at a time, with any instruction set
+
+// Scores [kMaxTaskQueries, kScoreStride], then the queries in pieces [kMaxTaskQueries, kQueryStride] of so
+// many dimensions.
+inline constexpr std::size_t kDimensions = 128, kQueryStride = kDimensions + 16;
+constexpr std::size_t attention_task_floats(std::size_t head_dim) {
+  return kMaxTaskQueries * (kScoreStride + (head_dim + kDimensions - 1) / kDimensions * kQueryStride);
+}
 
 struct Ops {
   WeightOps<float> f32;

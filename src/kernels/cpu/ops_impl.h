@@ -296,116 +296,13 @@ float highest_logit(const float* x, std::size_t n) {
   return result + zero;
 }
 
-// Scores of up to a tile of queries, not scaled yet: the dot products of dot_tile, four positions side by
-// side. Each asks for the same positions of the next block.
-template <std::size_t kQueries>
-inline void score_positions(const AttentionTask& task, const float* const* q, std::size_t n_positions,
-                            float* const* scores) {
-  const auto some = [&]<std::size_t kPositions, Prefetch kPrefetch>(const float* keys, std::size_t position,
-                                                                    Ahead ahead) {
-    const float* w[kPositions];
-    for (std::size_t i = 0; i < kPositions; ++i) w[i] = keys + i * task.head_dim;
-    float dots[kQueries][kPositions];
-    dot_tile<kQueries, kPositions, kPrefetch>(q, w, task.head_dim, ahead, dots);
-    for (std::size_t m = 0; m < kQueries; ++m) std::memcpy(scores[m] + position, dots[m], sizeof(dots[m]));
-  };
-  for (std::size_t begin = 0; begin < n_positions; begin += task.block_size) {
-    const float* keys = task.key_blocks[begin / task.block_size];
-    const std::size_t n = std::min(n_positions - begin, task.block_size);
-    const bool has_next = begin + task.block_size < n_positions;
-    const float* next = has_next ? task.key_blocks[begin / task.block_size + 1] : nullptr;
-    std::size_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-      const float* const at = keys + j * task.head_dim;
-      if (next == nullptr) {
-        some.template operator()<4, Prefetch::kNo>(at, begin + j, {});
-      } else {
-        const float* const ahead = next + j * task.head_dim;
-        some.template operator()<4, Prefetch::kYes>(at, begin + j,
-                                                    {bytes_of(ahead), bytes_of(ahead + 2 * task.head_dim)});
-      }
-    }
-    for (; j < n; ++j) some.template operator()<1, Prefetch::kNo>(keys + j * task.head_dim, begin + j, {});
-  }
-}
+}  // namespace
+}  // namespace concertina::kernels::cpu
 
-// Scores -> exponentials in place; returns 1 / their sum. Lanes run over positions counted from 0.
-inline float softmax_positions(float* scores, std::size_t n, float scale) {
-  const Vector shift = Vector::splat(highest(scores, n)), factor = Vector::splat(scale);
-  Vector sums = Vector::zero();
-  for_lanes(n, [&](std::size_t i, std::size_t lanes) {
-    store(exp(mul(sub(load(scores + i, lanes), shift), factor)), scores + i, lanes);
-    sums = add(sums, load(scores + i, lanes));
-  });
-  return 1.0f / sum_of(sums);
-}
+#include "kernels/cpu/attention_impl.h"
 
-// sums[m] += weight * value[position][d..] for positions [begin, end), ascending: one chain a dimension, for
-// several queries and pieces of sixteen dimensions side by side; n_last of the last piece's are there.
-template <std::size_t kQueries, std::size_t kPieces>
-inline CONCERTINA_INLINE void add_values(const AttentionTask& task, const float* const* weights,
-                                         std::size_t begin, std::size_t end, std::size_t d,
-                                         std::size_t n_last, Vector (&sums)[kQueries][kPieces]) {
-  for (std::size_t position = begin; position < end;) {
-    const std::size_t block = position / task.block_size, in_block = position % task.block_size;
-    const float* value = task.value_blocks[block] + in_block * task.head_dim + d;
-    const std::size_t block_end = std::min(end, (block + 1) * task.block_size);
-    const float* next = block_end < end ? task.value_blocks[block + 1] + in_block * task.head_dim + d : value;
-    for (; position < block_end; ++position, value += task.head_dim, next += task.head_dim) {
-      unrolled<kPieces>([&](auto i) CONCERTINA_INLINE { __builtin_prefetch(next + i * kLanes, 0, 2); });
-      add_products<kQueries, kPieces>(
-          [&](std::size_t i) CONCERTINA_INLINE {
-            return pinned(i + 1 < kPieces ? Vector::load(value + i * kLanes)
-                                          : load(value + i * kLanes, n_last));
-          },
-          [&](std::size_t m) CONCERTINA_INLINE { return pinned(Vector::splat(weights[m][position])); }, sums);
-    }
-  }
-}
-
-// Dimensions [d, d + 16 * kPieces), the last piece perhaps shorter. Positions that all the queries see are
-// added for all of them at once, then the rest for each.
-template <std::size_t kQueries, std::size_t kPieces>
-inline void weigh_values(const AttentionTask& task, std::size_t first, const float* const* weights,
-                         const float* scales, std::size_t d) {
-  const std::size_t n_last = std::min(task.head_dim - d - (kPieces - 1) * kLanes, kLanes);
-  Vector sums[kQueries][kPieces];
-  set_to_zero(sums);
-  const std::size_t n_shared = task.n_positions[first];
-  add_values<kQueries, kPieces>(task, weights, 0, n_shared, d, n_last, sums);
-  unrolled<kQueries>([&](auto m) CONCERTINA_INLINE {
-    Vector own[1][kPieces];
-    unrolled<kPieces>([&](auto i) CONCERTINA_INLINE { own[0][i] = sums[m][i]; });
-    if (task.n_positions[first + m] > n_shared)
-      add_values<1, kPieces>(task, weights + m, n_shared, task.n_positions[first + m], d, n_last, own);
-    unrolled<kPieces>([&](auto i) CONCERTINA_INLINE {
-      store(mul(own[0][i], Vector::splat(scales[m])), task.out[first + m] + d + i * kLanes,
-            i + 1 < kPieces ? kLanes : n_last);
-    });
-  });
-}
-
-// Queries [first, first + kQueries) of a task.
-template <std::size_t kQueries>
-inline void attend_queries(const AttentionTask& task, std::size_t first) {
-  const std::size_t n_most = task.n_positions[first + kQueries - 1];
-  float* weights[kQueries];
-  for (std::size_t m = 0; m < kQueries; ++m) weights[m] = task.scores + m * task.scores_stride;
-  score_positions<kQueries>(task, task.q + first, n_most, weights);
-  float scales[kQueries];
-  for (std::size_t m = 0; m < kQueries; ++m)
-    scales[m] = softmax_positions(weights[m], task.n_positions[first + m], task.scale);
-  std::size_t d = 0;
-  for (; d + 4 * kLanes <= task.head_dim; d += 4 * kLanes)
-    weigh_values<kQueries, 4>(task, first, weights, scales, d);
-  for (; d < task.head_dim; d += kLanes) weigh_values<kQueries, 1>(task, first, weights, scales, d);
-}
-
-void attention(const AttentionTask& task) {
-  std::size_t first = 0;
-  for (; first + kTileRows <= task.n_queries; first += kTileRows) attend_queries<kTileRows>(task, first);
-  for (; first < task.n_queries; ++first) attend_queries<1>(task, first);
-}
+namespace concertina::kernels::cpu {
+namespace {
 
 // What exp() would take as its least exponent counts as nothing, NaN too: max() gives its second operand.
 void exp_shifted(const float* x, std::size_t n, float shift, float factor, float* out) {

@@ -124,6 +124,7 @@ inline float max_of(const Vector& v) {
 
 // A tile of dot products, as large as sixteen registers allow.
 constexpr std::size_t kTileRows = 2, kTileOutputs = 2, kLoneRowOutputs = 4;
+constexpr std::size_t kAttentionQueries = 4, kAttentionPieces = 1;  // of a tile of attention
 
 template <std::size_t kRows, std::size_t kOutputs>
 void sum_all(const Vector (&v)[kRows][kOutputs], float (&sums)[kRows][kOutputs]) {

@@ -86,6 +86,7 @@ float sum_of(const Vector& v) { return _mm512_reduce_add_ps(v.lane); }
 
 // A tile of dot products: its sums, and the weights and one row beside them, fit into 32 registers.
 constexpr std::size_t kTileRows = 4, kTileOutputs = 4, kLoneRowOutputs = 8;
+constexpr std::size_t kAttentionQueries = 8, kAttentionPieces = 2;  // of a tile of attention
 
 // The reduction of sum_of for several vectors at once, each level adding the very same pairs: lanes 8 apart,
 // then 4, 2 and 1. 45 instead of 150 instructions for sixteen vectors.

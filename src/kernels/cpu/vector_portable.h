@@ -101,6 +101,7 @@ float sum_of(const Vector& v) {
   return fold(v, [](float a, float b) { return a + b; });
 }
 constexpr std::size_t kTileRows = 4, kTileOutputs = 4, kLoneRowOutputs = 8;
+constexpr std::size_t kAttentionQueries = 4, kAttentionPieces = 2;  // of a tile of attention
 template <std::size_t kRows, std::size_t kOutputs>
 void sum_all(const Vector (&v)[kRows][kOutputs], float (&sums)[kRows][kOutputs]) {
   for (std::size_t m = 0; m < kRows; ++m) {
