@@ -12,52 +12,60 @@ namespace {
 class Attention : public EveryInstructionSet {};
 CONCERTINA_EVERY_SET(Attention);
 
-constexpr std::size_t kHeads = 6, kKvHeads = 2, kHeadDim = 40, kLength = 77;
+constexpr std::size_t kHeads = 6, kKvHeads = 2;
+// Spans are 256 positions long and queries are packed in pieces of 128 dimensions: both are crossed.
+constexpr std::size_t kLength = 600;
 
 // One sequence's q, k and v, and what attention makes of them when it is computed in the given chunks.
 struct Sequence {
-  explicit Sequence(Random& random)
-      : q(random_rows(random, kLength * kHeads * kHeadDim)),
-        k(random_rows(random, kLength * kKvHeads * kHeadDim)),
-        v(random_rows(random, kLength * kKvHeads * kHeadDim)) {}
+  Sequence(Random& random, std::size_t head_dim)
+      : head_dim(head_dim),
+        q(random_rows(random, kLength * kHeads * head_dim)),
+        k(random_rows(random, kLength * kKvHeads * head_dim)),
+        v(random_rows(random, kLength * kKvHeads * head_dim)) {}
 
   std::vector<float> attend(std::size_t chunk, std::size_t block_size, std::size_t n_threads,
                             std::uint32_t shuffle) const {
-    const std::size_t n_blocks = 97;
-    std::vector<float> pool_memory(paged_kv_floats(n_blocks, block_size, kKvHeads, kHeadDim),
+    const std::size_t n_blocks = 601;  // a prime number: steps of any size reach all
+    std::vector<float> pool_memory(paged_kv_floats(n_blocks, block_size, kKvHeads, head_dim),
                                    NAN);  // what is not written shows
-    const PagedKv kv{pool_memory.data(), n_blocks, block_size, kKvHeads, kHeadDim};
+    const PagedKv kv{pool_memory.data(), n_blocks, block_size, kKvHeads, head_dim};
     std::vector<BlockId> table;
     for (std::uint32_t i = 0; i * block_size < kLength; ++i) table.emplace_back((i * shuffle + 5) % n_blocks);
     ThreadPool pool(n_threads);
-    std::vector<float> scratch(attention_scratch_floats(kHeadDim, n_threads)), out(q.size());
+    std::vector<float> scratch(attention_scratch_floats(head_dim, n_threads)), out(q.size());
     for (std::size_t begin = 0; begin < kLength; begin += chunk) {
       const std::size_t n = std::min(chunk, kLength - begin);
       const AttentionSequence part{
           .row_begin = 0, .n_rows = n, .start_position = begin, .block_table = table};
       const auto rows = [&](const std::vector<float>& of, std::size_t n_heads) {
-        return std::span(of).subspan(begin * n_heads * kHeadDim, n * n_heads * kHeadDim);
+        return std::span(of).subspan(begin * n_heads * head_dim, n * n_heads * head_dim);
       };
       write_kv(rows(k, kKvHeads), rows(v, kKvHeads), {&part, 1}, kv);
       paged_attention(rows(q, kHeads), {&part, 1}, kv, 0.2f, kHeads, scratch,
-                      std::span(out).subspan(begin * kHeads * kHeadDim, n * kHeads * kHeadDim), pool);
+                      std::span(out).subspan(begin * kHeads * head_dim, n * kHeads * head_dim), pool);
     }
     return out;
   }
 
+  std::size_t head_dim;
   std::vector<float> q, k, v;
 };
 
 TEST_P(Attention, EveryHeadSeesItsPastThroughItsKvHead) {
+  constexpr std::size_t kHeadDim = 40;
   Random random(1);
-  const Sequence sequence(random);
+  Sequence sequence(random, kHeadDim);
+  // Later keys fit better: the highest score rises from span to span.
+  for (std::size_t i = 0; i < sequence.k.size(); ++i)
+    sequence.k[i] *= static_cast<float>(i) / static_cast<float>(sequence.k.size());
   const auto out = sequence.attend(kLength, 16, 1, 31);
   const auto head_of = [](const std::vector<float>& of, std::size_t row, std::size_t n_heads,
                           std::size_t head) {
     const auto begin = of.begin() + static_cast<std::ptrdiff_t>((row * n_heads + head) * kHeadDim);
     return std::vector<double>(begin, begin + kHeadDim);
   };
-  for (const std::size_t row : {0, 1, 15, 16, 76}) {
+  for (const std::size_t row : {0, 1, 15, 16, 76, 255, 256, 511, 512, 599}) {
     for (std::size_t head = 0; head < kHeads; ++head) {
       ref::Matrix keys, values;
       for (std::size_t j = 0; j <= row; ++j) {
@@ -67,10 +75,10 @@ TEST_P(Attention, EveryHeadSeesItsPastThroughItsKvHead) {
       const auto expected = ref::attention(head_of(sequence.q, row, kHeads, head), keys, values, 0.2f);
       for (std::size_t d = 0; d < kHeadDim; ++d) {
         // A score is wrong by at most head_dim * epsilon * |q||k| * scale (about 40 * 40 * 0.2 here), which
-        // is the relative error of its weight; the weighted sum of values below 5 adds one rounding a
-        // position.
+        // is the relative error of its weight, and so is what scales an earlier span; the weighted sum of
+        // values below 5 adds one rounding a position.
         ASSERT_NEAR(out[(row * kHeads + head) * kHeadDim + d], expected[d],
-                    (2 * 320 + 2.0 * static_cast<double>(row + 8)) * kEpsilon * 5)
+                    (4 * 320 + 2.0 * static_cast<double>(row + 8)) * kEpsilon * 5)
             << "row " << row << " head " << head;
       }
     }
@@ -78,20 +86,22 @@ TEST_P(Attention, EveryHeadSeesItsPastThroughItsKvHead) {
 }
 
 TEST_P(Attention, IsTheSameBitsInAnyChunkingBlockOrderBlockSizeAndThreads) {
-  Random random(2);
-  const Sequence sequence(random);
-  const auto reference = sequence.attend(1, 16, 1, 1);
-  for (const std::size_t chunk : {1, 7, 32, 77}) {
-    for (const std::size_t block_size : {1, 5, 16, 64}) {
-      for (const std::size_t n_threads : {1, 3}) {
-        for (const std::uint32_t shuffle : {1u, 60u}) {
-          const auto out = sequence.attend(chunk, block_size, n_threads, shuffle);
-          ASSERT_EQ(std::memcmp(out.data(), reference.data(), out.size() * sizeof(float)), 0)
-              << "chunk " << chunk << " block " << block_size << " threads " << n_threads << " shuffle "
-              << shuffle;
-        }
-      }
+  for (const std::size_t head_dim : {40, 144}) {
+    Random random(2);
+    const Sequence sequence(random, head_dim);
+    const auto reference = sequence.attend(1, 16, 1, 1);
+    const auto expect_same = [&](std::size_t chunk, std::size_t block_size, std::size_t n_threads,
+                                 std::uint32_t shuffle) {
+      const auto out = sequence.attend(chunk, block_size, n_threads, shuffle);
+      ASSERT_EQ(std::memcmp(out.data(), reference.data(), out.size() * sizeof(float)), 0)
+          << "head_dim " << head_dim << " chunk " << chunk << " block " << block_size << " threads "
+          << n_threads << " shuffle " << shuffle;
+    };
+    for (const std::size_t chunk : {7, 32, 256, 600}) {
+      for (const std::size_t block_size : {1, 5, 16, 24, 64}) expect_same(chunk, block_size, 1, 60);
     }
+    expect_same(32, 16, 3, 1);
+    expect_same(600, 5, 3, 60);
   }
 }
 

@@ -21,6 +21,15 @@ const bench::MachineRates& rates() {
   return rates;
 }
 
+// Aligned as the engine's buffers are: a vector that lies across two cache lines takes two reads.
+tensor::FloatBuffer filled(std::size_t n, float value) {
+  tensor::FloatBuffer buffer(n);
+  std::fill_n(buffer.data(), n, value);
+  return buffer;
+}
+std::span<float> all(tensor::FloatBuffer& buffer) { return {buffer.data(), buffer.size()}; }
+std::span<const float> all(const tensor::FloatBuffer& buffer) { return {buffer.data(), buffer.size()}; }
+
 tensor::Weight make_weight(Random& random, std::int64_t n_out, std::int64_t n_in, tensor::DType dtype) {
   const auto n = static_cast<std::size_t>(n_out * n_in);
   auto values = std::make_shared<std::vector<std::uint16_t>>(n);
@@ -46,12 +55,13 @@ void bench_linear(benchmark::State& state, tensor::DType dtype) {
   std::vector<tensor::Weight> weights;
   for (std::size_t bytes = 0; bytes < kColdBytes; bytes += weights.back().bytes())
     weights.push_back(make_weight(random, n_out, n_in, dtype));
-  std::vector<float> x(n_rows * static_cast<std::size_t>(n_in), 0.5f),
-      y(n_rows * static_cast<std::size_t>(n_out));
+  const auto x = filled(n_rows * static_cast<std::size_t>(n_in), 0.5f);
+  tensor::FloatBuffer y(n_rows * static_cast<std::size_t>(n_out));
   RowBuffer narrowed(n_rows, static_cast<std::size_t>(n_in), ActivationType::kFloat32);
   ThreadPool pool(1);
   std::size_t next = 0;
-  for (auto unused : state) linear(x, weights[next++ % weights.size()], y, n_rows, pool, narrowed.room());
+  for (auto unused : state)
+    linear(all(x), weights[next++ % weights.size()], all(y), n_rows, pool, narrowed.room());
   report(state, 2.0 * static_cast<double>(n_rows) * static_cast<double>(n_out * n_in),
          static_cast<double>(weights[0].bytes()), dtype);
 }
@@ -66,7 +76,8 @@ void bench_experts(benchmark::State& state, tensor::DType dtype) {
                        make_weight(random, kInner, kHidden, dtype),
                        make_weight(random, kHidden, kInner, dtype)});
   }
-  std::vector<float> x(n_rows * kHidden, 0.5f), y(n_rows * kHidden), scratch(n_rows * kInner);
+  auto x = filled(n_rows * kHidden, 0.5f);
+  tensor::FloatBuffer y(n_rows * kHidden), scratch(n_rows * kInner);
   std::vector<const float*> in;
   std::vector<float*> out;
   for (std::size_t m = 0; m < n_rows; ++m) {
@@ -78,7 +89,7 @@ void bench_experts(benchmark::State& state, tensor::DType dtype) {
   std::size_t next = 0;
   for (auto unused : state) {
     const ExpertRows group{&experts[next++ % experts.size()], in, out};
-    expert_mlp({&group, 1}, scratch, pool, narrowed.room());
+    expert_mlp({&group, 1}, all(scratch), pool, narrowed.room());
   }
   const double parameters = 3.0 * kHidden * kInner;
   report(state, 2.0 * static_cast<double>(n_rows) * parameters,
@@ -93,18 +104,18 @@ void bench_attention(benchmark::State& state) {
   const std::size_t n_positions = n_before + n_rows, n_blocks = (n_positions + kBlockSize - 1) / kBlockSize;
   const std::size_t kv_floats = paged_kv_floats(n_blocks, kBlockSize, kKvHeads, kHeadDim);
   const std::size_t n_sequences = kColdBytes / (kv_floats * sizeof(float)) + 1;
-  std::vector<float> memory(n_sequences * kv_floats, 0.25f);
+  auto memory = filled(n_sequences * kv_floats, 0.25f);
   std::vector<BlockId> table;
   for (std::uint32_t b = 0; b < n_blocks; ++b) table.push_back(BlockId(b));
   const AttentionSequence sequence{0, n_rows, n_before, table};
-  std::vector<float> q(n_rows * kHeads * kHeadDim, 0.5f), out(q.size());
-  std::vector<float> scratch(attention_scratch_floats(kHeadDim, 1));
+  const auto q = filled(n_rows * kHeads * kHeadDim, 0.5f);
+  tensor::FloatBuffer out(q.size()), scratch(attention_scratch_floats(kHeadDim, 1));
   ThreadPool pool(1);
   std::size_t next = 0;
   for (auto unused : state) {
     const PagedKv kv{memory.data() + next++ % n_sequences * kv_floats, n_blocks, kBlockSize, kKvHeads,
                      kHeadDim};
-    paged_attention(q, {&sequence, 1}, kv, 0.1f, kHeads, scratch, out, pool);
+    paged_attention(all(q), {&sequence, 1}, kv, 0.1f, kHeads, all(scratch), all(out), pool);
   }
   const double seen =
       static_cast<double>(n_rows) * (static_cast<double>(n_before) + (static_cast<double>(n_rows) + 1) / 2);

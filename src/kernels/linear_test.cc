@@ -44,10 +44,13 @@ TEST_P(Linear, IsWithinTheErrorOfOneChainForEveryShape) {
   }
 }
 
-TEST_P(Linear, ARowIsTheSameBitsInAnyBatchAtAnyPlaceWithAnyThreads) {
+// n_in: short, and more than one panel of widened weights holds.
+void expect_same_bits_in_any_batch(std::size_t n_in, std::size_t n_out,
+                                   std::initializer_list<std::size_t> batches) {
   Random random(7);
-  const std::size_t n_in = 83, n_out = 101, n_rows = 75;
-  const auto weight = random_weight(random, {n_out, n_in}, DType::kBF16);
+  const std::size_t n_rows = 75;
+  const auto weight = random_weight(
+      random, {static_cast<std::int64_t>(n_out), static_cast<std::int64_t>(n_in)}, DType::kBF16);
   const auto x = random_rows(random, n_rows * n_in);
   ThreadPool one(1);
   std::vector<float> alone(n_rows * n_out);
@@ -56,15 +59,20 @@ TEST_P(Linear, ARowIsTheSameBitsInAnyBatchAtAnyPlaceWithAnyThreads) {
   }
   for (const std::size_t n_threads : {1, 2, 3}) {
     ThreadPool pool(n_threads);
-    for (const std::size_t batch : {2, 3, 4, 5, 64, 65, 75}) {
+    for (const std::size_t batch : batches) {
       std::vector<float> y(batch * n_out);
       for (std::size_t begin = 0; begin + batch <= n_rows; ++begin) {
         linear(std::span(x).subspan(begin * n_in), weight, y, batch, pool);
         ASSERT_EQ(std::memcmp(y.data(), alone.data() + begin * n_out, y.size() * sizeof(float)), 0)
-            << batch << " rows from " << begin << ", " << n_threads << " threads";
+            << n_in << " inputs, " << batch << " rows from " << begin << ", " << n_threads << " threads";
       }
     }
   }
+}
+
+TEST_P(Linear, ARowIsTheSameBitsInAnyBatchAtAnyPlaceWithAnyThreads) {
+  expect_same_bits_in_any_batch(83, 101, {2, 3, 4, 5, 11, 12, 13, 64, 65, 75});
+  expect_same_bits_in_any_batch(2083, 21, {12, 70, 75});
 }
 
 class Experts : public EveryInstructionSet {};

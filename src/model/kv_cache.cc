@@ -26,7 +26,8 @@ Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std:
   if (__builtin_mul_overflow(n_blocks, block_bytes, &n_bytes)) return refused("more than the address space");
   void* const start = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) return refused(strerror(errno));
-  tensor::prefer_huge_pages(start, n_bytes);
+  // No huge pages: those of all layers were first written in the same step, one of 25, which then took 60 ms
+  // longer (model M beside a prompt). They made nothing faster (docs/performance.md).
   std::unique_ptr<KvCache> cache(new KvCache);
   cache->n_bytes_ = n_bytes;
   cache->data_ = static_cast<float*>(start);

@@ -11,7 +11,7 @@ namespace {
 constexpr double kLeastShare = 0.4;  // of what decoding takes, for prompts
 // A step with prompts takes at most so much of what it takes without their tokens, or 5 ms: a small model's
 // streams need not wait for the whole budget, since its chunks cost little more when they are short.
-constexpr double kMostStretch = 2, kFreeS = 0.005;
+constexpr double kMostStretch = 2.5, kFreeS = 0.005;
 constexpr double kRounding = 0.01;  // tokens: what was asked for and is granted is no token less
 
 double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }

@@ -16,7 +16,7 @@ constexpr std::size_t kMaxTokens = 512;
 constexpr double kBudgetS = 0.2;
 
 // Of a step with prompts, where without them it takes `fixed_s`.
-double longest_s(double fixed_s) { return std::min(kBudgetS, std::max(0.005, 2 * fixed_s)); }
+double longest_s(double fixed_s) { return std::min(kBudgetS, std::max(0.005, 2.5 * fixed_s)); }
 
 Duration seconds(double s) { return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(s)); }
 
