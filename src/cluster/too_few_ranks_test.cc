@@ -178,6 +178,50 @@ TEST_F(NoRoom, ASurvivorThatDiesLeavesTheOtherFrozenUntilTwoHaveCome) {
   story.expect_rest();
 }
 
+// A scale to five brought three ranks and ran out of time; then three are wanted again, and have no room.
+TEST_F(NoRoom, ThoseThatAreUpBeyondTheWantedSizeStandBy) {
+  ASSERT_TRUE(story.request("five", 5, {}, seconds(1)));
+  for (const std::uint32_t rank : {2, 3, 4}) story.tell(RankHello{story.member(rank)});
+  story.pass_all(seconds(1));
+  EXPECT_EQ(story.operation("five").phase, Phase::kFailed);
+  for (int i = 0; i < 2; ++i) {
+    const Epoch next = story.all<SendPrepare>().back().plan.epoch;
+    story.forget_actions();
+    story.tell(RankPrepareFailed{story.member(0), next, "the weights need 5 GB more", Cause::kRoom});
+    story.pass_all(milliseconds(100));
+  }
+  EXPECT_TRUE(story.coordinator().is_pausing());
+  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty()) << "five would have room, but three are wanted";
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
+// It entered no epoch yet, and is no joiner of the change beside the recovery for that.
+TEST(NoRoomAfterCommit, ASurvivorThatJustJoinedAndIsLostIsFenced) {
+  Story story(config_of(1));
+  story.begin();
+  story.hold<RankFlipped>();
+  ASSERT_EQ(story.scale(3).phase, Phase::kCommitting);
+  const Member lost = story.member(2);
+  story.hold<RankPrepared>();
+  story.hold<RankHello>();
+  die(story, 0);
+  const Epoch next = story.all<SendPrepare>().back().plan.epoch;
+  story.tell(RankPrepareFailed{story.member(1), next, "the weights need 10 GB more", Cause::kRoom});
+  story.forget_actions();
+  story.hold<RankExited>();
+  story.tell(RankUnreachable{lost, "its control channel closed"});
+  ASSERT_EQ(story.all<FenceRank>().size(), 1u);
+  EXPECT_EQ(story.all<FenceRank>()[0].member, lost);
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty()) << "no start that failed";
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
 TEST_F(NoRoom, EndsTheServerAfterTheTimeout) {
   story.pass_all(seconds(299));
   EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
