@@ -8,13 +8,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_size) {
-  return {
-      .n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
-}
-
-void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
-
 // Two are needed, and one is left and frozen when a client asks for four; one of the four cannot start.
 Operation ask_for_four_and_get_three(Story& story, std::size_t wanted_size) {
   story.begin();
@@ -26,7 +19,7 @@ Operation ask_for_four_and_get_three(Story& story, std::size_t wanted_size) {
   EXPECT_TRUE(story.request("four", 4, {}, seconds(10)));
   for (const std::uint32_t rank : {1, 2}) story.tell(RankHello{story.member(rank)});
   for (int i = 0; i < 2; ++i) {
-    die(story, 3);
+    story.die(3);
     story.pass_all(milliseconds(200));
   }
   EXPECT_EQ(story.members(), ranks({0, 1, 2})) << "those that are up join";
@@ -63,7 +56,7 @@ TEST(WayBack, OfAReplaceKeepsANewRankWhereAnotherWasLost) {
   story.scale(2, ranks({0}), seconds(10));
   ASSERT_EQ(story.members(), ranks({0, 1, 2}));
   story.hold<RankHello>();
-  die(story, 1);
+  story.die(1);
   ASSERT_EQ(story.members(), ranks({0, 2}));
   story.let_go_later();
   story.pass_all(seconds(10));
