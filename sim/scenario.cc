@@ -106,6 +106,18 @@ void Scenario::make_short_of_ranks(Random& random) {
   if (replaces && random.below(3) == 0) cluster.min_size = 1 + random.below(cluster.initial_size);
 }
 
+// Ranks are fenced in the middle of whatever another loss led to, and wake up later.
+void Scenario::stop_ranks_all_the_time() {
+  stop_every = milliseconds(15);
+  kill_every = Duration{};
+  n_requests = 80;
+}
+
+void Scenario::break_rule(Mutant the_mutant) {
+  mutant = the_mutant;
+  if (mutant == Mutant::kPositionAlone) stop_ranks_all_the_time();
+}
+
 Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   Random random(seed);
   Scenario s;
@@ -162,6 +174,7 @@ Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   s.p_doubled = one_in(2) ? 0.1 : 0;
   s.p_late = one_in(2) ? 0.05 : 0;
   if (one_in(4)) s.make_short_of_ranks(random);
+  if (one_in(8)) s.stop_ranks_all_the_time();
   s.kill_fenced = one_in(3) ? KillFenced::kNo : KillFenced::kYes;
   return s;
 }

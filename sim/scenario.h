@@ -43,6 +43,8 @@ struct Shape {
 struct Scenario {
   static Scenario draw(std::uint64_t seed, std::size_t max_ranks);
   void make_short_of_ranks(Random& random);
+  void stop_ranks_all_the_time();
+  void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
 
   std::uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;

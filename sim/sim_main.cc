@@ -33,7 +33,7 @@ int run(const RunOptions& options) {
   Outcome sum;
   for (std::uint64_t seed = first; seed < first + n; ++seed) {
     Scenario scenario = Scenario::draw(seed, options.max_ranks);
-    scenario.mutant = mutant_of(options.mutant);
+    scenario.break_rule(mutant_of(options.mutant));
     const Outcome outcome = simulate(scenario, coverage);
     if (!outcome.violations.empty()) {
       fmt::print("{}replay: concertina-sim --seed {} --max-ranks {}{}\n", outcome.report, seed,

@@ -37,12 +37,7 @@ TEST_P(BrokenRule, IsNoticedWithin500Seeds) {
   Coverage coverage;
   for (std::uint64_t seed = 1; seed <= 500; ++seed) {
     Scenario scenario = Scenario::draw(seed, 8);
-    scenario.mutant = GetParam();
-    if (GetParam() == Mutant::kPositionAlone) {  // it takes ranks that wake up after they were given up
-      scenario.stop_every = std::chrono::milliseconds(15);
-      scenario.kill_every = std::chrono::milliseconds(0);
-      scenario.n_requests = 80;
-    }
+    scenario.break_rule(GetParam());
     const Outcome outcome = simulate(scenario, coverage);
     if (outcome.violations.empty()) continue;
     std::printf("%s: seed %lu: %s\n", name_of(GetParam()), seed, outcome.violations[0].c_str());

@@ -54,8 +54,7 @@ void Coordinator::State::lose(Turn& turn, const Member& member, const std::strin
   const RankState state = ranks.at(member.rank).state;
   const int n_failed_before = ranks.at(member.rank).n_failed_before;
   if (state == RankState::kStandby) return kill(turn, member);
-  const bool joins = state == RankState::kJoining && (life != Life::kServing || is_cancellable());
-  if (!joins) return recover(turn, member, why);
+  if (!is_joiner(member)) return recover(turn, member, why);
   kill(turn, member);
   lose_joiner(turn, {member, why}, n_failed_before);
 }

@@ -61,6 +61,7 @@ bool Coordinator::State::numbers_are_free(std::size_t n_joiners) const {
 
 // Ascending. Those that must leave, and as many of the highest as are too many.
 std::vector<Member> Coordinator::State::leavers_now() const {
+  if (cancelled) return taken_back_now();
   std::vector<Member> leavers;
   std::size_t n_stayers = active->members.size();
   for (const Member& member : active->members) n_stayers -= goal.retire.contains(member) ? 1 : 0;
@@ -71,6 +72,19 @@ std::vector<Member> Coordinator::State::leavers_now() const {
     leavers.push_back(*member);
   }
   std::reverse(leavers.begin(), leavers.end());
+  return leavers;
+}
+
+// Where an operation is undone: as many as are too many, first the ranks that it brought. Not all of those
+// where others were lost meanwhile.
+std::vector<Member> Coordinator::State::taken_back_now() const {
+  std::vector<Member> leavers = active->members;
+  const auto leaves_first = [this](const Member& a, const Member& b) {
+    return std::pair(joined.contains(a), a) > std::pair(joined.contains(b), b);
+  };
+  std::sort(leavers.begin(), leavers.end(), leaves_first);
+  leavers.resize(leavers.size() - std::min(leavers.size(), goal.size));
+  std::sort(leavers.begin(), leavers.end());
   return leavers;
 }
 
@@ -88,8 +102,7 @@ void Coordinator::State::end_when_reached(Turn& turn) {
   Phase phase = cancelled->phase;
   if (phase == Phase::kRolledBack && active->members.size() != operation.from_size) {
     phase = Phase::kFailed;
-    *operation.error +=
-        fmt::format("; ranks were lost meanwhile, and the size is {}", active->members.size());
+    *operation.error += fmt::format("; ranks were lost, and the size is {}", active->members.size());
   }
   end_operation(turn, phase);
 }

@@ -56,9 +56,8 @@ void Coordinator::State::on(const RankExited& event, Turn& turn) {
     return change->stage == Stage::kReleasing ? complete_change(turn) : finish_cancelled(turn);
   }
   if (state == RankState::kStandby) return;
-  const bool joins = (life != Life::kServing || is_cancellable()) && state == RankState::kJoining && change &&
-                     contains(change->joiners, event.member);
-  joins ? lose_joiner(turn, event, n_failed_before) : recover(turn, event.member, event.how);
+  is_joiner(event.member) ? lose_joiner(turn, event, n_failed_before)
+                          : recover(turn, event.member, event.how);
 }
 
 }  // namespace concertina::cluster

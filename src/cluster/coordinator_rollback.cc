@@ -27,8 +27,7 @@ void Coordinator::State::check_deadline(Turn& turn) {
   if (is_out()) {
     abandon_operation(turn, std::move(outcome));
   } else {
-    cancelled = std::move(outcome);
-    goal = {operation->from_size, joined};
+    turn_back(std::move(outcome));
   }
   go_on(turn);
 }
@@ -72,8 +71,7 @@ void Coordinator::State::cancel_change(Turn& turn, Outcome outcome) {
                                     active->members.size(), outcome.error);
     goal = {active->members.size(), {}};
   } else {
-    cancelled = std::move(outcome);
-    goal = {operations.running()->from_size, joined};
+    turn_back(std::move(outcome));
   }
   withdraw_change(turn);
   if (change->drain != Drain::kNotNeeded) {
@@ -89,6 +87,13 @@ void Coordinator::State::cancel_change(Turn& turn, Outcome outcome) {
     if (!told.contains(joiner)) kill(turn, joiner);
   }
   if (change->awaited.empty()) finish_cancelled(turn);
+}
+
+// To the size before, or to the wanted one where the operation began with fewer: it may have begun with fewer
+// than the weights need, and what is wanted would be started again at once.
+void Coordinator::State::turn_back(Outcome outcome) {
+  cancelled = std::move(outcome);
+  goal = {std::max(operations.running()->from_size, wanted_size), {}};
 }
 
 // Takes PREPARE back from all who stay.

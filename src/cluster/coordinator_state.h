@@ -14,6 +14,10 @@
 // Inside of the coordinator: for coordinator*.cc alone.
 namespace concertina::cluster {
 
+inline bool contains(const std::vector<Member>& members, const Member& member) {
+  return std::find(members.begin(), members.end(), member) != members.end();
+}
+
 // One event: when it came, and what it leads to.
 struct Turn {
   Time now;
@@ -130,6 +134,7 @@ struct Coordinator::State {
   void grow(Turn& turn, std::size_t n_needed);
   bool numbers_are_free(std::size_t n_joiners) const;
   std::vector<Member> leavers_now() const;
+  std::vector<Member> taken_back_now() const;
   void end_when_reached(Turn& turn);
   void end_operation(Turn& turn, Phase final_phase);
   void start_what_is_due(Turn& turn);
@@ -187,6 +192,7 @@ struct Coordinator::State {
   bool deadline_counts(Time now) const;
   void check_deadline(Turn& turn);
   void cancel_change(Turn& turn, Outcome outcome);
+  void turn_back(Outcome outcome);
   void withdraw_change(Turn& turn);
   void dissolve_change(Turn& turn);
   void finish_cancelled(Turn& turn);
@@ -226,6 +232,9 @@ struct Coordinator::State {
   const std::vector<Member>& members_now() const {  // those of the epoch in force that are left
     static const std::vector<Member> kNobody;
     return recovery ? recovery->plan.members : active ? active->members : kNobody;
+  }
+  bool is_joiner(const Member& member) const {  // of a change that has sent no COMMIT
+    return (life != Life::kServing || is_cancellable()) && change && contains(change->joiners, member);
   }
   bool has_nobody_else() const {  // an epoch serves, and no process is coming, going or standing by
     return !is_out() && ranks.size() == active->members.size();
@@ -271,10 +280,6 @@ std::vector<RankId> ranks_of(const Members& members) {
 template <typename Members>
 std::string name_ranks(const Members& members) {
   return name_ranks(ranks_of(members));
-}
-
-inline bool contains(const std::vector<Member>& members, const Member& member) {
-  return std::find(members.begin(), members.end(), member) != members.end();
 }
 
 }  // namespace concertina::cluster

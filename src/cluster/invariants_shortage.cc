@@ -60,9 +60,12 @@ void Invariants::check_shortage(const Actions& actions, const Coordinator& coord
   for (const RankView& rank : coordinator.ranks()) {
     n_ready += rank.state == RankState::kStandby && up_.contains(rank.member) ? 1 : 0;
   }
-  const std::size_t size = coordinator.wanted_size() - coordinator.n_missing() + n_ready;
-  require(n_ready == 0 || size <= shortage.too_few || size < config_.min_size || !told_to_end_.empty(),
-          "those that are up join in a pause");
+  // Not more than are wanted: a group that finds no room at that size waits for room.
+  const std::size_t wanted = coordinator.wanted_size(), n_members = wanted - coordinator.n_missing();
+  const std::size_t size = std::min(wanted, n_members + n_ready);
+  require(size == n_members || size <= shortage.too_few || size < config_.min_size || !told_to_end_.empty(),
+          fmt::format("those that are up join in a pause: {} wanted, {} members, {} up", wanted, n_members,
+                      n_ready));
 }
 
 }  // namespace concertina::cluster

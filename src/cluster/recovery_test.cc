@@ -10,15 +10,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
-
 TEST(MemberDies, IdleTheOthersFreezePrepareEnterAndAnotherRankIsStarted) {
   Story story(3);
   story.begin();
   story.forget_actions();
   const Member victim = story.member(1);
   story.hold<RankFrozen>(RankId(2));
-  die(story, 1);
+  story.die(1);
   ASSERT_EQ(story.all<FenceRank>().size(), 1u);
   EXPECT_EQ(story.all<FenceRank>()[0].member, victim);
   EXPECT_LT(story.first_index<FenceRank>(), story.first_index<SendFreeze>()) << "its requests move first";
@@ -43,7 +41,7 @@ TEST(MemberDies, IdleTheOthersFreezePrepareEnterAndAnotherRankIsStarted) {
 TEST(MemberDies, WithoutReplacementTheSizeStaysSmaller) {
   Story story(3, 4, CoordinatorConfig::ReplaceFailed::kNo);
   story.begin();
-  die(story, 0);
+  story.die(0);
   EXPECT_EQ(story.members(), ranks({1, 2}));
   EXPECT_EQ(story.coordinator().wanted_size(), 2u);
   EXPECT_EQ(story.all<OperationEnded>().back().operation.to_size, 2u);
@@ -56,11 +54,11 @@ TEST(MemberDies, TwoAtOnceAndOneMoreWhileRecovering) {
   story.begin();
   story.forget_actions();
   story.hold<RankFrozen>();
-  die(story, 0);
-  die(story, 1);
+  story.die(0);
+  story.die(1);
   const Ballot second = story.all<SendFreeze>().back().ballot;
   EXPECT_GT(second, story.all<SendFreeze>()[0].ballot);
-  die(story, 2);
+  story.die(2);
   story.let_go();
   EXPECT_EQ(story.all<EpochActive>()[0].plan.members, std::vector<Member>{story.member(3)});
   EXPECT_EQ(story.members(), ranks({0, 1, 2, 3}));
@@ -80,7 +78,7 @@ TEST(MemberDies, ASurvivorWhoseLoaderHangsIsLostToo) {
     story.tell(Heartbeat{stuck, 1, n});
   };
   beat(loaded);
-  die(story, 1);
+  story.die(1);
   for (int i = 0; i < 100; ++i) {  // slow: an expert every ten seconds
     beat(loaded += i % 50 == 0 ? 1 : 0);
     story.pass(milliseconds(200));
@@ -105,7 +103,7 @@ TEST(ScaleAndDeath, ASurvivorOfAScaleUpDiesBeforeCommit) {
   story.scale(4);
   const Member joiner = story.member(2);
   story.let_go_later();
-  die(story, 1);
+  story.die(1);
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0, 1, 2, 3}));
   EXPECT_EQ(story.member(2), joiner) << "the joiners that were up are used, not started again";
@@ -119,7 +117,7 @@ TEST(ScaleAndDeath, ALeaverDiesWhileItsRequestsMove) {
   story.scale(1);
   story.let_go_later();
   story.forget_actions();
-  die(story, 2);
+  story.die(2);
   EXPECT_EQ(story.all<CancelDrain>().size(), 1u);
   EXPECT_LT(story.first_index<FenceRank>(), story.first_index<CancelDrain>());
   EXPECT_EQ(story.all<BeginDrain>().size(), 1u) << "of rank 1, again";
@@ -134,7 +132,7 @@ TEST(ScaleAndDeath, AStayerOfAScaleDownDiesAndTheSizeIsStillWhatWasAskedFor) {
   story.hold<LeaversDrained>();
   story.scale(2);
   story.let_go_later();
-  die(story, 0);
+  story.die(0);
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({1, 2})) << "the highest of those left leaves";
   story.expect_rest();
@@ -146,7 +144,7 @@ TEST(ScaleAndDeath, AJoinerDiesAfterCommit) {
   story.hold<RankFlipped>();
   story.scale(2);
   story.let_go_later();
-  die(story, 1);
+  story.die(1);
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0, 1}));
   story.expect_rest();
@@ -160,7 +158,7 @@ TEST(ScaleAndDeath, BetweenCommitAndFlipItRollsForwardWithoutTheVictim) {
   ASSERT_EQ(story.all<SendCommit>().size(), 4u);
   story.forget_actions();
   story.let_go_later();
-  die(story, 3);  // a leaver
+  story.die(3);  // a leaver
   const auto enters = story.all<SendEnter>();
   ASSERT_EQ(story.all<SendFreeze>().size(), 3u) << "also to the leaver that lives: it may be reading";
   ASSERT_GE(enters.size(), 2u);
@@ -180,7 +178,7 @@ TEST(ScaleAndDeath, NoTargetMemberSurvivesAndTheLeaversStay) {
   story.forget_actions();
   story.let_go_later();
   story.hold<RankHello>();
-  die(story, 0);
+  story.die(0);
   EXPECT_EQ(story.all<EpochActive>()[0].plan.members, std::vector<Member>{story.member(1)});
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone) << "one rank, as was asked for";
   story.expect_rest();
@@ -192,7 +190,7 @@ TEST(ScaleAndDeath, AReleasedLeaverThatDiesIsNoLoss) {
   story.hold<RankExited>();
   EXPECT_EQ(story.scale(1).phase, Phase::kReleasing);
   story.let_go_later();
-  story.tell(RankExited{story.member(1), "signal 11"});
+  story.die(1, "signal 11");
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.coordinator().n_fenced(), 0u);
 }

@@ -151,7 +151,7 @@ TEST(Timeout, AReplaceThatCannotGoBackSaysSoAndCanBeShrunk) {
   story.scale(2, ranks({0}), seconds(2));
   story.hold<RankPrepared>();
   story.pass(seconds(2));
-  story.tell(RankPrepareFailed{story.member(1), story.all<SendPrepare>().back().plan.epoch, "out of memory"});
+  story.fail_to_prepare(1, "out of memory");
   const Operation operation = story.operation("op-1");
   EXPECT_EQ(operation.phase, Phase::kFailed) << "what is not rolled back does not say so";
   EXPECT_THAT(operation.error.value_or(""),
@@ -211,7 +211,7 @@ TEST(JoinerDies, ThreeTimesAndTheOperationFails) {
   story.scale(2);
   for (int i = 0; i < 3; ++i) {
     EXPECT_FALSE(is_final(story.operation("op-1").phase));
-    story.tell(RankExited{story.member(1), "signal 11"});
+    story.die(1, "signal 11");
     story.pass(std::chrono::seconds(1));
   }
   story.let_go();
@@ -225,7 +225,7 @@ TEST(JoinerDies, WhilePreparingAndTheOthersPrepareAgain) {
   story.scale(3);
   const Epoch first = story.all<SendPrepare>()[0].plan.epoch;
   story.let_go_later();
-  story.tell(RankExited{story.member(1), "signal 11"});
+  story.die(1, "signal 11");
   EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "to rank 0, and to the joiner that lives";
   EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(first.value() + 2))
       << "of the other parity than 1";
@@ -252,7 +252,7 @@ TEST(PrepareFails, OnAJoinerOrAMemberAndTheOperationFailsWithItsWords) {
     story.begin();
     story.hold<RankPrepared>(RankId(rank));
     story.scale(2);
-    story.tell(RankPrepareFailed{story.member(rank), Epoch(2), "expert 3 of layer 1: read error"});
+    story.fail_to_prepare(rank, "expert 3 of layer 1: read error");
     story.let_go();
     expect_failed(
         story, fmt::format("rank {} could not prepare epoch 2: expert 3 of layer 1: read error", rank), {0});
@@ -261,19 +261,18 @@ TEST(PrepareFails, OnAJoinerOrAMemberAndTheOperationFailsWithItsWords) {
 
 // ---- A peer that ends while others map its memory: their word of it may be here before its exit.
 
-RankPrepareFailed cannot_reach_peer(Story& story, std::uint32_t rank) {
-  return {story.member(rank), story.all<SendPrepare>().back().plan.epoch, "the memory of a peer is gone",
-          RankPrepareFailed::Cause::kPeer};
+void cannot_reach_peer(Story& story, std::uint32_t rank) {
+  story.fail_to_prepare(rank, "the memory of a peer is gone", RankPrepareFailed::Cause::kPeer);
 }
 
 TEST(PeerIsGone, BeforeTheFirstEpochAndAnotherStartTakesItsPlace) {
   Story story(3);
   story.hold<RankPrepared>(RankId(0));
   story.begin();
-  story.tell(cannot_reach_peer(story, 0));
+  cannot_reach_peer(story, 0);
   EXPECT_THAT(story.all<BootstrapFailed>(), IsEmpty());
   story.let_go_later();
-  story.tell(RankExited{story.member(1), "signal 9"});
+  story.die(1);
   EXPECT_TRUE(story.coordinator().ready());
   EXPECT_EQ(story.members().size(), 3u);
   story.expect_rest();
@@ -284,11 +283,11 @@ TEST(PeerIsGone, AfterAllRanksWereLostAndTheServerGoesOn) {
   story.begin();
   story.hold<RankPrepared>();
   story.handle(RankExited{story.member(0), "signal 9"});
-  story.tell(RankExited{story.member(1), "signal 9"});
-  story.tell(cannot_reach_peer(story, 0));
+  story.die(1);
+  cannot_reach_peer(story, 0);
   EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
   story.let_go_later();
-  story.tell(RankExited{story.member(1), "signal 9"});
+  story.die(1);
   EXPECT_TRUE(story.coordinator().ready());
   EXPECT_EQ(story.members().size(), 2u);
   story.expect_rest();
@@ -299,10 +298,10 @@ TEST(PeerIsGone, AJoinerOfAScaleAndTheScaleStillSucceeds) {
   story.begin();
   story.hold<RankPrepared>();
   story.scale(3);
-  story.tell(cannot_reach_peer(story, 0));
+  cannot_reach_peer(story, 0);
   EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing);
   story.let_go_later();
-  story.tell(RankExited{story.member(2), "signal 9"});
+  story.die(2);
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
   story.expect_rest();
@@ -312,10 +311,10 @@ TEST(PeerIsGone, ASurvivorOfARecoveryAndTheSizeComesBack) {
   Story story(3);
   story.begin();
   story.hold<RankPrepared>();
-  story.tell(RankExited{story.member(2), "signal 9"});
-  story.tell(cannot_reach_peer(story, 0));
+  story.die(2);
+  cannot_reach_peer(story, 0);
   story.let_go_later();
-  story.tell(RankExited{story.member(1), "signal 9"});
+  story.die(1);
   EXPECT_EQ(story.members().size(), 3u);
   EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
   EXPECT_EQ(story.coordinator().wanted_size(), 3u);
@@ -328,7 +327,7 @@ TEST(PeerIsGone, ButItsExitNeverComesAndWhoComplainedIsLost) {
   story.hold<RankPrepared>();
   story.scale(3);
   const Member complains = story.member(0);
-  story.tell(cannot_reach_peer(story, 0));
+  cannot_reach_peer(story, 0);
   story.let_go_later();
   for (int i = 0; i < 30; ++i) {
     for (const std::uint32_t rank : {0u, 1u, 2u}) story.tell(Heartbeat{story.member(rank), 0});

@@ -10,22 +10,13 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using Reason = RankExited::Reason;
 
-void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
-
-// The starts that were made since the last look end at once.
-void let_starts_fail(Story& story, const std::string& how = "signal 9", Reason reason = Reason::kUnknown) {
-  const std::vector<StartRank> started = story.all<StartRank>();
-  story.forget_actions();
-  for (const StartRank& start : started) story.tell(RankExited{start.member, how, reason});
-}
-
 TEST(Replacement, AllOfThemAndTheRequestsWaitUntilRanksAreBack) {
   Story story(2);
   story.begin();
   story.forget_actions();
   story.hold<RankHello>();
   story.handle(RankExited{story.member(0), "signal 9"});
-  die(story, 1);
+  story.die(1);
   ASSERT_EQ(story.all<EpochLost>().size(), 1u);
   EXPECT_FALSE(story.coordinator().ready());
   EXPECT_EQ(story.all<StartRank>().size(), 2u);
@@ -40,11 +31,11 @@ TEST(Replacement, WhileAReplacementPausesAndTheTimerDoesNotSpin) {
   Story story(3);
   story.begin();
   story.hold<RankHello>();
-  die(story, 1);
-  for (int i = 0; i < 2; ++i) die(story, 1);  // the second failed start: a pause
+  story.die(1);
+  for (int i = 0; i < 2; ++i) story.die(1);  // the second failed start: a pause
   EXPECT_EQ(story.coordinator().waits_for(), "a pause before the next start of a rank");
   story.hold<RankFrozen>();
-  die(story, 2);
+  story.die(2);
   story.forget_actions();
   story.pass(seconds(1));
   ASSERT_EQ(story.all<SetTimer>().size(), 1u)
@@ -80,7 +71,7 @@ TEST(Replacement, ItsReplacementGivesNoSignOfLifeAndAnotherIsStarted) {
   story.begin();
   story.forget_actions();
   story.hold<RankHello>();
-  die(story, 1);
+  story.die(1);
   const Member silent = story.member(1);
   for (int i = 0; i < 99; ++i) story.pass(milliseconds(100));
   EXPECT_THAT(story.all<KillRank>(), IsEmpty());
@@ -97,7 +88,7 @@ TEST(Replacement, ItsReplacementHangsBeforeItsHelloAndAnotherIsStarted) {
   story.begin();
   story.forget_actions();
   story.hold<RankHello>();
-  die(story, 1);
+  story.die(1);
   const Member stuck = story.member(1);
   const auto beat = [&](int n, std::uint64_t loaded) {
     for (int i = 0; i < n; ++i) {
@@ -121,11 +112,11 @@ TEST(Shortage, AReplacementThatCannotStartIsTriedAgainForAsLongAsItTakes) {
   story.begin();
   story.hold<RankHello>();
   story.forget_actions();
-  die(story, 1);
+  story.die(1);
   std::size_t n_starts = 0;
   for (int s = 0; s < 3600; ++s) {
     n_starts += story.all<StartRank>().size();
-    let_starts_fail(story);
+    story.let_starts_fail();
     story.pass_all(seconds(1));
   }
   EXPECT_GT(n_starts, 3600u / 30) << "every 30 s at the least";
@@ -148,9 +139,9 @@ TEST(Shortage, AReasonThatARankSaidIsNotFinalOnceTheServerHasServed) {
   story.begin();
   story.hold<RankHello>();
   story.forget_actions();
-  die(story, 0);
+  story.die(0);
   for (int i = 0; i < 10; ++i) {
-    let_starts_fail(story, "the checkpoint is another one", Reason::kSaid);
+    story.let_starts_fail("the checkpoint is another one", Reason::kSaid);
     story.pass_all(seconds(20));
   }
   EXPECT_THAT(story.all<GroupLost>(), IsEmpty());
@@ -167,7 +158,7 @@ TEST(Shortage, AScaleStillFailsAfterThreeAndLeavesNoTrace) {
   story.hold<RankHello>();
   story.scale(2);
   for (int i = 0; i < 3; ++i) {
-    let_starts_fail(story);
+    story.let_starts_fail();
     story.pass_all(milliseconds(200));
   }
   EXPECT_EQ(story.operation("op-1").phase, Phase::kFailed);
@@ -184,7 +175,7 @@ TEST(Shortage, AnotherOperationDoesNotEndThePause) {
   story.hold<RankHello>();
   story.scale(2);
   for (int i = 0; i < 3; ++i) {
-    let_starts_fail(story);
+    story.let_starts_fail();
     story.pass_all(milliseconds(200));
   }
   ASSERT_EQ(story.coordinator().shortage().n_failed_starts, 3);
@@ -202,9 +193,9 @@ TEST(Shortage, ADrainTimeoutIsKeptInThePauseToo) {
   story.begin();
   story.hold<RankHello>();
   story.forget_actions();
-  die(story, 1);
+  story.die(1);
   for (int i = 0; i < 6; ++i) {
-    let_starts_fail(story);
+    story.let_starts_fail();
     story.pass_all(seconds(4));
   }
   ASSERT_TRUE(story.coordinator().is_pausing());
@@ -222,9 +213,9 @@ struct Short : testing::Test {
     story.begin();
     story.hold<RankHello>();
     story.forget_actions();
-    die(story, 2);
+    story.die(2);
     for (int i = 0; i < 5; ++i) {
-      let_starts_fail(story);
+      story.let_starts_fail();
       story.pass_all(milliseconds(1100));
     }
     EXPECT_EQ(story.coordinator().n_missing(), 1u);
@@ -311,7 +302,7 @@ TEST(WithoutRanks, AScaleFailsAfterThreeAndTheRanksComeBackToTheSizeBefore) {
   ASSERT_TRUE(story.request("four", 4));
   for (int i = 0; i < 3; ++i) {
     EXPECT_FALSE(is_final(story.operation("four").phase));
-    let_starts_fail(story);
+    story.let_starts_fail();
     story.pass_all(seconds(2));
   }
   EXPECT_EQ(story.operation("four").phase, Phase::kFailed);

@@ -20,6 +20,11 @@ inline std::vector<RankId> ranks(std::initializer_list<std::uint32_t> numbers) {
   return ids;
 }
 
+inline CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_size = 1) {
+  return {
+      .n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
+}
+
 // A deployment whose ranks answer everything at once, but for the events that a test holds back.
 class Story {
  public:
@@ -98,6 +103,19 @@ class Story {
   void tell(const Event& event) {
     handle(event);
     settle();
+  }
+  void die(std::uint32_t rank, const std::string& how = "signal 9") { tell(RankExited{member(rank), how}); }
+  // The starts that were made since the last look end at once.
+  void let_starts_fail(const std::string& how = "signal 9",
+                       RankExited::Reason reason = RankExited::Reason::kUnknown) {
+    const std::vector<StartRank> started = all<StartRank>();
+    forget_actions();
+    for (const StartRank& start : started) tell(RankExited{start.member, how, reason});
+  }
+  // Of the epoch that ranks were told last.
+  void fail_to_prepare(std::uint32_t rank, const std::string& error,
+                       RankPrepareFailed::Cause cause = RankPrepareFailed::Cause::kOwn) {
+    tell(RankPrepareFailed{member(rank), all<SendPrepare>().back().plan.epoch, error, cause});
   }
   void pass(Duration duration) {
     now_ += duration;

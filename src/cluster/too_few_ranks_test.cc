@@ -10,20 +10,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using Cause = RankPrepareFailed::Cause;
 
-void die(Story& story, std::uint32_t rank) { story.tell(RankExited{story.member(rank), "signal 9"}); }
-
-CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_size = 1) {
-  return {
-      .n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
-}
-
-// The starts that were made since the last look end at once.
-void let_starts_fail(Story& story, const std::string& how = "signal 9") {
-  const std::vector<StartRank> started = story.all<StartRank>();
-  story.forget_actions();
-  for (const StartRank& start : started) story.tell(RankExited{start.member, how});
-}
-
 // ---- Rule 16: those that are up join.
 
 TEST(PartOfThem, JoinsWhereOneOfTwoCannotStart) {
@@ -32,9 +18,9 @@ TEST(PartOfThem, JoinsWhereOneOfTwoCannotStart) {
   story.forget_actions();
   story.hold<RankHello>(RankId(2));
   story.handle(RankExited{story.member(1), "signal 9"});
-  die(story, 2);
+  story.die(2);
   for (int i = 0; i < 3; ++i) {
-    die(story, 2);
+    story.die(2);
     story.pass_all(milliseconds(200));
   }
   EXPECT_EQ(story.members(), ranks({0, 1}));
@@ -51,10 +37,10 @@ TEST(PartOfThem, ServesWhereNoneIsLeft) {
   story.hold<RankHello>();
   story.handle(RankExited{story.member(0), "signal 9"});
   story.handle(RankExited{story.member(1), "signal 9"});
-  die(story, 2);
+  story.die(2);
   for (int i = 0; i < 3; ++i) {
     for (const std::uint32_t rank : {0, 1}) story.tell(RankHello{story.member(rank)});
-    die(story, 2);
+    story.die(2);
     story.pass_all(milliseconds(200));
   }
   EXPECT_TRUE(story.coordinator().ready());
@@ -69,9 +55,9 @@ TEST(Outage, EndsTheServerOnlyAfterTheTimeoutAndSaysWhatFailed) {
   story.begin();
   story.hold<RankHello>();
   story.forget_actions();
-  die(story, 0);
+  story.die(0);
   for (int s = 0; s < 299; ++s) {
-    let_starts_fail(story);
+    story.let_starts_fail();
     story.pass_all(seconds(1));
     ASSERT_THAT(story.all<GroupLost>(), IsEmpty()) << s;
   }
@@ -90,11 +76,11 @@ TEST(Outage, GoesOnWhileEachEpochIsLostBeforeItsFirstToken) {
   story.forget_actions();
   for (int s = 0; s < 300; ++s) {
     ASSERT_THAT(story.all<GroupLost>(), IsEmpty()) << s;
-    die(story, 0);
+    story.die(0);
     story.pass_all(seconds(1));
   }
   story.hold<RankHello>();
-  die(story, 0);
+  story.die(0);
   story.pass_all(seconds(1));
   EXPECT_EQ(story.all<GroupLost>().size(), 1u);
 }
@@ -104,7 +90,7 @@ TEST(Outage, ATokenEndsIt) {
   story.begin();
   story.forget_actions();
   for (int s = 0; s < 400; ++s) {
-    die(story, 0);
+    story.die(0);
     story.tell(EpochServes{story.epoch()});
     story.pass_all(seconds(1));
   }
@@ -120,12 +106,10 @@ struct NoRoom : testing::Test {
     story.forget_actions();
     story.hold<RankHello>();
     story.hold<RankPrepared>();
-    die(story, 2);
-    epoch = story.all<SendPrepare>().back().plan.epoch;
+    story.die(2);
     for (const std::uint32_t rank : {0, 1})
-      story.tell(RankPrepareFailed{story.member(rank), epoch, "the weights need 10 GB more", Cause::kRoom});
+      story.fail_to_prepare(rank, "the weights need 10 GB more", Cause::kRoom);
   }
-  Epoch epoch;
   Story story{config_of(3)};
 };
 
@@ -146,7 +130,7 @@ TEST_F(NoRoom, IsNoFaultOfTheSurvivorsAndAJoinerIsAwaited) {
 
 TEST_F(NoRoom, AJoinerThatCannotStartIsTriedAgainAndTheSurvivorsStayFrozen) {
   for (int i = 0; i < 12; ++i) {
-    die(story, 2);
+    story.die(2);
     story.pass_all(seconds(30));
     if (i == 4) break;
   }
@@ -167,14 +151,53 @@ TEST_F(NoRoom, ALargerSizeIsTaken) {
 }
 
 TEST_F(NoRoom, ASurvivorThatDiesLeavesTheOtherFrozenUntilTwoHaveCome) {
-  die(story, 1);
-  const Epoch next = story.all<SendPrepare>().back().plan.epoch;
-  story.tell(RankPrepareFailed{story.member(0), next, "the weights need 20 GB more", Cause::kRoom});
+  story.die(1);
+  story.fail_to_prepare(0, "the weights need 20 GB more", Cause::kRoom);
   EXPECT_EQ(story.coordinator().n_fenced(), 2u);
   EXPECT_FALSE(story.coordinator().wanted_size() != 3);
   story.let_go();
   story.pass_all(seconds(30));
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
+  story.expect_rest();
+}
+
+// A scale to five brought three ranks and ran out of time; then three are wanted again, and have no room.
+TEST_F(NoRoom, ThoseThatAreUpBeyondTheWantedSizeStandBy) {
+  ASSERT_TRUE(story.request("five", 5, {}, seconds(1)));
+  for (const std::uint32_t rank : {2, 3, 4}) story.tell(RankHello{story.member(rank)});
+  story.pass_all(seconds(1));
+  EXPECT_EQ(story.operation("five").phase, Phase::kFailed);
+  for (int i = 0; i < 2; ++i) story.fail_to_prepare(0, "the weights need 5 GB more", Cause::kRoom);
+  story.forget_actions();
+  story.pass_all(milliseconds(100));
+  EXPECT_TRUE(story.coordinator().is_pausing());
+  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty()) << "five would have room, but three are wanted";
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 3u);
+  story.expect_rest();
+}
+
+// It entered no epoch yet, and is no joiner of the change beside the recovery for that.
+TEST(NoRoomAfterCommit, ASurvivorThatJustJoinedAndIsLostIsFenced) {
+  Story story(config_of(1));
+  story.begin();
+  story.hold<RankFlipped>();
+  ASSERT_EQ(story.scale(3).phase, Phase::kCommitting);
+  const Member lost = story.member(2);
+  story.hold<RankPrepared>();
+  story.hold<RankHello>();
+  story.die(0);
+  story.fail_to_prepare(1, "the weights need 10 GB more", Cause::kRoom);
+  story.forget_actions();
+  story.hold<RankExited>();
+  story.tell(RankUnreachable{lost, "its control channel closed"});
+  ASSERT_EQ(story.all<FenceRank>().size(), 1u);
+  EXPECT_EQ(story.all<FenceRank>()[0].member, lost);
+  EXPECT_THAT(story.all<KillRank>(), IsEmpty()) << "no start that failed";
+  story.let_go();
+  story.pass_all(seconds(30));
+  EXPECT_EQ(story.members().size(), 3u);
   story.expect_rest();
 }
 
@@ -193,7 +216,7 @@ TEST(MinimalSize, FewerAreNotEvenTriedAndNotAskedFor) {
               HasSubstr("must be between 3 and 8 (got 2); the weights do not fit into fewer ranks"));
   story.forget_actions();
   story.hold<RankHello>();
-  die(story, 0);
+  story.die(0);
   EXPECT_THAT(story.all<SendPrepare>(), IsEmpty());
   EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
   EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("2 ranks are left, and the weights need 3"));
