@@ -1,6 +1,7 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "base/check.h"
@@ -18,10 +19,11 @@ struct Scheduler::State {
   std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences;
   Queue running, waiting, replaying, waiting_replays;
   StepPlan plan;
-  std::vector<Sequence*> planned;  // of plan.entries
-  std::vector<Sequence*> turn;     // scratch
+  std::vector<Sequence*> planned;        // of plan.entries
+  std::vector<Sequence*> turn, prompts;  // scratch
   CommitResult result;
-  std::size_t max_prefill_tokens = limits.max_num_batched_tokens;  // of the next plan
+  PrefillLimit limit{.max_tokens = limits.max_num_batched_tokens};  // of the next plan
+  PrefillLimit left = limit;                                        // by the plan so far
   std::uint64_t next_age = 1, n_preemptions = 0, step = 0;
   enum class Plan : std::uint8_t { kNone, kMade } made = Plan::kNone;
 
@@ -34,6 +36,7 @@ struct Scheduler::State {
     made = Plan::kNone;
     plan.entries.clear();
     plan.n_tokens = plan.n_prefill_tokens = 0;
+    left = limit;
     for (Sequence* sequence : planned) sequence->n_planned = 0;
     planned.clear();
   }
@@ -55,6 +58,7 @@ struct Scheduler::State {
     if (const auto at = std::find(planned.begin(), planned.end(), victim); at != planned.end()) {
       const auto index = at - planned.begin();
       plan.n_tokens -= victim->n_planned;
+      // What it took of the limit stays taken: the step is shorter than it might be.
       if (!victim->decodes()) plan.n_prefill_tokens -= victim->n_planned;
       victim->n_planned = 0;
       plan.entries.erase(plan.entries.begin() + index);
@@ -89,39 +93,98 @@ struct Scheduler::State {
     planned.push_back(sequence);
     sequence->n_planned = n_tokens;
     plan.n_tokens += n_tokens;
-    if (!sequence->decodes()) plan.n_prefill_tokens += n_tokens;
+    if (sequence->decodes()) return;
+    plan.n_prefill_tokens += n_tokens;
+    left.take(sequence->n_computed, n_tokens);
   }
 
   std::size_t budget_left() const { return limits.max_num_batched_tokens - plan.n_tokens; }
-  std::size_t prefill_left() const {
-    return std::min(budget_left(), max_prefill_tokens - std::min(max_prefill_tokens, plan.n_prefill_tokens));
+  bool is_running(const Sequence* sequence) const {
+    return std::find(running.items.begin(), running.items.end(), sequence) != running.items.end();
   }
-  // Of prefill that is scarce, prompts leave a part to replays: an operation waits for these.
-  std::size_t kept_for_replays() const {
-    const bool has_replays = !replaying.items.empty() || !waiting_replays.items.empty();
-    if (!has_replays || max_prefill_tokens >= limits.max_num_batched_tokens) return 0;
-    return std::min(limits.replay_chunk_tokens, max_prefill_tokens / 2);
-  }
-  std::size_t prompts_left() const { return prefill_left() - std::min(prefill_left(), kept_for_replays()); }
 
-  // Decodes first, then prefills, each oldest first. More than max_num_seqs run only after take-overs: they
-  // take turns.
-  void plan_running() {
+  // More than max_num_seqs run only after take-overs: they take turns.
+  void take_turns() {
     turn = running.items;
-    if (turn.size() > limits.max_num_seqs) {
-      std::stable_sort(turn.begin(), turn.end(),
-                       [](const Sequence* a, const Sequence* b) { return a->last_step < b->last_step; });
+    if (turn.size() <= limits.max_num_seqs) return;
+    std::stable_sort(turn.begin(), turn.end(),
+                     [](const Sequence* a, const Sequence* b) { return a->last_step < b->last_step; });
+  }
+
+  void plan_decodes() {
+    for (Sequence* sequence : turn) {
+      if (planned.size() >= limits.max_num_seqs || budget_left() == 0) return;
+      if (!sequence->decodes() || !is_running(sequence)) continue;  // preempted
+      if (make_room(sequence, sequence->n_computed + 1)) add_entry(sequence, 1);
     }
-    for (const bool decodes : {true, false}) {
-      for (Sequence* sequence : turn) {
-        if (planned.size() >= limits.max_num_seqs || budget_left() == 0) return;
-        if (sequence->decodes() != decodes) continue;
-        if (std::find(running.items.begin(), running.items.end(), sequence) == running.items.end())
-          continue;  // preempted
-        const std::size_t n_tokens = std::min(sequence->n_missing(), decodes ? 1 : prompts_left());
-        if (n_tokens == 0) return;
-        if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
-      }
+  }
+
+  // Of prefill that is scarce, prompts leave a part to replays: an operation waits for these.
+  PrefillLimit left_for_prompts() const {
+    PrefillLimit room = left;
+    room.max_tokens = std::min(room.max_tokens, budget_left());
+    const bool has_replays = !replaying.items.empty() || !waiting_replays.items.empty();
+    if (!has_replays || limit.max_tokens >= limits.max_num_batched_tokens) return room;
+    return without(room, std::min(limits.replay_chunk_tokens, limit.max_tokens / 2), limit.max_s / 2);
+  }
+  static PrefillLimit without(PrefillLimit room, std::size_t n_tokens, double time_s) {
+    room.max_tokens -= std::min(room.max_tokens, n_tokens);
+    if (!std::isinf(room.max_s)) room.max_s -= time_s;
+    return room;
+  }
+
+  // Prompts that this step may go on with: those that run, then those that wait, as many as there is room
+  // for. The first that waits for blocks holds up the rest, or the short ones would keep it waiting.
+  void find_prompts() {
+    prompts.clear();
+    for (Sequence* sequence : turn)
+      if (!sequence->decodes() && is_running(sequence)) prompts.push_back(sequence);
+    std::size_t n_blocks = pool.n_free(), n_running = running.items.size();
+    for (Sequence* sequence : waiting.items) {
+      const std::size_t n_needed = kvcache::blocks_for(sequence->n_known(), limits.block_size);
+      if (n_needed > n_blocks || n_running++ >= limits.max_num_seqs) return;
+      n_blocks -= n_needed;
+      prompts.push_back(sequence);
+    }
+  }
+  // The oldest first: one that was preempted waits, and is older than some that run.
+  void put_oldest_first() {
+    std::iter_swap(prompts.begin(), std::min_element(prompts.begin(), prompts.end(), older));
+  }
+
+  void add_prompt(Sequence* sequence, const PrefillLimit& room) {
+    const std::size_t n_tokens = std::min(sequence->n_missing(), room.tokens_from(sequence->n_computed));
+    if (n_tokens == 0 || planned.size() >= limits.max_num_seqs) return;
+    if (is_running(sequence)) {
+      if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
+    } else if (has_blocks_for(*sequence, sequence->n_known())) {
+      waiting.remove(sequence);
+      running.insert(sequence);
+      add_entry(sequence, n_tokens);
+    }
+  }
+
+  // The oldest has half, and what the others do not need; they share in the order of what they miss. So a
+  // short prompt is not held up by a long one, and no flood of short ones holds up a long one.
+  void plan_prompts() {
+    find_prompts();
+    if (prompts.empty()) return;
+    put_oldest_first();
+    const PrefillLimit room = left_for_prompts();
+    std::size_t n_tokens = 0;
+    double time_s = 0;
+    for (auto at = prompts.begin() + 1; at != prompts.end(); ++at) {
+      n_tokens += (*at)->n_missing();
+      time_s += room.time_s((*at)->n_computed, (*at)->n_missing());
+    }
+    add_prompt(prompts.front(),
+               without(room, std::min(n_tokens, room.max_tokens / 2), std::min(time_s, room.max_s / 2)));
+    std::stable_sort(prompts.begin() + 1, prompts.end(),
+                     [](const Sequence* a, const Sequence* b) { return a->n_missing() < b->n_missing(); });
+    for (auto at = prompts.begin() + 1; at != prompts.end(); ++at) {
+      PrefillLimit rest = left_for_prompts();
+      rest.least_tokens = 0;
+      add_prompt(*at, rest);
     }
   }
 
@@ -131,20 +194,24 @@ struct Scheduler::State {
     while (!from.items.empty() && planned.size() < max_entries && plan.n_tokens - n_before < max_tokens) {
       Sequence* const head = from.items.front();
       if (!has_blocks_for(*head, head->n_known())) return;
+      const std::size_t n_tokens =
+          std::min({head->n_missing(), max_tokens - (plan.n_tokens - n_before), left.tokens_from(0)});
+      if (n_tokens == 0) return;
       from.items.erase(from.items.begin());
       to.insert(head);
-      add_entry(head, std::min(head->n_missing(), max_tokens - (plan.n_tokens - n_before)));
+      add_entry(head, n_tokens);
     }
   }
 
   void plan_replays() {
-    const std::size_t max_tokens =
-        planned.empty() ? prefill_left() : std::min(limits.replay_chunk_tokens, prefill_left());
+    const std::size_t most = std::min(left.max_tokens, budget_left());
+    const std::size_t max_tokens = planned.empty() ? most : std::min(limits.replay_chunk_tokens, most);
     const std::size_t max_entries = planned.size() + limits.max_num_replays, n_before = plan.n_tokens;
     for (Sequence* sequence : replaying.items) {
-      const std::size_t left = max_tokens - (plan.n_tokens - n_before);
-      if (planned.size() >= max_entries || left == 0) return;
-      const std::size_t n_tokens = std::min(sequence->n_missing(), left);
+      const std::size_t n_left = max_tokens - (plan.n_tokens - n_before);
+      if (planned.size() >= max_entries || n_left == 0) return;
+      const std::size_t n_tokens =
+          std::min({sequence->n_missing(), n_left, left.tokens_from(sequence->n_computed)});
       // Short of blocks it waits for its turn; live sequences never give way to it.
       if (n_tokens > 0 && has_blocks_for(*sequence, sequence->n_computed + n_tokens))
         add_entry(sequence, n_tokens);
@@ -153,10 +220,9 @@ struct Scheduler::State {
   }
 
   void make_plan() {
-    plan_running();
-    const std::size_t room =
-        limits.max_num_seqs > running.items.size() ? limits.max_num_seqs - running.items.size() : 0;
-    admit(waiting, running, planned.size() + room, prompts_left());
+    take_turns();
+    plan_decodes();
+    plan_prompts();
     plan_replays();
     for (std::size_t i = 0; i < planned.size(); ++i) {
       PlanEntry& entry = plan.entries[i];
@@ -282,11 +348,12 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
   return true;
 }
 
-void Scheduler::limit_prefill(std::size_t n_tokens) {
-  n_tokens = std::max<std::size_t>(1, n_tokens);
-  if (n_tokens == state_->max_prefill_tokens) return;
+void Scheduler::limit_prefill(PrefillLimit limit) {
+  limit.max_tokens = std::max<std::size_t>(1, limit.max_tokens);
+  limit.least_tokens = std::max<std::size_t>(1, limit.least_tokens);
+  if (limit == state_->limit) return;
+  state_->limit = limit;
   state_->forget_plan();
-  state_->max_prefill_tokens = n_tokens;
 }
 
 Demand Scheduler::demand() const { return demand_of(state_->backlog()); }

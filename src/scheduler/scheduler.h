@@ -64,7 +64,8 @@ struct Counts {
 };
 
 // Decides, step by step, what a rank computes: continuous batching, chunked prefill under a token budget,
-// paged KV, preemption by recompute of the youngest when blocks run out, replays last and in small chunks.
+// paged KV, preemption by recompute of the youngest when blocks run out, replays last and in small chunks. Of
+// prompts the oldest has half a step's prefill; the other half those that miss least.
 // Pure: no clock, thread or memory but ids; the same calls give the same plans. A request finishes by itself
 // (eos, stop token, max_tokens, or max_length()) and frees its blocks at that commit.
 //
@@ -85,10 +86,10 @@ class Scheduler {
   // first.
   bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
 
-  // The most prefill tokens (of prompts, of what was preempted, of replays) of the plans to come; at least 1,
+  // The most prefill (of prompts, of what was preempted, of replays) of the plans to come; a token at least,
   // so that every prompt gets on. Until it is called: as many as fit. What a plan's sequences compute does
   // not depend on it, only when.
-  void limit_prefill(std::size_t n_tokens);
+  void limit_prefill(PrefillLimit limit);
   Demand demand() const;  // of the step to come, before its plan
   StepLoad load() const;  // of the plan that is made, and what it leaves
 

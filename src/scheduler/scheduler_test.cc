@@ -53,6 +53,58 @@ TEST(Scheduler, LimitedPrefillCutsPromptsAndReplaysAndNoDecode) {
   EXPECT_EQ(stream, undisturbed(prompt));
 }
 
+// Tokens that the step to come takes of a request's prompt.
+std::size_t share_of(ToyRank& rank, std::uint64_t id) {
+  for (const PlanEntry& entry : rank.scheduler.plan().entries)
+    if (entry.request == RequestId(id)) return entry.n_tokens;
+  return 0;
+}
+
+TEST(Scheduler, AShortPromptIsNotHeldUpByALongOneThatCameBefore) {
+  ToyRank rank(limits(200, 32, 8));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(2, 90, 5)));
+  rank.limit_prefill(8);
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(3, 30, 5)));
+  ASSERT_TRUE(rank.scheduler.add(request(4, 3, 5)));
+  EXPECT_EQ(share_of(rank, 2), 4u) << "half is the oldest's";
+  EXPECT_EQ(share_of(rank, 4), 3u) << "all of the shortest";
+  EXPECT_EQ(share_of(rank, 3), 1u);
+  const auto outputs = rank.step().outputs;
+  EXPECT_TRUE(std::any_of(outputs.begin(), outputs.end(),
+                          [](const Output& output) { return output.request == RequestId(4); }));
+  EXPECT_EQ(share_of(rank, 2), 4u);
+  EXPECT_EQ(share_of(rank, 3), 4u);
+}
+
+TEST(Scheduler, AFloodOfShortPromptsDoesNotHoldUpALongOne) {
+  ToyRank rank(limits(200, 32, 8));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 80, 5)));
+  rank.limit_prefill(8);
+  std::uint64_t next = 2;
+  for (std::size_t n_steps = 0; n_steps < 20; ++n_steps) {
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(rank.scheduler.add(request(next++, 4, 1)));
+    EXPECT_GE(share_of(rank, 1), 4u);
+    rank.step();
+  }
+  EXPECT_EQ(share_of(rank, 1), 1u) << "80 tokens in 20 steps: it decodes";
+}
+
+TEST(Scheduler, NobodyOvertakesAPromptThatWaitsForBlocks) {
+  ToyRank rank(limits(12, 32, 8));  // 48 positions
+  ASSERT_TRUE(rank.scheduler.add(request(1, 30, 4)));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(2, 40, 5)));
+  ASSERT_TRUE(rank.scheduler.add(request(3, 2, 5)));
+  while (rank.scheduler.counts().running == 1 && share_of(rank, 1) == 1) {
+    EXPECT_EQ(share_of(rank, 3), 0u);
+    rank.step();
+  }
+  EXPECT_GT(share_of(rank, 2), 0u);
+}
+
 TEST(Scheduler, TellsWhatAStepHoldsAndWhatItLeaves) {
   ToyRank rank(limits(200, 32, 8));
   ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));

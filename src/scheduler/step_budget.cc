@@ -12,7 +12,6 @@ constexpr double kLeastShare = 0.4;  // of what decoding takes, for prompts
 // A step with prompts takes at most so much of what it takes without their tokens, or 5 ms: a small model's
 // streams need not wait for the whole budget, since its chunks cost little more when they are short.
 constexpr double kMostStretch = 2.5, kFreeS = 0.005;
-constexpr double kRounding = 0.01;  // tokens: what was asked for and is granted is no token less
 
 double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -72,18 +71,19 @@ double StepBudget::share_s(double left_s) {
   return std::min(own_s, fair_level(wishes_, left_s)) + unasked_s;
 }
 
-std::size_t StepBudget::prefill_tokens(const Demand& demand) {
-  if (budget_ <= Duration::zero() || demand.n_wanted == 0) return max_tokens_;
+PrefillLimit StepBudget::prefill_limit(const Demand& demand) {
+  if (budget_ <= Duration::zero() || demand.n_wanted == 0) return {.max_tokens = max_tokens_};
   std::size_t n_streams = demand.n_streams;
   for (const StepLoad& load : others_) n_streams += load.n_streams;
-  if (n_streams == 0 && known_ == Others::kKnown) return max_tokens_;
-  if (!model_.knows() || known_ == Others::kUnknown) return std::min(kFirstTokens, max_tokens_);
-  const double token_s = model_.token_s(static_cast<double>(demand.wanted_at));
-  const double n_tokens = share_s(time_left_s(demand)) / token_s;
+  if (n_streams == 0 && known_ == Others::kKnown) return {.max_tokens = max_tokens_};
+  if (!model_.knows() || known_ == Others::kUnknown)
+    return {.max_tokens = std::min(kFirstTokens, max_tokens_)};
   // No step is far from those that were measured, so that a wrong guess costs one short step.
-  const double most = static_cast<double>(std::min(max_tokens_, std::max(kFirstTokens, 2 * most_prefill_)));
-  const double least = std::min(static_cast<double>(kMinTokens), most);
-  return static_cast<std::size_t>(std::clamp(n_tokens + kRounding, least, most));
+  return {.max_tokens = std::min(max_tokens_, std::max(kFirstTokens, 2 * most_prefill_)),
+          .least_tokens = kMinTokens,
+          .max_s = share_s(time_left_s(demand)),
+          .token_s = model_.token_s(0),
+          .position_s = model_.token_s(1) - model_.token_s(0)};
 }
 
 }  // namespace concertina::scheduler

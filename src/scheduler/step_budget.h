@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "scheduler/prefill_limit.h"
 #include "scheduler/step_load.h"
 #include "scheduler/step_time_model.h"
 
@@ -19,7 +20,7 @@ struct Demand {
   std::size_t wanted_at = 0;           // their mean position
 };
 
-// How many prefill tokens a rank takes in a step, so that whoever decodes anywhere waits no longer than the
+// How much prefill a rank takes in a step, so that whoever decodes anywhere waits no longer than the
 // budget (docs/scheduling.md). Ranks run in lock step, so the time to share is that of the sum over ranks.
 // Pure: a function of the steps told.
 //
@@ -46,7 +47,7 @@ class StepBudget {
   // if that says nothing, as in the first step of an epoch.
   void on_step(std::span<const StepLoad> loads, std::size_t self, std::optional<Duration> time);
 
-  std::size_t prefill_tokens(const Demand& demand);
+  PrefillLimit prefill_limit(const Demand& demand);
   const StepTimeModel& model() const { return model_; }
 
  private:

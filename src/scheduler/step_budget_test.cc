@@ -74,7 +74,8 @@ class VirtualGroup {
   // One step of all; its time. `slowed`: by others, once.
   double step(double slowed = 1) {
     std::vector<StepLoad> loads;
-    for (VirtualRank& rank : ranks) loads.push_back(rank.plan(rank.budget.prefill_tokens(rank.demand())));
+    for (VirtualRank& rank : ranks)
+      loads.push_back(rank.plan(rank.budget.prefill_limit(rank.demand()).tokens_from(rank.done)));
     std::size_t n_tokens = 0, n_positions = 0;
     n_prefill = 0;
     for (const StepLoad& load : loads)
@@ -113,10 +114,10 @@ TEST(StepBudget, WhileNobodyDecodesAPromptTakesWholeSteps) {
 TEST(StepBudget, ARankThatKnowsNothingOfTheOthersBeginsWithAShortChunk) {
   StepBudget budget(seconds(kBudgetS), {kMaxTokens, 8});
   const Demand demand{.n_wanted = 512, .wanted_at = 256};
-  EXPECT_EQ(budget.prefill_tokens(demand), StepBudget::kFirstTokens);
+  EXPECT_EQ(budget.prefill_limit(demand).tokens_from(0), StepBudget::kFirstTokens);
   const std::vector<StepLoad> loads(2);
   budget.on_step(loads, 1, std::nullopt);
-  EXPECT_EQ(budget.prefill_tokens(demand), kMaxTokens);
+  EXPECT_EQ(budget.prefill_limit(demand).tokens_from(0), kMaxTokens);
 }
 
 TEST(StepBudget, WithoutABudgetItIsAsIfNobodyDecoded) {
@@ -210,7 +211,8 @@ TEST(StepBudget, SharesNeverAddUpToMoreThanIsLeft) {
       budget.on_step(loads, i, seconds(time_s));
       Demand demand{.n_streams = 1, .n_decodes = 0, .n_wanted = 512, .wanted_at = random.below(4000)};
       const double each_s = budget.model().token_s(static_cast<double>(demand.wanted_at));
-      const std::size_t n_tokens = budget.prefill_tokens(demand);
+      const PrefillLimit limit = budget.prefill_limit(demand);
+      const std::size_t n_tokens = limit.tokens_from(demand.wanted_at);
       double n_decodes = 0, n_positions = 0;
       for (std::size_t j = 0; j < n_ranks; ++j) {
         if (j == i) continue;
@@ -284,7 +286,8 @@ TEST(StepBudget, WhatAPeerSaysCannotMakeItGiveNothingOrTooMuch) {
                 .wanted_at = any()};
       budget.on_step(loads, random.below(loads.size()), seconds(random.uniform()));
       const std::size_t n_tokens =
-          budget.prefill_tokens({.n_streams = 1, .n_decodes = 1, .n_wanted = 100, .wanted_at = 50});
+          budget.prefill_limit({.n_streams = 1, .n_decodes = 1, .n_wanted = 100, .wanted_at = 50})
+              .tokens_from(0);
       EXPECT_GE(n_tokens, StepBudget::kMinTokens);
       EXPECT_LE(n_tokens, kMaxTokens);
     }

@@ -44,8 +44,16 @@ class Swarm {
     ToyRank& rank = ranks_[kind % 2];
     if (disturbed && kind == 19) return void(rank.step(ToyRank::Outcome::kVoid));
     if (random_.below(2) == 0) rank.limit_prefill(1 + random_.below(30));
+    if (random_.below(4) == 0) rank.limit_prefill(any_time_limit());
     if (rank.scheduler.plan().empty()) return;
     apply(kind % 2, rank.step());
+  }
+  PrefillLimit any_time_limit() {
+    return {.max_tokens = 1 + random_.below(40),
+            .least_tokens = random_.below(5),
+            .max_s = 0.1 * random_.uniform() - 0.01,
+            .token_s = 0.005 * random_.uniform(),
+            .position_s = 1e-4 * random_.uniform()};
   }
   void submit() {
     const std::size_t rank = random_.below(2),

@@ -44,8 +44,9 @@ class ToyRank {
 
   Limits limits_;
   Scheduler scheduler;
-  std::size_t max_prefill = limits_.max_num_batched_tokens;
-  void limit_prefill(std::size_t n_tokens) { scheduler.limit_prefill(max_prefill = n_tokens); }
+  PrefillLimit limit{.max_tokens = limits_.max_num_batched_tokens};
+  void limit_prefill(std::size_t n_tokens) { limit_prefill(PrefillLimit{.max_tokens = n_tokens}); }
+  void limit_prefill(const PrefillLimit& new_limit) { scheduler.limit_prefill(limit = new_limit); }
   std::optional<RequestId> broken;  // its logits are no numbers
 
  private:
@@ -68,9 +69,21 @@ class ToyRank {
     }
     EXPECT_EQ(n_tokens, plan.n_tokens);
     EXPECT_LE(n_tokens, limits_.max_num_batched_tokens);
-    EXPECT_LE(plan.n_prefill_tokens, std::min(max_prefill, n_tokens));
+    EXPECT_LE(plan.n_prefill_tokens, std::min(std::max<std::size_t>(1, limit.max_tokens), n_tokens));
+    check_time(plan);
     EXPECT_LE(n_sampling, limits_.max_num_seqs);
     EXPECT_LE(plan.entries.size(), limits_.max_num_seqs + limits_.max_num_replays);
+  }
+  // All the time of its prefill, but for one token alone that may be a decode, and the least that is taken in
+  // any case.
+  void check_time(const StepPlan& plan) const {
+    double time_s = 0, most_s = std::max(0.0, limit.max_s), token_s = 0;
+    for (const PlanEntry& entry : plan.entries) {
+      if (entry.n_tokens > 1) time_s += limit.time_s(entry.start_position, entry.n_tokens);
+      token_s = std::max(token_s, limit.time_s(limits_.max_model_len, 1));
+    }
+    most_s += static_cast<double>(std::max<std::size_t>(1, limit.least_tokens)) * token_s;
+    EXPECT_LE(time_s, most_s + 1e-9);
   }
   std::vector<TokenId> kv_;
 };

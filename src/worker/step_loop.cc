@@ -145,7 +145,7 @@ exchange::Work StepLoop::wait(std::optional<Time> deadline) {
 
 // Prefill by predicted time: who decodes, here or on another rank, must not wait for a prompt.
 const scheduler::StepPlan& StepLoop::make_plan() {
-  parts_.scheduler.limit_prefill(parts_.budget.prefill_tokens(parts_.scheduler.demand()));
+  parts_.scheduler.limit_prefill(parts_.budget.prefill_limit(parts_.scheduler.demand()));
   return parts_.scheduler.plan();
 }
 
