@@ -10,8 +10,18 @@
 namespace concertina::tensor {
 
 namespace {
+
 constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
+
+// Where [data, data + n_bytes) has room for them: a hint, before the memory is first written.
+void prefer_huge_pages(void* data, std::size_t n_bytes) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(data);
+  const std::uintptr_t first = (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes,
+                       end = (begin + n_bytes) / kHugePageBytes * kHugePageBytes;
+  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
 }
+
+}  // namespace
 
 std::size_t element_bytes(DType dtype) {
   switch (dtype) {
@@ -47,13 +57,6 @@ std::int64_t count_of(const Shape& shape) {
 }
 
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
-void prefer_huge_pages(void* data, std::size_t n_bytes) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(data);
-  const std::uintptr_t first = (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes,
-                       end = (begin + n_bytes) / kHugePageBytes * kHugePageBytes;
-  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-}
 
 FloatBuffer::FloatBuffer(std::size_t n_floats) : size_(n_floats) {
   const std::size_t bytes = (n_floats * sizeof(float) + 63) / 64 * 64;

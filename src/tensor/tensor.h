@@ -36,10 +36,6 @@ struct Weight {
   std::size_t bytes() const { return static_cast<std::size_t>(count_of(shape)) * element_bytes(dtype); }
 };
 
-// Asks for huge pages where [data, data + n_bytes) has room for them: a hint. Before the memory is first
-// written.
-void prefer_huge_pages(void* data, std::size_t n_bytes);
-
 // A 64-byte aligned array of floats that owns its memory; zeroed once when made; never grows.
 class FloatBuffer {
  public:
