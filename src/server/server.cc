@@ -64,7 +64,7 @@ struct Server::State {
   State(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
         const tokenizer::ChatTemplate* chat_template, ServerOptions given)
       : options(std::move(given)),
-        access(access::make_rules(options.host, options.allowed_hosts, options.api_keys)),
+        access(access::make_rules(options.host, options.allowed_hosts, options.api_keys, options.own_names)),
         metrics(service.model().served_name),
         helpers(
             {.n_threads = n_helper_threads()},
