@@ -143,7 +143,7 @@ class Files : public ::testing::Test {
 };
 
 TEST_F(Files, TheSameFilesAreCopiedOverThem) {
-  expect_nobody_can_tell([&] { copy_over(kDemo); }, "has");
+  expect_nobody_can_tell([&] { copy_over(kDemo); }, "has changed: ");
 }
 
 TEST_F(Files, OthersAreCopiedOverThem) {
@@ -151,16 +151,17 @@ TEST_F(Files, OthersAreCopiedOverThem) {
   fs::copy(kDemo, other);
   for (int i = 1; i <= 3; ++i)
     overwrite(other / ("model-0000" + std::to_string(i) + "-of-00003.safetensors"), 1 << 20, 8 << 20);
-  expect_nobody_can_tell([&] { copy_over(other); }, "has");
+  expect_nobody_can_tell([&] { copy_over(other); }, "has changed: ");
 }
 
 TEST_F(Files, AShardIsShortened) {
-  expect_nobody_can_tell([&] { fs::resize_file(folder / kShard, 5'000'000); }, kShard + " has 5000000 bytes");
+  expect_nobody_can_tell([&] { fs::resize_file(folder / kShard, 5'000'000); },
+                         kShard + " has changed: 5000000 bytes");
 }
 
 TEST_F(Files, AShardIsOverwrittenInPlace) {
   expect_nobody_can_tell([&] { overwrite(folder / kShard, 4'000'000, 2'000'000); },
-                         kShard + " has written at");
+                         kShard + " has changed: written at");
 }
 
 TEST_F(Files, AShardIsReplacedByOneOfTheSameSizeAndTime) {
@@ -175,7 +176,7 @@ TEST_F(Files, AShardIsReplacedByOneOfTheSameSizeAndTime) {
         ASSERT_EQ(utimensat(AT_FDCWD, next.c_str(), times, 0), 0);
         fs::rename(next, folder / kShard);
       },
-      kShard + " has inode");
+      kShard + " has changed: inode");
 }
 
 TEST_F(Files, TheFolderIsDeleted) {
@@ -189,7 +190,27 @@ TEST_F(Files, ABlobOfAHubsCacheIsReplaced) {
   for (const auto& entry : fs::directory_iterator(blobs))
     fs::create_symlink(fs::path("../blobs") / entry.path().filename(), folder / entry.path().filename());
   expect_nobody_can_tell([&] { overwrite(blobs / kShard, 4'000'000, 2'000'000); },
-                         kShard + " has written at");
+                         kShard + " has changed: written at");
+}
+
+TEST_F(Files, TheTokenizerIsReplaced) {
+  start();
+  const auto answer = [&] {
+    return client::request(server->url(), "POST", "/v1/completions",
+                           R"({"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0})");
+  };
+  const std::string before = nlohmann::json::parse(answer()->body)["choices"].dump();
+  EXPECT_EQ(checkpoint()["changed"], false) << server->log();
+  std::ofstream(folder / "next") << "{}";
+  fs::rename(folder / "next", folder / "tokenizer.json");
+  ASSERT_TRUE(harness::eventually([&] { return checkpoint()["changed"] == true; })) << server->log();
+  EXPECT_THAT(checkpoint()["what"].get<std::string>(),
+              HasSubstr("tokenizer.json has changed: 2 bytes instead of "));
+  EXPECT_THAT(metrics(),
+              HasSubstr("concertina_checkpoint_changed{model_name=\"" + folder.string() + "\"} 1"));
+  EXPECT_THAT(server->log(), HasSubstr("tokenizer.json has changed: 2 bytes instead of "));
+  EXPECT_TRUE(client::scale(server->url(), {.new_size = 3})) << server->log();
+  EXPECT_EQ(nlohmann::json::parse(answer()->body)["choices"].dump(), before);
 }
 
 // ---- --safetensors-load-strategy lazy
@@ -229,8 +250,19 @@ TEST_F(MappedFiles, OverwrittenInPlaceEndRequestsWithTheReasonAndNoMoreAreTaken)
 TEST_F(MappedFiles, ShortenedEndRequestsWithTheReasonAlthoughRanksDieOfIt) {
   expect_everybody_is_told([&] { fs::resize_file(folder / kShard, 5'000'000); });
   EXPECT_TRUE(harness::eventually([&] {
-    return server->log().find(kShard + " has 5000000 bytes") != std::string::npos;
+    return server->log().find(kShard + " has changed: 5000000 bytes") != std::string::npos;
   })) << server->log();
+}
+
+// Ranks read none of them.
+TEST_F(MappedFiles, OfTextsAreNoneOfTheRanksConcern) {
+  start({"--safetensors-load-strategy", "lazy"});
+  std::ofstream(folder / "generation_config.json", std::ios::app) << "\n";
+  ASSERT_TRUE(harness::eventually([&] { return checkpoint()["changed"] == true; })) << server->log();
+  EXPECT_THAT(checkpoint()["what"].get<std::string>(), HasSubstr("generation_config.json has changed: "));
+  EXPECT_EQ(client::request(server->url(), "GET", "/ready")->status, 200);
+  EXPECT_TRUE(client::scale(server->url(), {.new_size = 3})) << server->log();
+  EXPECT_THAT(server->log(), Not(HasSubstr("not those that were loaded")));
 }
 
 TEST_F(MappedFiles, GiveTheSameTokensAsWeightsInMemoryInEveryForm) {

@@ -282,7 +282,7 @@ TEST_F(Contract, ScalesAndTellsOfIt) {
       << "a retry";
   expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"operation_id", "mine"}}), 409,
                "operation_id", "use another");
-  for (const char* id : {"a\nFAKE 12:00 error", "\x1b[2J", "two words", "a/b"})
+  for (const char* id : {"a\nFAKE 12:00 error", "\x1b[2J", "two words", "a/b", ""})
     expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", id}}), 400,
                  "operation_id", "1 to 128 of");
   const json operation = call("GET", "/operations/mine").body;

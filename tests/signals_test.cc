@@ -30,11 +30,15 @@ std::unique_ptr<harness::ServerProcess> start(std::vector<std::string> more = {}
   return std::move(*server);
 }
 
-TEST(Signals, ATerminalThatClosesLetsStreamsFinish) {
+class Drains : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Signals, Drains, ::testing::Values(SIGHUP, SIGPWR));
+
+// A terminal closes; the power fails, or whoever runs the container asks its first process to stop.
+TEST_P(Drains, LetStreamsFinish) {
   const auto server = start();
   harness::Load load(server->url(), harness::make_requests(1, 4, 500, 4093, 50), harness::Load::Restart::kNo);
   load.wait_for_tokens(20);
-  server->signal(SIGHUP);
+  server->signal(GetParam());
   ASSERT_TRUE(harness::eventually([&] { return !client::is_ready(server->url()); }));
   for (const char* path : {"/v1/models", "/ready"}) {
     const auto asked = client::request(server->url(), "GET", path);
@@ -51,9 +55,10 @@ TEST(Signals, ATerminalThatClosesLetsStreamsFinish) {
 
 TEST(Signals, ThoseThatMeanNothingChangeNothing) {
   const auto server = start();
-  for (const int number : {SIGUSR1, SIGUSR2, SIGALRM}) server->signal(number);
+  for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGSTKFLT, SIGRTMIN, SIGRTMIN + 3, SIGRTMAX})
+    server->signal(number);
   for (const auto& rank : client::fetch_cluster(server->url())->ranks) {
-    for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGHUP, SIGQUIT})
+    for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGHUP, SIGPWR, SIGQUIT})
       kill(static_cast<pid_t>(rank.pid), number);
   }
   const auto requests = harness::make_requests(1, 2, 100, 4093, 50);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -28,7 +29,12 @@ constexpr std::string_view kHash = ", described by ";
 enum class Depth : std::uint8_t { kTimes, kHashes };
 
 bool is_weights(const std::string& name) { return name.ends_with(".safetensors"); }
-bool is_part(const std::string& name) {
+bool is_part(const std::string& name, Files which) {
+  if (which == Files::kTexts) {
+    constexpr std::array<std::string_view, 4> kTexts{"tokenizer.json", "tokenizer_config.json",
+                                                     "chat_template.jinja", "generation_config.json"};
+    return std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end();
+  }
   return name == "config.json" || is_weights(name) || name.ends_with(".safetensors.index.json");
 }
 
@@ -57,7 +63,7 @@ Result<std::optional<std::string>> describe_file(const std::filesystem::path& pa
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return std::nullopt;
     return fail(CheckpointError::kUnreadable, fmt::format("{}: {}", path.string(), strerror(errno)));
   }
-  std::string what = fmt::format("{} bytes, inode {}, written at {}, changed at {}", info.st_size,
+  std::string what = fmt::format("{} bytes, inode {}, written at {}, attributes set at {}", info.st_size,
                                  info.st_ino, time_of(info.st_mtim), time_of(info.st_ctim));
   if (depth == Depth::kTimes) return what;
   const auto hash = hash_of(path);
@@ -66,13 +72,13 @@ Result<std::optional<std::string>> describe_file(const std::filesystem::path& pa
   return what;
 }
 
-Result<std::string> look_at(const std::filesystem::path& folder, Depth depth) {
+Result<std::string> look_at(const std::filesystem::path& folder, Files which, Depth depth) {
   std::map<std::string, std::string> files;  // in one order, whatever the file system's
   std::error_code failed;
   std::filesystem::directory_iterator entry(folder, failed);
   for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
     const std::string name = entry->path().filename().string();
-    if (!is_part(name)) continue;
+    if (!is_part(name, which)) continue;
     ASSIGN_OR_RETURN(const std::optional<std::string> what, describe_file(entry->path(), depth));
     if (what) files[name] = *what;
   }
@@ -108,25 +114,34 @@ std::vector<std::string> parts_of(const std::string& what) {
   return parts;
 }
 
+// "written at 1.0" -> "1.0": what a part says, without the words around it.
+std::string value_of(const std::string& part) {
+  for (const std::string_view label : {"inode ", "written at ", "attributes set at ", "described by "}) {
+    if (part.starts_with(label)) return part.substr(label.size());
+  }
+  constexpr std::string_view kUnit = " bytes";
+  return part.ends_with(kUnit) ? part.substr(0, part.size() - kUnit.size()) : part;
+}
+
 // Only the parts that differ.
 std::string compare(const std::string& name, const std::string& before, const std::string& now) {
   const auto old_parts = parts_of(before), new_parts = parts_of(now);
-  std::vector<std::string> was, is;
-  for (std::size_t i = 0; i < std::max(old_parts.size(), new_parts.size()); ++i) {
-    const bool both = i < old_parts.size() && i < new_parts.size();
-    if (both && old_parts[i] == new_parts[i]) continue;
-    if (i < old_parts.size()) was.push_back(old_parts[i]);
-    if (i < new_parts.size()) is.push_back(new_parts[i]);
+  std::vector<std::string> differences;
+  for (std::size_t i = 0; i < std::min(old_parts.size(), new_parts.size()); ++i) {
+    if (old_parts[i] != new_parts[i])
+      differences.push_back(fmt::format("{} instead of {}", new_parts[i], value_of(old_parts[i])));
   }
-  return fmt::format("{} has {}; it had {}", name, fmt::join(is, ", "), fmt::join(was, ", "));
+  return fmt::format("{} has changed: {}", name, fmt::join(differences, ", "));
 }
 
 }  // namespace
 
-Result<std::string> fingerprint(const std::filesystem::path& folder) {
-  return look_at(folder, Depth::kHashes);
+Result<std::string> fingerprint(const std::filesystem::path& folder, Files which) {
+  return look_at(folder, which, Depth::kHashes);
 }
-Result<std::string> file_times(const std::filesystem::path& folder) { return look_at(folder, Depth::kTimes); }
+Result<std::string> file_times(const std::filesystem::path& folder, Files which) {
+  return look_at(folder, which, Depth::kTimes);
+}
 
 std::string file_times_in(const std::string& fingerprint) {
   std::string all;

@@ -26,12 +26,32 @@ TEST(Fingerprint, ChangesWithTheFilesOfTheCheckpointAndWithNothingElse) {
   EXPECT_NE(*fingerprint(folder), with_more) << "the same size, written again";
 }
 
+TEST(Fingerprint, TextsHaveOneOfTheirOwn) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "fingerprint_texts";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"})
+    std::ofstream(folder / name) << "{}";
+  const std::string weights = fingerprint(folder).value(), texts = fingerprint(folder, Files::kTexts).value();
+  EXPECT_EQ(files_in(weights), (std::vector<std::string>{"config.json", "model.safetensors"}));
+  EXPECT_EQ(files_in(texts), (std::vector<std::string>{"generation_config.json", "tokenizer.json"}));
+  std::ofstream(folder / "chat_template.jinja") << "{{ bos_token }}";
+  std::ofstream(folder / "tokenizer.json") << "{\"model\": {}}";
+  EXPECT_EQ(fingerprint(folder).value(), weights) << "a rank needs none of them";
+  const std::string now = fingerprint(folder, Files::kTexts).value();
+  EXPECT_EQ(
+      describe_difference(texts, now).find("tokenizer.json has changed: 13 bytes instead of 2, written at "),
+      0u)
+      << describe_difference(texts, now);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Fingerprint, ADifferenceNamesTheFileAndHowItDiffers) {
   const std::string before = "a.safetensors\t7 bytes, written at 1.0\nconfig.json\t2 bytes, written at 1.0\n";
   EXPECT_EQ(describe_difference(before, before), "");
   EXPECT_EQ(describe_difference(
                 before, "a.safetensors\t9 bytes, written at 2.0\nconfig.json\t2 bytes, written at 1.0\n"),
-            "a.safetensors has 9 bytes, written at 2.0; it had 7 bytes, written at 1.0");
+            "a.safetensors has changed: 9 bytes instead of 7, written at 2.0 instead of 1.0");
   EXPECT_EQ(describe_difference(before, "config.json\t2 bytes, written at 1.0\n"),
             "a.safetensors is gone (7 bytes, written at 1.0)");
   EXPECT_EQ(describe_difference(before, before + "b.safetensors\t1 bytes, written at 3.0\n"),

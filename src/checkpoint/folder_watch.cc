@@ -11,7 +11,6 @@
 
 #include "base/check.h"
 #include "checkpoint/error.h"
-#include "checkpoint/fingerprint.h"
 
 namespace concertina::checkpoint {
 
@@ -24,8 +23,9 @@ constexpr std::uint32_t kFileEvents = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | I
 }  // namespace
 
 FolderWatch::FolderWatch(std::filesystem::path folder, std::string expected,
-                         std::function<void(const std::string&)> on_change)
+                         std::function<void(const std::string&)> on_change, Files which)
     : folder_(std::move(folder)),
+      which_(which),
       expected_(std::move(expected)),
       expected_times_(file_times_in(expected_)),
       on_change_(std::move(on_change)),
@@ -69,11 +69,11 @@ FolderWatch::Woken FolderWatch::wait() const {
 }
 
 std::string FolderWatch::difference() const {
-  const auto times = file_times(folder_);
+  const auto times = file_times(folder_, which_);
   if (!times && times.error().is(CheckpointError::kNotFound)) return times.error().message();
   if (!times || *times == expected_times_)
     return "";  // cannot be read just now, for lack of descriptors perhaps
-  const auto found = fingerprint(folder_);
+  const auto found = fingerprint(folder_, which_);
   return describe_difference(found ? expected_ : expected_times_, found ? *found : *times);
 }
 

@@ -5,16 +5,19 @@
 #include <string>
 #include <thread>
 
+#include "checkpoint/fingerprint.h"
+
 namespace concertina::checkpoint {
 
-// Tells when a checkpoint's files are no longer those of a fingerprint, on a thread of its own. The kernel
+// Tells when a model folder's files are no longer those of a fingerprint, on a thread of its own. The kernel
 // tells of changes to the folder and to the files that its links lead to (inotify); besides, and where it
 // cannot, their times are looked at every second: a link that leads elsewhere, a network's file system.
 class FolderWatch {
  public:
-  // `on_change`: once at most, on the watch's thread, with what differs in a person's words.
+  // `expected`: a fingerprint of `which` files. `on_change`: once at most, on the watch's thread, with what
+  // differs in a person's words.
   FolderWatch(std::filesystem::path folder, std::string expected,
-              std::function<void(const std::string& what)> on_change);
+              std::function<void(const std::string& what)> on_change, Files which = Files::kWeights);
   ~FolderWatch();  // waits for a call under way
   FolderWatch(const FolderWatch&) = delete;
   FolderWatch& operator=(const FolderWatch&) = delete;
@@ -27,6 +30,7 @@ class FolderWatch {
   std::string difference() const;  // empty: none that can be seen
 
   const std::filesystem::path folder_;
+  const Files which_;
   const std::string expected_, expected_times_;
   const std::function<void(const std::string&)> on_change_;
   int inotify_fd_ = -1, stop_fd_ = -1;  // inotify: -1 where there is none

@@ -48,7 +48,7 @@ class Watched : public ::testing::Test {
 
 TEST_F(Watched, AFileThatALinkLeadsToIsWrittenInPlace) {
   EXPECT_THAT(said_after([&] { std::ofstream(blob, std::ios::app) << "!"; }),
-              HasSubstr("model.safetensors has 16 bytes"));
+              HasSubstr("model.safetensors has changed: 16 bytes instead of 15"));
 }
 
 TEST_F(Watched, ABlobIsReplacedByOneOfTheSameSizeAndTime) {
@@ -60,7 +60,7 @@ TEST_F(Watched, ABlobIsReplacedByOneOfTheSameSizeAndTime) {
     ASSERT_EQ(utimensat(AT_FDCWD, (root / "new").c_str(), times, 0), 0);
     fs::rename(root / "new", blob);
   });
-  EXPECT_THAT(said, HasSubstr("model.safetensors has inode"));
+  EXPECT_THAT(said, HasSubstr("model.safetensors has changed: inode "));
   EXPECT_THAT(said, ::testing::Not(HasSubstr("bytes"))) << "what is the same is not told";
 }
 
@@ -70,7 +70,21 @@ TEST_F(Watched, ALinkLeadsElsewhere) {
                 fs::create_symlink("../../blobs/other", folder / "next");
                 fs::rename(folder / "next", folder / "model.safetensors");
               }),
-              HasSubstr("model.safetensors has inode"));
+              HasSubstr("model.safetensors has changed: inode "));
+}
+
+TEST_F(Watched, ATokenizerIsReplacedWhereTextsAreWatched) {
+  std::ofstream(folder / "tokenizer.json") << "{}";
+  std::promise<std::string> said;
+  auto heard = said.get_future();
+  const FolderWatch watch(
+      folder, fingerprint(folder, Files::kTexts).value(),
+      [&](const std::string& what) { said.set_value(what); }, Files::kTexts);
+  std::ofstream(blob, std::ios::app) << "!";  // weights are another watch's
+  std::ofstream(folder / "next") << "{ }";
+  fs::rename(folder / "next", folder / "tokenizer.json");
+  ASSERT_EQ(heard.wait_for(std::chrono::minutes(1)), std::future_status::ready);
+  EXPECT_THAT(heard.get(), HasSubstr("tokenizer.json has changed: 3 bytes instead of 2"));
 }
 
 TEST_F(Watched, AFileComesAFileGoesTheFolderGoes) {

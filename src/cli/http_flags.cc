@@ -5,20 +5,34 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "cli/error.h"
 #include "cli/validators.h"
+#include "server/access/own_name.h"
 
 namespace concertina::cli {
 
 namespace {
 
 constexpr const char* kKeyVariable = "CONCERTINA_API_KEY";
+constexpr Duration kLookUp = std::chrono::milliseconds(200);  // of this machine's name: a start does not wait
 
 Status add_key(server::access::ApiKeys& keys, const std::string& key, const std::string& from) {
   if (const auto wrong = keys.add(key)) return fail(CliError::kBadFlag, from + ": " + *wrong);
   return {};
+}
+
+// Less what begins with a # at the line's begin or behind a blank, and less blanks around the rest.
+std::string without_comment(const std::string& line) {
+  constexpr const char* kBlanks = " \t\r";
+  std::string key = line;
+  for (std::size_t at = 0; (at = key.find('#', at)) != std::string::npos; ++at) {
+    if (at == 0 || std::strchr(kBlanks, key[at - 1]) != nullptr) key.resize(at);
+  }
+  const std::size_t begin = key.find_first_not_of(kBlanks);
+  return begin == std::string::npos ? "" : key.substr(begin, key.find_last_not_of(kBlanks) + 1 - begin);
 }
 
 Status add_keys_of_file(server::access::ApiKeys& keys, const std::string& path) {
@@ -27,9 +41,9 @@ Status add_keys_of_file(server::access::ApiKeys& keys, const std::string& path) 
   std::string line;
   std::size_t n_keys = 0;
   for (std::size_t number = 1; std::getline(file, line); ++number) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (line.empty() || line.starts_with('#')) continue;
-    RETURN_IF_ERROR(add_key(keys, line, fmt::format("--api-key-file {}: line {}", path, number)));
+    const std::string key = without_comment(line);
+    if (key.empty()) continue;
+    RETURN_IF_ERROR(add_key(keys, key, fmt::format("--api-key-file {}: line {}", path, number)));
     ++n_keys;
   }
   if (n_keys == 0)
@@ -75,7 +89,10 @@ void add_http_flags(CLI::App& command, HttpFlags& flags) {
           "from CONCERTINA_API_KEY, which others on this machine do not see (default: none)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->check(kNotEmpty);
-  command.add_option("--api-key-file", flags.api_key_file, "file of such keys, one a line")->check(kNotEmpty);
+  command
+      .add_option("--api-key-file", flags.api_key_file,
+                  "file of such keys, one a line; empty lines and # comments are skipped")
+      ->check(kNotEmpty);
 }
 
 std::size_t default_max_body_bytes(std::size_t max_model_len) {
@@ -93,7 +110,9 @@ Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::s
       std::max(out.limits.unfinished_bodies_bytes, 4 * out.limits.max_body_bytes);
   out.allowed_hosts = flags.allowed_hosts;
   ASSIGN_OR_RETURN(out.api_keys, gather_keys(flags));
-  if (out.api_keys.empty() && !server::access::is_loopback(out.host))
+  const auto own_name = server::access::own_loopback_name(kLookUp);
+  if (own_name) out.own_names.push_back(*own_name);
+  if (out.api_keys.empty() && !server::access::is_loopback(out.host) && out.host != own_name)
     spdlog::warn("--host {} without --api-key: whoever reaches this port may use and scale this server",
                  out.host);
   return out;

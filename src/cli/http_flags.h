@@ -25,7 +25,8 @@ void add_http_flags(CLI::App& command, HttpFlags& flags);
 // 4 MiB, or 8 bytes for each token of the longest prompt: more text than that is no prompt.
 std::size_t default_max_body_bytes(std::size_t max_model_len);
 
-// Keys of the flags, of the file (one a line; empty lines and # comments do not count) and of
+// Keys of the flags, of the file (one a line; empty lines and comments, from a # at a line's begin or behind
+// a blank on, do not count) and of
 // CONCERTINA_API_KEY, which is taken out of the environment: ranks need not know it. kBadFlag.
 Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::size_t max_model_len,
                                                   server::http::Limits limits);

@@ -41,11 +41,14 @@ TEST_F(HttpFlagsTest, UnfinishedBodiesHaveRoomForFour) {
 TEST_F(HttpFlagsTest, KeysComeFromFlagsAFileAndTheEnvironment) {
   setenv("CONCERTINA_API_KEY", "from-environment", 1);
   const auto options = make_server_options(
-      {.api_keys = {"one", "two"}, .api_key_file = file_with("# ours\nthree\r\n\nfour  \n")}, 1024, {});
+      {.api_keys = {"one", "two"},
+       .api_key_file = file_with("# ours\nthree\r\n\nfour  \n \t# old: gone\n\t five# # of five\n \n")},
+      1024, {});
   ASSERT_TRUE(options) << options.error().message();
-  for (const char* key : {"one", "two", "three", "four", "from-environment"})
+  for (const char* key : {"one", "two", "three", "four", "five#", "from-environment"})
     EXPECT_TRUE(options->api_keys.contains(key)) << key;
-  EXPECT_FALSE(options->api_keys.contains("# ours"));
+  for (const char* comment : {"# ours", "# old: gone", "five", "gone"})
+    EXPECT_FALSE(options->api_keys.contains(comment)) << comment;
   EXPECT_EQ(std::getenv("CONCERTINA_API_KEY"), nullptr) << "ranks need not know it";
 }
 

@@ -40,6 +40,7 @@ class ServeProcess {
         server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
         host_(prepared.server.host),
+        texts_fingerprint_(prepared.texts_fingerprint),
         signals_(loop_, [this](int number) { on_signal(number); }) {}
 
   int run() {
@@ -74,11 +75,18 @@ class ServeProcess {
       return end(loaded.error());
     }
     front_.start([this] { on_ready(); }, end);
-    if (options_.front.checkpoint_fingerprint.empty()) return;
-    watch_.emplace(options_.front.model_path, options_.front.checkpoint_fingerprint,
-                   [this](const std::string& what) {
-                     loop_.post([this, what] { front_.on_checkpoint_changed(what); });
-                   });
+    watch_files();
+  }
+
+  void watch_files() {
+    const auto tell = [this](void (front::Front::*of)(const std::string&)) {
+      return [this, of](const std::string& what) { loop_.post([this, of, what] { (front_.*of)(what); }); };
+    };
+    if (const std::string& weights = options_.front.checkpoint_fingerprint; !weights.empty())
+      weights_watch_.emplace(options_.front.model_path, weights, tell(&front::Front::on_checkpoint_changed));
+    if (!texts_fingerprint_.empty())
+      texts_watch_.emplace(options_.front.model_path, texts_fingerprint_,
+                           tell(&front::Front::on_texts_changed), checkpoint::Files::kTexts);
   }
 
   void on_ready() {
@@ -100,6 +108,7 @@ class ServeProcess {
     spdlog::info("{}: finishing {} requests, at most {} s; again to stop at once",
                  number == SIGTERM  ? "SIGTERM"
                  : number == SIGHUP ? "SIGHUP"
+                 : number == SIGPWR ? "SIGPWR"
                                     : "interrupted",
                  front_.n_running() + front_.n_queued(), options_.shutdown_timeout_s);
     shut_down();
@@ -127,7 +136,8 @@ class ServeProcess {
   const std::string host_;
   transport::SignalWatch signals_;
   OutputQueue printed_{STDOUT_FILENO};
-  std::optional<checkpoint::FolderWatch> watch_;  // once the weights are loaded
+  const std::string texts_fingerprint_;
+  std::optional<checkpoint::FolderWatch> weights_watch_, texts_watch_;  // once the weights are loaded
   std::string url_;
   int exit_code_ = 0;
   bool shutting_down_ = false;
@@ -184,8 +194,9 @@ void add_serve_command(CLI::App& app, std::function<int()>& run) {
       init_log("front", spdlog::level::from_str(options->front.log_level));
       keep_little_memory();
       // Nobody means by these that the server should end.
-      for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO})
+      for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGSTKFLT})
         std::signal(number, SIG_IGN);
+      for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) std::signal(number, SIG_IGN);
       const int exit_code = run_serve(*options);
       flush_log(kLastWords);
       return exit_code;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "checkpoint/fingerprint.h"
 #include "cli/error.h"
 #include "cli/process_limits.h"
 #include "model/kv_cache.h"
@@ -94,6 +95,12 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
   front::StateStore::Kept kept;
   if (!o.state_dir.empty()) {
     ASSIGN_OR_RETURN(out.state, front::StateStore::open(o.state_dir));
+    if (out.state->found() == front::StateStore::Found::kEmptyFile)
+      spdlog::warn(
+          "{}: state.sqlite has 0 bytes: if a size, a form or operations were kept there, they are lost; it "
+          "is "
+          "begun anew, with --data-parallel-size {}",
+          o.state_dir, o.front.initial_size);
     ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
     take_kept_size(o, kept);
   }
@@ -111,6 +118,8 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
 Status prepare(ServeOptions& o, Prepared& out) {
   if (o.load_strategy == "lazy") o.front.weight_loading = front::FrontOptions::WeightLoading::kLazy;
   RETURN_IF_ERROR(check_counts(o.front));
+  if (auto texts = checkpoint::fingerprint(o.model, checkpoint::Files::kTexts))
+    out.texts_fingerprint = *std::move(texts);  // what is wrong with the folder is said better below
   RETURN_IF_ERROR(prepare_model(o, out));
   RETURN_IF_ERROR(prepare_tokenizer(o, out));
   ASSIGN_OR_RETURN(out.server,

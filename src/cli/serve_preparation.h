@@ -18,6 +18,7 @@ namespace concertina::cli {
 struct Prepared {
   front::ModelInfo info;
   FoundWeights weights;
+  std::string texts_fingerprint;  // of what is read beside the weights, taken before; empty: not watched
   std::optional<tokenizer::Tokenizer> tokenizer;
   std::optional<tokenizer::ChatTemplate> chat_template;
   std::unique_ptr<front::StateStore> state;

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "cluster/loss.h"
 #include "cluster/shortage.h"
 #include "cluster/types.h"
 
@@ -157,6 +158,7 @@ struct SendFreeze {
 struct FenceRank {
   Member member;
   std::string why;
+  LossCause cause = LossCause::kOther;
 };  // nothing of it counts from now on: its requests go elsewhere, its channel is closed, it is killed if
     // local
 struct SendForget {

@@ -20,7 +20,7 @@ void Coordinator::State::on(const TimePassed&, Turn& turn) {
     detector.forget(verdict.member);
     const bool is_over = life == Life::kOver || is_fenced(verdict.member) || told.contains(verdict.member);
     if (is_over) continue;  // by what another one's loss led to
-    lose(turn, verdict.member, verdict.why);
+    lose(turn, verdict.member, verdict.why, verdict.cause);
   }
   check_outage(turn);
   start_what_is_due(turn);
@@ -50,11 +50,11 @@ void Coordinator::State::on(const PeerSuspected& event, Turn& turn) {
 }
 
 // A member is fenced; a joiner or a standby is killed, and another start takes its place.
-void Coordinator::State::lose(Turn& turn, const Member& member, const std::string& why) {
+void Coordinator::State::lose(Turn& turn, const Member& member, const std::string& why, LossCause cause) {
   const RankState state = ranks.at(member.rank).state;
   const int n_failed_before = ranks.at(member.rank).n_failed_before;
   if (state == RankState::kStandby) return kill(turn, member);
-  if (!is_joiner(member)) return recover(turn, member, why);
+  if (!is_joiner(member)) return recover(turn, member, why, cause);
   kill(turn, member);
   lose_joiner(turn, {member, why}, n_failed_before);
 }

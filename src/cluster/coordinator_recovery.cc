@@ -13,7 +13,7 @@ namespace {
 constexpr int kFreezeTimeouts = 5;  // peer timeouts: a rank reads the news between two exchanges
 }
 
-void Coordinator::State::recover(Turn& turn, const Member& victim, const std::string& why) {
+void Coordinator::State::recover(Turn& turn, const Member& victim, const std::string& why, LossCause cause) {
   const bool committed = is_in(Stage::kCommitting);
   const std::vector<Member>& goes_on = recovery    ? recovery->plan.members
                                        : committed ? change->plan.members
@@ -26,7 +26,7 @@ void Coordinator::State::recover(Turn& turn, const Member& victim, const std::st
                               : committed ? change->plan.placement
                                           : last_placement;
   const std::size_t n_left = members_now().size() - 1;
-  fence(turn, victim, why);
+  fence(turn, victim, why, cause);
   if (is_cancellable()) dissolve_change(turn);
   if (is_in(Stage::kCommitting)) joined.insert(change->joiners.begin(), change->joiners.end());
   change.reset();
@@ -37,14 +37,14 @@ void Coordinator::State::recover(Turn& turn, const Member& victim, const std::st
 }
 
 // Nothing of the victim counts from here on.
-void Coordinator::State::fence(Turn& turn, const Member& victim, const std::string& why) {
+void Coordinator::State::fence(Turn& turn, const Member& victim, const std::string& why, LossCause cause) {
   detector.forget(victim);
   entering.erase(victim);
   leave_asked.erase(victim);
   ++n_fenced;
   if (const auto rank = ranks.find(victim.rank); rank != ranks.end() && rank->second.member == victim)
     rank->second.state = RankState::kFailed;
-  turn.actions.push_back(FenceRank{victim, why});
+  turn.actions.push_back(FenceRank{victim, why, cause});
 }
 
 // The running operation goes on after the recovery; if none runs, the recovery is one itself.
@@ -145,7 +145,8 @@ void Coordinator::State::check_frozen(Turn& turn) {
   recovery->freeze_deadline = Time::max();
   const std::set<Member> stuck = recovery->unfrozen;
   for (const Member& member : stuck) {
-    if (recovery && !is_fenced(member)) recover(turn, member, "it did not freeze in time: its step is stuck");
+    if (recovery && !is_fenced(member))
+      recover(turn, member, "it did not freeze in time: its step is stuck", LossCause::kStuckStep);
   }
 }
 

@@ -202,15 +202,15 @@ struct Coordinator::State {
   void on(const RankUnreachable& event, Turn& turn);
   void on(const Heartbeat& event, Turn& turn);
   void on(const PeerSuspected& event, Turn& turn);
-  void lose(Turn& turn, const Member& member, const std::string& why);
+  void lose(Turn& turn, const Member& member, const std::string& why, LossCause cause = LossCause::kOther);
   void begin_task(Turn& turn, const Member& member, std::string failing, Duration limit);
   Duration load_limit() const;
   void prepare(Turn& turn, const Member& member, const EpochPlan& plan);
   void set_timer(Turn& turn);
 
   // coordinator_recovery.cc
-  void recover(Turn& turn, const Member& victim, const std::string& why);
-  void fence(Turn& turn, const Member& victim, const std::string& why);
+  void recover(Turn& turn, const Member& victim, const std::string& why, LossCause cause = LossCause::kOther);
+  void fence(Turn& turn, const Member& victim, const std::string& why, LossCause cause);
   void begin_recovery(Turn& turn, std::vector<Member> targets, std::vector<Member> concerned,
                       const Placement& placement);
   void start_recover_operation(Turn& turn, std::size_t n_left);

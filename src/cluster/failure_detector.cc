@@ -63,8 +63,10 @@ std::vector<FailureDetector::Verdict> FailureDetector::check(Time now) {
                                to_ms(now - watched.last_heard), to_ms(timeout_))});
     } else if (watched.last_suspected && now - *watched.last_suspected <= 2 * timeout_ &&
                now - watched.last_progress > kStuckFactor * timeout_) {
-      verdicts.push_back({member, fmt::format("its step stands still for {:.0f} ms: {}",
-                                              to_ms(now - watched.last_progress), watched.suspicion)});
+      verdicts.push_back({member,
+                          fmt::format("its step stands still for {:.0f} ms: {}",
+                                      to_ms(now - watched.last_progress), watched.suspicion),
+                          LossCause::kStuckStep});
     }
   }
   for (auto& [member, task] : tasks_) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/loss.h"
 #include "cluster/types.h"
 
 namespace concertina::cluster {
@@ -36,6 +37,7 @@ class FailureDetector {
   struct Verdict {
     Member member;
     std::string why;
+    LossCause cause = LossCause::kOther;
   };
   std::vector<Verdict> check(Time now);  // watched until forgotten
   std::optional<Time> next_check() const;

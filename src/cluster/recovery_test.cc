@@ -94,6 +94,24 @@ TEST(MemberDies, ASurvivorWhoseLoaderHangsIsLostToo) {
   EXPECT_THAT(story.all<FenceRank>()[1].why, HasSubstr("no further with loading epoch"));
 }
 
+TEST(MemberDies, ASurvivorThatDoesNotFreezeIsLostAndItsStepIsTheCause) {
+  Story story(3, 4, CoordinatorConfig::ReplaceFailed::kYes, seconds(1));
+  story.begin();
+  story.forget_actions();
+  story.hold<RankFrozen>(RankId(2));
+  const Member stuck = story.member(2);
+  story.die(1);
+  for (int i = 0; i < 40 && story.all<FenceRank>().size() == 1; ++i) {
+    story.tell(Heartbeat{story.member(0), 1});
+    story.tell(Heartbeat{stuck, 1});
+    story.pass(milliseconds(200));
+  }
+  ASSERT_EQ(story.all<FenceRank>().size(), 2u);
+  EXPECT_EQ(story.all<FenceRank>()[0].cause, LossCause::kOther) << "its exit tells";
+  EXPECT_EQ(story.all<FenceRank>()[1].member, stuck);
+  EXPECT_EQ(story.all<FenceRank>()[1].cause, LossCause::kStuckStep);
+}
+
 // ---- During a scale: the operation goes on with those who are left.
 
 TEST(ScaleAndDeath, ASurvivorOfAScaleUpDiesBeforeCommit) {

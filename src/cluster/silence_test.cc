@@ -26,6 +26,7 @@ TEST(Silence, ARankWithoutASignOfLifeIsFenced) {
   }
   ASSERT_EQ(story.all<FenceRank>().size(), 1u);
   EXPECT_THAT(story.all<FenceRank>()[0].why, HasSubstr("no sign of life for 2"));
+  EXPECT_EQ(story.all<FenceRank>()[0].cause, LossCause::kOther) << "it may have been stopped";
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
 }
 
@@ -49,6 +50,7 @@ TEST(Silence, ASlowRankThatGetsOnIsNotFencedAndAStuckOneIs) {
   ASSERT_EQ(verdicts.size(), 1u);
   EXPECT_EQ(verdicts[0].member, stuck);
   EXPECT_THAT(verdicts[0].why, HasSubstr("stands still"));
+  EXPECT_EQ(verdicts[0].cause, LossCause::kStuckStep);
 }
 
 TEST(Silence, WhoWasAwayItselfBlamesNobody) {

@@ -30,9 +30,8 @@ Ending ending_of_status(int wait_status) {
           .signal = signal};
 }
 
-Ending::Cause cause_of_fence(std::string_view why, char process_state) {
-  const bool is_stuck = why.find("its step stands still") != why.npos ||  // the failure detector's words
-                        why.find("its step is stuck") != why.npos;        // of a freeze that never came
+Ending::Cause cause_of_fence(cluster::LossCause cause, char process_state) {
+  const bool is_stuck = cause == cluster::LossCause::kStuckStep;
   return is_stuck && process_state == 'R' ? Ending::Cause::kStuckStep : Ending::Cause::kOther;
 }
 

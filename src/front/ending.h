@@ -2,7 +2,8 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
+
+#include "cluster/loss.h"
 
 namespace concertina::front {
 
@@ -29,8 +30,8 @@ struct Ending {
 Ending ending_of_status(int wait_status);  // as waitpid gives it
 
 // Of a rank that is fenced while its process lives, in state `process_state` of /proc/PID/stat (0: unknown).
-// `why`: the coordinator's words. A step that stands still is its own doing only while it could run: one that
+// A step that stands still is its own doing only while it could run: one that
 // is stopped (T), traced (t) or waits for a disk (D) could not.
-Ending::Cause cause_of_fence(std::string_view why, char process_state);
+Ending::Cause cause_of_fence(cluster::LossCause cause, char process_state);
 
 }  // namespace concertina::front

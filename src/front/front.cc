@@ -123,6 +123,16 @@ void Front::on_checkpoint_changed(const std::string& what) {
   check_shutdown();
 }
 
+void Front::on_texts_changed(const std::string& what) {
+  if (!texts_change_.empty()) return;
+  texts_change_ = what;
+  spdlog::warn(
+      "{}: files that were read at the start are others by now: {}. This server goes on with the tokenizer, "
+      "the "
+      "chat template and the defaults that it read, until it is started again",
+      options_.model_path, what);
+}
+
 std::size_t Front::max_requests() const {
   const std::size_t size = coordinator_.active_epoch() == nullptr
                                ? coordinator_.wanted_size()
@@ -218,6 +228,9 @@ ClusterStatus Front::cluster() const {
   if (const cluster::Operation* running = coordinator_.running_operation()) status.operation = *running;
   status.waits_for = coordinator_.waits_for();
   status.checkpoint_change = checkpoint_change_;
+  if (!texts_change_.empty() &&
+      texts_change_ != checkpoint_change_)  // they are the same if the folder is gone
+    status.checkpoint_change += (checkpoint_change_.empty() ? "" : "; ") + texts_change_;
   return status;
 }
 

@@ -46,6 +46,8 @@ class Front : public Service {
   // weights in memory go on. Where they map the files, weights may have changed under running requests: these
   // fail, and no other is taken. Once.
   void on_checkpoint_changed(const std::string& what);
+  // So are files that only this process reads: the tokenizer, the chat template, defaults. Once.
+  void on_texts_changed(const std::string& what);
 
   // Takes no more requests; when those running have finished, or at the deadline, stops the ranks;
   // `on_stopped` once all are reaped.
@@ -78,7 +80,8 @@ class Front : public Service {
     std::unique_ptr<LocalProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
     std::uint32_t region_fd = 0;
-    std::vector<int> cores;  // of its compute threads; empty: any
+    std::vector<int> cores;                          // of its compute threads; empty: any
+    std::unique_ptr<transport::Timer> exit_follows;  // its channel has closed
     std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
     std::string failure;                     // what it said before it ended
     std::optional<Ending::Cause> fenced_as;  // known when it was fenced; else its exit tells
@@ -105,7 +108,7 @@ class Front : public Service {
   void on_channel_closed(const cluster::Member& member, const Error& why);
   void on_channel_drained(const cluster::Member& member);
   Ending ending_of(const Rank& rank, const Ending& ending);
-  void fence(const cluster::Member& member, const std::string& why);
+  void fence(const cluster::FenceRank& fence);
   void send(const cluster::Member& to, const transport::Frame& frame);
   transport::Sent send(RankId to, const transport::Frame& frame);
   Rank* find_rank(const cluster::Member& member);
@@ -151,6 +154,7 @@ class Front : public Service {
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
   std::string checkpoint_change_;        // empty: none
+  std::string texts_change_;             // empty: none
   std::optional<Epoch> unproven_epoch_;  // in force, and no token of it has come
   Life life_ = Life::kServing;
 };

@@ -13,6 +13,10 @@ namespace concertina::front {
 
 using cluster::Member;
 
+namespace {
+constexpr Duration kExitFollows = std::chrono::milliseconds(200);  // the end of a rank's channel
+}  // namespace
+
 void Front::handle(const cluster::Event& event) {
   if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
   events_.push_back(event);
@@ -67,7 +71,7 @@ void Front::execute_one(const cluster::Action& action) {
       frame.mutable_freeze()->set_ballot(freeze.ballot.value());
       front.send(freeze.to, frame);
     }
-    void operator()(const cluster::FenceRank& fence) { front.fence(fence.member, fence.why); }
+    void operator()(const cluster::FenceRank& fence) { front.fence(fence); }
     void operator()(const cluster::SendForget& forget) {
       transport::Frame frame;
       frame.mutable_forget()->set_rank(forget.whom.rank.value());
@@ -155,7 +159,7 @@ void Front::start_rank(const Member& member) {
   rank = Rank{};
   rank.member = member;
   rank.channel = std::make_unique<transport::ControlChannel>(loop_.context(), (*process)->take_control_fd(),
-                                                             fmt::format("rank {}", member.rank));
+                                                             "its control channel");
   rank.process = std::move(*process);
   rank.channel->on_drained([this, member] { on_channel_drained(member); });
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
@@ -286,14 +290,23 @@ void Front::on_stats(Rank& rank, const transport::Stats& stats) {
                     .combine_ms = times.combine_ms()};
 }
 
-// Often the first sign of a death: the kernel closes a process's files before its parent can reap it. A rank
-// that only lost its channel is of no use either.
+// Often the first sign of a death: the kernel closes a process's files a moment before its parent can reap
+// it. Its exit says more, with which signal: where it is there already it is what counts, and for a rank that
+// nobody waits for in a step it is waited for. A rank that only lost its channel is of no use either.
 void Front::on_channel_closed(const Member& member, const Error& why) {
   Rank* rank = find_rank(member);
   if (rank == nullptr) return;
   if (!rank->failure.empty()) return;  // it said why it ends: its exit follows
   if (why.is(transport::TransportError::kOutgoingFull)) rank->fenced_as = Ending::Cause::kChannelFull;
-  handle(cluster::RankUnreachable{member, why.message()});
+  const cluster::RankUnreachable unreachable{member, why.message()};
+  if (!why.is(transport::TransportError::kPeerClosed)) return handle(unreachable);
+  if (rank->process->has_ended()) return;
+  const cluster::EpochPlan* active = coordinator_.active_epoch();
+  const bool is_member = active != nullptr && std::find(active->members.begin(), active->members.end(),
+                                                        member) != active->members.end();
+  if (is_member || coordinator_.recovering()) return handle(unreachable);
+  rank->exit_follows = std::make_unique<transport::Timer>(loop_);
+  rank->exit_follows->set(loop_.now() + kExitFollows, [this, unreachable] { handle(unreachable); });
 }
 
 void Front::on_channel_drained(const Member& member) {
@@ -303,13 +316,14 @@ void Front::on_channel_drained(const Member& member) {
   execute(actions);
 }
 
-void Front::fence(const Member& member, const std::string& why) {
-  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, why,
+void Front::fence(const cluster::FenceRank& fence) {
+  const Member member = fence.member;
+  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, fence.why,
                journal_.n_on(member.rank));
   if (Rank* rank = find_rank(member)) {
     // With its channel open it lives: what it does now tells more than the kill that follows.
     if (rank->channel && rank->channel->is_open())
-      rank->fenced_as = cause_of_fence(why, rank->process->state());
+      rank->fenced_as = cause_of_fence(fence.cause, rank->process->state());
     rank->channel.reset();
     rank->n_running = rank->n_waiting = rank->kv_blocks_used = 0;
     rank->waited_ms.clear();

@@ -110,6 +110,12 @@ void LocalProcess::kill() {
   if (!reaped_) ::kill(pid_, SIGKILL);
 }
 
+bool LocalProcess::has_ended() const {
+  siginfo_t info{};
+  return !reaped_ && waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid_;
+}
+
 char LocalProcess::state() const {
   const std::filesystem::path folder = fmt::format("/proc/{}", pid_);
   const char own = state_in(folder / "stat");

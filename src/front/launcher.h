@@ -37,8 +37,9 @@ class LocalProcess {
   LocalProcess& operator=(const LocalProcess&) = delete;
 
   pid_t pid() const { return pid_; }
-  int take_control_fd();  // our end of its control channel; once; the taker owns it
-  void kill();            // SIGKILL; on_exit follows
+  int take_control_fd();   // our end of its control channel; once; the taker owns it
+  void kill();             // SIGKILL; on_exit follows
+  bool has_ended() const;  // and is not reaped yet: on_exit follows, in another turn
   // As /proc/PID/stat has it: R, S, D, T, t, Z; R too if its main thread sleeps and another one runs. 0:
   // unknown.
   char state() const;

@@ -99,7 +99,7 @@ struct ClusterStatus {
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing
-  std::string checkpoint_change;  // how the checkpoint's files differ by now; empty: they do not
+  std::string checkpoint_change;  // how the model folder's files differ by now; empty: they do not
 };
 
 // What the server asks of the rest of the process. Everything on the one front thread (the io_context's);

@@ -143,6 +143,8 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::filesystem::path
                 fmt::format("{}: cannot make it: {}", folder.string(), failed.message()));
   auto database = std::make_unique<Database>();
   database->path = (folder / "state.sqlite").string();
+  const auto n_bytes = std::filesystem::file_size(database->path, failed);
+  const Found found = failed ? Found::kNothing : n_bytes == 0 ? Found::kEmptyFile : Found::kFile;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
   if (sqlite3_open_v2(database->path.c_str(), &database->handle, flags, nullptr) != SQLITE_OK)
     return fail(database->error("open it"));
@@ -152,7 +154,9 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::filesystem::path
                     "BEGIN IMMEDIATE; COMMIT;",
                     "lock it"));
   RETURN_IF_ERROR(database->run(kSchema, "make its tables"));
-  return std::unique_ptr<StateStore>(new StateStore(std::move(database)));
+  std::unique_ptr<StateStore> store(new StateStore(std::move(database)));
+  store->found_ = found;
+  return store;
 }
 
 Result<StateStore::Kept> StateStore::load(Time now) const {

@@ -22,6 +22,11 @@ class StateStore {
   static Result<std::unique_ptr<StateStore>> open(const std::filesystem::path& folder);
   ~StateStore();
 
+  // What open() found. kEmptyFile: a file of no bytes, as a crash at the very first start leaves, or a disk
+  // that was full; what it may have kept is lost, and it was begun anew.
+  enum class Found : std::uint8_t { kNothing, kEmptyFile, kFile };
+  Found found() const { return found_; }
+
   struct Kept {
     std::optional<std::size_t> wanted_size;
     std::optional<Form> form;
@@ -39,6 +44,7 @@ class StateStore {
   struct Database;
   explicit StateStore(std::unique_ptr<Database> database);
   std::unique_ptr<Database> database_;
+  Found found_ = Found::kNothing;
 };
 
 }  // namespace concertina::front

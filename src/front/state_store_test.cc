@@ -44,6 +44,21 @@ TEST_F(StateStoreTest, AnEmptyOneKeepsNothing) {
   EXPECT_TRUE(kept->operations.empty());
 }
 
+TEST_F(StateStoreTest, AFileOfNoBytesIsBegunAnewAndToldFromNone) {
+  EXPECT_EQ(open()->found(), StateStore::Found::kNothing);
+  EXPECT_EQ(open()->found(), StateStore::Found::kFile);
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "state.sqlite").flush();
+  {
+    const auto store = open();
+    EXPECT_EQ(store->found(), StateStore::Found::kEmptyFile);
+    EXPECT_FALSE(store->load(now)->wanted_size);
+    ASSERT_TRUE(store->save_wanted_size(3));
+  }
+  EXPECT_EQ(open()->load(now)->wanted_size, 3u);
+}
+
 TEST_F(StateStoreTest, WhatWasSavedIsThereAfterARestart) {
   {
     const auto store = open();

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/access/own_name.h"
+
 namespace concertina::server::access {
 namespace {
 
@@ -26,16 +28,36 @@ int status_of(const std::optional<Refusal>& refusal) { return refusal ? refusal-
 
 TEST(Hosts, OnLoopbackOnlyNamesOfThisMachineAreServed) {
   const Rules rules = make_rules("127.0.0.1", {}, {});
-  for (const char* host :
-       {"localhost", "LocalHost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]", "localhost."})
+  for (const char* host : {"localhost", "LocalHost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]",
+                           "localhost.", "127.0.0.2", "127.255.1.9:80", "[0:0:0:0:0:0:0:1]:8000",
+                           "[::ffff:127.0.0.1]", "Panel.localhost:8000", "a.b.localhost."})
     EXPECT_EQ(status_of(check(rules, from_host(host), Path::kAdmin)), 200) << host;
   for (const char* host : {"evil.example", "evil.example:8000", "localhost.evil.example",
-                           "127.0.0.1.evil.example", "[::2]:8000", "[", ":", "127.0.0.2"}) {
+                           "127.0.0.1.evil.example", "[::2]:8000", "[", ":", "128.0.0.1", "127.0.0.1.1",
+                           "evil-localhost", ".localhost", "0.0.0.0", "[::ffff:128.0.0.1]", "my-machine"}) {
     for (const Path path : {Path::kOpen, Path::kApi, Path::kAdmin, Path::kNone})
       EXPECT_EQ(status_of(check(rules, from_host(host), path)), 403) << host;
   }
   EXPECT_EQ(status_of(check(rules, from_host(""), Path::kApi)), 200) << "HTTP/1.0 needs none";
   EXPECT_EQ(status_of(check(make_rules("127.0.0.2", {}, {}), from_host("127.0.0.2:1"), Path::kApi)), 200);
+}
+
+TEST(Hosts, TheMachinesOwnNameIsServedIfItLeadsToLoopback) {
+  const Rules rules = make_rules("127.0.0.1", {}, {}, {"My-Machine"});
+  EXPECT_EQ(status_of(check(rules, from_host("my-machine:8000"), Path::kApi)), 200);
+  EXPECT_EQ(status_of(check(rules, from_host("my-machine.evil.example"), Path::kApi)), 403);
+  const Rules named = make_rules("my-machine", {}, {}, {"My-Machine"});
+  EXPECT_EQ(status_of(check(named, from_host("evil.example"), Path::kApi)), 403)
+      << "to listen on such a name is to listen on loopback";
+}
+
+TEST(Hosts, ANameLeadsToLoopbackIfItsAddressesDo) {
+  constexpr auto kLong = std::chrono::seconds(60);
+  EXPECT_TRUE(leads_to_loopback("localhost", kLong));
+  EXPECT_TRUE(leads_to_loopback("127.0.0.9", kLong));
+  EXPECT_FALSE(leads_to_loopback("192.0.2.1", kLong));
+  EXPECT_FALSE(leads_to_loopback("", kLong));
+  EXPECT_FALSE(leads_to_loopback("localhost", Duration::zero())) << "no answer in time is none";
 }
 
 TEST(Hosts, TheRefusalNamesTheHostAndTheFlagAndCannotHarmATerminal) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,6 +53,7 @@ class HttpTest : public ::testing::Test {
   }
 
   void handle(const Request& request, std::shared_ptr<Responder> responder) {
+    served.push_back(request.path);
     if (request.path == "/who") return responder->send({.body = request.client + ";"});
     if (request.path == "/hold" || request.path == "/stream" || request.path == "/silent" ||
         request.path == "/later") {
@@ -110,6 +112,18 @@ class HttpTest : public ::testing::Test {
            text.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(n, 0))))
         n = ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
     }
+    // How much of it goes out until the other end takes nothing for a while.
+    std::size_t write_while_it_takes(std::string_view text) {
+      std::size_t n_sent = 0;
+      while (n_sent < text.size()) {
+        pollfd writable{.fd = fd_, .events = POLLOUT, .revents = 0};
+        if (poll(&writable, 1, 300) != 1) break;
+        const ssize_t n =
+            ::send(fd_, text.data() + n_sent, text.size() - n_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0) n_sent += static_cast<std::size_t>(n);
+      }
+      return n_sent;
+    }
     void end_sending() { shutdown(fd_, SHUT_WR); }
     std::string read_until(const std::string& mark) {
       while (seen_.find(mark) == std::string::npos && read_some()) {
@@ -143,6 +157,7 @@ class HttpTest : public ::testing::Test {
   std::thread thread;
   std::shared_ptr<Responder> held;
   std::promise<void> reached, gone;
+  std::vector<std::string> served;  // paths, in order; the loop's
 };
 
 }  // namespace concertina::server::http

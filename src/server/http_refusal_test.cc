@@ -73,14 +73,34 @@ TEST_F(HttpRefusals, ALimitNamesWhatItIsAndWhoSetsIt) {
   EXPECT_THAT(answer(many + "\r\n"), AllOf(StartsWith("HTTP/1.1 431"), HasSubstr("at most 200 fields")));
 }
 
+TEST_F(HttpRefusals, EachCarriesTheRequestsOwnIdIfItsLineWasRead) {
+  const auto own = HasSubstr("X-Request-Id: mine-7\r\n"), made = HasSubstr("X-Request-Id: req-");
+  const std::string id = "X-Request-Id: mine-7\r\n";
+  EXPECT_THAT(answer("POST / HTTP/1.1\r\nHost: h\r\n" + id + "Content-Length: 5000\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 413"), own));
+  EXPECT_THAT(answer("POST / HTTP/1.1\r\nHost: h\r\n" + id + "Transfer-Encoding: chunked\r\n\r\n1000\r\n" +
+                     std::string(0x1000, 'x') + "\r\n0\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 413"), own));
+  EXPECT_THAT(answer("GET / HTTP/1.1\r\n" + id + "\r\n"), AllOf(StartsWith("HTTP/1.1 400"), own));
+  EXPECT_THAT(answer("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n" + id + "\r\n"),
+              AllOf(StartsWith("HTTP/1.1 400"), own));
+  EXPECT_THAT(answer("POST / HTTP/1.1\r\nHost: h\r\n" + id + "Transfer-Encoding: gzip\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 501"), own));
+  EXPECT_THAT(answer("GET / HTTP/1.1\r\nX-Request-Id: two words\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 400"), made));
+  EXPECT_THAT(answer("GET / HTTP/1.1\r\n" + id + "A: " + std::string(3000, 'x') + "\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 431"), made))
+      << "of a head that is too long nothing is read";
+}
+
 class HttpSlow : public HttpRefusals {
   void configure() override { limits.request_timeout = std::chrono::milliseconds(30); }
 };
 
 TEST_F(HttpSlow, ARequestThatDoesNotArriveIsAnswered408) {
   EXPECT_THAT(answer("GET / HTTP/1.1\r\nHo"), StartsWith("HTTP/1.1 408"));
-  EXPECT_THAT(answer("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc"),
-              StartsWith("HTTP/1.1 408"));
+  EXPECT_THAT(answer("POST / HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\nContent-Length: 10\r\n\r\nabc"),
+              AllOf(StartsWith("HTTP/1.1 408"), HasSubstr("X-Request-Id: mine\r\n")));
 }
 
 TEST(Admission, TheLastPlacesAreForLoopbackAndWhoWaitsLongestGivesWay) {

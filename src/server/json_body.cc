@@ -77,7 +77,7 @@ class Builder {
   bool binary(Json::binary_t&) { return false; }  // not in JSON texts
   bool key(std::string& value) {
     key_ = std::move(value);
-    return true;
+    return count();
   }
   bool start_object(std::size_t) { return open(Json::object()); }
   bool start_array(std::size_t) { return open(Json::array()); }
@@ -120,11 +120,19 @@ class Builder {
       error_ = fmt::format("is nested more than {} levels deep", max_depth_);
       return false;
     }
+    if (!count()) return false;
     open_.push_back(place(std::move(value)));  // stays where it is: its parent gets no other while it is open
     return true;
   }
 
+  bool count() {
+    if (++n_items_ <= kMaxJsonItems) return true;
+    error_ = fmt::format("has more than {} members, objects and lists", kMaxJsonItems);
+    return false;
+  }
+
   const std::size_t max_depth_;
+  std::size_t n_items_ = 0;
   Json root_;
   std::vector<Json*> open_;
   std::string key_, error_;

@@ -30,15 +30,15 @@ TEST(JsonBody, OfAKeyThatComesTwiceTheLastValueCountsAtTheFirstPlace) {
 TEST(JsonBody, LargeObjectsAreAsSmallOnes) {
   std::string text = "{";
   for (int round = 0; round < 3; ++round) {
-    for (int i = 0; i < 100000; ++i) text += fmt::format("\"key {}\":{},", i * 7919 % 100000, round);
+    for (int i = 0; i < 80000; ++i) text += fmt::format("\"key {}\":{},", i * 7919 % 80000, round);
   }
   const Json json = parsed(text + "\"last\":[]}");
-  ASSERT_EQ(json.size(), 100001u);
+  ASSERT_EQ(json.size(), 80001u);
   const JsonMembers& members = json.get_ref<const Json::object_t&>();
   EXPECT_EQ(members[1].first, "key 7919");
-  EXPECT_EQ(members[100000].first, "last");
+  EXPECT_EQ(members[80000].first, "last");
   const MemberIndex index(members);
-  for (int i = 0; i < 100000; i += 997) EXPECT_EQ(*index.find(fmt::format("key {}", i)), 2);
+  for (int i = 0; i < 80000; i += 997) EXPECT_EQ(*index.find(fmt::format("key {}", i)), 2);
   EXPECT_EQ(index.find("key"), nullptr);
   EXPECT_EQ(index.find("zzz"), nullptr);
 }
@@ -59,6 +59,22 @@ TEST(JsonBody, NestingIsBounded) {
   EXPECT_TRUE(nested(64));
   EXPECT_EQ(nested(65).error(), "is nested more than 64 levels deep");
   EXPECT_FALSE(parse_json(std::string(1000000, '['), 64));
+}
+
+// 4 MiB of them, ten times, kept a helper thread for twelve seconds.
+TEST(JsonBody, MembersObjectsAndListsAreBounded) {
+  const auto repeated = [](const std::string& begin, const std::string& item, std::size_t n,
+                           const std::string& end) {
+    std::string text = begin;
+    for (std::size_t i = 0; i < n; ++i) text += item;
+    return parse_json(text + end, 64);
+  };
+  const std::string too_many = "has more than 262144 members, objects and lists";
+  EXPECT_TRUE(repeated("{", "\"a\":1,", kMaxJsonItems - 2, "\"b\":2}"));
+  EXPECT_EQ(repeated("{", "\"a\":1,", kMaxJsonItems - 1, "\"b\":2}").error(), too_many);
+  EXPECT_TRUE(repeated("[", "{},", kMaxJsonItems - 2, "[]]"));
+  EXPECT_EQ(repeated("[", "[[]],", kMaxJsonItems, "[]]").error(), too_many);
+  EXPECT_TRUE(repeated("[", "1,", 4 * kMaxJsonItems, "1]")) << "token ids are as many as a prompt has";
 }
 
 TEST(JsonBody, NumbersAreWhatTheyAreHoweverSpelt) {

@@ -39,12 +39,36 @@ class MessagesTest : public ::testing::Test {
 
   const Result<tokenizer::Tokenizer> tokenizer =
       tokenizer::Tokenizer::load(CONCERTINA_SOURCE_DIR "/models/demo");
-  const front::ModelInfo model{.served_name = "demo", .max_model_len = 1 << 20, .vocab_size = 4096};
+  front::ModelInfo model{.served_name = "demo", .max_model_len = 1 << 20, .vocab_size = 4096};
   const std::string show = "{{ messages | tojson }}";
   const std::string call_of_f =
       R"([{"role":"user","content":"x"},{"role":"assistant","content":null,"tool_calls":
       [{"id":"c","type":"function","function":{"name":"f","arguments":)";
 };
+
+// A template that fails on what it renders would say so: none of it was rendered.
+TEST_F(MessagesTest, WhatCannotFitIsRefusedByItsBytesBeforeItIsRendered) {
+  model.max_model_len = 1000;
+  const std::string fails = "{{ raise_exception('rendered') }}", megabyte(1 << 20, 'x');
+  const auto error = [&](const std::string& messages) {
+    const auto parameters = parse(fails, with_messages(messages));
+    return parameters ? "none" : parameters.error().message;
+  };
+  const auto message = [](const std::string& role, const std::string& content) {
+    return fmt::format(R"({{"role":"{}","content":{}}})", role, content);
+  };
+  EXPECT_THAT(error("[" + message("system", "\"  x\"") + "," + message("user", "\"" + megabyte + "\"") + "]"),
+              HasSubstr("messages has 1048577 bytes, but no text of more than "));
+  EXPECT_THAT(
+      error("[" +
+            message("user", R"([{"type":"text","text":"xx"},{"type":"text","text":")" + megabyte + "\"}]") +
+            "]"),
+      HasSubstr("messages has 1048578 bytes"));
+  for (const std::string& passes :
+       {message("user", "\"" + megabyte + "\""), message("assistant", "\"" + megabyte + "yy\""),
+        message("user", "\"" + std::string(2 << 20, ' ') + "\"")})
+    EXPECT_THAT(error("[" + passes + "]"), HasSubstr("rendered"));
+}
 
 // Each mention of a variable looks through all of them: 250,000 took minutes.
 TEST_F(MessagesTest, ATemplatesVariablesAreBounded) {

@@ -158,9 +158,11 @@ std::string text_of_now(const front::Service& service, const front::ClusterStatu
   out.add(prometheus::BuildCounter(), "concertina_log_dropped_total",
           "Lines of the front's log that were dropped because nobody read them.",
           static_cast<double>(n_dropped_log_lines()));
-  out.add(prometheus::BuildGauge(), "concertina_checkpoint_changed",
-          "1 when the checkpoint's files on disk are no longer those that this server loaded.",
-          cluster.checkpoint_change.empty() ? 0 : 1);
+  out.add(
+      prometheus::BuildGauge(), "concertina_checkpoint_changed",
+      "1 when the model folder's files on disk (weights, tokenizer, template, defaults) are no longer those "
+      "that this server loaded.",
+      cluster.checkpoint_change.empty() ? 0 : 1);
   for (const cluster::Phase phase :
        {cluster::Phase::kDone, cluster::Phase::kFailed, cluster::Phase::kRolledBack}) {
     out.add(prometheus::BuildCounter(), "concertina_operations_total",

@@ -64,7 +64,7 @@ struct Server::State {
   State(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
         const tokenizer::ChatTemplate* chat_template, ServerOptions given)
       : options(std::move(given)),
-        access(access::make_rules(options.host, options.allowed_hosts, options.api_keys)),
+        access(access::make_rules(options.host, options.allowed_hosts, options.api_keys, options.own_names)),
         metrics(service.model().served_name),
         helpers(
             {.n_threads = n_helper_threads()},
@@ -105,10 +105,12 @@ struct Server::State {
          simple([this](const auto& r) { admin.is_scaling(r); })},
         {Path::kAdmin, "GET", "/operations/",
          [this](const auto&, const auto& id, const auto& r) { admin.show_operation(id, r); }},
-        {Path::kAdmin, "GET", "/cluster", simple([this](const auto& r) { admin.cluster(r); })},
+        {Path::kAdmin, "GET", "/cluster",
+         [this](const auto& q, const auto&, const auto& r) { admin.cluster(q, r); }},
         {Path::kOpen, "GET", "/health", simple([this](const auto& r) { admin.health(r); })},
         {Path::kOpen, "GET", "/ready", simple([this](const auto& r) { admin.ready(r); })},
-        {Path::kOpen, "GET", "/metrics", simple([this](const auto& r) { admin.metrics(r); })},
+        {Path::kOpen, "GET", "/metrics",
+         [this](const auto& q, const auto&, const auto& r) { admin.metrics(q, r); }},
         {Path::kOpen, "GET", "/version", simple([this](const auto& r) { admin.version(r); })},
     };
   }

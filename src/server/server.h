@@ -16,6 +16,7 @@ struct ServerOptions {
   std::uint16_t port = 8000;
   http::Limits limits;
   std::vector<std::string> allowed_hosts;  // names by which it may be asked, besides its own; "*": any
+  std::vector<std::string> own_names;      // of this machine, that lead to loopback
   access::ApiKeys api_keys;                // empty: nobody is asked for one
 };
 

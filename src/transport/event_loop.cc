@@ -77,6 +77,7 @@ ReadableWatch::~ReadableWatch() {
 
 struct SignalWatch::State {
   explicit State(asio::io_context& context) : signals(context, SIGINT, SIGTERM, SIGQUIT) {
+    signals.add(SIGPWR);  // the constructor takes three
     struct sigaction hang_up {};
     sigaction(SIGHUP, nullptr, &hang_up);
     if (hang_up.sa_handler != SIG_IGN) signals.add(SIGHUP);

@@ -55,8 +55,8 @@ class ReadableWatch {
   std::shared_ptr<State> state_;
 };
 
-// Calls back for each SIGINT, SIGTERM, SIGQUIT and SIGHUP, with the signal's number; not for a SIGHUP that
-// was ignored before (nohup). Destroying it cancels.
+// Calls back for each SIGINT, SIGTERM, SIGQUIT, SIGPWR and SIGHUP, with the signal's number; not for a SIGHUP
+// that was ignored before (nohup). Destroying it cancels.
 class SignalWatch {
  public:
   SignalWatch(EventLoop& loop, std::function<void(int)> function);

@@ -297,7 +297,7 @@ int run_worker(int control_fd, pid_t parent_pid) {
   prctl(PR_SET_NAME, "concertina");  // the kernel took it from the path of the binary: "exe"
   be_the_victim();
   wake_up_at_once();
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(number, SIG_IGN);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPWR, SIGPIPE}) std::signal(number, SIG_IGN);
   return Worker(control_fd).run();
 }
 

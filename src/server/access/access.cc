@@ -38,7 +38,8 @@ Refusal refusal(int status, std::string message, std::optional<std::string> code
 }
 
 std::optional<Refusal> check_host(const Rules& rules, const http::Request& request) {
-  if (request.host.empty() || contains(rules.hosts, "*") || contains(rules.hosts, host_of(request.host)))
+  if (request.host.empty() || contains(rules.hosts, "*")) return std::nullopt;
+  if (const std::string host = host_of(request.host); is_loopback(host) || contains(rules.hosts, host))
     return std::nullopt;
   return refusal(403,
                  fmt::format("the host \"{}\" is not a name of this server: if a proxy or another name leads "
@@ -133,11 +134,14 @@ bool is_loopback(const std::string& host) {
   in_addr v4{};
   in6_addr v6{};
   if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6);
-  return host == "localhost";
+  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1)
+    return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+  constexpr std::string_view kLocal = ".localhost";
+  return host == "localhost" || (host.size() > kLocal.size() && host.ends_with(kLocal));
 }
 
-Rules make_rules(const std::string& host, const std::vector<std::string>& allowed, ApiKeys keys) {
+Rules make_rules(const std::string& host, const std::vector<std::string>& allowed, ApiKeys keys,
+                 const std::vector<std::string>& own_names) {
   Rules rules{{}, {}, std::move(keys)};
   for (const std::string& name : allowed) {
     rules.hosts.push_back(name == "*" || std::count(name.begin(), name.end(), ':') > 1 ? lower(name)
@@ -145,9 +149,11 @@ Rules make_rules(const std::string& host, const std::vector<std::string>& allowe
     if (name.starts_with('[')) rules.hosts.back() = host_of(name);
     if (name != "*") rules.named_hosts.push_back(rules.hosts.back());
   }
-  if (!is_loopback(host) && allowed.empty()) rules.hosts.emplace_back("*");
-  for (const char* own : {"localhost", "127.0.0.1", "::1"}) rules.hosts.emplace_back(own);
+  const auto own = std::find_if(own_names.begin(), own_names.end(),
+                                [&](const std::string& name) { return lower(name) == lower(host); });
+  if (!is_loopback(host) && own == own_names.end() && allowed.empty()) rules.hosts.emplace_back("*");
   rules.hosts.push_back(lower(host));
+  for (const std::string& name : own_names) rules.hosts.push_back(lower(name));
   return rules;
 }
 

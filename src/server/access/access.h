@@ -35,9 +35,11 @@ struct Rules {
   ApiKeys keys;                          // empty: nobody is asked for one
 };
 
-// `host`: what the server listens on. Bound to loopback: the names of this machine, `host` and `allowed`
-// only; else any, or `allowed` if there are some.
-Rules make_rules(const std::string& host, const std::vector<std::string>& allowed, ApiKeys keys);
+// `host`: what the server listens on. Bound to loopback: loopback's addresses and names, `host`, `own_names`
+// (which lead to loopback) and `allowed` only; else any, or these if `allowed` has some.
+Rules make_rules(const std::string& host, const std::vector<std::string>& allowed, ApiKeys keys,
+                 const std::vector<std::string>& own_names = {});
+// 127.0.0.0/8 and ::1, localhost and what ends in .localhost, which nobody else can have (RFC 6761, 6.3).
 bool is_loopback(const std::string& host);
 
 enum class Path : std::uint8_t {

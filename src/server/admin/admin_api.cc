@@ -31,10 +31,11 @@ ApiResult<ScaleBody> parse_scale(const std::string& text) {
   out.request.new_size = static_cast<std::size_t>(size.value_or(0));
   out.request.drain_timeout_s =
       static_cast<std::uint32_t>(fields.integer("drain_timeout", 1, 1 << 30).value_or(120));
-  out.request.operation_id = fields.text("operation_id").value_or("");
   // It reaches logs, terminals and paths: what could do harm there is not taken.
-  if (const std::string& id = out.request.operation_id; !id.empty() && !http::is_request_id(id))
-    fields.wrong("operation_id", "1 to 128 of A-Z a-z 0-9 . _ : -", id);
+  const auto id = fields.text("operation_id");
+  if (id && !http::is_request_id(*id))
+    fields.wrong("operation_id", "1 to 128 of A-Z a-z 0-9 . _ : -, or left out", *id);
+  out.request.operation_id = id.value_or("");
   out.wait = fields.boolean("wait").value_or(true) ? ScaleBody::Wait::kYes : ScaleBody::Wait::kNo;
   if (const Json* retire = fields.find("retire")) {
     if (!retire->is_array()) fields.wrong("retire", "a list of ranks", *retire);
@@ -137,7 +138,12 @@ void AdminApi::show_operation(const std::string& id,
   responder->send({.body = to_json(*operation).dump()});
 }
 
-void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const {
+void AdminApi::cluster(const http::Request& request, const std::shared_ptr<http::Responder>& responder) {
+  responder->send({.body = cluster_text_.at_least_of(request.received_at, std::chrono::steady_clock::now(),
+                                                     [this] { return cluster_text(); })});
+}
+
+std::string AdminApi::cluster_text() const {
   const front::ClusterStatus status = service_.cluster();
   ordered_json ranks = ordered_json::array();
   for (const front::RankStatus& rank : status.ranks) {
@@ -174,7 +180,7 @@ void AdminApi::cluster(const std::shared_ptr<http::Responder>& responder) const 
       {"ranks", std::move(ranks)},
       {"waits_for", status.waits_for.empty() ? ordered_json() : ordered_json(status.waits_for)},
       {"operation", status.operation ? to_json(*status.operation) : ordered_json()}};
-  responder->send({.body = body.dump()});
+  return body.dump();
 }
 
 void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const {
@@ -196,9 +202,10 @@ void AdminApi::version(const std::shared_ptr<http::Responder>& responder) const 
   responder->send({.body = ordered_json{{"version", CONCERTINA_VERSION}}.dump()});
 }
 
-void AdminApi::metrics(const std::shared_ptr<http::Responder>& responder) const {
-  responder->send(
-      {.body = metrics_.text(service_), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+void AdminApi::metrics(const http::Request& request, const std::shared_ptr<http::Responder>& responder) {
+  responder->send({.body = metrics_text_.at_least_of(request.received_at, std::chrono::steady_clock::now(),
+                                                     [this] { return metrics_.text(service_); }),
+                   .content_type = "text/plain; version=0.0.4; charset=utf-8"});
 }
 
 }  // namespace concertina::server::admin

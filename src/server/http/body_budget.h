@@ -31,6 +31,10 @@ class BodyBudget {
       n_held_ = n_wanted;
       return true;
     }
+    void shrink_to(std::size_t n_bytes) {
+      give_back();
+      grow_to(n_bytes);
+    }
     void give_back() {
       budget_.n_left_ += n_held_;
       n_held_ = 0;

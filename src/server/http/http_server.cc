@@ -12,7 +12,7 @@ struct HttpServer::State {
 HttpServer::HttpServer(boost::asio::io_context& context, Limits limits, Handler handler,
                        ErrorResponse error_response)
     : state_(std::make_unique<State>()) {
-  state_->shared = std::make_shared<Shared>(limits, std::move(handler), std::move(error_response));
+  state_->shared = std::make_shared<Shared>(context, limits, std::move(handler), std::move(error_response));
   state_->acceptor = std::make_shared<Acceptor>(context, state_->shared);
 }
 

@@ -12,8 +12,9 @@ namespace concertina::server::http {
 enum class HttpError { kAddressInUse, kBadAddress, kSystem };
 
 // HTTP/1.1 with keep-alive, on one thread: that of `context`. Malformed, too large or too slow requests are
-// answered by `error_response`'s answer for the status and the connection is closed. A turn of the thread
-// reads at most 32 KiB of one connection and serves at most one of its requests. At the limit of connections
+// answered by `error_response`'s answer for the status and the connection is closed. Connections take turns:
+// of each 32 KiB at most are read or one request is served, for a millisecond in all, and then the thread
+// does what else it has to do. At the limit of connections
 // the one that has waited longest without a request makes room.
 class HttpServer {
  public:

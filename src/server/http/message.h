@@ -24,6 +24,7 @@ struct Request {
   std::uint64_t connection{};  // never the same for two connections
   std::string client;          // who takes turns with others: the connection, until a key says more
   std::string request_id;      // X-Request-Id as sent if it is a proper one, else one made here
+  Time received_at{};          // when its last byte was read, or one behind it that came with it
 
   // The first header of that name, in any case; nullptr: none.
   const std::string* header(std::string_view name) const;

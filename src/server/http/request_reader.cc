@@ -63,6 +63,7 @@ std::size_t RequestReader::feed_header(std::string_view bytes) {
   while (n < *n_header && !error)
     n += parser_->beast.put(boost::asio::buffer(bytes.data() + n, *n_header - n), error);
   if (error == beast_http::error::need_more) error = {};
+  take_request_id();
   if (error == beast_http::error::body_limit) {
     refuse(
         {413, fmt::format("the body must have at most {} bytes (--max-body-bytes)", limits_.max_body_bytes)});
@@ -72,6 +73,13 @@ std::size_t RequestReader::feed_header(std::string_view bytes) {
     take_header();
   }
   return n_empty + *n_header;
+}
+
+void RequestReader::take_request_id() {
+  const auto& header = parser_->beast.get();
+  const auto found = header.find("X-Request-Id");
+  if (found != header.end() && is_request_id({found->value().data(), found->value().size()}))
+    request_id_ = found->value();
 }
 
 void RequestReader::take_header() {

@@ -26,6 +26,8 @@ class RequestReader {
   State state() const { return state_; }
 
   const Refusal& refusal() const { return refusal_; }  // kRefused
+  // X-Request-Id as sent, if it is a proper one and its line was read; also of what is refused.
+  const std::string& request_id() const { return request_id_; }
   enum class Expects : std::uint8_t { kNothing, kContinue };
   Expects expects() const { return expects_; }  // kBody
   bool keep_alive() const { return keep_alive_; }
@@ -38,6 +40,7 @@ class RequestReader {
   struct Parser;
   std::size_t feed_header(std::string_view bytes);
   std::size_t feed_body(std::string_view bytes);
+  void take_request_id();
   void take_header();
   void refuse(Refusal refusal);
 
@@ -47,6 +50,7 @@ class RequestReader {
   std::unique_ptr<Parser> parser_;
   State state_ = State::kHeader;
   Refusal refusal_;
+  std::string request_id_;
   Request request_;
   Expects expects_ = Expects::kNothing;
   std::size_t n_skipped_ = 0;

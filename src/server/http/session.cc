@@ -73,6 +73,13 @@ void Session::post(void (Session::*function)()) {
   });
 }
 
+void Session::take_turn(void (Session::*function)()) {
+  shared_->turns.add([weak = weak_from_this(), function] {
+    const auto self = weak.lock();
+    if (self && self->phase_ != Phase::kClosed) (self.get()->*function)();
+  });
+}
+
 void Session::arm(Duration timeout, void (Session::*function)()) {
   timer_.expires_after(std::chrono::duration_cast<asio::steady_timer::duration>(timeout));
   timer_.async_wait([self = shared_from_this(), function](const error_code& error) {

@@ -50,11 +50,12 @@ class SessionResponder : public Responder {
 void Session::refuse(const Refusal& given) {
   if (phase_ != Phase::kHeader && phase_ != Phase::kBody) return;
   const Refusal refusal = given;  // the reader's own, which goes, and what has come with it
+  std::string refusal_id = reader_->request_id();
   reader_.reset();
   input_ = {};
   n_parsed_ = 0;
   ++n_requests_;
-  request_id_ = shared_->ids.next();
+  request_id_ = refusal_id.empty() ? shared_->ids.next() : std::move(refusal_id);
   connection_ = AnswerContext::Connection::kClose;
   version_ = 11;
   body_ = Body::kSent;
@@ -68,11 +69,12 @@ void Session::serve_request() {
   connection_ =
       reader_->keep_alive() ? AnswerContext::Connection::kKeepAlive : AnswerContext::Connection::kClose;
   body_ = reader_->is_head() ? Body::kLeftOut : Body::kSent;
+  request_id_ = reader_->request_id().empty() ? shared_->ids.next() : reader_->request_id();
   Request request = reader_->take();
+  request.request_id = request_id_;
+  request.received_at = received_at_;
   request.connection = number_;
   request.client = fmt::format("connection:{}", request.connection);
-  const std::string* id = request.header("X-Request-Id");
-  request_id_ = request.request_id = id != nullptr && is_request_id(*id) ? *id : shared_->ids.next();
   move_to(Phase::kAnswering);
   ++n_requests_;
   watch_broken();

@@ -12,12 +12,13 @@ using tcp = boost::asio::ip::tcp;
 void Session::next_request() {
   reader_.emplace(shared_->limits, shared_->bodies);
   shared_->connections.wait(*this);
-  read_ahead_share_.reset();
-  if (input_.size() > n_parsed_) {
+  if (const std::size_t n_left = input_.size() - n_parsed_; n_left > 0) {
+    if (read_ahead_share_) read_ahead_share_->shrink_to(n_left);
     move_to(Phase::kHeader);
     arm(shared_->limits.request_timeout, &Session::too_slow);
-    return post(&Session::parse_input);
+    return parse_next();
   }
+  read_ahead_share_.reset();
   move_to(Phase::kIdle);
   if (input_end_ == End::kSeen) return close();
   arm(shared_->limits.idle_timeout, &Session::close);
@@ -28,14 +29,14 @@ void Session::want_readable() {
   if (readable_ == Watch::kOn) return;
   readable_ = Watch::kOn;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code& error) {
-    self->readable_ = Watch::kOff;
     if (self->phase_ == Phase::kClosed) return;
     if (error) return self->close();
-    self->on_readable();
+    self->take_turn(&Session::on_readable);
   });
 }
 
 void Session::on_readable() {
+  readable_ = Watch::kOff;
   switch (phase_) {
     case Phase::kIdle:
       move_to(Phase::kHeader);
@@ -43,7 +44,8 @@ void Session::on_readable() {
       return read_request();
     case Phase::kHeader:
     case Phase::kBody:
-      return read_request();
+      // What is here comes first: who sends requests faster than they are answered would fill the memory.
+      return parsing_ == Parsing::kDone ? read_request() : void();
     case Phase::kAnswering:
       return read_ahead();
     case Phase::kLingering:
@@ -59,6 +61,7 @@ Session::Input Session::receive() {
   auto& piece = shared_->piece;
   const ssize_t n = recv(socket_.native_handle(), piece.data(), piece.size(), MSG_DONTWAIT);
   n_received_ = n > 0 ? static_cast<std::size_t>(n) : 0;
+  received_at_ = std::chrono::steady_clock::now();
   if (n > 0) return Input::kBytes;
   if (n == 0) return Input::kEnd;
   return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Input::kNothingYet : Input::kBroken;
@@ -77,15 +80,21 @@ void Session::read_request() {
   }
 }
 
+void Session::parse_next() {
+  parsing_ = Parsing::kWaitsForTurn;
+  take_turn(&Session::parse_input);
+}
+
 void Session::parse_input() {
+  parsing_ = Parsing::kDone;
   if (phase_ != Phase::kHeader && phase_ != Phase::kBody) return;
   const std::size_t n_taken = reader_->feed(std::string_view(input_).substr(n_parsed_));
   n_parsed_ += n_taken;
   if (n_parsed_ == input_.size()) {
     input_ = {};
     n_parsed_ = 0;
-  } else if (n_parsed_ > input_.size() / 2) {  // each byte is moved once at most, on average
-    input_.erase(0, std::exchange(n_parsed_, 0));
+  } else if (n_parsed_ > input_.size() / 2) {             // each byte is moved once at most, on average
+    input_ = input_.substr(std::exchange(n_parsed_, 0));  // and the room of the rest goes
   }
   after_piece(n_taken);
 }
@@ -102,7 +111,7 @@ void Session::after_piece(std::size_t n_taken) {
       outgoing_.flush();
     }
   }
-  if (n_taken > 0 && input_.size() > n_parsed_) return post(&Session::parse_input);
+  if (n_taken > 0 && input_.size() > n_parsed_) return parse_next();
   if (input_end_ == End::kSeen) return close();
   want_readable();
 }

@@ -11,7 +11,8 @@ namespace concertina::server::openai {
 
 namespace {
 
-constexpr std::size_t kMaxVariables = 256;  // of a template: each mention of one looks through them
+constexpr std::size_t kMaxVariables = 256;        // of a template: each mention of one looks through them
+constexpr std::size_t kRenderedAnyway = 1 << 20;  // bytes of contents: a tenth of a second
 
 using tokenizer::MessageShape;
 using tokenizer::TokenizerError;
@@ -63,6 +64,30 @@ bool read_variables(Fields& fields, Json& variables) {
   JsonMembers& members = variables.get_ref<Json::object_t&>();
   for (const auto& [name, value] : given->get_ref<const Json::object_t&>()) members.emplace_back(name, value);
   return true;
+}
+
+// Bytes of text that a template is sure to be given: of contents and their parts, without white space around
+// them, which templates trim. Not those of answers: templates leave out what a model thought.
+std::size_t content_bytes(const Json& messages) {
+  const auto bytes_of = [](const Json& text) -> std::size_t {
+    if (!text.is_string()) return 0;
+    const auto& content = text.get_ref<const std::string&>();
+    constexpr const char* kSpace = " \t\r\n";
+    const std::size_t begin = content.find_first_not_of(kSpace);
+    return begin == content.npos ? 0 : content.find_last_not_of(kSpace) + 1 - begin;
+  };
+  std::size_t n_bytes = 0;
+  for (const Json& message : messages) {
+    if (!message.is_object() || message.value("role", Json()) == "assistant") continue;
+    const auto content = message.find("content");
+    if (content == message.end()) continue;
+    n_bytes += bytes_of(*content);
+    if (!content->is_array()) continue;
+    for (const Json& part : *content) {
+      if (part.is_object() && part.contains("text")) n_bytes += bytes_of(part["text"]);
+    }
+  }
+  return n_bytes;
 }
 
 // What the template refuses or fails on is the client's fault; one that fails always is the checkpoint's.
@@ -124,6 +149,10 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
   if (context.tokenizer == nullptr || context.chat_template == nullptr)
     return fields.fail(
         {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
+  // What cannot fit is not rendered first. A template may show less than it is given; of so much it does not.
+  if (const std::size_t n_bytes = content_bytes(*messages);
+      n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
+    return fail_too_long(fields, "messages", n_bytes, context);
   Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
                     std::move(variables));
   const auto text = renderer.render(
