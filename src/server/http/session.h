@@ -58,10 +58,9 @@ bool may_follow(Phase from, Phase to);
 //
 // Of the socket two things are awaited, each at most once: that it can be read (not while it streams or
 // flushes, nor before what was read is parsed: who sends on then waits), and while a request is served that
-// the connection is broken. The end of
-// the input while kAnswering means that the client is gone, as soon as somebody wants to know; while
-// kStreaming it means nothing, and a client that left altogether is noticed by the reset that answers the
-// next bytes.
+// the connection is broken. The end of the input while kAnswering means that the client is gone, as soon as
+// somebody wants to know; while kStreaming it means nothing, and a client that left altogether is noticed by
+// the reset that answers the next bytes.
 class Session : public Outgoing::Owner, public std::enable_shared_from_this<Session> {
  public:
   Session(boost::asio::ip::tcp::socket socket, std::shared_ptr<Shared> shared);
