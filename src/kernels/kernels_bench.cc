@@ -136,7 +136,13 @@ BENCHMARK_CAPTURE(bench_experts, bf16, tensor::DType::kBF16)
     ->Arg(16)
     ->Arg(64);
 BENCHMARK_CAPTURE(bench_experts, int8, tensor::DType::kI8)->Arg(1)->Arg(2)->Arg(4)->Arg(8)->Arg(16)->Arg(64);
-BENCHMARK(bench_attention)->Args({1, 256})->Args({1, 4096})->Args({64, 0})->Args({512, 0})->Args({512, 3584});
+BENCHMARK(bench_attention)
+    ->Args({1, 256})
+    ->Args({1, 4096})
+    ->Args({16, 3584})
+    ->Args({64, 0})
+    ->Args({512, 0})
+    ->Args({512, 3584});
 
 }  // namespace
 }  // namespace concertina::kernels

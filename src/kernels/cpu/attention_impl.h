@@ -129,10 +129,11 @@ inline void exponentials(const AttentionTask& task, std::size_t query, std::size
   softmax.highest[query] = now;
 }
 
+enum class LastPiece { kWhole, kPart };
+
 // out += weight * value[position][d..] for positions [begin, end) of the span that begins at `span`,
 // ascending: one chain a dimension, for several queries and pieces of sixteen dimensions side by side; n_last
 // of the last piece's are there.
-enum class LastPiece { kWhole, kPart };
 template <std::size_t kQueries, std::size_t kPieces, LastPiece kLast>
 inline void add_values(const AttentionTask& task, std::size_t query, std::size_t span, std::size_t begin,
                        std::size_t end, std::size_t d, std::size_t n_last) {
