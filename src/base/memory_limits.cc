@@ -129,11 +129,11 @@ std::vector<MemoryLimit> read_memory_limits(const fs::path& root) {
   return limits;
 }
 
-std::optional<std::uint64_t> available_memory_bytes(const fs::path& root) {
-  std::optional<std::uint64_t> least;
-  for (const MemoryLimit& limit : read_memory_limits(root))
-    least = std::min(least.value_or(limit.available_bytes), limit.available_bytes);
-  return least;
+std::optional<MemoryLimit> tightest_memory_limit(const fs::path& root) {
+  std::optional<MemoryLimit> tightest;
+  for (MemoryLimit& limit : read_memory_limits(root))
+    if (!tightest || limit.available_bytes < tightest->available_bytes) tightest = std::move(limit);
+  return tightest;
 }
 
 std::optional<std::uint64_t> n_out_of_memory_kills(const fs::path& root) {

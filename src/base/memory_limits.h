@@ -20,9 +20,9 @@ struct MemoryLimit {
 // here. `root`: for tests, in front of /proc and of every mount point.
 std::vector<MemoryLimit> read_memory_limits(const std::filesystem::path& root = "/");
 
-// Memory that this process may still take without pushing others out: what the tightest of them has left.
-// None where none can be read.
-std::optional<std::uint64_t> available_memory_bytes(const std::filesystem::path& root = "/");
+// The one that has least left: so much memory may this process still take without pushing others out. None
+// where none can be read.
+std::optional<MemoryLimit> tightest_memory_limit(const std::filesystem::path& root = "/");
 
 // How many processes of this process's own control group were killed for want of memory, its own limit's or
 // another's. None where the kernel does not count it.

@@ -46,7 +46,7 @@ TEST_F(MemoryLimitsTest, WithoutControlGroupsTheMachineIsTheLimit) {
   ASSERT_EQ(limits.size(), 1u);
   EXPECT_EQ(limits[0].bytes, 2 * kMiB);
   EXPECT_EQ(limits[0].available_bytes, kMiB);
-  EXPECT_EQ(available_memory_bytes(root), kMiB);
+  EXPECT_EQ(tightest_memory_limit(root)->available_bytes, kMiB);
   EXPECT_EQ(n_out_of_memory_kills(root), std::nullopt);
 }
 
@@ -61,7 +61,8 @@ TEST_F(MemoryLimitsTest, OfVersion2EachGroupUpToTheRootCounts) {
               ElementsAre("this machine", "control group /system.slice/concertina.service (memory.max)",
                           "control group /system.slice (memory.max)"));
   EXPECT_EQ(limits[1].available_bytes, 300'000u) << "the cache in it can be dropped";
-  EXPECT_EQ(available_memory_bytes(root), 50'000u) << "what the one above has left";
+  EXPECT_EQ(tightest_memory_limit(root)->available_bytes, 50'000u) << "what the one above has left";
+  EXPECT_EQ(tightest_memory_limit(root)->name, "control group /system.slice (memory.max)");
   EXPECT_EQ(n_out_of_memory_kills(root), 2u);
 }
 

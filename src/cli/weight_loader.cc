@@ -29,12 +29,13 @@ constexpr unsigned kMaxThreads = 16;  // more would only wait for the memory
 constexpr double kSlowS = 1;          // a load that takes longer is worth a line
 
 Status check_memory(std::uint64_t n_bytes) {
-  const auto available = available_memory_bytes();
-  if (!available || n_bytes <= *available) return {};
+  const auto limit = tightest_memory_limit();
+  if (!limit || n_bytes <= limit->available_bytes) return {};
   return fail(CliError::kNoMemory,
-              fmt::format("the weights need {:.2f} GiB of memory, but this machine has {:.2f} GiB left "
+              fmt::format("the weights need {:.2f} GiB of memory, but {} has {:.2f} GiB left "
                           "(--safetensors-load-strategy lazy maps the files instead)",
-                          static_cast<double>(n_bytes) / kGiB, static_cast<double>(*available) / kGiB));
+                          static_cast<double>(n_bytes) / kGiB, limit->name,
+                          static_cast<double>(limit->available_bytes) / kGiB));
 }
 
 }  // namespace

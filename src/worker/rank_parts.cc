@@ -110,11 +110,11 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   }
   // Pages are taken when they are first written: without this check the kernel would kill this rank, or
   // another process, in the middle of serving.
-  if (const auto available = available_memory_bytes(); available && options.kv_cache_bytes > *available) {
+  if (const auto limit = tightest_memory_limit(); limit && options.kv_cache_bytes > limit->available_bytes) {
     return fail(WorkerError::kNoKvMemory,
-                fmt::format("--kv-cache-memory is {:.2f} GiB a rank, but this machine has {:.2f} GiB left",
-                            static_cast<double>(options.kv_cache_bytes) / (1 << 30),
-                            static_cast<double>(*available) / (1 << 30)));
+                fmt::format("--kv-cache-memory is {:.2f} GiB a rank, but {} has {:.2f} GiB left",
+                            static_cast<double>(options.kv_cache_bytes) / (1 << 30), limit->name,
+                            static_cast<double>(limit->available_bytes) / (1 << 30)));
   }
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
