@@ -18,7 +18,12 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const auto code = errno == ENOENT ? CheckpointError::kNotFound : CheckpointError::kUnreadable;
-    return fail(code, fmt::format("{}: cannot open: {}", path.string(), strerror(errno)));
+    const char* const why = strerror(errno);
+    std::error_code unknown;
+    const bool has_folder =
+        path.parent_path().empty() || std::filesystem::exists(path.parent_path(), unknown);
+    return fail(code, fmt::format("{}: cannot open: {}{}", path.string(), why,
+                                  has_folder ? "" : ": there is no such folder, and nothing is downloaded"));
   }
   struct stat status {};
   if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {

@@ -22,6 +22,7 @@ using nlohmann::json;
 using tensor::DType;
 
 constexpr std::size_t kLengthBytes = 8;
+constexpr std::uint64_t kGitLfsLength = 0x206e6f6973726576;  // "version ", with which its pointers begin
 constexpr std::uint64_t kMaxHeaderBytes = 100u << 20;
 
 std::optional<std::size_t> bytes_of(const std::string& dtype_name) {
@@ -48,6 +49,8 @@ Result<json> parse_header(const MappedFile& file) {
     return fail(corrupt(file, fmt::format("has {} bytes: too short for a safetensors header", bytes.size())));
   }
   ASSIGN_OR_RETURN(const std::uint64_t length, header_length(file));
+  if (length == kGitLfsLength)
+    return fail(corrupt(file, "is a pointer of Git LFS, not the file: fetch it with `git lfs pull`"));
   if (length > kMaxHeaderBytes || length > bytes.size() - kLengthBytes) {
     return fail(
         corrupt(file, fmt::format("header length is {}, but the file has {} bytes (and a header at most {})",

@@ -87,6 +87,11 @@ TEST_F(BrokenCheckpoint, AbsurdHeaderLength) {
                       {"header length is 1000"});
 }
 
+TEST_F(BrokenCheckpoint, APointerOfGitLfsIsNamedAsWhatItIs) {
+  expect_refused_file("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+                      CheckpointError::kCorrupt, {"Git LFS", "git lfs pull"});
+}
+
 TEST_F(BrokenCheckpoint, EveryTruncationIsRefused) {
   const std::string whole = safetensors(kTwoTensors, kTwelveBytes);
   for (std::size_t size = 0; size < whole.size(); ++size) {

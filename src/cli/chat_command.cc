@@ -78,11 +78,10 @@ class Chat {
 
   bool answer(const std::string& line) {
     history_.push_back({"user", line});
-    client::GenerationRequest request{
-        .messages = history_,
-        .max_tokens = options_.max_tokens,
-        .temperature = options_.temperature,
-        .seed = options_.seed ? std::optional(static_cast<std::uint64_t>(*options_.seed)) : std::nullopt};
+    client::GenerationRequest request{.messages = history_,
+                                      .max_tokens = options_.max_tokens,
+                                      .temperature = options_.temperature,
+                                      .seed = options_.seed};
     std::string text;
     const auto generated = client::generate(options_.server, request,
                                             [&](const client::GenerationChunk& chunk) {

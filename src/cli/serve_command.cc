@@ -16,6 +16,7 @@
 #include "cli/process_limits.h"
 #include "cli/serve_preparation.h"
 #include "cli/sizes.h"
+#include "cli/stop_signals.h"
 #include "cli/weight_loader.h"
 #include "front/front.h"
 #include "server/server.h"
@@ -40,8 +41,8 @@ class ServeProcess {
         server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
         host_(prepared.server.host),
-        texts_fingerprint_(prepared.texts_fingerprint),
-        signals_(loop_, [this](int number) { on_signal(number); }) {}
+        signals_(loop_, [this](int number) { on_signal(number); }),
+        texts_fingerprint_(prepared.texts_fingerprint) {}
 
   int run() {
     const auto port = server_.start();
@@ -96,13 +97,11 @@ class ServeProcess {
   }
 
   void on_signal(int number) {
-    if (shutting_down_) {
-      spdlog::warn("second signal: stopping at once");
-      return front_.stop_now();
-    }
-    if (number == SIGQUIT) {
-      spdlog::warn("SIGQUIT: stopping at once");
-      shut_down();
+    const StopSignals::Wish wish = stop_signals_.on(number, loop_.now());
+    if (wish == StopSignals::Wish::kNone) return;
+    if (wish == StopSignals::Wish::kAtOnce || shutting_down_) {
+      spdlog::warn("{}: stopping at once", number == SIGQUIT ? "SIGQUIT" : "second signal");
+      if (!shutting_down_) shut_down();
       return front_.stop_now();
     }
     spdlog::info("{}: finishing {} requests, at most {} s; again to stop at once",
@@ -135,6 +134,7 @@ class ServeProcess {
   server::Server server_;
   const std::string host_;
   transport::SignalWatch signals_;
+  StopSignals stop_signals_;
   OutputQueue printed_{STDOUT_FILENO};
   const std::string texts_fingerprint_;
   std::optional<checkpoint::FolderWatch> weights_watch_, texts_watch_;  // once the weights are loaded

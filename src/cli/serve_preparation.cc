@@ -65,7 +65,7 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   if (o.skip_tokenizer_init) return {};
   auto loaded = tokenizer::Tokenizer::load(o.model);
   if (!loaded && loaded.error().is(tokenizer::TokenizerError::kMissing)) {
-    spdlog::info("{} has no tokenizer.json: prompts are token ids", o.model);
+    spdlog::warn("{} has no tokenizer.json: prompts are token ids, and there is no chat", o.model);
     return {};
   }
   if (!loaded) return fail(loaded.error());

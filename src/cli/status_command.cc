@@ -37,6 +37,7 @@ std::string describe(const client::OperationInfo& operation) {
 // Empty where no rank is missing.
 std::string describe_shortage(const client::ClusterInfo& cluster) {
   if (cluster.n_missing == 0) return "";
+  if (cluster.epoch == 0 && !cluster.last_start_error) return "starting\n";
   std::string out = fmt::format("short of {} of {} wanted ranks", cluster.n_missing, cluster.wanted_size);
   if (cluster.next_start_s) out += fmt::format("; the next start comes in {:.1f} s", *cluster.next_start_s);
   if (cluster.last_start_error) out += fmt::format("; the last one failed: {}", *cluster.last_start_error);

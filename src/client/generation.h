@@ -25,7 +25,7 @@ struct GenerationRequest {
   std::optional<std::size_t> max_tokens;
   std::optional<double> temperature, top_p, min_p;
   std::optional<int> top_k;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::int64_t> seed;
   bool ignore_eos = false;
 };
 std::string target_of(const GenerationRequest& request);

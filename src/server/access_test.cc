@@ -81,6 +81,15 @@ TEST(Hosts, OthersMayBeAllowedAndBeyondLoopbackAnyIsServed) {
             403);
 }
 
+// As a probe asks, or Prometheus. No page gets a name of its own out of an address.
+TEST(Hosts, BeyondLoopbackAnAddressIsAlwaysServed) {
+  const Rules rules = make_rules("0.0.0.0", {"proxy.example"}, {});
+  for (const char* host : {"10.2.3.4:8000", "[2001:db8::7]:80", "192.0.2.1"})
+    EXPECT_EQ(status_of(check(rules, from_host(host), Path::kOpen)), 200) << host;
+  EXPECT_EQ(status_of(check(rules, from_host("1.2.3.4.example"), Path::kOpen)), 403);
+  EXPECT_EQ(status_of(check(make_rules("127.0.0.1", {}, {}), from_host("10.2.3.4"), Path::kOpen)), 403);
+}
+
 TEST(Origins, APageOfAnotherSiteMayNotAskForAdminPaths) {
   const Rules rules = make_rules("127.0.0.1", {"panel.example"}, {});
   const auto asked_by = [&](http::Headers headers, Path path = Path::kAdmin) {

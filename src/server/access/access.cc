@@ -27,6 +27,11 @@ std::string host_of(std::string_view authority) {
   return host;
 }
 
+bool is_address(const std::string& host) {
+  unsigned char bytes[sizeof(in6_addr)];
+  return inet_pton(AF_INET, host.c_str(), bytes) == 1 || inet_pton(AF_INET6, host.c_str(), bytes) == 1;
+}
+
 bool contains(const std::vector<std::string>& list, const std::string& item) {
   return std::find(list.begin(), list.end(), item) != list.end();
 }
@@ -39,8 +44,9 @@ Refusal refusal(int status, std::string message, std::optional<std::string> code
 
 std::optional<Refusal> check_host(const Rules& rules, const http::Request& request) {
   if (request.host.empty() || contains(rules.hosts, "*")) return std::nullopt;
-  if (const std::string host = host_of(request.host); is_loopback(host) || contains(rules.hosts, host))
-    return std::nullopt;
+  const std::string host = host_of(request.host);
+  if (is_loopback(host) || contains(rules.hosts, host)) return std::nullopt;
+  if (rules.addresses == Rules::Addresses::kYes && is_address(host)) return std::nullopt;
   return refusal(403,
                  fmt::format("the host \"{}\" is not a name of this server: if a proxy or another name leads "
                              "here, start it with --allowed-hosts",
@@ -142,7 +148,7 @@ bool is_loopback(const std::string& host) {
 
 Rules make_rules(const std::string& host, const std::vector<std::string>& allowed, ApiKeys keys,
                  const std::vector<std::string>& own_names) {
-  Rules rules{{}, {}, std::move(keys)};
+  Rules rules{.keys = std::move(keys)};
   for (const std::string& name : allowed) {
     rules.hosts.push_back(name == "*" || std::count(name.begin(), name.end(), ':') > 1 ? lower(name)
                                                                                        : host_of(name));
@@ -151,7 +157,10 @@ Rules make_rules(const std::string& host, const std::vector<std::string>& allowe
   }
   const auto own = std::find_if(own_names.begin(), own_names.end(),
                                 [&](const std::string& name) { return lower(name) == lower(host); });
-  if (!is_loopback(host) && own == own_names.end() && allowed.empty()) rules.hosts.emplace_back("*");
+  if (!is_loopback(host) && own == own_names.end()) {
+    rules.addresses = Rules::Addresses::kYes;
+    if (allowed.empty()) rules.hosts.emplace_back("*");
+  }
   rules.hosts.push_back(lower(host));
   for (const std::string& name : own_names) rules.hosts.push_back(lower(name));
   return rules;

@@ -32,11 +32,14 @@ class ApiKeys {
 struct Rules {
   std::vector<std::string> hosts;        // that a request may name, without port, in lower case; "*": any
   std::vector<std::string> named_hosts;  // of --allowed-hosts: pages from there may use admin paths, too
-  ApiKeys keys;                          // empty: nobody is asked for one
+  // Beyond loopback an address always is a name of this server: probes ask so, and no page can make a name of
+  // its own from one.
+  enum class Addresses : std::uint8_t { kNo, kYes } addresses = Addresses::kNo;
+  ApiKeys keys;  // empty: nobody is asked for one
 };
 
 // `host`: what the server listens on. Bound to loopback: loopback's addresses and names, `host`, `own_names`
-// (which lead to loopback) and `allowed` only; else any, or these if `allowed` has some.
+// (which lead to loopback) and `allowed` only; else any, or these and every address if `allowed` has some.
 Rules make_rules(const std::string& host, const std::vector<std::string>& allowed, ApiKeys keys,
                  const std::vector<std::string>& own_names = {});
 // 127.0.0.0/8 and ::1, localhost and what ends in .localhost, which nobody else can have (RFC 6761, 6.3).
