@@ -35,7 +35,7 @@ TEST(RequestReader, ReadsTheSameHoweverTheBytesAreCut) {
       "Chunked\r\n\r\n5;ext=1\r\nhello\r\n1\r\n!\r\n0\r\n"
       "Host: trailer\r\n\r\nGET /next";
   for (const std::size_t n_bytes : {1, 2, 3, 7, 1000}) {
-    RequestReader reader(limits, budget);
+    RequestReader reader(limits, budget, [] {});
     EXPECT_EQ(feed(reader, chunked, n_bytes), "GET /next");
     ASSERT_EQ(reader.state(), State::kComplete) << reader.refusal().message;
     const Request request = reader.take();
@@ -48,7 +48,7 @@ TEST(RequestReader, ReadsTheSameHoweverTheBytesAreCut) {
 TEST(RequestReader, TakesAtMostAPieceOfABodyInOneTurn) {
   Limits limits;
   BodyBudget budget(limits.unfinished_bodies_bytes);
-  RequestReader reader(limits, budget);
+  RequestReader reader(limits, budget, [] {});
   const std::string bytes = with_body(std::string(1 << 20, 'x'));
   std::size_t n_taken = reader.feed(bytes);
   EXPECT_LT(n_taken, kPieceBytes + 100);
@@ -67,29 +67,56 @@ TEST(RequestReader, UnfinishedBodiesShareOneBudgetAndSmallOnesNeedNone) {
   BodyBudget budget(1 << 20);
   const std::string most = with_body(std::string(2 << 20, 'x')).substr(0, 900'000);
   {
-    RequestReader first(limits, budget), second(limits, budget);
+    RequestReader first(limits, budget, [] {}), second(limits, budget, [] {});
     feed(first, most, 10'000);
     EXPECT_EQ(first.state(), State::kBody);
     feed(second, most, 10'000);
     EXPECT_EQ(second.state(), State::kRefused);
     EXPECT_EQ(second.refusal().status, 503);
-    RequestReader small(limits, budget);
+    RequestReader small(limits, budget, [] {});
     feed(small, with_body(std::string(10'000, 'x')), 1'000);
     EXPECT_EQ(small.state(), State::kComplete);
     const std::string refused_share(100'000, 'x');
-    RequestReader third(limits, budget);
+    RequestReader third(limits, budget, [] {});
     feed(third, with_body(refused_share), 10'000);
     EXPECT_EQ(third.state(), State::kComplete) << "what was refused has given its part back";
   }
-  RequestReader later(limits, budget);
+  RequestReader later(limits, budget, [] {});
   feed(later, most, 10'000);
   EXPECT_EQ(later.state(), State::kBody) << "and so has what left";
+}
+
+// One client opens bodies and never ends them; another's must not be refused for it.
+TEST(BodyBudget, WhoStandsStillGivesWayToWhoGetsOn) {
+  Time now{};
+  BodyBudget budget(1 << 20, [&] { return now; });
+  std::vector<int> gone;
+  std::optional<BodyBudget::Share> still, slow, other;
+  const auto leaves = [&](int name, std::optional<BodyBudget::Share>& share) {
+    return [&gone, &share, name] { gone.push_back(name), share.reset(); };
+  };
+  still.emplace(budget, leaves(1, still));
+  slow.emplace(budget, leaves(2, slow));
+  other.emplace(budget, leaves(3, other));
+  ASSERT_TRUE(still->grow_to(500'000));
+  ASSERT_TRUE(slow->grow_to(400'000));
+  EXPECT_FALSE(other->grow_to(300'000)) << "nobody has stood still for long";
+  now += BodyBudget::kStandsStill;
+  ASSERT_TRUE(slow->grow_to(400'000 + BodyBudget::kStep));
+  EXPECT_TRUE(other->grow_to(300'000));
+  EXPECT_EQ(gone, std::vector<int>{1});
+  now += BodyBudget::kStandsStill / 2;
+  ASSERT_TRUE(slow->grow_to(400'001 + BodyBudget::kStep)) << "a byte is no progress";
+  now += BodyBudget::kStandsStill / 2;
+  EXPECT_TRUE(other->grow_to(900'000));
+  EXPECT_EQ(gone, (std::vector<int>{1, 2}));
+  EXPECT_FALSE(other->grow_to(2 << 20)) << "its own room is no room";
 }
 
 TEST(RequestReader, AChunkHeadWithoutAnEndIsRefusedNotKept) {
   const Limits limits;
   BodyBudget budget(limits.unfinished_bodies_bytes);
-  RequestReader reader(limits, budget);
+  RequestReader reader(limits, budget, [] {});
   feed(reader,
        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'e'),
        1000);

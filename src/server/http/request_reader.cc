@@ -25,8 +25,8 @@ struct RequestReader::Parser {
   beast_http::request_parser<beast_http::string_body> beast;
 };
 
-RequestReader::RequestReader(const Limits& limits, BodyBudget& budget)
-    : limits_(limits), scanner_(limits), share_(budget) {}
+RequestReader::RequestReader(const Limits& limits, BodyBudget& budget, std::function<void()> give_way)
+    : limits_(limits), scanner_(limits), share_(budget, std::move(give_way)) {}
 RequestReader::~RequestReader() = default;
 
 void RequestReader::refuse(Refusal refusal) {

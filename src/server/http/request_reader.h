@@ -16,7 +16,8 @@ inline constexpr std::size_t kPieceBytes = 32 << 10;
 // One request out of bytes that come in any pieces: knows no socket and no clock.
 class RequestReader {
  public:
-  RequestReader(const Limits& limits, BodyBudget& budget);
+  // `give_way`: another's body needs the room of this one, which stands still (BodyBudget); may destroy this.
+  RequestReader(const Limits& limits, BodyBudget& budget, std::function<void()> give_way);
   ~RequestReader();
 
   enum class State : std::uint8_t { kHeader, kBody, kComplete, kRefused };

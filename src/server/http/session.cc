@@ -45,7 +45,7 @@ void Session::move_to(Phase phase) {
 }
 
 void Session::start() {
-  reader_.emplace(shared_->limits, shared_->bodies);
+  await_request();
   shared_->connections.wait(*this);
   arm(shared_->limits.idle_timeout, &Session::close);
   want_readable();

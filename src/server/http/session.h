@@ -97,6 +97,7 @@ class Session : public Outgoing::Owner, public std::enable_shared_from_this<Sess
   void post(void (Session::*function)());
   void take_turn(void (Session::*function)());  // in shared_->turns
   void parse_next();
+  void await_request();
   void arm(Duration timeout, void (Session::*function)());
   void too_slow() { refuse({408, "the request did not arrive in time"}); }
 

@@ -9,8 +9,15 @@ namespace concertina::server::http {
 using tcp = boost::asio::ip::tcp;
 
 // The next request's bytes may be here already: they take their turn, behind what else the thread has to do.
+void Session::await_request() {
+  reader_.emplace(shared_->limits, shared_->bodies, [this] {
+    const auto self = shared_from_this();
+    refuse({408, "the body stood still while others needed its room"});
+  });
+}
+
 void Session::next_request() {
-  reader_.emplace(shared_->limits, shared_->bodies);
+  await_request();
   shared_->connections.wait(*this);
   if (const std::size_t n_left = input_.size() - n_parsed_; n_left > 0) {
     if (read_ahead_share_) read_ahead_share_->shrink_to(n_left);
@@ -132,7 +139,7 @@ void Session::read_ahead() {
   }
   input_.append(shared_->piece.data(), n_received_);
   const std::size_t n_bytes = input_.size() - n_parsed_;
-  if (!read_ahead_share_) read_ahead_share_.emplace(shared_->bodies);
+  if (!read_ahead_share_) read_ahead_share_.emplace(shared_->bodies, [this] { close(); });
   if (n_bytes > shared_->limits.max_header_bytes + shared_->limits.max_body_bytes ||
       !read_ahead_share_->grow_to(n_bytes)) {
     spdlog::warn("connection {}: disconnected, {} bytes came behind a request that is not answered yet",
