@@ -30,7 +30,7 @@ constexpr Duration kPatience = std::chrono::seconds(300);  // with one request
 
 struct Options {
   std::string binary, model, demo = "models/demo", json_path = "build/bench_interference.json";
-  std::size_t n_runs = 5, n_ranks = 2, n_streams = 8, prompt_tokens = 4096, n_clients = 10;
+  std::size_t n_runs = 5, n_ranks = 2, n_threads = 1, n_streams = 8, prompt_tokens = 4096, n_clients = 10;
   std::vector<std::string> flags;  // more of serve
 };
 
@@ -41,7 +41,6 @@ class HealthWatch {
  public:
   explicit HealthWatch(std::string url)
       : thread_([this, url = std::move(url)] {
-          wake_up_at_once();  // it is to measure the server, not its own turns on the core
           while (!stop_) {
             const Time begin = steady_clock::now();
             const auto answer = client::request(url, "GET", "/health", {}, kPatience);
@@ -225,9 +224,14 @@ bool report(const std::vector<Named>& all, const Options& options) {
 }
 
 int run_bench(const Options& options) {
+  wake_up_at_once();  // also who reads the streams: the server is measured, not its clients' turns on the
+                      // cores
   std::vector<Named> all;
   if (!options.model.empty()) {
-    ServedOptions served{.binary = options.binary, .model = options.model, .n_ranks = options.n_ranks};
+    ServedOptions served{.binary = options.binary,
+                         .model = options.model,
+                         .n_ranks = options.n_ranks,
+                         .n_threads = options.n_threads};
     served.flags = {"--max-model-len", std::to_string(options.prompt_tokens + 1024), "--kv-cache-memory",
                     "768MiB"};
     served.flags.insert(served.flags.end(), options.flags.begin(), options.flags.end());
@@ -255,6 +259,8 @@ int main(int argc, char** argv) {
   app.add_option("--demo", options.demo, "checkpoint folder for the bodies")->capture_default_str();
   app.add_option("--runs", options.n_runs, "runs of each")->capture_default_str();
   app.add_option("--ranks", options.n_ranks, "ranks")->capture_default_str();
+  app.add_option("--threads", options.n_threads, "compute threads of a rank, for the long prompt")
+      ->capture_default_str();
   app.add_option("--streams", options.n_streams, "streams that decode")->capture_default_str();
   app.add_option("--prompt-tokens", options.prompt_tokens, "of the long prompt")->capture_default_str();
   app.add_option("--clients", options.n_clients, "that send bodies")->capture_default_str();
