@@ -124,7 +124,9 @@ struct Scheduler::State {
     PrefillLimit room = left;
     room.max_tokens = std::min(room.max_tokens, budget_left());
     const bool has_replays = !replaying.items.empty() || !waiting_replays.items.empty();
-    if (!has_replays || limit.max_tokens >= limits.max_num_batched_tokens) return room;
+    const bool is_scarce = limit.max_tokens < limits.max_num_batched_tokens || !std::isinf(limit.max_s);
+    if (!has_replays || !is_scarce) return room;
+    room.least_tokens -= std::min(room.least_tokens, limit.least_tokens / 2);
     return without(room, std::min(limits.replay_chunk_tokens, limit.max_tokens / 2), limit.max_s / 2);
   }
   static PrefillLimit without(PrefillLimit room, std::size_t n_tokens, double time_s) {
@@ -179,8 +181,10 @@ struct Scheduler::State {
     }
     add_prompt(prompts.front(),
                without(room, std::min(n_tokens, room.max_tokens / 2), std::min(time_s, room.max_s / 2)));
-    std::stable_sort(prompts.begin() + 1, prompts.end(),
-                     [](const Sequence* a, const Sequence* b) { return a->n_missing() < b->n_missing(); });
+    // Not a stable sort, which takes memory; of equals the older comes first.
+    std::sort(prompts.begin() + 1, prompts.end(), [](const Sequence* a, const Sequence* b) {
+      return std::pair(a->n_missing(), a->age) < std::pair(b->n_missing(), b->age);
+    });
     for (auto at = prompts.begin() + 1; at != prompts.end(); ++at) {
       PrefillLimit rest = left_for_prompts();
       rest.least_tokens = 0;
@@ -189,16 +193,17 @@ struct Scheduler::State {
   }
 
   // First come, first served: the head waits for blocks for all its tokens, and nobody overtakes it.
-  void admit(Queue& from, Queue& to, std::size_t max_entries, std::size_t max_tokens) {
+  void admit_replays(std::size_t max_entries, std::size_t max_tokens) {
     const std::size_t n_before = plan.n_tokens;
-    while (!from.items.empty() && planned.size() < max_entries && plan.n_tokens - n_before < max_tokens) {
-      Sequence* const head = from.items.front();
+    while (!waiting_replays.items.empty() && planned.size() < max_entries &&
+           plan.n_tokens - n_before < max_tokens) {
+      Sequence* const head = waiting_replays.items.front();
       if (!has_blocks_for(*head, head->n_known())) return;
       const std::size_t n_tokens =
           std::min({head->n_missing(), max_tokens - (plan.n_tokens - n_before), left.tokens_from(0)});
       if (n_tokens == 0) return;
-      from.items.erase(from.items.begin());
-      to.insert(head);
+      waiting_replays.remove(head);
+      replaying.insert(head);
       add_entry(head, n_tokens);
     }
   }
@@ -216,7 +221,7 @@ struct Scheduler::State {
       if (n_tokens > 0 && has_blocks_for(*sequence, sequence->n_computed + n_tokens))
         add_entry(sequence, n_tokens);
     }
-    admit(waiting_replays, replaying, max_entries, max_tokens - (plan.n_tokens - n_before));
+    admit_replays(max_entries, max_tokens - (plan.n_tokens - n_before));
   }
 
   void make_plan() {

@@ -53,6 +53,24 @@ TEST(Scheduler, LimitedPrefillCutsPromptsAndReplaysAndNoDecode) {
   EXPECT_EQ(stream, undisturbed(prompt));
 }
 
+// As on a rank that has computed whole prompts alone: tokens are no bound any more, time is.
+TEST(Scheduler, WherePrefillIsShortOfTimeAReplayHasItsPartToo) {
+  ToyRank rank(limits(200, 32, 8));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(request(2, 50, 10)));
+  ASSERT_TRUE(rank.scheduler.add(request(3, 40, 10, Mode::kReplay)));
+  const auto shares = [&] {
+    std::vector<std::size_t> shares;
+    for (const PlanEntry& entry : rank.scheduler.plan().entries) shares.push_back(entry.n_tokens);
+    return shares;
+  };
+  rank.limit_prefill({.max_tokens = 32, .least_tokens = 4, .max_s = 0.010, .token_s = 0.001});
+  EXPECT_EQ(shares(), (std::vector<std::size_t>{1, 5, 5}));
+  rank.limit_prefill({.max_tokens = 32, .least_tokens = 4, .max_s = 0, .token_s = 0.001});
+  EXPECT_EQ(shares(), (std::vector<std::size_t>{1, 2, 2})) << "no time at all";
+}
+
 // Tokens that the step to come takes of a request's prompt.
 std::size_t share_of(ToyRank& rank, std::uint64_t id) {
   for (const PlanEntry& entry : rank.scheduler.plan().entries)

@@ -10,8 +10,8 @@
 namespace concertina::kernels::cpu {
 namespace {
 
-constexpr std::size_t kTogether =
-    64;  // positions whose values all queries of a task are given while in cache
+// Positions whose values are given to all queries of a task while they are in the first-level cache.
+constexpr std::size_t kTogether = 64;
 static_assert(kAttentionSpan % kTogether == 0 && kTogether % kLanes == 0);
 
 // Of a task's queries, while its spans pass.
