@@ -198,10 +198,11 @@ struct Scheduler::State {
     while (!waiting_replays.items.empty() && planned.size() < max_entries &&
            plan.n_tokens - n_before < max_tokens) {
       Sequence* const head = waiting_replays.items.front();
-      if (!has_blocks_for(*head, head->n_known())) return;
       const std::size_t n_tokens =
           std::min({head->n_missing(), max_tokens - (plan.n_tokens - n_before), left.tokens_from(0)});
-      if (n_tokens == 0) return;
+      // Blocks last: one that waits on with blocks might keep an older one, and all live ones, waiting for
+      // ever.
+      if (n_tokens == 0 || !has_blocks_for(*head, head->n_known())) return;
       waiting_replays.remove(head);
       replaying.insert(head);
       add_entry(head, n_tokens);
