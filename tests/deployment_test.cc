@@ -184,7 +184,10 @@ class Deployment {
   }
 
   void pump_until_emitted(std::size_t n_tokens) {
-    while (n_emitted_ < n_tokens) pump();
+    while (n_emitted_ < n_tokens) {
+      CHECK(journal_.n_live() > 0, "all streams have ended after {} tokens of {}", n_emitted_, n_tokens);
+      pump();
+    }
   }
   void pump_until_done() {
     while (journal_.n_live() > 0) pump();
@@ -319,41 +322,47 @@ void submit_load(Deployment& deployment, std::uint64_t seed) {
   }
 }
 
+// What every change of the size meets: streams that began just before it, however long the last one took.
+void submit_load_and_begin(Deployment& deployment, std::uint64_t seed) {
+  submit_load(deployment, seed);
+  deployment.pump_until_emitted(deployment.n_emitted() + 60);
+}
+
+// One rank that never changes, given so many loads: what every other deployment's streams must be.
+void run_undisturbed(Deployment& undisturbed, std::uint64_t seed, std::size_t n_loads) {
+  for (std::size_t i = 0; i < n_loads; ++i) submit_load(undisturbed, seed + i);
+  undisturbed.pump_until_done();
+}
+
 TEST(ElasticDeployment, StreamsAreTheSameWhileTheSizeChanges) {
-  const std::uint64_t seed = 20261123;
+  std::uint64_t seed = 20261123;
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   Deployment undisturbed(1);
-  submit_load(undisturbed, seed);
-  undisturbed.pump_until_done();
+  run_undisturbed(undisturbed, seed, 5);
 
   Deployment elastic(1);
-  submit_load(elastic, seed);
-  std::uint64_t n_moved = 0;
   for (const std::size_t size : {2, 4, 3, 1, 2}) {
-    elastic.pump_until_emitted(elastic.n_emitted() + 60);
+    submit_load_and_begin(elastic, seed++);
     const cluster::Operation operation = elastic.scale(size);
     EXPECT_EQ(operation.phase, cluster::Phase::kDone) << operation.error.value_or("");
     EXPECT_EQ(elastic.size(), size);
-    n_moved += operation.moved_requests;
   }
   elastic.pump_until_done();
-  EXPECT_EQ(elastic.streams().size(), kStreams);
+  EXPECT_EQ(elastic.streams().size(), 5 * kStreams);
   EXPECT_EQ(elastic.streams(), undisturbed.streams());
-  (void)n_moved;  // all start on rank 0, the one that always stays
 }
 
 // Chunks follow times that were measured, so that no two runs cut a prompt alike.
 TEST(ElasticDeployment, StreamsAreTheSameHoweverTimeCutsTheirPrompts) {
   const std::uint64_t seed = 11;
   Deployment undisturbed(1);
-  submit_load(undisturbed, seed);
-  undisturbed.pump_until_done();
+  run_undisturbed(undisturbed, seed, 3);
   for (const std::int64_t budget_us : {1, 300, 1000, 3000}) {
     SCOPED_TRACE(testing::Message() << budget_us << " us");
     Deployment cut(2, std::chrono::microseconds(budget_us));
-    submit_load(cut, seed);
+    std::uint64_t load = seed;
     for (const std::size_t size : {3, 1, 2}) {
-      cut.pump_until_emitted(cut.n_emitted() + 60);
+      submit_load_and_begin(cut, load++);
       EXPECT_EQ(cut.scale(size).phase, cluster::Phase::kDone);
     }
     cut.pump_until_done();
@@ -364,13 +373,12 @@ TEST(ElasticDeployment, StreamsAreTheSameHoweverTimeCutsTheirPrompts) {
 TEST(ElasticDeployment, RanksThatDieAreReplacedAndStreamsStayTheSame) {
   const std::uint64_t seed = 8;
   Deployment undisturbed(1);
-  submit_load(undisturbed, seed);
-  undisturbed.pump_until_done();
+  run_undisturbed(undisturbed, seed, 4);
 
   Deployment dying(3);
-  submit_load(dying, seed);
+  std::uint64_t load = seed;
   for (const std::uint32_t victim : {1u, 0u, 2u, 1u}) {
-    dying.pump_until_emitted(dying.n_emitted() + 80);
+    submit_load_and_begin(dying, load++);
     dying.lose(RankId(victim));
     while (dying.is_changing()) dying.pump();
     EXPECT_EQ(dying.size(), 3u);
@@ -382,16 +390,14 @@ TEST(ElasticDeployment, RanksThatDieAreReplacedAndStreamsStayTheSame) {
 TEST(ElasticDeployment, ALeaversStreamsMoveAndStayTheSame) {
   const std::uint64_t seed = 7;
   Deployment undisturbed(1);
-  submit_load(undisturbed, seed);
-  undisturbed.pump_until_done();
+  run_undisturbed(undisturbed, seed, 2);
 
   Deployment elastic(3);
-  submit_load(elastic, seed);
-  elastic.pump_until_emitted(100);
+  submit_load_and_begin(elastic, seed);
   const std::size_t n_on_leaver = elastic.n_live_on(RankId(0));
   ASSERT_GT(n_on_leaver, 0u);
   EXPECT_EQ(elastic.scale(2, {RankId(0)}).moved_requests, n_on_leaver);
-  elastic.pump_until_emitted(elastic.n_emitted() + 100);
+  submit_load_and_begin(elastic, seed + 1);
   EXPECT_EQ(elastic.scale(2, {RankId(1), RankId(2)}).phase, cluster::Phase::kDone) << "both replaced";
   elastic.pump_until_done();
   EXPECT_EQ(elastic.streams(), undisturbed.streams());
