@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Includes point one way: a folder includes only folders of a lower layer, or the ones named for it below.
+# Includes point one way: a folder includes only folders of a lower layer, or the ones named for it below, and nothing is
+# named that no file needs. A key is a folder of src or of the project, the longest one that holds a file; what it links
+# is held against the same row. The pure folders reach no clock, thread, socket, file or random source, through
+# whatever header, and no folder that is not pure, of which base's headers are the exception.
 set -euo pipefail
-cd "$(dirname "$0")/../src"
+cd "$(dirname "$0")/.."
 
 declare -A allowed=(
   [base]=""
@@ -14,44 +17,91 @@ declare -A allowed=(
   [scheduler]="base kvcache"
   [cluster]="base"
   [transport]="base"
-  [exchange]="base tensor checkpoint kernels model scheduler cluster transport"
-  [worker]="base tensor checkpoint kernels model kvcache scheduler cluster transport exchange"
-  [front]="base tokenizer model scheduler cluster transport"
-  [server]="base tokenizer scheduler cluster transport front"
+  [exchange]="base kernels model scheduler cluster transport exchange/protocol"
+  [exchange/protocol]="base scheduler"
+  [worker]="base checkpoint kernels model scheduler cluster transport exchange"
+  [front]="base scheduler cluster transport"
+  [server]="base tokenizer transport front"
   [client]="base"
-  [cli]="base tensor checkpoint tokenizer kernels model scheduler cluster transport exchange worker front server client"
+  [cli]="base checkpoint kernels model tokenizer transport worker front server client"
+  [sim]="base scheduler cluster exchange/protocol front"
+  [tests/harness]="base client"
+  [tests]="base checkpoint cluster transport worker front server client tests/harness"
+  [bench]="base kernels model tokenizer cluster worker client tests/harness"
+  [tools/chaos]="base client cli tests/harness"
+  [tools/demo]="base client tests/harness"
 )
+# Folders, and the beginnings of files' names.
+pure="kvcache scheduler cluster exchange/protocol front/journal front/fair_queue front/ending.h sim"
+# sim/planning measures the planner.
+measuring="sim/planning"
 
-bad=0
-for folder in */; do
-  folder=${folder%/}
-  if [ -z "${allowed[$folder]+set}" ]; then
-    echo "src/$folder: not in the table of layers (tests/include_direction.sh)"
-    bad=1
-    continue
-  fi
-  while IFS=: read -r file line include; do
-    target=$(sed -E 's|.*"([a-z_]+)/.*|\1|' <<<"$include")
-    [ -d "$target" ] || continue
-    [ "$target" = "$folder" ] && continue
-    if ! grep -qw "$target" <<<"${allowed[$folder]}"; then
-      echo "src/$file:$line: $folder may not include $target (allowed: ${allowed[$folder]:-nothing})"
-      bad=1
-    fi
-  done < <(grep -rnE '^#include "[a-z_]+/' "$folder" --include='*.h' --include='*.cc' | sed -E 's/^([^:]+):([0-9]+):/\1:\2:/')
-done
-
-# The pure folders know no clock, thread, socket, file or random source.
-pure_pattern='#include <(thread|mutex|atomic|condition_variable|random|fstream|iostream|filesystem|unistd\.h|sys/|boost)|steady_clock::now|system_clock::now|std::rand'
-for folder in kvcache scheduler cluster exchange/protocol; do
-  [ -d "$folder" ] || continue
-  if grep -rnE "$pure_pattern" "$folder" --include='*.h' --include='*.cc' | grep -v '_test\.cc:'; then
-    echo "src/$folder is pure: none of the above belongs there"
-    bad=1
-  fi
-done
-if grep -nE "$pure_pattern" front/journal.h front/journal.cc; then
-  echo "src/front/journal is pure"
-  bad=1
-fi
-exit $bad
+std_impure='#include <(thread|mutex|shared_mutex|atomic|condition_variable|future|semaphore|latch|barrier|stop_token|random|fstream|iostream|filesystem|ctime|csignal|[a-z_]+\.h|sys/|netinet/|arpa/|boost/|spdlog/|google/)'
+impure="$std_impure|(steady|system|high_resolution)_clock::now|std::rand\b|getenv"
+{
+  for unit in "${!allowed[@]}"; do echo "unit $unit ${allowed[$unit]}"; done
+  echo "pure $pure"
+  echo "measuring $measuring"
+  for unit in "${!allowed[@]}"; do
+    grep -oHE 'concertina_[a-z]+' "src/$unit/CMakeLists.txt" 2>/dev/null | sed -E "s|^.*:concertina_|link $unit |" || true
+  done
+  grep -rnE '^ *#include "' src sim tests bench tools --include='*.h' --include='*.cc' |
+    sed -E 's|^(src/)?([^:]+):([0-9]+): *#include "([^"]+)".*|include \2 \3 \4|'
+  grep -rnE "$impure" src sim tests bench tools --include='*.h' --include='*.cc' |
+    sed -E 's|^(src/)?([^:]+):([0-9]+):|impure \2 \3 |'
+} | awk '
+  function unit_of(path) {
+    while (sub(/\/[^\/]*$/, "", path)) if (path in known) return path
+    return ""
+  }
+  function fail(text) { print text; bad = 1 }
+  # Once for each place, however many files reach it.
+  function fail_once(place, text) { if (!(place in said)) fail(text); said[place] = 1 }
+  function is_pure(path,   i, rest) {
+    for (i in pure) if (index(path, i) == 1) {
+      rest = substr(path, length(i) + 1)
+      if (rest == "" || rest ~ /^[\/._]/) return 1
+    }
+    return 0
+  }
+  # What a pure file reaches, breadth first; base is entered, other folders are an error of their own.
+  function check_pure(start,   n, at, i, path, from, reached, queue) {
+    queue[n = 1] = start; reached[start] = ""
+    for (at = 1; at <= n; ++at) {
+      path = queue[at]
+      for (i = 1; i <= n_impure[path]; ++i)
+        fail_once(path " " i, path ":" impure[path, i] ", and the pure " start reached[path] " reaches it")
+      for (i = 1; i <= n_includes[path]; ++i) {
+        to = includes[path, i]
+        if (to in reached) continue
+        if (!is_pure(to) && unit_of(to) != "base") {
+          fail_once(path " " to, path " includes " to ", which is not pure, and the pure " start reached[path] " reaches it")
+          continue
+        }
+        reached[to] = reached[path] " -> " to; queue[++n] = to
+      }
+    }
+  }
+  $1 == "unit" { known[$2] = 1; for (i = 3; i <= NF; ++i) allowed[$2, $i] = 1 }
+  $1 == "pure" { for (i = 2; i <= NF; ++i) pure[$i] = 1 }
+  $1 == "measuring" { for (i = 2; i <= NF; ++i) measuring[$i] = 1 }
+  $1 == "impure" { line = $0; sub(/^impure [^ ]+ /, "", line); impure[$2, ++n_impure[$2]] = line }
+  $1 == "link" && ($3 in known) && $3 != $2 && !(($2, $3) in allowed) { fail("src/" $2 "/CMakeLists.txt: " $2 " may not link " $3) }
+  $1 == "include" {
+    from = unit_of($2); to = unit_of($4)
+    includes[$2, ++n_includes[$2]] = $4
+    files[$2] = 1
+    if (from == "") fail($2 ": in no folder of the table of layers (tests/include_direction.sh)")
+    if (to == "" || from == to) next
+    used[from, to] = 1
+    if (!((from, to) in allowed)) fail($2 ":" $3 ": " from " may not include " to)
+  }
+  END {
+    for (key in allowed) if (!(key in used)) { split(key, part, SUBSEP); fail(part[1] " includes nothing of " part[2] ": take it out of the table") }
+    for (path in n_impure) files[path] = 1
+    for (path in files) {
+      stem = path; sub(/\.[a-z]+$/, "", stem)
+      if (is_pure(path) && stem !~ /_(test|bench|fuzz|main)$/ && !(stem in measuring)) check_pure(path)
+    }
+    exit bad
+  }'
