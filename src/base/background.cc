@@ -49,7 +49,8 @@ void work_in_the_background(int nice) {
 }
 
 // A thread that wakes up with a shorter slice than the running one's takes its place (PREEMPT_SHORT, Linux
-// 6.12). Beside ten clients' large bodies the worst gap of the demo's streams fell from 77..730 to 77..132 ms.
+// 6.12). Beside ten clients' large bodies the worst gap of the demo's streams fell from 77..730 to 77..132
+// ms.
 void wake_up_at_once() { set_scheduling(SCHED_OTHER, getpriority(PRIO_PROCESS, 0)); }
 
 }  // namespace concertina

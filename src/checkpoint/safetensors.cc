@@ -182,6 +182,7 @@ Result<std::vector<TensorEntry>> read_safetensors(const MappedFile& file) {
   }
   RETURN_IF_ERROR(check_contiguous(file, all, data.size()));
   std::vector<TensorEntry> entries;
+  entries.reserve(all.size());
   for (Described& one : all) entries.push_back(std::move(one.entry));
   return entries;
 }
