@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "chat/error.h"
 #include "checkpoint/fingerprint.h"
 #include "cli/error.h"
 #include "cli/process_limits.h"
@@ -70,10 +71,10 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   }
   if (!loaded) return fail(loaded.error());
   out.tokenizer = std::move(*loaded);
-  auto chat_template = tokenizer::ChatTemplate::load(o.model);
+  auto chat_template = chat::ChatTemplate::load(o.model);
   if (chat_template) {
     out.chat_template = std::move(*chat_template);
-  } else if (!chat_template.error().is(tokenizer::TokenizerError::kMissing)) {
+  } else if (!chat_template.error().is(chat::ChatError::kMissing)) {
     return fail(chat_template.error());
   }
   return {};

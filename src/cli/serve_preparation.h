@@ -3,12 +3,12 @@
 #include <memory>
 #include <optional>
 
+#include "chat/chat_template.h"
 #include "cli/serve_flags.h"
 #include "cli/weight_loader.h"
 #include "front/service.h"
 #include "front/state_store.h"
 #include "server/server.h"
-#include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace concertina::cli {
@@ -20,7 +20,7 @@ struct Prepared {
   FoundWeights weights;
   std::string texts_fingerprint;  // of what is read beside the weights, taken before; empty: not watched
   std::optional<tokenizer::Tokenizer> tokenizer;
-  std::optional<tokenizer::ChatTemplate> chat_template;
+  std::optional<chat::ChatTemplate> chat_template;
   std::unique_ptr<front::StateStore> state;
   server::ServerOptions server;
 };

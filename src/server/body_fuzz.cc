@@ -6,7 +6,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace concertina;
   using namespace concertina::server;
   static const auto tokenizer = tokenizer::Tokenizer::load(CONCERTINA_SOURCE_DIR "/models/demo");
-  static const auto chat_template = tokenizer::ChatTemplate::load(CONCERTINA_SOURCE_DIR "/models/demo");
+  static const auto chat_template = chat::ChatTemplate::load(CONCERTINA_SOURCE_DIR "/models/demo");
   CHECK(tokenizer && chat_template);
   static const front::ModelInfo model{.served_name = "demo", .max_model_len = 256, .vocab_size = 4096};
   const auto body = Fields::parse(std::string(reinterpret_cast<const char*>(data), size));

@@ -12,10 +12,10 @@
 namespace concertina::server::openai {
 namespace {
 
+using chat::ChatTemplate;
+using chat::MessageShape;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using tokenizer::ChatTemplate;
-using tokenizer::MessageShape;
 
 // A chat as a client sends it, with a template and the demo model's tokenizer.
 class MessagesTest : public ::testing::Test {
@@ -84,9 +84,9 @@ TEST_F(MessagesTest, ATemplatesVariablesAreBounded) {
   EXPECT_THAT(refused.error().message, HasSubstr("has 257 members; it must have at most 256"));
 }
 
-// Requests as clients send them, with what Jinja2 makes of them (src/tokenizer/testdata/make_jinja_cases.py).
+// Requests as clients send them, with what Jinja2 makes of them (src/chat/testdata/make_jinja_cases.py).
 TEST_F(MessagesTest, RenderAsHuggingFacesRendererDoes) {
-  const std::filesystem::path data = CONCERTINA_SOURCE_DIR "/src/tokenizer/testdata";
+  const std::filesystem::path data = CONCERTINA_SOURCE_DIR "/src/chat/testdata";
   const auto cases = Json::parse(std::ifstream(data / "request_cases.json"));
   ASSERT_GT(cases.size(), 100u);
   for (const auto& reference : cases) {

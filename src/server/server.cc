@@ -62,7 +62,7 @@ std::string without_extra_slashes(const std::string& path) {
 
 struct Server::State {
   State(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
-        const tokenizer::ChatTemplate* chat_template, ServerOptions given)
+        const chat::ChatTemplate* chat_template, ServerOptions given)
       : options(std::move(given)),
         access(access::make_rules(options.host, options.allowed_hosts, options.api_keys, options.own_names)),
         metrics(service.model().served_name),
@@ -171,7 +171,7 @@ struct Server::State {
 };
 
 Server::Server(boost::asio::io_context& context, front::Service& service,
-               const tokenizer::Tokenizer* tokenizer, const tokenizer::ChatTemplate* chat_template,
+               const tokenizer::Tokenizer* tokenizer, const chat::ChatTemplate* chat_template,
                ServerOptions options)
     : state_(std::make_unique<State>(context, service, tokenizer, chat_template, std::move(options))) {}
 Server::~Server() = default;

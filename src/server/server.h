@@ -2,11 +2,11 @@
 
 #include <memory>
 
+#include "chat/chat_template.h"
 #include "front/service.h"
 #include "server/access/access.h"
 #include "server/helper_threads.h"
 #include "server/http/http_server.h"
-#include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace concertina::server {
@@ -25,7 +25,7 @@ class Server {
  public:
   // Null tokenizer: token-id prompts only. Null template: no chat. All outlive the server.
   Server(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
-         const tokenizer::ChatTemplate* chat_template, ServerOptions options);
+         const chat::ChatTemplate* chat_template, ServerOptions options);
   ~Server();
 
   Result<std::uint16_t> start();  // listens; the port

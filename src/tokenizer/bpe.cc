@@ -4,8 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 

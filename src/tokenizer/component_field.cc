@@ -1,6 +1,6 @@
 #include "tokenizer/component_field.h"
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace concertina::tokenizer {
 

@@ -7,9 +7,9 @@
 #include <pcre2.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "tokenizer/error.h"
 #include "tokenizer/regex_syntax.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "tokenizer/error.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 

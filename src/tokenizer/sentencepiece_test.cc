@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/utf8.h"
 #include "tokenizer/streaming_detokenizer.h"
 #include "tokenizer/test_folder.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 namespace {

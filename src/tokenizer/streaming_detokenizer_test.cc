@@ -7,8 +7,8 @@
 #include <random>
 
 #include "base/random.h"
+#include "base/utf8.h"
 #include "tokenizer/normal_form.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 namespace {

@@ -1,8 +1,8 @@
 #include "tokenizer/symbol_table.h"
 
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 

@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "tokenizer/vocabulary.h"
 
 namespace concertina::tokenizer {

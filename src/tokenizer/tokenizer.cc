@@ -1,7 +1,7 @@
 #include "tokenizer/tokenizer.h"
 
+#include "base/utf8.h"
 #include "tokenizer/tokenizer_file.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 

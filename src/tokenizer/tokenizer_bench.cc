@@ -8,9 +8,9 @@
 #include <random>
 #include <sstream>
 
+#include "base/utf8.h"
 #include "tokenizer/test_folder.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/utf8.h"
 
 // Run from the repository's root. One line a model and kind of text. TOKENIZER_BENCH_FOLDERS: folders of
 // published tokenizers, parted by colons, beside the demo model's.

@@ -3,7 +3,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tokenizer/chat_template.h"
 #include "tokenizer/test_folder.h"
 #include "tokenizer/tokenizer.h"
 
@@ -157,7 +156,6 @@ TEST(TokenizerFile, CutAnywhereIsAnErrorAndNoCrash) {
 TEST(TokenizerFile, ThatIsNotThereIsMissing) {
   const TestFolder folder;
   EXPECT_TRUE(Tokenizer::load(folder.path()).error().is(TokenizerError::kMissing));
-  EXPECT_TRUE(ChatTemplate::load(folder.path()).error().is(TokenizerError::kMissing));
 }
 
 TEST(TokenizerFile, OfOtherTopLevelTypesIsInvalid) {
@@ -262,38 +260,6 @@ TEST(TokenizerFile, LoadsAsOtherToolsWriteIt) {
   const TestFolder bad(text);
   expect_error(Tokenizer::load(bad.path()).error(), TokenizerError::kInvalid,
                {"model.vocab", "tools write", "an id from 0"}, "NaN as an id");
-}
-
-TEST(ChatTemplateFile, IsFoundInEachOfItsPlaces) {
-  const Json messages = Json::array({{{"role", "user"}, {"content", "hi"}}});
-  const auto render = [&](const TestFolder& folder, const Json& variables) {
-    return ChatTemplate::load(folder.path())
-        .value()
-        .render({messages, GenerationPrompt::kAdd, {}, variables})
-        .value();
-  };
-  const Json none = Json::object(), tools = {{"tools", Json::array({1})}};
-  TestFolder folder;
-  folder.write("tokenizer_config.json", R"({"chat_template": "one {{ messages[0].content }}"})");
-  EXPECT_EQ(render(folder, none), "one hi");
-  folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "plain"},
-                                                             {"name": "tool_use", "template": "tools"}]})");
-  EXPECT_EQ(render(folder, none), "plain");
-  EXPECT_EQ(render(folder, tools), "tools");
-  folder.write("tokenizer_config.json", R"({"chat_template": {"default": "plain", "tool_use": "by name"}})");
-  EXPECT_EQ(render(folder, tools), "by name");
-  folder.write("chat_template.jinja", "from the file");
-  EXPECT_EQ(render(folder, none), "from the file");
-}
-
-TEST(ChatTemplateFile, NamesTheFileAndTheLineOfAFault) {
-  TestFolder folder;
-  folder.write("chat_template.jinja", "a\n{% if x %}\n{{ 1 + }}\n{% endif %}");
-  const auto loaded = ChatTemplate::load(folder.path());
-  ASSERT_FALSE(loaded);
-  EXPECT_TRUE(loaded.error().is(TokenizerError::kTemplateInvalid));
-  EXPECT_THAT(loaded.error().message(),
-              HasSubstr("chat_template.jinja: line 3: expected an expression, found }}"));
 }
 
 }  // namespace

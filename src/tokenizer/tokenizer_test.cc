@@ -5,9 +5,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "tokenizer/normal_form.h"
 #include "tokenizer/test_folder.h"
-#include "tokenizer/utf8.h"
 
 namespace concertina::tokenizer {
 namespace {

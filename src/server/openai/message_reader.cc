@@ -5,22 +5,22 @@
 #include <algorithm>
 #include <array>
 
-#include "tokenizer/jinja/json_value.h"
+#include "jinja/json_value.h"
 
 namespace concertina::server::openai {
 
 namespace {
 
-using Content = tokenizer::MessageShape::Content;
-using Arguments = tokenizer::MessageShape::Arguments;
-using AbsentContent = tokenizer::MessageShape::AbsentContent;
+using Content = chat::MessageShape::Content;
+using Arguments = chat::MessageShape::Arguments;
+using AbsentContent = chat::MessageShape::AbsentContent;
 
 constexpr std::array kTextParts = {"text", "input_text", "output_text"};
 
 // As Python's json.dumps writes it.
 std::string to_text(const Json& json) {
-  const auto value = tokenizer::jinja::from_json(json);
-  auto text = value ? tokenizer::jinja::to_json(*value, {}) : Result<std::string>(fail(value.error()));
+  const auto value = jinja::from_json(json);
+  auto text = value ? jinja::to_json(*value, {}) : Result<std::string>(fail(value.error()));
   return text ? *std::move(text) : std::string();
 }
 

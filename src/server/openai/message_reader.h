@@ -3,8 +3,8 @@
 #include <optional>
 #include <string>
 
+#include "chat/chat_template.h"
 #include "server/fields.h"
-#include "tokenizer/chat_template.h"
 
 namespace concertina::server::openai {
 
@@ -12,7 +12,7 @@ namespace concertina::server::openai {
 // first thing that is wrong goes to `fields`.
 class MessageReader {
  public:
-  MessageReader(Fields& fields, const tokenizer::MessageShape& shape) : fields_(fields), shape_(shape) {}
+  MessageReader(Fields& fields, const chat::MessageShape& shape) : fields_(fields), shape_(shape) {}
 
   std::optional<Json> read(const Json& messages);        // nothing: see fields.error()
   bool has_arguments() const { return has_arguments_; }  // whether there were tool calls
@@ -30,7 +30,7 @@ class MessageReader {
   bool wrong(const std::string& path, const std::string& must_be, const Json& found);  // false
 
   Fields& fields_;
-  const tokenizer::MessageShape shape_;
+  const chat::MessageShape shape_;
   bool has_arguments_ = false;
 };
 

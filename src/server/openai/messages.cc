@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "chat/error.h"
 #include "server/openai/message_reader.h"
 #include "server/openai/text_prompt.h"
 
@@ -14,8 +15,8 @@ namespace {
 constexpr std::size_t kMaxVariables = 256;        // of a template: each mention of one looks through them
 constexpr std::size_t kRenderedAnyway = 1 << 20;  // bytes of contents: a tenth of a second
 
-using tokenizer::MessageShape;
-using tokenizer::TokenizerError;
+using chat::ChatError;
+using chat::MessageShape;
 
 // What is not built may not be dropped: tools are only shown to the model where the client wants no calls.
 bool read_tools(Fields& fields, Json& variables) {
@@ -92,14 +93,14 @@ std::size_t content_bytes(const Json& messages) {
 
 // What the template refuses or fails on is the client's fault; one that fails always is the checkpoint's.
 ApiError from_template(const Error& error) {
-  const int status = error.is(TokenizerError::kTemplateInvalid) ? 500 : 400;
+  const int status = error.is(ChatError::kTemplateInvalid) ? 500 : 400;
   return {status, error.message(), "messages", std::nullopt};
 }
 
 class Renderer {
  public:
-  Renderer(Fields& fields, const tokenizer::ChatTemplate& chat_template,
-           const tokenizer::SpecialTokens& tokens, Json variables)
+  Renderer(Fields& fields, const chat::ChatTemplate& chat_template, const tokenizer::SpecialTokens& tokens,
+           Json variables)
       : fields_(fields), template_(chat_template), tokens_(tokens), variables_(std::move(variables)) {
     const std::time_t time = std::time(nullptr);
     localtime_r(&time, &now_);
@@ -107,14 +108,14 @@ class Renderer {
 
   // Where it could not be found out whether the template wants arguments as an object or as text, an object
   // is tried first; which one it is depends on the conversation alone.
-  std::optional<std::string> render(const Json& messages, tokenizer::GenerationPrompt prompt) {
+  std::optional<std::string> render(const Json& messages, chat::GenerationPrompt prompt) {
     MessageShape shape = template_.shape(variables_);
     const bool is_known = shape.arguments != MessageShape::Arguments::kUnknown;
     MessageReader reader(fields_, shape);
     const auto prepared = reader.read(messages);
     if (!prepared) return std::nullopt;
     auto text = render_prepared(*prepared, prompt);
-    if (!text && !is_known && reader.has_arguments() && text.error().is(TokenizerError::kTemplateFailed)) {
+    if (!text && !is_known && reader.has_arguments() && text.error().is(ChatError::kTemplateFailed)) {
       shape.arguments = MessageShape::Arguments::kText;
       auto other = render_prepared(*MessageReader(fields_, shape).read(messages), prompt);
       if (other) text = std::move(other);
@@ -125,12 +126,12 @@ class Renderer {
   }
 
  private:
-  Result<std::string> render_prepared(const Json& messages, tokenizer::GenerationPrompt prompt) const {
+  Result<std::string> render_prepared(const Json& messages, chat::GenerationPrompt prompt) const {
     return template_.render({messages, prompt, tokens_, variables_, now_});
   }
 
   Fields& fields_;
-  const tokenizer::ChatTemplate& template_;
+  const chat::ChatTemplate& template_;
   const tokenizer::SpecialTokens& tokens_;
   const Json variables_;
   std::tm now_{};
@@ -155,8 +156,8 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
     return fail_too_long(fields, "messages", n_bytes, context);
   Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
                     std::move(variables));
-  const auto text = renderer.render(
-      *messages, add_prompt ? tokenizer::GenerationPrompt::kAdd : tokenizer::GenerationPrompt::kNone);
+  const auto text =
+      renderer.render(*messages, add_prompt ? chat::GenerationPrompt::kAdd : chat::GenerationPrompt::kNone);
   if (text) add_text_prompt(fields, "messages", *text, tokenizer::AddSpecialTokens::kNo, context, out);
 }
 

@@ -11,7 +11,7 @@ namespace concertina::server::openai {
 //
 // What a template sees is what transformers' apply_chat_template would have been given (as vLLM prepares it):
 // keys in the client's order, null fields left out, tool arguments as objects, text parts joined by new
-// lines. Where a template wants it otherwise (tokenizer::MessageShape) it gets it otherwise.
+// lines. Where a template wants it otherwise (chat::MessageShape) it gets it otherwise.
 void read_messages(Fields& fields, const ParseContext& context, Parameters& out);
 
 }  // namespace concertina::server::openai

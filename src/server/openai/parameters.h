@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "chat/chat_template.h"
 #include "front/service.h"
 #include "server/fields.h"
 #include "server/openai/stop_strings.h"
-#include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
 namespace concertina::server::openai {
@@ -33,8 +33,8 @@ struct Parameters {
 
 struct ParseContext {
   const front::ModelInfo& model;
-  const tokenizer::Tokenizer* tokenizer;         // null: token ids only
-  const tokenizer::ChatTemplate* chat_template;  // null: no chat
+  const tokenizer::Tokenizer* tokenizer;    // null: token ids only
+  const chat::ChatTemplate* chat_template;  // null: no chat
 };
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to
