@@ -206,7 +206,7 @@ TEST_F(Contract, IgnoreEosGoesOnAndStopTokenIdsEnd) {
   const json choice = post("/v1/chat/completions", body).body["choices"][0];
   EXPECT_EQ(choice["token_ids"].size(), 30u);
   EXPECT_EQ(choice["finish_reason"], "length");
-  const json ids = choice["token_ids"];
+  const json& ids = choice["token_ids"];
   EXPECT_NE(std::find(ids.begin(), ids.end(), json(4095)), ids.end()) << "the eos stays among them";
   body["stop_token_ids"] = {ids[3]};
   EXPECT_LE(post("/v1/chat/completions", body).body["choices"][0]["token_ids"].size(), 4u);

@@ -157,7 +157,8 @@ TEST(Start, BadFlagsAreNamed) {
   EXPECT_THAT(output_of({"serve", kDemo, "--seed", "-1"}), HasSubstr("not a whole number"));
   EXPECT_THAT(output_of({"serve", kDemo, "--kv-cache-memory", "1KiB"}),
               HasSubstr("--kv-cache-memory 1KiB holds"));
-  EXPECT_THAT(output_of({"serve", kDemo, "--max-num-seqs", "-1"}), HasSubstr("--max-num-seqs: Value -1"));
+  EXPECT_THAT(output_of({"serve", kDemo, "--max-num-seqs", "-1"}),
+              HasSubstr("--max-num-seqs: \"-1\" is not a whole number"));
   EXPECT_THAT(output_of({"serve", kDemo, "--max-model-len", "0"}), HasSubstr("--max-model-len is 0"));
   EXPECT_THAT(output_of({"chat", "--url", "http://127.0.0.1:1"}), HasSubstr("127.0.0.1:1"));
   EXPECT_THAT(output_of({"serve", kDemo, "--max-model-len", "5000"}), HasSubstr("--max-model-len is 5000"));

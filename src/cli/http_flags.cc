@@ -2,14 +2,12 @@
 
 #include <spdlog/spdlog.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "cli/error.h"
-#include "cli/validators.h"
 #include "server/access/own_name.h"
 
 namespace concertina::cli {
@@ -17,7 +15,8 @@ namespace concertina::cli {
 namespace {
 
 constexpr const char* kKeyVariable = "CONCERTINA_API_KEY";
-constexpr Duration kLookUp = std::chrono::milliseconds(200);  // of this machine's name: a start does not wait
+// Of this machine's name: a start does not wait.
+constexpr Duration kLookUp = std::chrono::milliseconds(200);
 
 Status add_key(server::access::ApiKeys& keys, const std::string& key, const std::string& from) {
   if (const auto wrong = keys.add(key)) return fail(CliError::kBadFlag, from + ": " + *wrong);
@@ -65,34 +64,26 @@ Result<server::access::ApiKeys> gather_keys(const HttpFlags& flags) {
 
 }  // namespace
 
-void add_http_flags(CLI::App& command, HttpFlags& flags) {
-  command.add_option("--host", flags.host, "address to listen on")->check(kNotEmpty)->capture_default_str();
-  command.add_option("--port", flags.port, "port to listen on; 0: any free one, printed")
-      ->check(kNotEmpty)
-      ->capture_default_str();
-  command
-      .add_option("--max-body-bytes", flags.max_body_bytes,
-                  "the largest request body: 4MiB, or bytes (default: 4MiB, or 8 bytes a token of "
-                  "--max-model-len if that is more)")
-      ->check(kSize);
-  command
-      .add_option("--allowed-hosts", flags.allowed_hosts,
-                  "names by which clients may ask, as a,b: those of a proxy, say; *: any (default: this "
-                  "machine's own when bound to loopback, else any)")
-      ->delimiter(',')
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->check(kNotEmpty);
-  command
-      .add_option(
-          "--api-key", flags.api_keys,
-          "key that requests must bring as Authorization: Bearer KEY; may be given several times; also "
-          "from CONCERTINA_API_KEY, which others on this machine do not see (default: none)")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->check(kNotEmpty);
-  command
-      .add_option("--api-key-file", flags.api_key_file,
-                  "file of such keys, one a line; empty lines and # comments are skipped")
-      ->check(kNotEmpty);
+Flags http_flags(HttpFlags& o) {
+  return {
+      text("--host", "HOST", o.host, "address to listen on"),
+      count("--port", o.port, {0, 65535}, "port to listen on; 0: any free one, printed"),
+      texts("--allowed-hosts", "A,B", o.allowed_hosts,
+            "names by which clients may ask, of a proxy, say; *: any (default: this machine's own when bound "
+            "to "
+            "loopback, else any)"),
+      texts(
+          "--api-key", "KEY", o.api_keys,
+          "key that requests must bring as Authorization: Bearer KEY; may be given several times; also from "
+          "CONCERTINA_API_KEY, which others on this machine do not see")
+          .or_else("none"),
+      text("--api-key-file", "FILE", o.api_key_file,
+           "file of such keys, one a line; empty lines and # comments are skipped")
+          .or_else("none"),
+      size("--max-body-bytes", o.max_body_bytes,
+           "the largest request body, or 8 bytes a token of --max-model-len")
+          .or_else("4MiB"),
+  };
 }
 
 std::size_t default_max_body_bytes(std::size_t max_model_len) {
@@ -104,8 +95,7 @@ Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::s
   server::ServerOptions out{.host = flags.host, .port = flags.port, .limits = limits};
   if (out.host.starts_with('[') && out.host.ends_with(']'))
     out.host = out.host.substr(1, out.host.size() - 2);
-  out.limits.max_body_bytes = flags.max_body_bytes.empty() ? default_max_body_bytes(max_model_len)
-                                                           : parse_bytes(flags.max_body_bytes);
+  out.limits.max_body_bytes = flags.max_body_bytes.value_or(default_max_body_bytes(max_model_len));
   out.limits.unfinished_bodies_bytes =
       std::max(out.limits.unfinished_bodies_bytes, 4 * out.limits.max_body_bytes);
   out.allowed_hosts = flags.allowed_hosts;

@@ -29,12 +29,12 @@ TEST_F(HttpFlagsTest, ABodyMayHoldTheLongestPrompt) {
   EXPECT_EQ(default_max_body_bytes(1024), 4u << 20);
   EXPECT_EQ(default_max_body_bytes(1 << 20), 8u << 20);
   EXPECT_EQ(make_server_options({}, 1 << 20, {})->limits.max_body_bytes, 8u << 20);
-  EXPECT_EQ(make_server_options({.max_body_bytes = "1MiB"}, 1 << 20, {})->limits.max_body_bytes, 1u << 20);
+  EXPECT_EQ(make_server_options({.max_body_bytes = 1u << 20}, 1 << 20, {})->limits.max_body_bytes, 1u << 20);
 }
 
 TEST_F(HttpFlagsTest, UnfinishedBodiesHaveRoomForFour) {
   EXPECT_EQ(make_server_options({}, 1024, {})->limits.unfinished_bodies_bytes, 256u << 20);
-  EXPECT_EQ(make_server_options({.max_body_bytes = "100MiB"}, 1024, {})->limits.unfinished_bodies_bytes,
+  EXPECT_EQ(make_server_options({.max_body_bytes = 100u << 20}, 1024, {})->limits.unfinished_bodies_bytes,
             400u << 20);
 }
 

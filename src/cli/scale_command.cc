@@ -5,6 +5,7 @@
 
 #include "base/escape.h"
 #include "cli/client_commands.h"
+#include "cli/flag.h"
 #include "cli/server_address.h"
 #include "client/admin.h"
 
@@ -20,7 +21,18 @@ struct ScaleOptions {
   bool wait = false;
 };
 
-int run_scale(const ScaleOptions& options) {
+Flags flags_of(ScaleOptions& o) {
+  return {count("size", o.size, {1, 1000000}, "ranks wanted").or_else(""),
+          count("--drain-timeout", o.drain_timeout_s, {1, kMany},
+                "seconds until an operation that is not committed is rolled back"),
+          toggle("--wait", o.wait, false, true, "return when the operation has ended, and show its phases")};
+}
+
+int run_scale(ScaleOptions& options) {
+  if (const Status fits = check_flags(flags_of(options)); !fits) {
+    print_error(fits.error().message());
+    return 1;
+  }
   client::ScaleCall call{.new_size = options.size, .drain_timeout_s = options.drain_timeout_s};
   for (const std::uint32_t rank : options.retire) call.retire.emplace_back(rank);
   call.answer = options.wait ? client::ScaleAnswer::kWhenEnded : client::ScaleAnswer::kAtOnce;
@@ -46,19 +58,15 @@ int run_scale(const ScaleOptions& options) {
 void add_scale_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ScaleOptions>();
   CLI::App* command = app.add_subcommand("scale", "Change the number of ranks of a running server");
-  command->add_option("size", options->size, "ranks wanted")->required()->check(CLI::Range(1, 1000000));
+  add_flags(*command, flags_of(*options));
+  command->get_option("size")->required();
   command
       ->add_option("--retire", options->retire,
                    "ranks that leave, as 1,2 or given twice; with the size unchanged they are replaced")
       ->delimiter(',')
       ->expected(1)
+      ->type_name("RANK,...")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_flag("--wait", options->wait, "return when the operation has ended, and show its phases");
-  command
-      ->add_option("--drain-timeout", options->drain_timeout_s,
-                   "seconds until an operation that is not committed is rolled back")
-      ->check(CLI::Range(1, 1 << 30))
-      ->capture_default_str();
   add_server_flags(*command, options->server);
   command->callback([options, &run] { run = [options] { return run_scale(*options); }; });
 }

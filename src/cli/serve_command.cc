@@ -15,7 +15,6 @@
 #include "cli/memory_needs.h"
 #include "cli/process_limits.h"
 #include "cli/serve_preparation.h"
-#include "cli/sizes.h"
 #include "cli/stop_signals.h"
 #include "cli/weight_loader.h"
 #include "front/front.h"
@@ -109,7 +108,8 @@ class ServeProcess {
                  : number == SIGHUP ? "SIGHUP"
                  : number == SIGPWR ? "SIGPWR"
                                     : "interrupted",
-                 front_.n_running() + front_.n_queued(), options_.shutdown_timeout_s);
+                 front_.n_running() + front_.n_queued(),
+                 std::chrono::duration<double>(options_.front.shutdown_timeout).count());
     shut_down();
   }
 
@@ -143,22 +143,13 @@ class ServeProcess {
   bool shutting_down_ = false;
 };
 
-// What the flags say, as the front's options have it.
-Status take_flags(ServeOptions& options) {
-  const auto duration = [](double seconds) {
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-  };
-  front::FrontOptions& front = options.front;
+// What the front's options say of this very process.
+Status take_identity(front::FrontOptions& front) {
   ASSIGN_OR_RETURN(const auto binary, front::own_binary());
   front.binary = binary.path;
   front.binary_name = binary.name;
   front.identity = worker::own_identity();
   front.identity.instruction_set = front.form.instruction_set;
-  front.shutdown_timeout = duration(options.shutdown_timeout_s);
-  front.group_lost_timeout = duration(options.group_lost_timeout_s);
-  if (!options.replace_failed_ranks) front.replace_failed = front::FrontOptions::ReplaceFailed::kNo;
-  if (!options.pin_threads) front.pin_threads = front::FrontOptions::PinThreads::kNo;
-  if (options.withhold_kill) front.kill_fenced = front::FrontOptions::KillFenced::kNo;
   return {};
 }
 
@@ -171,7 +162,7 @@ int run_serve(ServeOptions& options) {
     RETURN_IF_ERROR(prepare(options, prepared));
     ASSIGN_OR_RETURN(weights, WeightLoader::create(loop, std::move(prepared.weights), options.front));
     RETURN_IF_ERROR(plan_memory(options.model, options.front));
-    return take_flags(options);
+    return take_identity(options.front);
   };
   if (const Status done = prepare_all(); !done) {
     spdlog::error("{}", done.error().message());
@@ -186,10 +177,12 @@ void add_serve_command(CLI::App& app, std::function<int()>& run) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* command =
       app.add_subcommand("serve", "Serve a model: the OpenAI API, elastic expert parallelism");
-  add_serve_flags(*command, *options);
-  command->callback([options, command, &run] {
-    options->max_model_len_given = command->count("--max-model-len") > 0;
-    options->front.kv_cache_bytes = parse_bytes(options->kv_cache_memory);
+  command->add_option("model", options->model, "folder of a Hugging Face checkpoint")
+      ->type_name("FOLDER")
+      ->required()
+      ->take_last();
+  add_flags(*command, serve_flags(*options));
+  command->callback([options, &run] {
     run = [options] {
       init_log("front", spdlog::level::from_str(options->front.log_level));
       keep_little_memory();

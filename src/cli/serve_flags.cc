@@ -1,148 +1,99 @@
 #include "cli/serve_flags.h"
 
-#include <CLI/CLI.hpp>
-
-#include "cli/error.h"
-#include "cli/validators.h"
+#include <algorithm>
+#include <iterator>
 
 namespace concertina::cli {
 
 namespace {
-const CLI::Range kCount(0, 1 << 30);  // a minus sign would wrap around
-}  // namespace
 
-void add_serve_flags(CLI::App& command, ServeOptions& o) {
-  command.option_defaults()->take_last();  // of a flag given twice: ./dev serve puts its defaults first
-  command.add_option("model", o.model, "folder of a Hugging Face checkpoint")->required();
-  add_http_flags(command, o.http);
-  command.add_option("--data-parallel-size", o.front.initial_size, "ranks at the start")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--min-data-parallel-size", o.front.min_size, "the fewest ranks that hold the weights")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--max-data-parallel-size", o.front.max_size, "the most ranks that a scale may ask for")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--kv-cache-memory", o.kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
-      ->check(kSize)
-      ->capture_default_str();
-  command
-      .add_option("--max-model-len", o.front.max_model_len,
-                  "tokens of prompt and answer together (default: the model's)")
-      ->check(kCount);
-  command.add_option("--max-num-seqs", o.front.max_num_seqs, "sequences in one step of a rank")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--max-num-batched-tokens", o.front.max_num_batched_tokens, "tokens in one step of a rank")
-      ->check(kCount)
-      ->capture_default_str();
-  command.add_option("--block-size", o.front.block_size, "tokens of a KV block")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--max-num-queued-reqs", o.front.max_num_queued_reqs, "requests that may wait; beyond: 503")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--served-model-name", o.served_model_name, "name of the model in the API (default: MODEL)")
-      ->check(kNotEmpty);
-  command
-      .add_option("--load-format", o.front.load_format,
-                  "auto: the checkpoint; dummy: random weights from config.json alone")
-      ->check(CLI::IsMember({"auto", "dummy"}))
-      ->capture_default_str();
-  command
-      .add_option(
-          "--safetensors-load-strategy", o.load_strategy,
-          "eager: weights are copied into memory that all ranks share, and the files may change; lazy: ranks "
-          "map the files, and running requests fail if these change")
-      ->check(CLI::IsMember({"eager", "lazy"}))
-      ->capture_default_str();
-  command.add_option("--seed", o.front.dummy_seed, "of --load-format dummy")
-      ->check(kWholeNumber)
-      ->capture_default_str();
-  command.add_flag("--skip-tokenizer-init", o.skip_tokenizer_init,
-                   "prompts are token ids; implied if there is no tokenizer");
-  command
-      .add_option("--shutdown-timeout", o.shutdown_timeout_s,
-                  "seconds that SIGTERM lets running requests finish")
-      ->check(CLI::Range(0.0, 1e9) & kNotNan)
-      ->capture_default_str();
-  command
-      .add_option("--group-lost-timeout", o.group_lost_timeout_s,
-                  "seconds that ranks which were lost may take to come back while none serves; then it ends")
-      ->check(CLI::Range(0.0, 1e9) & kNotNan)
-      ->capture_default_str();
-  command
-      .add_option("--peer-timeout-ms", o.front.peer_timeout_ms,
-                  "a rank without a sign of life for so long counts as dead")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option(
-          "--state-dir", o.state_dir,
-          "folder that keeps the size, the form and the operations over restarts (default: nothing is kept)")
-      ->check(kNotEmpty);
-  command.add_flag("--replace-failed-ranks,!--no-replace-failed-ranks", o.replace_failed_ranks,
-                   "start a new rank for one that died (default: on)");
-  command.add_flag("--withhold-kill", o.withhold_kill)->group("");  // for tests: fenced ranks are not killed
-  command.add_option("--threads-per-rank", o.front.threads_per_rank, "compute threads of a rank")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--replay-chunk-tokens", o.front.replay_chunk_tokens,
-                  "tokens of a step that a rank spends on requests moving to it")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--step-time-budget-ms", o.front.step_time_budget_ms,
-                  "how long a step may take for prompts' sake while any rank decodes; 0: any time")
-      ->check(kCount)
-      ->capture_default_str();
-  command
-      .add_option("--instruction-set", o.form.instruction_set,
-                  "kernels of every rank (default: the best this processor has)")
-      ->check(CLI::IsMember({"portable", "avx2", "avx512"}));
-  command
-      .add_option("--quantization", o.form.quantization,
-                  "int8: weights of products as 8-bit integers, made when they are loaded (default: none)")
-      ->check(CLI::IsMember({"none", "int8"}));
-  command
-      .add_option("--activation-dtype", o.form.activation_dtype,
-                  "bfloat16: rows are rounded before products with BF16 weights; auto: where that is faster "
-                  "(default: float32)")
-      ->check(CLI::IsMember({"float32", "bfloat16", "auto"}));
-  command.add_flag("--pin-threads,!--no-pin-threads", o.pin_threads,
-                   "each compute thread on a core of its own while there are enough (default: yes)");
-  command.add_option("--log-level", o.front.log_level, "of the front and its ranks")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error"}))
-      ->capture_default_str();
-  command.add_flag("--try", o.print_examples, "print three commands to try once the server is ready");
+using front::FrontOptions;
+constexpr std::size_t kHourMs = 3600000;
+
+Flags rank_flags(FrontOptions& o) {
+  return {
+      // What bounds another comes before it, so that the one that is wrong is named.
+      count("--max-data-parallel-size", o.max_size, {1, 64}, "the most that a scale may ask for"),
+      count("--min-data-parallel-size", o.min_size, {1, {"--max-data-parallel-size", o.max_size}},
+            "the fewest ranks that hold the weights; a scale below is refused"),
+      count("--data-parallel-size", o.initial_size,
+            {{"--min-data-parallel-size", o.min_size}, {"--max-data-parallel-size", o.max_size}},
+            "ranks at the start; each holds a share of every layer's experts"),
+      toggle("--replace-failed-ranks", o.replace_failed, FrontOptions::ReplaceFailed::kNo,
+             FrontOptions::ReplaceFailed::kYes, "start a new rank for one that died"),
+      // For tests: fenced ranks are not killed.
+      toggle("--withhold-kill", o.kill_fenced, FrontOptions::KillFenced::kYes, FrontOptions::KillFenced::kNo,
+             "")
+          .hidden(),
+      count("--peer-timeout-ms", o.peer_timeout_ms, {20, kHourMs},
+            "a rank without a sign of life for so long counts as dead"),
+      seconds("--group-lost-timeout", o.group_lost_timeout,
+              "how long no epoch may serve, once one has, before the server ends"),
+      seconds("--shutdown-timeout", o.shutdown_timeout, "how long SIGTERM lets running requests finish"),
+      count("--threads-per-rank", o.threads_per_rank, {1, 256}, "compute threads of a rank"),
+      toggle("--pin-threads", o.pin_threads, FrontOptions::PinThreads::kNo, FrontOptions::PinThreads::kYes,
+             "each compute thread on a core of its own while there are enough"),
+  };
 }
 
-Status check_counts(const front::FrontOptions& o) {
-  const struct {
-    const char* flag;
-    std::size_t value, lowest, highest;
-  } ranges[] = {{"--max-data-parallel-size", o.max_size, 1, 64},
-                {"--min-data-parallel-size", o.min_size, 1, o.max_size},
-                {"--data-parallel-size", o.initial_size, o.min_size, o.max_size},
-                {"--max-num-seqs", o.max_num_seqs, 1, 4096},
-                {"--max-num-batched-tokens", o.max_num_batched_tokens, o.max_num_seqs, 65536},
-                {"--block-size", o.block_size, 1, 1024},
-                {"--threads-per-rank", o.threads_per_rank, 1, 256},
-                {"--replay-chunk-tokens", o.replay_chunk_tokens, 1, 65536},
-                {"--step-time-budget-ms", o.step_time_budget_ms, 0, 3600000},
-                {"--peer-timeout-ms", o.peer_timeout_ms, 20, 3600000}};
-  for (const auto& range : ranges) {
-    if (range.value < range.lowest || range.value > range.highest) {
-      return fail(CliError::kBadFlag, fmt::format("{} is {}, but must be in {}..{}", range.flag, range.value,
-                                                  range.lowest, range.highest));
-    }
-  }
-  return {};
+Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len) {
+  return {
+      size("--kv-cache-memory", o.kv_cache_bytes, "KV cache of each rank: 256MiB, 4GiB, or bytes"),
+      count("--max-model-len", max_model_len, {2, kMany}, "tokens of prompt and answer together")
+          .or_else("the model's"),
+      count("--max-num-seqs", o.max_num_seqs, {1, 4096}, "sequences in one step of a rank"),
+      count("--max-num-batched-tokens", o.max_num_batched_tokens, {{"--max-num-seqs", o.max_num_seqs}, 65536},
+            "tokens in one step of a rank"),
+      count("--step-time-budget-ms", o.step_time_budget_ms, {0, kHourMs},
+            "how long a step may take for prompts' sake while any rank decodes; 0: any time"),
+      count("--block-size", o.block_size, {1, 1024}, "tokens of a KV block"),
+      count("--max-num-queued-reqs", o.max_num_queued_reqs, {0, kMany},
+            "requests that may wait; beyond: 503"),
+      count("--replay-chunk-tokens", o.replay_chunk_tokens, {1, 65536},
+            "tokens of a step that a rank spends on requests that move to it"),
+  };
+}
+
+Flags model_flags(ServeOptions& o) {
+  using Loading = FrontOptions::WeightLoading;
+  return {
+      text("--served-model-name", "NAME", o.served_model_name, "what requests call the model")
+          .or_else("the path"),
+      choice("--load-format", o.front.load_format, {"auto", "dummy"},
+             "auto: the checkpoint; dummy: random weights from config.json alone"),
+      count("--seed", o.front.dummy_seed, kAnyNumber, "of --load-format dummy"),
+      choice("--safetensors-load-strategy", o.front.weight_loading,
+             {{"eager", Loading::kEager}, {"lazy", Loading::kLazy}},
+             "eager: weights are copied into memory that all ranks share, and the files may change; lazy: "
+             "ranks map "
+             "the files, and running requests fail if these change"),
+      toggle("--skip-tokenizer-init", o.skip_tokenizer_init, false, true,
+             "prompts are token ids; implied if there is no tokenizer"),
+      text("--state-dir", "DIR", o.state_dir,
+           "folder that keeps the size, the form and the operations over restarts")
+          .or_else("none"),
+      choice("--instruction-set", o.form.instruction_set, {"portable", "avx2", "avx512"},
+             "kernels of every rank")
+          .or_else("the best there is"),
+      choice("--quantization", o.form.quantization, {"none", "int8"},
+             "int8: weights of products as 8-bit integers, made when they are loaded")
+          .or_else("none"),
+      choice("--activation-dtype", o.form.activation_dtype, {"float32", "bfloat16", "auto"},
+             "bfloat16: rows are rounded before products with BF16 weights; auto: where that is faster")
+          .or_else("float32"),
+      choice("--log-level", o.front.log_level, {"trace", "debug", "info", "warning", "error"},
+             "of the front and its ranks"),
+      toggle("--try", o.print_examples, false, true, "print three commands to try once the server is ready"),
+  };
+}
+
+}  // namespace
+
+Flags serve_flags(ServeOptions& o) {
+  Flags all = http_flags(o.http);
+  for (Flags part : {rank_flags(o.front), step_flags(o.front, o.max_model_len), model_flags(o)})
+    std::move(part.begin(), part.end(), std::back_inserter(all));
+  return all;
 }
 
 }  // namespace concertina::cli

@@ -9,6 +9,7 @@
 #include "checkpoint/fingerprint.h"
 #include "cli/error.h"
 #include "cli/process_limits.h"
+#include "cli/sizes.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
@@ -30,7 +31,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   o.front.model_path = std::filesystem::absolute(o.model).string();
   o.front.n_moe_layers = config.n_moe_layers;
   o.front.n_experts = config.n_experts;
-  if (!o.max_model_len_given) o.front.max_model_len = config.max_position_embeddings;
+  o.front.max_model_len = o.max_model_len.value_or(config.max_position_embeddings);
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
     return bad_flag(
         fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
@@ -40,11 +41,11 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, o.front.block_size);
   const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
   if (o.front.kv_cache_bytes / block_bytes < n_needed) {
-    return bad_flag(
-        fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
-                    "give {} MiB or more",
-                    o.kv_cache_memory, o.front.kv_cache_bytes / block_bytes * o.front.block_size,
-                    o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
+    return bad_flag(fmt::format(
+        "--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
+        "give {} MiB or more",
+        text_of_bytes(o.front.kv_cache_bytes), o.front.kv_cache_bytes / block_bytes * o.front.block_size,
+        o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
   }
   o.front.kv_tokens = o.front.kv_cache_bytes / block_bytes * o.front.block_size;
   out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
@@ -117,8 +118,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
 }  // namespace
 
 Status prepare(ServeOptions& o, Prepared& out) {
-  if (o.load_strategy == "lazy") o.front.weight_loading = front::FrontOptions::WeightLoading::kLazy;
-  RETURN_IF_ERROR(check_counts(o.front));
+  RETURN_IF_ERROR(check_flags(serve_flags(o)));
   if (auto texts = checkpoint::fingerprint(o.model, checkpoint::Files::kTexts))
     out.texts_fingerprint = *std::move(texts);  // what is wrong with the folder is said better below
   RETURN_IF_ERROR(prepare_model(o, out));

@@ -1,14 +1,17 @@
 #include "cli/sizes.h"
 
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <map>
 
+#include "cli/error.h"
+
 namespace concertina::cli {
 
-std::uint64_t parse_bytes(const std::string& text) {
+Result<std::uint64_t> parse_bytes(const std::string& text) {
   static const std::map<std::string, double> kUnits{
       {"", 1},       {"b", 1},        {"k", 1024.0},   {"kib", 1024.0}, {"kb", 1e3},
       {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},     {"g", 0x1p30},   {"gib", 0x1p30},
@@ -26,10 +29,19 @@ std::uint64_t parse_bytes(const std::string& text) {
   const auto factor = kUnits.find(unit);
   if (n_read == 0 || !std::isfinite(number) || number <= 0 || factor == kUnits.end() ||
       number * factor->second > 1e15) {
-    throw CLI::ValidationError("\"" + text +
-                               "\" is not a size: give bytes, or a number with KiB, MiB, GiB (256MiB)");
+    return fail(
+        CliError::kBadFlag,
+        fmt::format("\"{}\" is not a size: give bytes, or a number with KiB, MiB, GiB (256MiB)", text));
   }
   return static_cast<std::uint64_t>(number * factor->second);
+}
+
+std::string text_of_bytes(std::uint64_t bytes) {
+  for (const auto& [unit, shift] : {std::pair{"GiB", 30}, {"MiB", 20}, {"KiB", 10}}) {
+    if (bytes != 0 && bytes % (std::uint64_t{1} << shift) == 0)
+      return fmt::format("{}{}", bytes >> shift, unit);
+  }
+  return std::to_string(bytes);
 }
 
 }  // namespace concertina::cli
