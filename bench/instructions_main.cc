@@ -81,9 +81,9 @@ class RankAlone {
   }
 
  private:
-  scheduler::Request request(std::size_t index) const {
+  request::Request request(std::size_t index) const {
     Random random(index);
-    scheduler::Request request{.id = RequestId(index + 1), .n_prompt_tokens = options_.n_prompt};
+    request::Request request{.id = RequestId(index + 1), .n_prompt_tokens = options_.n_prompt};
     const std::size_t vocab_size = engine_->parts_of_only_rank().model->config().vocab_size;
     for (std::size_t i = 0; i < options_.n_prompt; ++i)
       request.tokens.push_back(static_cast<TokenId>(random.below(vocab_size)));

@@ -77,10 +77,10 @@ void Front::hear(const Member& from, const FromRank& message) {
     return;
   }
   if (const auto* output = std::get_if<StepOutput>(&message)) {
-    for (const scheduler::Output& token : output->outputs) on_output(from, token);
+    for (const request::TokenEvent& token : output->outputs) on_output(from, token);
     if (!output->outputs.empty() && unproven_)
       handle(cluster::EpochServes{*std::exchange(unproven_, std::nullopt)});
-    for (const scheduler::CaughtUp& up : output->caught_up) {
+    for (const request::CaughtUp& up : output->caught_up) {
       front::JournalActions actions;
       journal_.on_caught_up(from.rank, up.request, up.attempt, actions);
       execute(actions);
@@ -99,9 +99,9 @@ void Front::hear(const Member& from, const FromRank& message) {
                           [this, event] { handle(event); });
 }
 
-void Front::on_output(const Member& from, const scheduler::Output& output) {
+void Front::on_output(const Member& from, const request::TokenEvent& output) {
   front::JournalActions actions;
-  const scheduler::Request* request = journal_.find(output.request);
+  const request::Request* request = journal_.find(output.request);
   if (world_.scenario.mutant == Mutant::kPositionAlone && request != nullptr) {
     const auto current = journal_.rank_of(output.request);
     if (!current) return;
@@ -274,16 +274,16 @@ void Front::execute(const cluster::SetTimer& timer) {
 void Front::execute(const front::JournalActions& actions) {
   for (const front::JournalAction& action : actions) {
     if (const auto* assign = std::get_if<front::SendAssign>(&action)) {
-      const scheduler::Request* request = journal_.find(assign->request);
+      const request::Request* request = journal_.find(assign->request);
       if (request == nullptr) continue;
-      scheduler::Request copy = *request;
+      request::Request copy = *request;
       copy.attempt = assign->attempt;
       copy.mode = assign->mode;
       send(assign->to, Assign{std::move(copy)});
     } else if (const auto* feed = std::get_if<front::SendFeed>(&action)) {
       send(feed->to, Feed{feed->request, feed->token});
     } else if (const auto* take_over = std::get_if<front::SendTakeOver>(&action)) {
-      const scheduler::Request* request = journal_.find(take_over->request);
+      const request::Request* request = journal_.find(take_over->request);
       if (request == nullptr) continue;
       const auto generated = request->tokens.begin() + static_cast<std::ptrdiff_t>(request->n_prompt_tokens);
       send(take_over->to,
@@ -292,7 +292,7 @@ void Front::execute(const front::JournalActions& actions) {
       send(drop->to, Drop{drop->request});
     } else if (const auto* token = std::get_if<front::EmitToken>(&action)) {
       emit(*token);
-      if (token->reason != scheduler::FinishReason::kNone) finish(token->request);
+      if (token->reason != request::FinishReason::kNone) finish(token->request);
     } else if (const auto* failed = std::get_if<front::EmitFailed>(&action)) {
       world_.note(fmt::format("request {}: {}", failed->request, failed->why));
       streams_.erase(failed->request);

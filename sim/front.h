@@ -41,7 +41,7 @@ class Front {
 
  private:
   struct Stream {
-    scheduler::Request request;
+    request::Request request;
     std::vector<TokenId> expected;
     std::size_t n_emitted = 0;
   };
@@ -69,7 +69,7 @@ class Front {
   void execute(const cluster::GroupLost& lost);
   void execute(const cluster::SetTimer& timer);
   void execute(const front::JournalActions& actions);
-  void on_output(const cluster::Member& from, const scheduler::Output& output);
+  void on_output(const cluster::Member& from, const request::TokenEvent& output);
   void emit(const front::EmitToken& token);
   void finish(RequestId request);
 

@@ -10,7 +10,7 @@ namespace concertina::sim {
 
 // The frames of the control channel, as far as they matter here.
 struct Assign {
-  scheduler::Request request;
+  request::Request request;
 };
 struct Feed {
   RequestId request;
@@ -45,8 +45,8 @@ using ToRank =
     std::variant<Assign, Feed, TakeOver, Drop, Prepare, CancelPrepare, Commit, Enter, Freeze, Release>;
 
 struct StepOutput {
-  std::vector<scheduler::Output> outputs;
-  std::vector<scheduler::CaughtUp> caught_up;
+  std::vector<request::TokenEvent> outputs;
+  std::vector<request::CaughtUp> caught_up;
 };
 using FromRank = std::variant<cluster::Event, StepOutput>;
 

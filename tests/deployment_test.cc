@@ -126,7 +126,7 @@ class Deployment {
   }
 
   RequestId submit(std::vector<TokenId> prompt, std::size_t n_tokens, float temperature, std::uint64_t seed) {
-    scheduler::Request request;
+    request::Request request;
     request.id = next_request_;
     next_request_ = next_request_.next();
     request.n_prompt_tokens = prompt.size();
@@ -174,7 +174,7 @@ class Deployment {
       front::JournalActions actions;
       for (const transport::Output& out : message.frame.step_output().outputs()) {
         journal_.on_output(from.rank, RequestId(out.request()), Attempt(out.attempt()), out.position(),
-                           out.token(), static_cast<scheduler::FinishReason>(out.finish_reason()), actions);
+                           out.token(), static_cast<request::FinishReason>(out.finish_reason()), actions);
       }
       for (const transport::CaughtUp& up : message.frame.step_output().caught_up()) {
         journal_.on_caught_up(from.rank, RequestId(up.request()), Attempt(up.attempt()), actions);
@@ -276,14 +276,14 @@ class Deployment {
   void execute(const front::JournalActions& actions, std::vector<cluster::Event>& events) {
     for (const front::JournalAction& action : actions) {
       if (const auto* assign = std::get_if<front::SendAssign>(&action)) {
-        scheduler::Request request = *journal_.find(assign->request);
+        request::Request request = *journal_.find(assign->request);
         request.attempt = assign->attempt;
         request.mode = assign->mode;
         rank(assign->to).tell(AssignRequest{std::move(request)});
       } else if (const auto* feed = std::get_if<front::SendFeed>(&action)) {
         rank(feed->to).tell(FeedReplay{feed->request, {feed->token}});
       } else if (const auto* take_over = std::get_if<front::SendTakeOver>(&action)) {
-        const scheduler::Request& request = *journal_.find(take_over->request);
+        const request::Request& request = *journal_.find(take_over->request);
         rank(take_over->to)
             .tell(
                 TakeOverReplay{take_over->request,

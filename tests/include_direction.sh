@@ -5,21 +5,22 @@ cd "$(dirname "$0")/../src"
 
 declare -A allowed=(
   [base]=""
+  [request]="base"
   [tensor]="base"
   [checkpoint]="base tensor"
   [tokenizer]="base"
-  [kernels]="base tensor"
-  [model]="base tensor checkpoint kernels"
+  [kernels]="base request tensor"
+  [model]="base request tensor checkpoint kernels"
   [kvcache]="base"
-  [scheduler]="base kvcache"
+  [scheduler]="base request kvcache"
   [cluster]="base"
   [transport]="base"
   [exchange]="base tensor checkpoint kernels model scheduler cluster transport"
-  [worker]="base tensor checkpoint kernels model kvcache scheduler cluster transport exchange"
-  [front]="base tokenizer model scheduler cluster transport"
-  [server]="base tokenizer scheduler cluster transport front"
+  [worker]="base request tensor checkpoint kernels model kvcache scheduler cluster transport exchange"
+  [front]="base request tokenizer model scheduler cluster transport"
+  [server]="base request tokenizer scheduler cluster transport front"
   [client]="base"
-  [cli]="base tensor checkpoint tokenizer kernels model scheduler cluster transport exchange worker front server client"
+  [cli]="base request tensor checkpoint tokenizer kernels model scheduler cluster transport exchange worker front server client"
 )
 
 bad=0
@@ -43,7 +44,7 @@ done
 
 # The pure folders know no clock, thread, socket, file or random source.
 pure_pattern='#include <(thread|mutex|atomic|condition_variable|random|fstream|iostream|filesystem|unistd\.h|sys/|boost)|steady_clock::now|system_clock::now|std::rand'
-for folder in kvcache scheduler cluster exchange/protocol; do
+for folder in request kvcache scheduler cluster exchange/protocol; do
   [ -d "$folder" ] || continue
   if grep -rnE "$pure_pattern" "$folder" --include='*.h' --include='*.cc' | grep -v '_test\.cc:'; then
     echo "src/$folder is pure: none of the above belongs there"

@@ -41,14 +41,14 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   return frame;
 }
 
-transport::Frame assign_frame(const scheduler::Request& request, Attempt attempt, scheduler::Mode mode) {
+transport::Frame assign_frame(const request::Request& request, Attempt attempt, request::Mode mode) {
   transport::Frame frame;
   transport::Assign& assign = *frame.mutable_assign();
   assign.set_request(request.id.value());
   assign.set_attempt(attempt.value());
   assign.mutable_tokens()->Add(request.tokens.begin(), request.tokens.end());
   assign.set_n_prompt_tokens(request.n_prompt_tokens);
-  assign.set_replay(mode == scheduler::Mode::kReplay);
+  assign.set_replay(mode == request::Mode::kReplay);
   transport::Sampling& sampling = *assign.mutable_sampling();
   sampling.set_temperature(request.sampling.temperature);
   sampling.set_top_k(request.sampling.top_k);
@@ -71,7 +71,7 @@ transport::Frame feed_frame(RequestId request, TokenId token) {
   return frame;
 }
 
-transport::Frame take_over_frame(const scheduler::Request& request, Attempt attempt) {
+transport::Frame take_over_frame(const request::Request& request, Attempt attempt) {
   transport::Frame frame;
   transport::TakeOver& take_over = *frame.mutable_take_over();
   take_over.set_request(request.id.value());

@@ -4,7 +4,7 @@
 
 #include "cluster/types.h"
 #include "front/options.h"
-#include "scheduler/types.h"
+#include "request/request.h"
 #include "transport/control.pb.h"
 
 namespace concertina::front {
@@ -43,9 +43,9 @@ transport::Frame prepare_frame(const cluster::EpochPlan& plan, const ProcessOf& 
   return frame;
 }
 
-transport::Frame assign_frame(const scheduler::Request& request, Attempt attempt, scheduler::Mode mode);
+transport::Frame assign_frame(const request::Request& request, Attempt attempt, request::Mode mode);
 transport::Frame feed_frame(RequestId request, TokenId token);
-transport::Frame take_over_frame(const scheduler::Request& request, Attempt attempt);
+transport::Frame take_over_frame(const request::Request& request, Attempt attempt);
 transport::Frame drop_frame(RequestId request);
 
 }  // namespace concertina::front

@@ -10,7 +10,7 @@ namespace concertina::front {
 namespace {
 
 TEST(Frames, AnAssignIsNeverLargerThanTheJournalCounts) {
-  scheduler::Request request;
+  request::Request request;
   request.id = RequestId(std::numeric_limits<std::uint64_t>::max());
   request.n_prompt_tokens = std::numeric_limits<std::size_t>::max();
   request.sampling = {
@@ -21,7 +21,7 @@ TEST(Frames, AnAssignIsNeverLargerThanTheJournalCounts) {
     request.tokens.assign(n, std::numeric_limits<TokenId>::max());
     request.stop.stop_token_ids.assign(n / 3, std::numeric_limits<TokenId>::max());
     request.stop.eos_token_ids.assign(n / 7, std::numeric_limits<TokenId>::max());
-    const transport::Frame assign = assign_frame(request, Attempt(~0u), scheduler::Mode::kReplay);
+    const transport::Frame assign = assign_frame(request, Attempt(~0u), request::Mode::kReplay);
     EXPECT_LE(assign.ByteSizeLong(), assign_bytes(request, n));
     EXPECT_GE(assign.ByteSizeLong(), 5 * n);
     EXPECT_LE(take_over_frame({.id = request.id, .tokens = request.tokens}, Attempt(~0u)).ByteSizeLong(),

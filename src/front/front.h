@@ -118,12 +118,12 @@ class Front : public Service {
   void lose_group(const Error& error);
 
   Status check_room(const ScaleRequest& request) const;
-  Result<scheduler::Request> to_request(GenerationRequest request) const;
+  Result<request::Request> to_request(GenerationRequest request) const;
 
   // front_requests.cc: what the journal decides
   void execute(const JournalActions& actions);
   void emit(const EmitToken& token);
-  void send_assign(const SendAssign& assign, const scheduler::Request& request);
+  void send_assign(const SendAssign& assign, const request::Request& request);
   void fail_all_requests(const Error& error);
 
   // front.cc: shutdown

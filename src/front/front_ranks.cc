@@ -254,7 +254,7 @@ void Front::on_step_output(Rank& rank, const transport::StepOutput& output) {
   for (const transport::Output& token : output.outputs()) {
     actions.clear();
     journal_.on_output(from.rank, RequestId(token.request()), Attempt(token.attempt()), token.position(),
-                       token.token(), static_cast<scheduler::FinishReason>(token.finish_reason()), actions);
+                       token.token(), static_cast<request::FinishReason>(token.finish_reason()), actions);
     execute(actions);
   }
   for (const transport::CaughtUp& caught_up : output.caught_up()) {

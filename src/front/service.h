@@ -12,7 +12,7 @@
 #include "cluster/types.h"
 #include "front/fair_queue.h"
 #include "front/form.h"
-#include "scheduler/types.h"
+#include "request/request.h"
 
 namespace concertina::front {
 
@@ -42,16 +42,15 @@ struct ModelInfo {
   std::size_t max_model_len = 0;
   std::size_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
-  scheduler::SamplingParams
-      default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
+  request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
 };
 
 struct GenerationRequest {
-  ClientId client;                     // whose turn it takes
-  std::vector<TokenId> prompt_ids;     // 1 or more
-  scheduler::SamplingParams sampling;  // seed is set already
-  scheduler::StopParams stop;
+  ClientId client;                   // whose turn it takes
+  std::vector<TokenId> prompt_ids;   // 1 or more
+  request::SamplingParams sampling;  // seed is set already
+  request::StopParams stop;
 };
 
 // Hears of one request, on the front's thread, never from within submit() or cancel().
@@ -59,7 +58,7 @@ class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
   // A reason other than kNone: it is the last one, and nothing comes after it.
-  virtual void on_token(RequestId request, TokenId token, scheduler::FinishReason reason) = 0;
+  virtual void on_token(RequestId request, TokenId token, request::FinishReason reason) = 0;
   virtual void on_failed(RequestId request, const Error& error) = 0;  // nothing comes after
 };
 

@@ -32,12 +32,12 @@ std::vector<exchange::MemberAddress> addresses_of(const transport::Prepare& prep
 namespace {
 
 AssignRequest assign_of(const transport::Assign& assign) {
-  scheduler::Request request;
+  request::Request request;
   request.id = RequestId(assign.request());
   request.attempt = Attempt(assign.attempt());
   request.tokens.assign(assign.tokens().begin(), assign.tokens().end());
   request.n_prompt_tokens = assign.n_prompt_tokens();
-  request.mode = assign.replay() ? scheduler::Mode::kReplay : scheduler::Mode::kLive;
+  request.mode = assign.replay() ? request::Mode::kReplay : request::Mode::kLive;
   request.sampling = {.temperature = assign.sampling().temperature(),
                       .top_k = assign.sampling().top_k(),
                       .top_p = assign.sampling().top_p(),

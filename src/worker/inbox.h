@@ -6,13 +6,13 @@
 #include "base/bounded_queue.h"
 #include "base/ids.h"
 #include "exchange/shm_exchange.h"
-#include "scheduler/types.h"
+#include "request/request.h"
 
 namespace concertina::worker {
 
 // What other threads of a rank tell its step thread, which reads it between steps only.
 struct AssignRequest {
-  scheduler::Request request;
+  request::Request request;
 };
 struct FeedReplay {
   RequestId request;

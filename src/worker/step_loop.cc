@@ -203,23 +203,19 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
   parts_.pool.parallel_for(sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     for (std::size_t i = begin; i < end; ++i) {
       const scheduler::PlanEntry& entry = *sampling_[i];
-      const scheduler::SamplingParams& params = *entry.sampling;
-      const kernels::SamplingRow row{.temperature = params.temperature,
-                                     .top_k = params.top_k,
-                                     .top_p = params.top_p,
-                                     .min_p = params.min_p,
-                                     .uniform = sampling_uniform(params.seed, params.choice_index,
-                                                                 entry.start_position + entry.n_tokens)};
-      sampled_[i] =
-          kernels::sample(logits.subspan(i * vocab_size, vocab_size), row, sampling_scratch_[thread])
-              .value_or(scheduler::kNoToken);
+      const request::SamplingParams& params = *entry.sampling;
+      const float uniform =
+          sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens);
+      sampled_[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), params, uniform,
+                                    sampling_scratch_[thread])
+                        .value_or(request::kNoToken);
     }
   });
 }
 
 // A checkpoint that is broken breaks every request: the first is told of, all are counted.
-void StepLoop::count_nonfinite(const scheduler::Output& output) {
-  if (output.finish_reason != scheduler::FinishReason::kError) return;
+void StepLoop::count_nonfinite(const request::TokenEvent& output) {
+  if (output.finish_reason != request::FinishReason::kError) return;
   if (n_nonfinite_++ > 0) return;
   spdlog::error(
       "the model gave no finite logits at token {} of request {}: it ends with an error. Weights that are no "
@@ -231,7 +227,7 @@ void StepLoop::report(const scheduler::CommitResult& result) {
   if (result.outputs.empty() && result.caught_up.empty()) return report_stats();
   transport::Frame frame;
   transport::StepOutput& output = *frame.mutable_step_output();
-  for (const scheduler::Output& token : result.outputs) {
+  for (const request::TokenEvent& token : result.outputs) {
     count_nonfinite(token);
     transport::Output& out = *output.add_outputs();
     out.set_request(token.request.value());
@@ -240,7 +236,7 @@ void StepLoop::report(const scheduler::CommitResult& result) {
     out.set_token(token.token);
     out.set_finish_reason(static_cast<std::uint32_t>(token.finish_reason));
   }
-  for (const scheduler::CaughtUp& caught_up : result.caught_up) {
+  for (const request::CaughtUp& caught_up : result.caught_up) {
     transport::CaughtUp& out = *output.add_caught_up();
     out.set_request(caught_up.request.value());
     out.set_attempt(caught_up.attempt.value());

@@ -64,7 +64,7 @@ class StepLoop {
   Status compute(const scheduler::StepPlan& plan);
   void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
   void report(const scheduler::CommitResult& result);
-  void count_nonfinite(const scheduler::Output& output);
+  void count_nonfinite(const request::TokenEvent& output);
   bool has_news() const;
   std::optional<Time> next_report() const;  // of MoE layers not told yet
   void fill(transport::Stats& stats);
