@@ -1,6 +1,5 @@
 #include "base/check.h"
 #include "base/log.h"
-#include "front/frames.h"
 #include "front/front.h"
 #include "transport/control_channel.h"
 
@@ -94,8 +93,10 @@ void Front::cancel(RequestId request) {
 
 // submit() lets nothing in that is too large; should it happen, it is the request that fails, not the rank.
 void Front::send_assign(const SendAssign& assign, const request::Request& request) {
-  const transport::Frame frame = assign_frame(request, assign.attempt, assign.mode);
-  if (send(assign.to, frame) != transport::Sent::kTooLarge) return;
+  cluster::Assign message{request};
+  message.request.attempt = assign.attempt;
+  message.request.mode = assign.mode;
+  if (send(assign.to, message) != transport::Sent::kTooLarge) return;
   JournalActions actions;
   journal_.refuse(assign.request,
                   fmt::format("its {} tokens and {} stop ids do not fit one message to a rank",
@@ -111,12 +112,15 @@ void Front::execute(const JournalActions& actions) {
       const request::Request* request = journal_.find(assign->request);
       if (request != nullptr) send_assign(*assign, *request);
     } else if (const auto* feed = std::get_if<SendFeed>(&action)) {
-      send(feed->to, feed_frame(feed->request, feed->token));
+      send(feed->to, cluster::Feed{feed->request, {feed->token}});
     } else if (const auto* take_over = std::get_if<SendTakeOver>(&action)) {
       const request::Request* request = journal_.find(take_over->request);
-      if (request != nullptr) send(take_over->to, take_over_frame(*request, take_over->attempt));
+      if (request == nullptr) continue;
+      const auto generated = request->tokens.begin() + static_cast<std::ptrdiff_t>(request->n_prompt_tokens);
+      send(take_over->to,
+           cluster::TakeOver{request->id, take_over->attempt, {generated, request->tokens.end()}});
     } else if (const auto* drop = std::get_if<SendDrop>(&action)) {
-      send(drop->to, drop_frame(drop->request));
+      send(drop->to, cluster::Drop{drop->request});
     } else if (const auto* token = std::get_if<EmitToken>(&action)) {
       emit(*token);
     } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {

@@ -9,7 +9,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "cluster/types.h"
+#include "cluster/messages.h"
 #include "front/fair_queue.h"
 #include "front/form.h"
 #include "request/request.h"
@@ -69,12 +69,6 @@ struct ScaleRequest {
   std::uint32_t drain_timeout_s = 120;
 };
 
-// Where the time of a rank's MoE layers went, since its start.
-struct MoeTimes {
-  std::uint64_t n_layers = 0;  // computed
-  double route_ms = 0, dispatch_ms = 0, wait_ms = 0, compute_ms = 0, combine_ms = 0;
-};
-
 struct RankStatus {
   RankId rank;
   std::uint32_t pid = 0;
@@ -83,7 +77,7 @@ struct RankStatus {
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
   double waited_for_ms =
       0;  // time that peers spent waiting for it, of the epoch in force, all peers together
-  MoeTimes moe_times;
+  cluster::MoeTimes moe_times;
   std::uint64_t n_nonfinite_logits = 0;  // requests that it ended for want of finite logits, since its start
 };
 

@@ -36,7 +36,8 @@ TEST(Router, ARowOfNansStillNamesDifferentExperts) {
 TEST(Sampling, GreedyTakesTheHighestAndTiesFallToTheLowerId) {
   SamplingScratch scratch(5);
   EXPECT_EQ(sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, 0, scratch), 1);
-  EXPECT_EQ(sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, 0, scratch), 1);
+  EXPECT_EQ(sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, 0, scratch),
+            1);
 }
 
 // Walking `uniform` over a fine grid must give each token its share of the filtered distribution, and no

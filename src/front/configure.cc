@@ -1,4 +1,4 @@
-#include "front/frames.h"
+#include "front/configure.h"
 
 #include <unistd.h>
 
@@ -38,52 +38,6 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
     configure.set_weights_pid(static_cast<std::uint32_t>(getpid()));
     configure.set_weights_fd(static_cast<std::uint32_t>(options.weights_fd));
   }
-  return frame;
-}
-
-transport::Frame assign_frame(const request::Request& request, Attempt attempt, request::Mode mode) {
-  transport::Frame frame;
-  transport::Assign& assign = *frame.mutable_assign();
-  assign.set_request(request.id.value());
-  assign.set_attempt(attempt.value());
-  assign.mutable_tokens()->Add(request.tokens.begin(), request.tokens.end());
-  assign.set_n_prompt_tokens(request.n_prompt_tokens);
-  assign.set_replay(mode == request::Mode::kReplay);
-  transport::Sampling& sampling = *assign.mutable_sampling();
-  sampling.set_temperature(request.sampling.temperature);
-  sampling.set_top_k(request.sampling.top_k);
-  sampling.set_top_p(request.sampling.top_p);
-  sampling.set_min_p(request.sampling.min_p);
-  sampling.set_seed(request.sampling.seed);
-  sampling.set_choice_index(request.sampling.choice_index);
-  transport::Stop& stop = *assign.mutable_stop();
-  stop.set_max_tokens(request.stop.max_tokens);
-  stop.set_ignore_eos(request.stop.ignore_eos);
-  stop.mutable_eos_token_ids()->Add(request.stop.eos_token_ids.begin(), request.stop.eos_token_ids.end());
-  stop.mutable_stop_token_ids()->Add(request.stop.stop_token_ids.begin(), request.stop.stop_token_ids.end());
-  return frame;
-}
-
-transport::Frame feed_frame(RequestId request, TokenId token) {
-  transport::Frame frame;
-  frame.mutable_feed()->set_request(request.value());
-  frame.mutable_feed()->add_tokens(token);
-  return frame;
-}
-
-transport::Frame take_over_frame(const request::Request& request, Attempt attempt) {
-  transport::Frame frame;
-  transport::TakeOver& take_over = *frame.mutable_take_over();
-  take_over.set_request(request.id.value());
-  take_over.set_attempt(attempt.value());
-  take_over.mutable_generated()->Add(
-      request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens), request.tokens.end());
-  return frame;
-}
-
-transport::Frame drop_frame(RequestId request) {
-  transport::Frame frame;
-  frame.mutable_drop()->set_request(request.value());
   return frame;
 }
 
