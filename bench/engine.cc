@@ -60,7 +60,7 @@ struct Engine::Rank {
     const std::size_t vocab_size = parts.model->config().vocab_size;
     for (std::size_t i = 0; i < n_sequences; ++i)
       next[i] =
-          kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, scratch).value();
+          kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, 0, scratch).value();
   }
 
   worker::RankParts parts;
