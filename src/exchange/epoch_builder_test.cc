@@ -41,19 +41,19 @@ TEST_F(EpochBuilderTest, KnowsWhoComputesWhat) {
   EXPECT_EQ((*view)->epoch(), Epoch(4));
   ASSERT_EQ((*view)->members().size(), 2u);
   EXPECT_EQ((*view)->self(), 0u);
-  EXPECT_EQ((*view)->owner(1, ExpertId(0)), 0u);
-  EXPECT_EQ((*view)->owner(1, ExpertId(1)), 1u);
-  EXPECT_EQ((*view)->owner(1, ExpertId(2)), 0u) << "a replica of its own comes first";
-  EXPECT_EQ((*view)->slot(0, 2), 1u);
-  EXPECT_EQ((*view)->slot(0, 1), EpochView::kNoSlot);
-  EXPECT_EQ((*view)->slot(0, 4'000'000'000), EpochView::kNoSlot);
+  EXPECT_EQ((*view)->owner(MoeLayerId(1), ExpertId(0)), 0u);
+  EXPECT_EQ((*view)->owner(MoeLayerId(1), ExpertId(1)), 1u);
+  EXPECT_EQ((*view)->owner(MoeLayerId(1), ExpertId(2)), 0u) << "a replica of its own comes first";
+  EXPECT_EQ((*view)->slot(MoeLayerId(0), 2), 1u);
+  EXPECT_EQ((*view)->slot(MoeLayerId(0), 1), EpochView::kNoSlot);
+  EXPECT_EQ((*view)->slot(MoeLayerId(0), 4'000'000'000), EpochView::kNoSlot);
 }
 
 TEST_F(EpochBuilderTest, SlotsMayComeInAnyOrder) {
   std::swap(experts_[0][0], experts_[0][1]);
   const auto view = build();
   ASSERT_TRUE(view);
-  EXPECT_EQ((*view)->slot(0, 2), 0u);
+  EXPECT_EQ((*view)->slot(MoeLayerId(0), 2), 0u);
 }
 
 TEST_F(EpochBuilderTest, AnExpertOnNoRankIsNamed) {

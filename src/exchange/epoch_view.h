@@ -48,14 +48,14 @@ class EpochView {
   std::size_t n_moe_layers() const { return experts_.size(); }
 
   // Index in members() of the rank that this rank sends its rows for an expert to.
-  std::uint32_t owner(std::size_t moe_layer, ExpertId expert) const {
-    return owner_[moe_layer * n_experts_ + expert.value()];
+  std::uint32_t owner(MoeLayerId layer, ExpertId expert) const {
+    return owner_[layer.value() * n_experts_ + expert.value()];
   }
   // Slot of this rank that holds the expert; kNoSlot if none. Any number may be asked for.
-  std::uint32_t slot(std::size_t moe_layer, std::uint32_t expert) const {
-    return expert < n_experts_ ? slot_[moe_layer * n_experts_ + expert] : kNoSlot;
+  std::uint32_t slot(MoeLayerId layer, std::uint32_t expert) const {
+    return expert < n_experts_ ? slot_[layer.value() * n_experts_ + expert] : kNoSlot;
   }
-  std::span<const LocalExpert> experts(std::size_t moe_layer) const { return experts_[moe_layer]; }
+  std::span<const LocalExpert> experts(MoeLayerId layer) const { return experts_[layer.value()]; }
 
  private:
   friend class EpochBuilder;

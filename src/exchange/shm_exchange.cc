@@ -127,25 +127,24 @@ void ShmExchange::begin_step(StepId step, Epoch flip_to, const scheduler::StepLo
 Status ShmExchange::serve_step() {
   if (state_->config.n_moe_layers == 0) return run_empty();
   for (std::uint32_t layer = 0; layer < state_->config.n_moe_layers; ++layer)
-    RETURN_IF_ERROR(run_layer(LayerId(layer), {}, {}));
+    RETURN_IF_ERROR(run_layer(MoeLayerId(layer), {}, {}));
   return {};
 }
 
 void ShmExchange::begin_layer() { state_->layer_begun = transport::Doorbell::now(); }
 
-// Layers are told apart by their order alone: `layer` counts decoder layers, of which some may be dense.
-Status ShmExchange::run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) {
+Status ShmExchange::run_layer(MoeLayerId layer, const model::RoutedTokens& tokens, std::span<float> out) {
   const ExchangeConfig& config = state_->config;
-  const std::size_t moe_layer = state_->progress.position().exchange;
-  CHECK(state_->view != nullptr, "layer {} runs outside an epoch", layer);
-  CHECK(moe_layer < config.n_moe_layers, "layer {} is MoE layer {} of {}", layer, moe_layer,
-        config.n_moe_layers);
+  const std::uint32_t next = state_->progress.position().exchange;
+  CHECK(state_->view != nullptr, "MoE layer {} runs outside an epoch", layer);
+  CHECK(layer.value() == next && next < config.n_moe_layers, "MoE layer {} runs where {} of {} comes next",
+        layer, next, config.n_moe_layers);
   CHECK(tokens.n_tokens <= config.max_tokens, "{} tokens, at most {}", tokens.n_tokens, config.max_tokens);
   CHECK(tokens.hidden.size() >= tokens.n_tokens * config.hidden_size &&
         out.size() >= tokens.n_tokens * config.hidden_size);
   CHECK(tokens.expert_ids.size() >= tokens.n_tokens * config.top_k &&
         tokens.weights.size() >= tokens.n_tokens * config.top_k);
-  return state_->run({.moe_layer = moe_layer, .tokens = tokens, .out = out});
+  return state_->run({.moe_layer = layer, .tokens = tokens, .out = out});
 }
 
 Status ShmExchange::run_empty() {

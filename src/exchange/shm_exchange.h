@@ -143,7 +143,7 @@ class ShmExchange final : public model::ExpertExchange {
   std::span<const scheduler::StepLoad> loads() const;
 
   void begin_layer() override;
-  Status run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;
+  Status run_layer(MoeLayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;
   Status run_empty() override;
 
   const ExchangeCounters& counters() const;

@@ -31,7 +31,7 @@ bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epo
   for (std::uint32_t layer = 0; layer < model.shape.n_moe_layers; ++layer) {
     const TestTokens tokens(model.shape, n_tokens, random);
     std::vector<float> out(n_tokens * model.shape.hidden_size, -1.0f);
-    const Status status = exchange.run_layer(LayerId(layer), tokens.routed(), out);
+    const Status status = exchange.run_layer(MoeLayerId(layer), tokens.routed(), out);
     EXPECT_TRUE(status) << status.error().message();
     if (!status) return false;
     EXPECT_EQ(out, expected_output(model, layer, tokens))
@@ -51,14 +51,14 @@ TEST(ShmExchange, ItsTimeIsCountedByPart) {
   std::vector<float> out(4 * model.shape.hidden_size);
   const Time begin = std::chrono::steady_clock::now();
   exchange.begin_step(StepId(0), Epoch{});
-  ASSERT_TRUE(exchange.run_layer(LayerId(0), tokens.routed(), out));
+  ASSERT_TRUE(exchange.run_layer(MoeLayerId(0), tokens.routed(), out));
   EXPECT_EQ(times[Part::kRoute], Duration{}) << "nobody said that a layer began";
   exchange.begin_layer();
   const Time begun = std::chrono::steady_clock::now();
   while (std::chrono::steady_clock::now() == begun) {
   }
   const Duration routed = std::chrono::steady_clock::now() - begun;
-  ASSERT_TRUE(exchange.run_layer(LayerId(1), tokens.routed(), out));
+  ASSERT_TRUE(exchange.run_layer(MoeLayerId(1), tokens.routed(), out));
   EXPECT_GE(times[Part::kRoute], routed);
   Duration sum{};
   for (const Part part : kParts) sum += times[part];
@@ -201,6 +201,16 @@ TEST(ShmExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
   std::thread other(run, 1);
   run(0);
   other.join();
+}
+
+TEST(ShmExchange, MoeLayersRunInTheirOrder) {
+  const TestModel model({}, 1);
+  TestGroup group(model, 1);
+  Random random(1);
+  group.enter_all(random_plan(Epoch(1), {0}, model.shape, random));
+  group.rank(0).begin_step(StepId(0), Epoch{});
+  EXPECT_DEATH((void)group.rank(0).run_layer(MoeLayerId(1), {}, {}),
+               "MoE layer 1 runs where 0 of 2 comes next");
 }
 
 TEST(ShmExchange, EveryMemberLearnsWhatEachComputesInTheStep) {

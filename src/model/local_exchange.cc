@@ -11,14 +11,14 @@ Result<std::unique_ptr<LocalExchange>> LocalExchange::create(const Model& model,
   exchange->experts_.resize(model.config().n_moe_layers);
   for (std::uint32_t layer = 0; layer < model.config().n_moe_layers; ++layer) {
     for (std::uint32_t e = 0; e < model.config().n_experts; ++e) {
-      ASSIGN_OR_RETURN(kernels::ExpertWeights expert, model.load_expert(LayerId(layer), ExpertId(e)));
+      ASSIGN_OR_RETURN(kernels::ExpertWeights expert, model.load_expert(MoeLayerId(layer), ExpertId(e)));
       exchange->experts_[layer].push_back(std::move(expert));
     }
   }
   return exchange;
 }
 
-Status LocalExchange::run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) {
+Status LocalExchange::run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) {
   const std::size_t n_rows = tokens.n_tokens * config_.top_k, hidden_size = config_.hidden_size;
   std::vector<float> results(n_rows * hidden_size), scratch(n_rows * config_.moe_intermediate_size);
   std::vector<const float*> rows(n_rows);

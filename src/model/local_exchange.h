@@ -14,7 +14,7 @@ class LocalExchange : public ExpertExchange {
  public:
   static Result<std::unique_ptr<LocalExchange>> create(const Model& model, ThreadPool& pool);
 
-  Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) override;
+  Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) override;
   Status run_empty() override { return {}; }
 
  private:

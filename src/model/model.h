@@ -54,8 +54,7 @@ class Model {
   const LayerWeights& layer(std::size_t index) const { return layers_[index]; }
   const kernels::RopeTable& rope() const { return rope_; }
 
-  // moe_layer: index among MoE layers.
-  Result<kernels::ExpertWeights> load_expert(LayerId moe_layer, ExpertId expert) const;
+  Result<kernels::ExpertWeights> load_expert(MoeLayerId layer, ExpertId expert) const;
 
  private:
   Model(const ModelConfig& config, const checkpoint::WeightSource& source, std::size_t max_model_len,

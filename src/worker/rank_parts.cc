@@ -85,7 +85,7 @@ void touch(const tensor::Weight& weight) {
   for (std::size_t i = 0; i < weight.bytes(); i += 4096) (void)bytes[i];
 }
 
-const exchange::LocalExpert* find_held(const exchange::EpochView* held, std::size_t layer, ExpertId expert) {
+const exchange::LocalExpert* find_held(const exchange::EpochView* held, MoeLayerId layer, ExpertId expert) {
   if (held == nullptr) return nullptr;
   const std::uint32_t slot = held->slot(layer, expert.value());
   return slot == exchange::EpochView::kNoSlot ? nullptr : &held->experts(layer)[slot];
@@ -161,16 +161,16 @@ Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const c
   std::size_t n_total = 0, n_done = 0;
   for (const auto& layer : plan.placement.layers) n_total += layer.contains(rank) ? layer.at(rank).size() : 0;
   for (std::size_t layer = 0; layer < experts.size(); ++layer) {
+    const MoeLayerId moe_layer(static_cast<std::uint32_t>(layer));
     const auto slots = plan.placement.layers[layer].find(rank);
     if (slots == plan.placement.layers[layer].end()) continue;
     for (const ExpertId expert : slots->second) {
       ++n_done;
-      if (const exchange::LocalExpert* known = find_held(held, layer, expert)) {
+      if (const exchange::LocalExpert* known = find_held(held, moe_layer, expert)) {
         experts[layer].push_back(*known);
         continue;
       }
-      ASSIGN_OR_RETURN(kernels::ExpertWeights weights,
-                       parts.model->load_expert(LayerId(static_cast<std::uint32_t>(layer)), expert));
+      ASSIGN_OR_RETURN(kernels::ExpertWeights weights, parts.model->load_expert(moe_layer, expert));
       for (const tensor::Weight* weight : {&weights.gate, &weights.up, &weights.down}) touch(*weight);
       const std::size_t expert_bytes = model::bytes_of(weights);
       prepared.moved_bytes += expert_bytes;
