@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "cluster/coordinator.h"
 #include "front/journal.h"
+#include "worker/epoch_loader.h"
 #include "worker/frames.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
@@ -105,10 +106,12 @@ class ThreadRank {
     parts_.exchange->ring_self();
   }
   const RankParts& parts() const { return parts_; }
+  EpochLoader& loader() { return loader_; }
 
  private:
   Member member_;
   RankParts parts_;
+  EpochLoader loader_{parts_, member_.rank};
   Inbox inbox_{4096};
   std::thread thread_;
 };
@@ -251,7 +254,7 @@ class Deployment {
         addresses.push_back(
             {member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
       }
-      auto built = prepare_epoch(rank.parts(), prepare.to.rank, prepare.plan, addresses, nullptr, {});
+      auto built = rank.loader().prepare(prepare.plan, addresses);
       CHECK(built.has_value(), "{}", built.error().message());
       prepared.view = built->view;
     }

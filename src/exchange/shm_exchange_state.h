@@ -38,7 +38,7 @@ struct ShmExchange::State {
   Status compute(const Exchange& exchange);
   Status read_entries(const Exchange& exchange);
   Status check_dispatch(std::size_t member) const;
-  void group_rows(const Exchange& exchange);
+  model::SlotRows group_rows(const Exchange& exchange);
   void write_results();
   Status check_results() const;
   void combine(const Exchange& exchange);

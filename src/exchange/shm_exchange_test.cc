@@ -387,9 +387,10 @@ TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
   const TestModel model({}, 19);
   const TestGroup group(model, 1);
   ThreadPool pool(1);
+  const auto runner = model::CpuExpertRunner::create(model.expert_shape(), {}, pool).value();
   const auto refused = [&](auto change, const char* text) {
     ExchangeConfig config = group.config_of(RankId(0), std::chrono::seconds(1));
-    config.pool = &pool;
+    config.runner = runner.get();
     change(config);
     const auto exchange = ShmExchange::create(config);
     ASSERT_FALSE(exchange);
@@ -398,7 +399,7 @@ TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
   };
   refused([](ExchangeConfig& c) { c.rank = RankId(6); }, "rank 6 is out of range: max_ranks is 6");
   refused([](ExchangeConfig& c) { c.max_tokens = 0; }, "max_tokens is 0");
-  refused([](ExchangeConfig& c) { c.pool = nullptr; }, "thread pool");
+  refused([](ExchangeConfig& c) { c.runner = nullptr; }, "nobody to run experts");
   refused([](ExchangeConfig& c) { c.n_experts = 0; }, "2 MoE layers with 0 experts");
 }
 

@@ -28,7 +28,7 @@ class ExpertExchange {
 
   // One MoE layer; of a step they come in order, none left out. n_tokens may be 0: the rank then only serves
   // its peers. Fails if the step became void (peer gone, abort): the caller drops the step. `out` [n_tokens,
-  // hidden_size] is overwritten; the sum is kernels::combine_rows, wherever rows come from.
+  // hidden_size] is overwritten; the sum is ExpertRunner::combine, wherever rows come from.
   virtual Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) = 0;
 
   // The one exchange of every step in a model without a single MoE layer: carries flags, no tokens.

@@ -181,6 +181,10 @@ Result<Quantization> parse_quantization(std::string_view name) {
               fmt::format("unknown quantization \"{}\": must be none or int8", name));
 }
 
+ExpertShape expert_shape(const ModelConfig& config) {
+  return {config.n_moe_layers, config.n_experts, config.hidden_size, config.moe_intermediate_size};
+}
+
 std::size_t bytes_of(const kernels::ExpertWeights& expert) {
   return expert.gate.bytes() + expert.up.bytes() + expert.down.bytes();
 }
