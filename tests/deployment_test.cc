@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "cluster/coordinator.h"
 #include "front/journal.h"
+#include "worker/epoch_loader.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
 
@@ -99,10 +100,12 @@ class ThreadRank {
     parts_.exchange->ring_self();
   }
   const RankParts& parts() const { return parts_; }
+  EpochLoader& loader() { return loader_; }
 
  private:
   Member member_;
   RankParts parts_;
+  EpochLoader loader_{parts_, member_.rank};
   Inbox inbox_{4096};
   std::thread thread_;
 };
@@ -245,7 +248,7 @@ class Deployment {
         addresses.push_back(
             {member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
       }
-      auto built = prepare_epoch(rank.parts(), to.rank, prepare.plan, addresses, nullptr, {});
+      auto built = rank.loader().prepare(prepare.plan, addresses);
       CHECK(built.has_value(), "{}", built.error().message());
       prepared.view = built->view;
     }

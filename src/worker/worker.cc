@@ -18,6 +18,7 @@
 #include "transport/codec.h"
 #include "transport/error.h"
 #include "worker/control_link.h"
+#include "worker/epoch_loader.h"
 #include "worker/identity.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
@@ -109,6 +110,7 @@ class Worker {
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
     RETURN_IF_ERROR(build_parts());
+    epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
     loader_.post([this] {  // before any epoch's experts
       prefault(*parts_.model, [this] { ++n_loaded_; });
     });
@@ -193,18 +195,16 @@ class Worker {
       tell(EpochPrepared{plan.epoch, nullptr});
       return send(cluster::RankPrepared{self(), plan.epoch});
     }
-    const auto held = last_view_.lock();
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
     auto prepared =
-        prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
-                      [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
-                        ++n_loaded_;
-                        report_progress(done, total);
-                        return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
-                      });
+          epoch_loader_->prepare(plan, addresses_of(prepare),
+                                 [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
+                                   ++n_loaded_;
+                                   report_progress(done, total);
+                                   return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
+                                 });
     if (!prepared) return send(failure_of(plan.epoch, prepared.error()));
-    last_view_ = prepared->view;
-    if (!held) work_in_the_background();  // the loader, from its first epoch on: what follows is beside steps
+    if (!std::exchange(is_beside_steps_, true)) work_in_the_background();  // what follows the first epoch
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
     send(cluster::RankPrepared{self(), plan.epoch, prepared->moved_bytes});
   }
@@ -263,9 +263,10 @@ class Worker {
   std::atomic<std::uint64_t> n_loaded_{0};        // weights loaded, epochs begun
   transport::EventLoop loader_;
   std::thread loader_thread_;
-  std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's
-  Time last_progress_{};                                // the loader's
-  ControlLink link_;                                    // last: its thread uses all of the above
+  std::unique_ptr<EpochLoader> epoch_loader_;  // the loader's, as the next two
+  bool is_beside_steps_ = false;
+  Time last_progress_{};
+  ControlLink link_;  // last: its thread uses all of the above
 };
 
 }  // namespace
