@@ -48,8 +48,8 @@ struct Engine::Rank {
                         .logits = model::Logits::kLast});
     }
     parts.exchange->begin_step(parts.exchange->next_step(), Epoch{});
-    const auto logits =
-        model::forward(*parts.model, slices, *parts.kv_cache, *parts.exchange, *parts.workspace, *parts.pool);
+    const auto logits = model::forward(*parts.model, slices, *parts.kv_cache, *parts.exchange,
+                                       *parts.workspace, *parts.stream);
     CHECK(logits.has_value(), "{}", logits.error().message());
     return *logits;
   }
@@ -60,8 +60,9 @@ struct Engine::Rank {
     const std::span<const float> logits = step(n_sequences, start, n_tokens, tokens);
     const std::size_t vocab_size = parts.model->config().vocab_size;
     for (std::size_t i = 0; i < n_sequences; ++i)
-      next[i] =
-          kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, 0, scratch).value();
+      next[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, 0, scratch,
+                                parts.stream->instruction_set())
+                    .value();
   }
 
   worker::RankParts parts;
@@ -96,6 +97,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
     rank.max_ranks = options.n_ranks;
     rank.peer_timeout = std::chrono::seconds(60);
     rank.n_threads = options.n_threads;
+    rank.instruction_set = options.instruction_set;
     rank.quantization = quantization_of(options.form);
     rank.activations = activations_of(options.form);
     ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {

@@ -15,6 +15,7 @@ struct EngineOptions {
   std::size_t n_sequences = 32;            // of all ranks together, at most
   std::size_t max_model_len = 1024, max_num_batched_tokens = 512;
   kernels::RowForm form = kernels::RowForm::kFloat32;
+  device::InstructionSet instruction_set = device::best_instruction_set();
 };
 
 // A deployment without its front: the ranks' own parts, exchange and forward pass, ranks as threads of this

@@ -14,7 +14,6 @@
 #include "bench/callgrind.h"
 #include "bench/engine.h"
 #include "bench/summary.h"
-#include "kernels/instruction_set.h"
 #include "transport/codec.h"
 #include "worker/control_link.h"
 #include "worker/step_loop.h"
@@ -42,9 +41,10 @@ class RankAlone {
  public:
   explicit RankAlone(const Options& options) : options_(options) {
     // Callgrind knows no AVX-512; what is counted here is the same.
-    kernels::select_instruction_set(kernels::InstructionSet::kAvx2);
-    auto engine =
-        Engine::create({.model_path = options.models[0], .n_threads = 1, .n_sequences = options.n_sequences});
+    auto engine = Engine::create({.model_path = options.models[0],
+                                  .n_threads = 1,
+                                  .n_sequences = options.n_sequences,
+                                  .instruction_set = device::InstructionSet::kAvx2});
     CHECK(engine.has_value(), "{}", engine.error().message());
     engine_ = std::move(*engine);
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends_.data()) == 0);
@@ -62,7 +62,7 @@ class RankAlone {
     worker::StepLoop loop({.model = *parts.model,
                            .kv_cache = *parts.kv_cache,
                            .workspace = *parts.workspace,
-                           .pool = *parts.pool,
+                           .stream = *parts.stream,
                            .scheduler = *parts.scheduler,
                            .budget = *parts.budget,
                            .exchange = *parts.exchange,

@@ -58,10 +58,10 @@ void bench_linear(benchmark::State& state, tensor::DType dtype) {
   const auto x = filled(n_rows * static_cast<std::size_t>(n_in), 0.5f);
   tensor::FloatBuffer y(n_rows * static_cast<std::size_t>(n_out));
   RowBuffer narrowed(n_rows, static_cast<std::size_t>(n_in), ActivationType::kFloat32);
-  ThreadPool pool(1);
+  device::Stream on(1);
   std::size_t next = 0;
   for (auto unused : state)
-    linear(all(x), weights[next++ % weights.size()], all(y), n_rows, pool, narrowed.room());
+    linear(all(x), weights[next++ % weights.size()], all(y), n_rows, on, narrowed.room());
   report(state, 2.0 * static_cast<double>(n_rows) * static_cast<double>(n_out * n_in),
          static_cast<double>(weights[0].bytes()), dtype);
 }
@@ -85,11 +85,11 @@ void bench_experts(benchmark::State& state, tensor::DType dtype) {
     out.push_back(y.data() + m * kHidden);
   }
   RowBuffer narrowed(n_rows, kHidden, ActivationType::kFloat32);
-  ThreadPool pool(1);
+  device::Stream on(1);
   std::size_t next = 0;
   for (auto unused : state) {
     const ExpertRows group{&experts[next++ % experts.size()], in, out};
-    expert_mlp({&group, 1}, all(scratch), pool, narrowed.room());
+    expert_mlp({&group, 1}, all(scratch), on, narrowed.room());
   }
   const double parameters = 3.0 * kHidden * kInner;
   report(state, 2.0 * static_cast<double>(n_rows) * parameters,
@@ -110,12 +110,12 @@ void bench_attention(benchmark::State& state) {
   const AttentionSequence sequence{0, n_rows, n_before, table};
   const auto q = filled(n_rows * kHeads * kHeadDim, 0.5f);
   tensor::FloatBuffer out(q.size()), scratch(attention_scratch_floats(kHeadDim, 1));
-  ThreadPool pool(1);
+  device::Stream on(1);
   std::size_t next = 0;
   for (auto unused : state) {
     const PagedKv kv{memory.data() + next++ % n_sequences * kv_floats, n_blocks, kBlockSize, kKvHeads,
                      kHeadDim};
-    paged_attention(all(q), {&sequence, 1}, kv, 0.1f, kHeads, all(scratch), all(out), pool);
+    paged_attention(all(q), {&sequence, 1}, kv, 0.1f, kHeads, all(scratch), all(out), on);
   }
   const double seen =
       static_cast<double>(n_rows) * (static_cast<double>(n_before) + (static_cast<double>(n_rows) + 1) / 2);

@@ -75,7 +75,7 @@ class ThreadRank {
                      .model = *parts_.model,
                      .kv_cache = *parts_.kv_cache,
                      .workspace = *parts_.workspace,
-                     .pool = *parts_.pool,
+                     .stream = *parts_.stream,
                      .scheduler = *parts_.scheduler,
                      .budget = *parts_.budget,
                      .exchange = *parts_.exchange,

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/error.h"
-#include "kernels/instruction_set.h"
+#include "device/instruction_set.h"
 #include "kernels/quantize.h"
 #include "model/model.h"
 
@@ -29,7 +29,7 @@ Status check_kept(const Form& kept) {
   return {};
 }
 
-std::string activation_dtype_of(const FormFlags& flags, kernels::InstructionSet set) {
+std::string activation_dtype_of(const FormFlags& flags, device::InstructionSet set) {
   const bool by_table = flags.activation_dtype == "auto";
   return by_table ? kernels::name_of(kernels::faster_activation_type(set)) : flags.activation_dtype;
 }
@@ -43,10 +43,10 @@ Result<Form> decide_form(const FormFlags& flags, const std::optional<Form>& kept
                 "of the two out");
   if (kept) RETURN_IF_ERROR(check_kept(*kept));
   Form form = kept.value_or(Form{});
-  if (!kernels::parse_instruction_set(form.instruction_set)) form.instruction_set.clear();
+  if (!device::parse_instruction_set(form.instruction_set)) form.instruction_set.clear();
   if (!flags.instruction_set.empty()) form.instruction_set = flags.instruction_set;
-  ASSIGN_OR_RETURN(const kernels::InstructionSet set, kernels::parse_instruction_set(form.instruction_set));
-  form.instruction_set = kernels::name_of(set);
+  ASSIGN_OR_RETURN(const device::InstructionSet set, device::parse_instruction_set(form.instruction_set));
+  form.instruction_set = device::name_of(set);
   if (!flags.quantization.empty()) form.quantization = flags.quantization;
   if (!flags.activation_dtype.empty()) form.activation_dtype = activation_dtype_of(flags, set);
   // What a flag asks for counts more than the other of the two, kept or found in the table.

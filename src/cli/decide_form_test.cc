@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "kernels/instruction_set.h"
+#include "device/instruction_set.h"
 
 namespace concertina::cli {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 using front::Form;
 using ::testing::HasSubstr;
 
-const std::string kBest = kernels::name_of(kernels::current_instruction_set());
+const std::string kBest = device::name_of(device::best_instruction_set());
 
 TEST(FormTest, WithoutAFlagItIsFloat32WithTheBestInstructionSet) {
   EXPECT_EQ(decide_form({}, std::nullopt).value(), (Form{kBest, "none", "float32"}));
@@ -50,7 +50,7 @@ TEST(FormTest, Int8AndBfloat16ExcludeEachOther) {
 
 TEST(FormTest, TheTableIsOfTheKernelsThatRun) {
   for (const char* set : {"portable", "avx2"}) {
-    if (!kernels::parse_instruction_set(set)) continue;  // not of this processor
+    if (!device::parse_instruction_set(set)) continue;  // not of this processor
     EXPECT_EQ(decide_form({.instruction_set = set, .activation_dtype = "auto"}, std::nullopt).value(),
               (Form{set, "none", "float32"}));
   }

@@ -148,8 +148,9 @@ Status take_identity(front::FrontOptions& front) {
   ASSIGN_OR_RETURN(const auto binary, front::own_binary());
   front.binary = binary.path;
   front.binary_name = binary.name;
-  front.identity = worker::own_identity();
-  front.identity.instruction_set = front.form.instruction_set;
+  ASSIGN_OR_RETURN(const device::InstructionSet set,
+                   device::parse_instruction_set(front.form.instruction_set));
+  front.identity = worker::own_identity(set);
   return {};
 }
 

@@ -14,7 +14,6 @@
 #include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors.h"
 #include "cli/error.h"
-#include "kernels/instruction_set.h"
 #include "kernels/quantize.h"
 
 namespace concertina::cli {
@@ -75,10 +74,6 @@ Result<std::unique_ptr<WeightLoader>> WeightLoader::create(transport::EventLoop&
     ASSIGN_OR_RETURN(loader->checked_, model::norms_and_head(config, source));
     return loader;
   }
-  // What is quantized here must be what a rank would make of it.
-  ASSIGN_OR_RETURN(const kernels::InstructionSet set,
-                   kernels::parse_instruction_set(options.form.instruction_set));
-  kernels::select_instruction_set(set);
   ASSIGN_OR_RETURN(std::vector<checkpoint::ArenaTensor> tensors,
                    model::arena_tensors(config, source, quantization));
   ASSIGN_OR_RETURN(loader->arena_, checkpoint::WeightArena::create(std::move(tensors)));

@@ -386,8 +386,8 @@ TEST(ShmExchange, ViewsKeepPeersMappedOnceAndForgetThemWhenDestroyed) {
 TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
   const TestModel model({}, 19);
   const TestGroup group(model, 1);
-  ThreadPool pool(1);
-  const auto runner = model::CpuExpertRunner::create(model.expert_shape(), {}, pool).value();
+  device::Stream on(1);
+  const auto runner = model::CpuExpertRunner::create(model.expert_shape(), {}, on).value();
   const auto refused = [&](auto change, const char* text) {
     ExchangeConfig config = group.config_of(RankId(0), std::chrono::seconds(1));
     config.runner = runner.get();

@@ -16,7 +16,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
-#include "base/thread_pool.h"
+#include "device/stream.h"
 #include "exchange/shm_exchange.h"
 #include "kernels/combine.h"
 #include "model/expert_runner.h"
@@ -114,20 +114,20 @@ struct TestTokens {
 inline std::vector<float> expected_output(const TestModel& model, std::size_t layer,
                                           const TestTokens& tokens) {
   const TestShape& shape = model.shape;
-  ThreadPool pool(1);
+  device::Stream on(1);
   std::vector<float> scratch(shape.intermediate_size), rows(tokens.expert_ids.size() * shape.hidden_size);
   std::vector<const float*> row_addresses;
   for (std::size_t i = 0; i < tokens.expert_ids.size(); ++i) {
     const float* in = tokens.hidden.data() + i / shape.top_k * shape.hidden_size;
     float* out = rows.data() + i * shape.hidden_size;
     const kernels::ExpertRows group{&model.expert(layer, tokens.expert_ids[i]), {&in, 1}, {&out, 1}};
-    kernels::expert_mlp({&group, 1}, scratch, pool);
+    kernels::expert_mlp({&group, 1}, scratch, on);
     row_addresses.push_back(out);
   }
   std::vector<float> out(tokens.n_tokens * shape.hidden_size);
   if (tokens.n_tokens > 0)
-    kernels::combine_rows(row_addresses, tokens.weights, tokens.n_tokens, shape.top_k, shape.hidden_size,
-                          out);
+    kernels::combine_rows(row_addresses, tokens.weights, tokens.n_tokens, shape.top_k, shape.hidden_size, out,
+                          on);
   return out;
 }
 
@@ -141,11 +141,11 @@ class TestGroup {
   TestGroup(const TestModel& model, std::size_t n_ranks, Duration peer_timeout = std::chrono::seconds(60))
       : model_(model) {
     for (std::uint32_t rank = 0; rank < n_ranks; ++rank) {
-      pools_.push_back(std::make_unique<ThreadPool>(1));
+      streams_.push_back(std::make_unique<device::Stream>(1));
       const TestShape& shape = model.shape;
       auto runner = model::CpuExpertRunner::create(
           model.expert_shape(), {.max_rows = shape.max_ranks * shape.max_tokens * shape.top_k},
-          *pools_.back());
+          *streams_.back());
       CHECK(runner.has_value(), "{}", runner.error().message());
       runners_.push_back(std::move(*runner));
       ExchangeConfig config = config_of(RankId(rank), peer_timeout);
@@ -201,7 +201,7 @@ class TestGroup {
   }
 
   const TestModel& model_;
-  std::vector<std::unique_ptr<ThreadPool>> pools_;
+  std::vector<std::unique_ptr<device::Stream>> streams_;
   std::vector<std::unique_ptr<model::ExpertRunner>> runners_;
   std::vector<std::unique_ptr<ShmExchange>> exchanges_;
   std::mutex mutex_;

@@ -38,7 +38,7 @@ TEST_P(Bf16Rows, AreRoundedToTheNearestAndTiesToEven) {
   std::vector<float> from;
   for (int i = 0; i < 40; ++i) from.push_back(cases[static_cast<std::size_t>(i) % cases.size()].first);
   std::vector<Bf16> to(from.size());
-  cpu::current_ops().narrow(from.data(), from.size(), to.data());
+  cpu::ops_of(GetParam()).narrow(from.data(), from.size(), to.data());
   for (std::size_t i = 0; i < from.size(); ++i) {
     const float expected = cases[i % cases.size()].second;
     EXPECT_EQ(widened(to[i]), expected) << from[i];
@@ -46,7 +46,7 @@ TEST_P(Bf16Rows, AreRoundedToTheNearestAndTiesToEven) {
   }
   // Its payload lies in bits that are cut off.
   const float nan = __builtin_bit_cast(float, 0x7f800001u);
-  cpu::current_ops().narrow(&nan, 1, to.data());
+  cpu::ops_of(GetParam()).narrow(&nan, 1, to.data());
   EXPECT_TRUE(std::isnan(widened(to[0])));
 }
 
@@ -78,8 +78,8 @@ TEST_P(Bf16Rows, AProductIsTheChainOfItsLanesBitForBit) {
         const auto x = random_rows(random, n_rows * n_in);
         std::vector<float> y(n_rows * n_out);
         RowBuffer room(n_rows, n_in, ActivationType::kBfloat16);
-        ThreadPool pool(2);
-        linear(x, weight, y, n_rows, pool, room.room());
+        device::Stream on(2, {}, GetParam());
+        linear(x, weight, y, n_rows, on, room.room());
         for (std::size_t m = 0; m < n_rows; ++m) {
           for (std::size_t n = 0; n < n_out; ++n)
             ASSERT_EQ(y[m * n_out + n], chain(x.data() + m * n_in, weight, n, n_in))
@@ -97,9 +97,9 @@ TEST_P(Bf16Rows, WeightsInFloat32TakeTheirRowsAsTheyAre) {
   const auto x = random_rows(random, n_rows * n_in);
   std::vector<float> y(n_rows * n_out), expected(y.size());
   RowBuffer room(n_rows, n_in, ActivationType::kBfloat16);
-  ThreadPool pool(1);
-  linear(x, weight, expected, n_rows, pool);
-  linear(x, weight, y, n_rows, pool, room.room());
+  device::Stream on(1, {}, GetParam());
+  linear(x, weight, expected, n_rows, on);
+  linear(x, weight, y, n_rows, on, room.room());
   EXPECT_EQ(y, expected);
 }
 
@@ -107,9 +107,9 @@ TEST_P(Bf16Rows, AnExpertsRowIsTheSameBitsAloneAndInAnyGroup) {
   Random random(17);
   const TwoExperts experts(
       random, [&](tensor::Shape shape) { return random_weight(random, std::move(shape), DType::kBF16); });
-  const std::vector<float> alone = experts.alone(ActivationType::kBfloat16),
-                           together = experts.together(ActivationType::kBfloat16),
-                           exact = experts.together(ActivationType::kFloat32);
+  const std::vector<float> alone = experts.alone(ActivationType::kBfloat16, GetParam()),
+                           together = experts.together(ActivationType::kBfloat16, GetParam()),
+                           exact = experts.together(ActivationType::kFloat32, GetParam());
   EXPECT_EQ(std::memcmp(alone.data(), together.data(), alone.size() * sizeof(float)), 0);
   // A value of BF16 is off by up to 2^-9 of itself, 2^-9 / sqrt(3) on average: 0.11%. Gate, up and their
   // product each round: 0.2% together; twice that.

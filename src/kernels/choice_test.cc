@@ -11,32 +11,36 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
                 kInfinity = std::numeric_limits<float>::infinity();
+const device::InstructionSet kBest = device::best_instruction_set();
 
 TEST(Router, ChoosesTheHighestAndTiesFallToTheLowerId) {
   const std::vector<float> logits{1, 3, 3, 2};
+  device::Stream on(1);
   std::vector<ExpertId> ids(3);
   std::vector<float> weights(3);
-  route(logits, 4, 3, RouterWeights::kSoftmaxNormalized, ids, weights);
+  route(logits, 4, 3, RouterWeights::kSoftmaxNormalized, ids, weights, on);
   EXPECT_EQ(ids, (std::vector<ExpertId>{ExpertId(1), ExpertId(2), ExpertId(3)}));
   const double total = 2 * std::exp(3.0) + std::exp(2.0);
   EXPECT_NEAR(weights[0], std::exp(3.0) / total, 4 * kEpsilon);
   EXPECT_NEAR(weights[2], std::exp(2.0) / total, 4 * kEpsilon);
-  route(logits, 4, 3, RouterWeights::kSoftmax, ids, weights);
+  route(logits, 4, 3, RouterWeights::kSoftmax, ids, weights, on);
   EXPECT_NEAR(weights[2], std::exp(2.0) / (total + std::exp(1.0)), 4 * kEpsilon);
 }
 
 TEST(Router, ARowOfNansStillNamesDifferentExperts) {
   const std::vector<float> logits(8, kNan);
+  device::Stream on(1);
   std::vector<ExpertId> ids(4);
   std::vector<float> weights(4);
-  route(logits, 8, 4, RouterWeights::kSoftmax, ids, weights);
+  route(logits, 8, 4, RouterWeights::kSoftmax, ids, weights, on);
   EXPECT_EQ(std::set<ExpertId>(ids.begin(), ids.end()).size(), 4u);
 }
 
 TEST(Sampling, GreedyTakesTheHighestAndTiesFallToTheLowerId) {
   SamplingScratch scratch(5);
-  EXPECT_EQ(sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, 0, scratch), 1);
-  EXPECT_EQ(sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, 0, scratch),
+  EXPECT_EQ(kernels::sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, 0, scratch, kBest), 1);
+  EXPECT_EQ(kernels::sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, 0,
+                            scratch, kBest),
             1);
 }
 
@@ -58,7 +62,7 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
     std::vector<int> counts(logits.size(), 0);
     for (int i = 0; i < kGrid; ++i) {
       const float uniform = (static_cast<float>(i) + 0.5f) / kGrid;
-      ++counts[static_cast<std::size_t>(sample(logits, params, uniform, scratch).value())];
+      ++counts[static_cast<std::size_t>(kernels::sample(logits, params, uniform, scratch, kBest).value())];
     }
     for (std::size_t t = 0; t < logits.size(); ++t) {
       // An interval of length p holds p * grid points, give or take one at each end.
@@ -72,29 +76,28 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
 
 // Wherever it stands: in whole vectors and in the tail of a row, with every set of instructions.
 TEST(Sampling, NothingIsDrawnFromARowThatIsNotAllNumbers) {
-  const InstructionSet before = current_instruction_set();
-  for (const InstructionSet set : kInstructionSets) {
-    if (!is_supported(set)) continue;
-    select_instruction_set(set);
+  for (const device::InstructionSet set : device::kInstructionSets) {
+    if (!device::is_supported(set)) continue;
     for (const std::size_t n : {1u, 4u, 16u, 37u, 1000u}) {
       SamplingScratch scratch(n);
       Random random(n);
       const std::vector<float> logits = random_rows(random, n);
       for (const float temperature : {0.0f, 0.7f}) {
         const request::SamplingParams params{.temperature = temperature, .top_k = 3, .top_p = 0.9f};
-        EXPECT_TRUE(sample(logits, params, 0.99f, scratch).has_value());
-        EXPECT_EQ(sample(std::vector<float>(n, -kInfinity), params, 0.99f, scratch), std::nullopt);
+        EXPECT_TRUE(kernels::sample(logits, params, 0.99f, scratch, set).has_value());
+        EXPECT_EQ(kernels::sample(std::vector<float>(n, -kInfinity), params, 0.99f, scratch, set),
+                  std::nullopt);
         for (std::size_t place = 0; place < n; place += 1 + n / 40) {
           for (const float broken : {kNan, -kNan, kInfinity}) {
             std::vector<float> one_broken = logits;
             one_broken[place] = broken;
-            EXPECT_EQ(sample(one_broken, params, 0.99f, scratch), std::nullopt) << broken << " at " << place;
+            EXPECT_EQ(kernels::sample(one_broken, params, 0.99f, scratch, set), std::nullopt)
+                << broken << " at " << place;
           }
         }
       }
     }
   }
-  select_instruction_set(before);
 }
 
 TEST(Sampling, MinusInfinityAndTheLargestNumbersAreOrdinary) {
@@ -102,8 +105,12 @@ TEST(Sampling, MinusInfinityAndTheLargestNumbersAreOrdinary) {
   for (const float temperature : {0.0f, 0.7f}) {
     for (const float top_p : {1.0f, 0.5f}) {
       const request::SamplingParams params{.temperature = temperature, .top_p = top_p};
-      EXPECT_EQ(sample(std::vector<float>{-kInfinity, 2, -kInfinity, -kInfinity}, params, 0.99f, scratch), 1);
-      EXPECT_EQ(sample(std::vector<float>{-1e38f, -3e38f, 3e38f, -kInfinity}, params, 0.99f, scratch), 2);
+      EXPECT_EQ(kernels::sample(std::vector<float>{-kInfinity, 2, -kInfinity, -kInfinity}, params, 0.99f,
+                                scratch, kBest),
+                1);
+      EXPECT_EQ(kernels::sample(std::vector<float>{-1e38f, -3e38f, 3e38f, -kInfinity}, params, 0.99f, scratch,
+                                kBest),
+                2);
     }
   }
 }
@@ -115,7 +122,7 @@ TEST(Sampling, ALargeVocabularyWithTopPAloneGivesTheSameAsSortingAll) {
   const request::SamplingParams params{.top_p = 0.9f};
   const auto expected = ref::sampling_distribution(logits, params);
   for (int i = 0; i < 20; ++i) {
-    const TokenId drawn = sample(logits, params, random.uniform(), scratch).value();
+    const TokenId drawn = kernels::sample(logits, params, random.uniform(), scratch, kBest).value();
     EXPECT_GT(expected[static_cast<std::size_t>(drawn)], 0.0);
   }
 }

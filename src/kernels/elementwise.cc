@@ -5,14 +5,15 @@
 
 namespace concertina::kernels {
 
-void add(std::span<float> y, std::span<const float> x) {
-  CHECK(y.size() == x.size());
-  cpu::current_ops().add(y.data(), x.data(), y.size());
-}
-
-void silu_multiply(std::span<const float> gate, std::span<const float> up, std::span<float> out) {
+void silu_multiply(std::span<const float> gate, std::span<const float> up, std::span<float> out,
+                   device::Stream& on) {
   CHECK(gate.size() == up.size() && gate.size() == out.size());
-  cpu::current_ops().silu_multiply(gate.data(), up.data(), out.data(), out.size());
+  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
+  constexpr std::size_t kPiece = 2048;  // whole vectors
+  on.for_rows((gate.size() + kPiece - 1) / kPiece, 4 * kPiece, [&](std::size_t piece) {
+    const std::size_t begin = piece * kPiece, n = std::min(kPiece, gate.size() - begin);
+    ops.silu_multiply(gate.data() + begin, up.data() + begin, out.data() + begin, n);
+  });
 }
 
 }  // namespace concertina::kernels

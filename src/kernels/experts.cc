@@ -36,9 +36,9 @@ Shape check(std::span<const ExpertRows> groups) {
 // f(group, the group's first row among all rows, begin, end) for outputs [begin, end) of the groups that the
 // items [begin, end) are.
 template <typename F>
-void for_items(std::span<const ExpertRows> groups, std::size_t n_outputs, ThreadPool& pool, const F& f) {
+void for_items(std::span<const ExpertRows> groups, std::size_t n_outputs, device::Stream& on, const F& f) {
   const std::size_t group_items = (n_outputs + kItemOutputs - 1) / kItemOutputs;
-  pool.parallel_for(groups.size() * group_items, 1, [&](std::size_t begin, std::size_t end) {
+  on.pool().parallel_for(groups.size() * group_items, 1, [&](std::size_t begin, std::size_t end) {
     std::size_t group = 0, row = 0;
     for (std::size_t item = begin; item < end;) {
       for (; group < item / group_items; ++group) row += groups[group].in.size();
@@ -60,9 +60,10 @@ struct Chunk {
 template <typename W>
 class FloatProducts {
  public:
-  FloatProducts(const Shape& shape, float* scratch) : shape_(shape), scratch_(scratch) {}
-  void prepare_gate_up(std::span<const ExpertRows>, ThreadPool&) const {}
-  void prepare_down(ThreadPool&) const {}
+  FloatProducts(const Shape& shape, float* scratch, device::InstructionSet set)
+      : ops_(cpu::ops_of(set).of<W>().products), shape_(shape), scratch_(scratch) {}
+  void prepare_gate_up(std::span<const ExpertRows>, device::Stream&) const {}
+  void prepare_down(device::Stream&) const {}
   void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
     const ExpertWeights& weights = *chunk.group.weights;
     ops_.gate_up(chunk.group.in.data() + chunk.at, chunk.n, elements(weights.gate), elements(weights.up),
@@ -77,7 +78,7 @@ class FloatProducts {
 
  private:
   static const W* elements(const tensor::Weight& weight) { return static_cast<const W*>(weight.data); }
-  const cpu::ProductOps<float, W>& ops_ = cpu::current_ops().of<W>().products;
+  const cpu::ProductOps<float, W>& ops_;
   const Shape shape_;
   const float* const scratch_;  // [rows of all groups, n_intermediate]
 };
@@ -85,15 +86,15 @@ class FloatProducts {
 // Rows are narrowed before each pass.
 class NarrowedRows {
  public:
-  void prepare_gate_up(std::span<const ExpertRows> groups, ThreadPool& pool) const {
-    pool.parallel_for(groups.size(), 1, [&](std::size_t begin, std::size_t end) {
+  void prepare_gate_up(std::span<const ExpertRows> groups, device::Stream& on) const {
+    on.pool().parallel_for(groups.size(), 1, [&](std::size_t begin, std::size_t end) {
       std::size_t row = 0;
       for (std::size_t g = 0; g < end; row += groups[g++].in.size())
-        if (g >= begin) narrow_rows(groups[g].in, shape_.n_hidden, form_, room_, row);
+        if (g >= begin) narrow_rows(groups[g].in, shape_.n_hidden, form_, room_, row, on.instruction_set());
     });
   }
-  void prepare_down(ThreadPool& pool) const {
-    narrow_rows({scratch_, shape_.n_rows * shape_.n_intermediate}, shape_.n_intermediate, form_, room_, pool);
+  void prepare_down(device::Stream& on) const {
+    narrow_rows({scratch_, shape_.n_rows * shape_.n_intermediate}, shape_.n_intermediate, form_, room_, on);
   }
 
  protected:
@@ -111,8 +112,8 @@ class NarrowedRows {
 
 class Bf16Products : public NarrowedRows {
  public:
-  Bf16Products(const Shape& shape, const float* scratch, const RowRoom& room)
-      : NarrowedRows(shape, scratch, room, RowForm::kBfloat16) {}
+  Bf16Products(const Shape& shape, const float* scratch, const RowRoom& room, device::InstructionSet set)
+      : NarrowedRows(shape, scratch, room, RowForm::kBfloat16), ops_(cpu::ops_of(set).bf16_rows) {}
   void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
     const ExpertWeights& weights = *chunk.group.weights;
     ops_.gate_up(rows_of<cpu::Bf16>(chunk, shape_.n_hidden).data(), chunk.n, cpu::bf16_of(weights.gate),
@@ -124,13 +125,15 @@ class Bf16Products : public NarrowedRows {
   }
 
  private:
-  const cpu::ProductOps<cpu::Bf16, cpu::Bf16>& ops_ = cpu::current_ops().bf16_rows;
+  const cpu::ProductOps<cpu::Bf16, cpu::Bf16>& ops_;
 };
 
 class Int8Products : public NarrowedRows {
  public:
-  Int8Products(const Shape& shape, const float* scratch, const RowRoom& room)
-      : NarrowedRows(shape, scratch, room, RowForm::kInt8) {}
+  Int8Products(const Shape& shape, const float* scratch, const RowRoom& room, device::InstructionSet set)
+      : NarrowedRows(shape, scratch, room, RowForm::kInt8),
+        ops_(cpu::int8_ops_of(set)),
+        silu_multiply_(cpu::ops_of(set).silu_multiply) {}
 
   // A vector of outputs at a time, so that what `up` gives needs little room.
   void gate_up(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
@@ -146,8 +149,7 @@ class Int8Products : public NarrowedRows {
       for (std::size_t m = 0; m < chunk.n; ++m) gates[m] = out[m] + (n - begin), ups[m] = up_results[m];
       multiply(chunk, gate, shape_.n_hidden, n, n_end, row_of(up, n), gates.data());
       multiply(chunk, up, shape_.n_hidden, n, n_end, n_end < end ? row_of(gate, n_end) : nullptr, ups.data());
-      for (std::size_t m = 0; m < chunk.n; ++m)
-        cpu::current_ops().silu_multiply(gates[m], ups[m], gates[m], n_end - n);
+      for (std::size_t m = 0; m < chunk.n; ++m) silu_multiply_(gates[m], ups[m], gates[m], n_end - n);
     }
   }
   void down(const Chunk& chunk, std::size_t begin, std::size_t end, float* const* out) const {
@@ -157,16 +159,18 @@ class Int8Products : public NarrowedRows {
  private:
   void multiply(const Chunk& chunk, const tensor::Weight& weight, std::size_t n_in, std::size_t begin,
                 std::size_t end, const std::int8_t* after, float* const* out) const {
-    cpu::current_int8_ops().linear(rows_of<std::uint8_t>(chunk, n_in).data(), room_.scales.data() + chunk.row,
-                                   chunk.n, cpu::int8_of(weight), n_in, begin, end, after, out);
+    ops_.linear(rows_of<std::uint8_t>(chunk, n_in).data(), room_.scales.data() + chunk.row, chunk.n,
+                cpu::int8_of(weight), n_in, begin, end, after, out);
   }
+  const cpu::Int8Ops& ops_;
+  void (*const silu_multiply_)(const float* gate, const float* up, float* out, std::size_t n);
 };
 
 template <typename Products>
-void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch, ThreadPool& pool,
+void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch, device::Stream& on,
          const Products& products) {
-  products.prepare_gate_up(groups, pool);
-  for_items(groups, shape.n_intermediate, pool,
+  products.prepare_gate_up(groups, on);
+  for_items(groups, shape.n_intermediate, on,
             [&](const ExpertRows& group, std::size_t row, std::size_t begin, std::size_t end) {
               cpu::for_chunks(group.in.size(), shape.n_hidden, [&](std::size_t at, std::size_t n) {
                 float* const first = scratch + (row + at) * shape.n_intermediate + begin;
@@ -174,8 +178,8 @@ void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch,
                                  cpu::addresses(first, n, shape.n_intermediate).data());
               });
             });
-  products.prepare_down(pool);
-  for_items(groups, shape.n_hidden, pool,
+  products.prepare_down(on);
+  for_items(groups, shape.n_hidden, on,
             [&](const ExpertRows& group, std::size_t row, std::size_t begin, std::size_t end) {
               cpu::for_chunks(group.in.size(), shape.n_intermediate, [&](std::size_t at, std::size_t n) {
                 std::array<float*, cpu::kMaxChunkRows> out;
@@ -187,19 +191,20 @@ void run(std::span<const ExpertRows> groups, const Shape& shape, float* scratch,
 
 }  // namespace
 
-void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool,
+void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, device::Stream& on,
                 const RowRoom& room) {
   if (groups.empty()) return;
   const Shape shape = check(groups);
   CHECK(scratch.size() >= shape.n_rows * shape.n_intermediate);
   const tensor::Weight& gate = groups.front().weights->gate;
+  const device::InstructionSet set = on.instruction_set();
   const RowForm form = room.form_for(gate.dtype);
   if (form == RowForm::kInt8)
-    return run(groups, shape, scratch.data(), pool, Int8Products(shape, scratch.data(), room));
+    return run(groups, shape, scratch.data(), on, Int8Products(shape, scratch.data(), room, set));
   if (form == RowForm::kBfloat16)
-    return run(groups, shape, scratch.data(), pool, Bf16Products(shape, scratch.data(), room));
+    return run(groups, shape, scratch.data(), on, Bf16Products(shape, scratch.data(), room, set));
   cpu::with_elements(gate, [&]<typename W>(const W*) {
-    run(groups, shape, scratch.data(), pool, FloatProducts<W>(shape, scratch.data()));
+    run(groups, shape, scratch.data(), on, FloatProducts<W>(shape, scratch.data(), set));
   });
 }
 

@@ -24,9 +24,9 @@ struct ExpertRows {
 // Grouped expert MLP: out = down @ (silu(gate @ in) * (up @ in)) for every row of every group. `scratch`
 // holds [rows of all groups, intermediate_size] floats. All groups are of one shape and dtype. `room`, where
 // rows are narrowed: [rows of all groups, the larger of hidden_size and intermediate_size]. Two rounds of the
-// pool in all, whatever the number of groups; each weight is read from memory once. Row-invariant: a row's
+// threads in all, whatever the number of groups; each weight is read from memory once. Row-invariant: a row's
 // result does not depend on the other rows, their order or the number of threads.
-void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, ThreadPool& pool,
+void expert_mlp(std::span<const ExpertRows> groups, std::span<float> scratch, device::Stream& on,
                 const RowRoom& room = {});
 
 }  // namespace concertina::kernels

@@ -45,7 +45,7 @@ TEST_P(Int8, ARowOfZerosIsZero) {
   const float* const address = row.data();
   RowBuffer buffer(1, 20, ActivationType::kFloat32);
   const RowRoom room = buffer.room();
-  narrow_rows({&address, 1}, 20, RowForm::kInt8, room, 0);
+  narrow_rows({&address, 1}, 20, RowForm::kInt8, room, 0, GetParam());
   EXPECT_EQ(room.scales[0], 0.0f);
   EXPECT_EQ(std::vector<std::uint8_t>(room.bytes.begin(), room.bytes.begin() + 20),
             std::vector<std::uint8_t>(20, 128));
@@ -59,7 +59,7 @@ TEST_P(Int8, ANanOrAnInfinityMakesItsRowNan) {
       row[at] = bad;
       const float* const address = row.data();
       RowBuffer buffer(1, 20, ActivationType::kFloat32);
-      narrow_rows({&address, 1}, 20, RowForm::kInt8, buffer.room(), 0);
+      narrow_rows({&address, 1}, 20, RowForm::kInt8, buffer.room(), 0, GetParam());
       EXPECT_TRUE(std::isnan(buffer.room().scales[0])) << bad << " at " << at;
     }
   }
@@ -78,8 +78,8 @@ TEST_P(Int8, AProductIsTheIntegersProductTimesBothScales) {
         std::vector<float> y(n_rows * n_out);
         RowBuffer buffer(n_rows, n_in, ActivationType::kFloat32);
         const RowRoom room = buffer.room();
-        ThreadPool pool(2);
-        linear(x, weight, y, n_rows, pool, room);
+        device::Stream on(2, {}, GetParam());
+        linear(x, weight, y, n_rows, on, room);
         for (std::size_t m = 0; m < n_rows; ++m) {
           for (std::size_t n = 0; n < n_out; ++n) {
             std::int32_t sum = 0;
@@ -99,7 +99,7 @@ TEST_P(Int8, EverySetQuantisesARowToTheSameBits) {
   const auto row = random_rows(random, 1000);
   std::vector<std::uint8_t> expected(row.size()), bytes(row.size());
   const float scale = cpu::kPortableInt8Ops.quantize(row.data(), row.size(), expected.data());
-  EXPECT_EQ(cpu::current_int8_ops().quantize(row.data(), row.size(), bytes.data()), scale);
+  EXPECT_EQ(cpu::int8_ops_of(GetParam()).quantize(row.data(), row.size(), bytes.data()), scale);
   EXPECT_EQ(bytes, expected);
 }
 
@@ -111,8 +111,8 @@ TEST_P(Int8, AnExpertsRowIsTheSameBitsAloneAndInAnyGroup) {
   const ExpertWeights& first = experts.first;
   const std::size_t width = TwoExperts::kWidth, inner = TwoExperts::kInner, n_rows = TwoExperts::kRows;
   const std::vector<float>& x = experts.x;
-  const std::vector<float> alone = experts.alone(ActivationType::kFloat32),
-                           together = experts.together(ActivationType::kFloat32);
+  const std::vector<float> alone = experts.alone(ActivationType::kFloat32, GetParam()),
+                           together = experts.together(ActivationType::kFloat32, GetParam());
   EXPECT_EQ(std::memcmp(alone.data(), together.data(), alone.size() * sizeof(float)), 0);
   // And close to what the weights stand for: only rows round. A row of 80 normal numbers has its largest near
   // 2.6 deviations: steps of 2.6 / 127, an error of a step / sqrt(12) = 0.6% of a deviation in gate and in

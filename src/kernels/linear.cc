@@ -28,7 +28,7 @@ void check(std::span<const float> x, const Projection& projection, std::size_t n
 
 // Outputs [n_begin, n_end) of all rows.
 void run(std::span<const float> x, const Projection& projection, std::size_t n_rows, const RowRoom& room,
-         std::size_t n_begin, std::size_t n_end) {
+         device::InstructionSet set, std::size_t n_begin, std::size_t n_end) {
   const tensor::Weight& weight = *projection.weight;
   const std::size_t n_out = n_out_of(projection), n_in = static_cast<std::size_t>(weight.shape[1]);
   cpu::for_chunks(n_rows, n_in, [&](std::size_t begin, std::size_t n) {
@@ -36,18 +36,18 @@ void run(std::span<const float> x, const Projection& projection, std::size_t n_r
     const RowForm form = room.form_for(weight.dtype);
     if (form == RowForm::kInt8) {
       const auto in = cpu::addresses<const std::uint8_t>(room.bytes.data() + begin * n_in, n, n_in);
-      return cpu::current_int8_ops().linear(in.data(), room.scales.data() + begin, n, cpu::int8_of(weight),
-                                            n_in, n_begin, n_end, nullptr, out.data());
+      return cpu::int8_ops_of(set).linear(in.data(), room.scales.data() + begin, n, cpu::int8_of(weight),
+                                          n_in, n_begin, n_end, nullptr, out.data());
     }
     if (form == RowForm::kBfloat16) {
       const auto in =
           cpu::addresses(reinterpret_cast<const cpu::Bf16*>(room.bytes.data()) + begin * n_in, n, n_in);
-      return cpu::current_ops().bf16_rows.linear(in.data(), n, cpu::bf16_of(weight), n_in, n_begin, n_end,
-                                                 out.data());
+      return cpu::ops_of(set).bf16_rows.linear(in.data(), n, cpu::bf16_of(weight), n_in, n_begin, n_end,
+                                               out.data());
     }
     const auto in = cpu::addresses(x.data() + begin * n_in, n, n_in);
     cpu::with_elements(weight, [&]<typename W>(const W* w) {
-      cpu::current_ops().of<W>().products.linear(in.data(), n, w, n_in, n_begin, n_end, out.data());
+      cpu::ops_of(set).of<W>().products.linear(in.data(), n, w, n_in, n_begin, n_end, out.data());
     });
   });
 }
@@ -55,7 +55,7 @@ void run(std::span<const float> x, const Projection& projection, std::size_t n_r
 }  // namespace
 
 void linear(std::span<const float> x, std::span<const Projection> projections, std::size_t n_rows,
-            ThreadPool& pool, const RowRoom& room) {
+            device::Stream& on, const RowRoom& room) {
   const auto n_in = static_cast<std::size_t>(projections.front().weight->shape[1]);
   std::size_t n_items = 0;
   for (const Projection& projection : projections) {
@@ -63,12 +63,12 @@ void linear(std::span<const float> x, std::span<const Projection> projections, s
     CHECK(projection.weight->dtype == projections.front().weight->dtype);
     n_items += n_items_of(projection);
   }
-  narrow_rows(x.first(n_rows * n_in), n_in, room.form_for(projections.front().weight->dtype), room, pool);
-  pool.parallel_for(n_items, 1, [&](std::size_t begin, std::size_t end) {
+  narrow_rows(x.first(n_rows * n_in), n_in, room.form_for(projections.front().weight->dtype), room, on);
+  on.pool().parallel_for(n_items, 1, [&](std::size_t begin, std::size_t end) {
     for (const Projection& projection : projections) {
       const std::size_t n = n_items_of(projection);
       if (begin < n && end > 0) {
-        run(x, projection, n_rows, room, begin * kItemOutputs,
+        run(x, projection, n_rows, room, on.instruction_set(), begin * kItemOutputs,
             std::min(std::min(end, n) * kItemOutputs, n_out_of(projection)));
       }
       begin = begin > n ? begin - n : 0;
@@ -78,9 +78,9 @@ void linear(std::span<const float> x, std::span<const Projection> projections, s
 }
 
 void linear(std::span<const float> x, const tensor::Weight& weight, std::span<float> y, std::size_t n_rows,
-            ThreadPool& pool, const RowRoom& room) {
+            device::Stream& on, const RowRoom& room) {
   const Projection one{&weight, y};
-  linear(x, {&one, 1}, n_rows, pool, room);
+  linear(x, {&one, 1}, n_rows, on, room);
 }
 
 }  // namespace concertina::kernels

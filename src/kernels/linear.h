@@ -17,12 +17,12 @@ struct Projection {
 // first; the sums are whole numbers. Row-invariant. Several at once, all of one dtype, are one round of the
 // pool (two where rows are narrowed).
 void linear(std::span<const float> x,  // [n_rows, n_in]
-            std::span<const Projection> projections, std::size_t n_rows, ThreadPool& pool,
+            std::span<const Projection> projections, std::size_t n_rows, device::Stream& on,
             const RowRoom& room = {});
 
 void linear(std::span<const float> x,      // [n_rows, n_in]
             const tensor::Weight& weight,  // [n_out, n_in]
             std::span<float> y,            // [n_rows, n_out]
-            std::size_t n_rows, ThreadPool& pool, const RowRoom& room = {});
+            std::size_t n_rows, device::Stream& on, const RowRoom& room = {});
 
 }  // namespace concertina::kernels

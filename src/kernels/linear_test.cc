@@ -20,13 +20,13 @@ TEST_P(Linear, IsWithinTheErrorOfOneChainForEveryShape) {
     for (const std::size_t n_in : {1, 2, 15, 16, 17, 31, 64, 100, 256}) {
       for (const std::size_t n_out : {1, 3, 4, 7, 8, 9, 33}) {
         Random random(n_in * 1000 + n_out);
-        ThreadPool pool(1);
+        device::Stream on(1, {}, GetParam());
         const auto weight =
             random_weight(random, {static_cast<std::int64_t>(n_out), static_cast<std::int64_t>(n_in)}, dtype);
         for (const std::size_t n_rows : {1, 2, 3, 4, 5, 70}) {
           const auto x = random_rows(random, n_rows * n_in);
           std::vector<float> y(n_rows * n_out);
-          linear(x, weight, y, n_rows, pool);
+          linear(x, weight, y, n_rows, on);
           const auto expected = ref::linear(to_matrix(x, n_in), weight);
           for (std::size_t m = 0; m < n_rows; ++m) {
             for (std::size_t n = 0; n < n_out; ++n) {
@@ -46,23 +46,23 @@ TEST_P(Linear, IsWithinTheErrorOfOneChainForEveryShape) {
 
 // n_in: short, and more than one panel of widened weights holds.
 void expect_same_bits_in_any_batch(std::size_t n_in, std::size_t n_out,
-                                   std::initializer_list<std::size_t> batches) {
+                                   std::initializer_list<std::size_t> batches, device::InstructionSet set) {
   Random random(7);
   const std::size_t n_rows = 75;
   const auto weight = random_weight(
       random, {static_cast<std::int64_t>(n_out), static_cast<std::int64_t>(n_in)}, DType::kBF16);
   const auto x = random_rows(random, n_rows * n_in);
-  ThreadPool one(1);
+  device::Stream one(1, {}, set);
   std::vector<float> alone(n_rows * n_out);
   for (std::size_t m = 0; m < n_rows; ++m) {
     linear(std::span(x).subspan(m * n_in, n_in), weight, std::span(alone).subspan(m * n_out, n_out), 1, one);
   }
   for (const std::size_t n_threads : {1, 2, 3}) {
-    ThreadPool pool(n_threads);
+    device::Stream on(n_threads, {}, set);
     for (const std::size_t batch : batches) {
       std::vector<float> y(batch * n_out);
       for (std::size_t begin = 0; begin + batch <= n_rows; ++begin) {
-        linear(std::span(x).subspan(begin * n_in), weight, y, batch, pool);
+        linear(std::span(x).subspan(begin * n_in), weight, y, batch, on);
         ASSERT_EQ(std::memcmp(y.data(), alone.data() + begin * n_out, y.size() * sizeof(float)), 0)
             << n_in << " inputs, " << batch << " rows from " << begin << ", " << n_threads << " threads";
       }
@@ -71,8 +71,8 @@ void expect_same_bits_in_any_batch(std::size_t n_in, std::size_t n_out,
 }
 
 TEST_P(Linear, ARowIsTheSameBitsInAnyBatchAtAnyPlaceWithAnyThreads) {
-  expect_same_bits_in_any_batch(83, 101, {2, 3, 4, 5, 11, 12, 13, 64, 65, 75});
-  expect_same_bits_in_any_batch(2083, 21, {12, 70, 75});
+  expect_same_bits_in_any_batch(83, 101, {2, 3, 4, 5, 11, 12, 13, 64, 65, 75}, GetParam());
+  expect_same_bits_in_any_batch(2083, 21, {12, 70, 75}, GetParam());
 }
 
 class Experts : public EveryInstructionSet {};
@@ -97,8 +97,8 @@ TEST_P(Experts, ComputeTheMlpOfEveryRow) {
         for (std::size_t m = 0; m < n_rows; ++m)
           in.push_back(x.data() + m * width), out.push_back(y.data() + m * width);
         const ExpertRows group{&expert, in, out};
-        ThreadPool pool(2);
-        expert_mlp({&group, 1}, scratch, pool);
+        device::Stream on(2, {}, GetParam());
+        expert_mlp({&group, 1}, scratch, on);
         const auto expected = ref::expert_mlp(to_matrix(x, width), expert);
         for (std::size_t m = 0; m < n_rows; ++m) {
           double largest = 0;
@@ -120,25 +120,25 @@ TEST_P(Experts, ARowIsTheSameBitsWhoeverElseIsInItsGroupAndInWhichOrder) {
   const auto expert = random_expert(random, width, inner, DType::kBF16);
   const auto x = random_rows(random, n_rows * width);
   std::vector<float> alone(x.size()), scratch(n_rows * inner);
-  ThreadPool one(1);
-  const auto run = [&](const std::vector<std::size_t>& rows, std::vector<float>& y, ThreadPool& pool) {
+  device::Stream one(1, {}, GetParam());
+  const auto run = [&](const std::vector<std::size_t>& rows, std::vector<float>& y, device::Stream& on) {
     std::vector<const float*> in;
     std::vector<float*> out;
     for (const std::size_t row : rows)
       in.push_back(x.data() + row * width), out.push_back(y.data() + row * width);
     const ExpertRows group{&expert, in, out};
-    expert_mlp({&group, 1}, scratch, pool);
+    expert_mlp({&group, 1}, scratch, on);
   };
   for (std::size_t row = 0; row < n_rows; ++row) run({row}, alone, one);
   for (const std::size_t n_threads : {1, 2, 3}) {
-    ThreadPool pool(n_threads);
+    device::Stream on(n_threads, {}, GetParam());
     for (int round = 0; round < 10; ++round) {
       std::vector<std::size_t> rows(n_rows);
       for (std::size_t i = 0; i < n_rows; ++i) rows[i] = i;
       for (std::size_t i = n_rows; i > 1; --i) std::swap(rows[i - 1], rows[random.below(i)]);
       rows.resize(1 + random.below(n_rows));
       std::vector<float> y(x.size());
-      run(rows, y, pool);
+      run(rows, y, on);
       for (const std::size_t row : rows) {
         ASSERT_EQ(std::memcmp(&y[row * width], &alone[row * width], width * sizeof(float)), 0)
             << rows.size() << " rows";
@@ -158,7 +158,8 @@ TEST_P(Combine, AddsTheRowsInTopKOrder) {
   std::vector<const float*> addresses;
   for (std::size_t i = 0; i < n_tokens * top_k; ++i) addresses.push_back(rows.data() + i * width);
   std::vector<float> out(n_tokens * width, 99.0f);
-  combine_rows(addresses, weights, n_tokens, top_k, width, out);
+  device::Stream on(2, {}, GetParam());
+  combine_rows(addresses, weights, n_tokens, top_k, width, out, on);
   for (std::size_t t = 0; t < n_tokens; ++t) {
     for (std::size_t i = 0; i < width; ++i) {
       double sum = 0, magnitude = 0;

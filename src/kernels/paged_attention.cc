@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "kernels/cpu/ops.h"
+#include "kernels/cpu/rows.h"
 
 namespace concertina::kernels {
 
@@ -60,6 +60,7 @@ struct Attention {
   float scale;
   std::size_t n_heads;
   std::span<float> out;
+  const cpu::Ops& ops;
 
   void run(const Item& item, float* scratch) const {
     const std::size_t n_group = n_heads / kv.n_kv_heads, n = item.n_rows * n_group;
@@ -82,18 +83,18 @@ struct Attention {
       results[i] = out.data() + place;
       n_positions[i] = item.sequence->start_position + row + 1;
     }
-    cpu::current_ops().attention({.q = queries.data(),
-                                  .n_positions = n_positions.data(),
-                                  .n_queries = n,
-                                  .head_dim = kv.head_dim,
-                                  .block_size = kv.block_size,
-                                  .blocks = item.sequence->block_table.data(),
-                                  .keys = kv.at(BlockId(0), PagedKv::Part::kKey, item.kv_head),
-                                  .values = kv.at(BlockId(0), PagedKv::Part::kValue, item.kv_head),
-                                  .block_stride = kv.block_floats(),
-                                  .scale = scale,
-                                  .scratch = scratch,
-                                  .out = results.data()});
+    ops.attention({.q = queries.data(),
+                   .n_positions = n_positions.data(),
+                   .n_queries = n,
+                   .head_dim = kv.head_dim,
+                   .block_size = kv.block_size,
+                   .blocks = item.sequence->block_table.data(),
+                   .keys = kv.at(BlockId(0), PagedKv::Part::kKey, item.kv_head),
+                   .values = kv.at(BlockId(0), PagedKv::Part::kValue, item.kv_head),
+                   .block_stride = kv.block_floats(),
+                   .scale = scale,
+                   .scratch = scratch,
+                   .out = results.data()});
   }
 };
 
@@ -109,37 +110,29 @@ std::size_t attention_scratch_floats(std::size_t head_dim, std::size_t n_threads
 }
 
 void write_kv(std::span<const float> k, std::span<const float> v,
-              std::span<const AttentionSequence> sequences, const PagedKv& kv) {
+              std::span<const AttentionSequence> sequences, const PagedKv& kv, device::Stream& on) {
   const std::size_t row_floats = kv.n_kv_heads * kv.head_dim;
   for (const AttentionSequence& sequence : sequences) {
-    for (std::size_t i = 0; i < sequence.n_rows; ++i) {
-      const std::size_t position = sequence.start_position + i, in_block = position % kv.block_size;
-      const BlockId block = sequence.block_table[position / kv.block_size];
-      CHECK(block.value() < kv.n_blocks, "block {} of {}", block, kv.n_blocks);
-      for (std::size_t head = 0; head < kv.n_kv_heads; ++head) {
-        const std::size_t from = (sequence.row_begin + i) * row_floats + head * kv.head_dim;
-        float* const keys = kv.at(block, PagedKv::Part::kKey, head) + in_block;
-        for (std::size_t d = 0; d < kv.head_dim; ++d) keys[d * kv.block_size] = k[from + d];
-        std::memcpy(kv.at(block, PagedKv::Part::kValue, head) + in_block * kv.head_dim, v.data() + from,
-                    kv.head_dim * sizeof(float));
-      }
-    }
+    on.for_rows(sequence.n_rows, 2 * row_floats, [&](std::size_t i) {
+      const std::size_t from = (sequence.row_begin + i) * row_floats;
+      cpu::store_kv(k.data() + from, v.data() + from, sequence, sequence.start_position + i, kv);
+    });
   }
 }
 
 void paged_attention(std::span<const float> q, std::span<const AttentionSequence> sequences,
                      const PagedKv& kv, float scale, std::size_t n_heads, std::span<float> scratch,
-                     std::span<float> out, ThreadPool& pool) {
+                     std::span<float> out, device::Stream& on) {
   const std::size_t n_group = n_heads / kv.n_kv_heads;
   CHECK(n_group * kv.n_kv_heads == n_heads, "{} heads over {} kv heads", n_heads, kv.n_kv_heads);
-  CHECK(scratch.size() >= attention_scratch_floats(kv.head_dim, pool.n_threads()));
+  CHECK(scratch.size() >= attention_scratch_floats(kv.head_dim, on.n_threads()));
   for (const AttentionSequence& sequence : sequences) {
     const std::size_t n_positions = sequence.start_position + sequence.n_rows;
     CHECK(sequence.block_table.size() * kv.block_size >= n_positions);
   }
   const Items items(sequences, kv.n_kv_heads, n_group);
-  const Attention attention{q, kv, scale, n_heads, out};
-  pool.parallel_for(items.count(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+  const Attention attention{q, kv, scale, n_heads, out, cpu::ops_of(on.instruction_set())};
+  on.pool().parallel_for(items.count(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     items.for_each(begin, end, [&](const Item& item) {
       attention.run(item, scratch.data() + thread * cpu::attention_task_floats(kv.head_dim));
     });

@@ -3,7 +3,7 @@
 #include <span>
 
 #include "base/ids.h"
-#include "base/thread_pool.h"
+#include "device/stream.h"
 
 namespace concertina::kernels {
 
@@ -36,7 +36,7 @@ struct AttentionSequence {
 // Puts the rows' keys and values at their positions.
 void write_kv(std::span<const float> k,  // [n_rows, n_kv_heads, head_dim]
               std::span<const float> v,  // [n_rows, n_kv_heads, head_dim]
-              std::span<const AttentionSequence> sequences, const PagedKv& kv);
+              std::span<const AttentionSequence> sequences, const PagedKv& kv, device::Stream& on);
 
 // Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written.
 // Query head h reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending
@@ -47,7 +47,7 @@ void paged_attention(std::span<const float> q,  // [n_rows, n_heads, head_dim]
                      std::size_t n_heads,
                      std::span<float> scratch,  // attention_scratch_floats()
                      std::span<float> out,      // [n_rows, n_heads, head_dim]
-                     ThreadPool& pool);
+                     device::Stream& on);
 
 std::size_t attention_scratch_floats(std::size_t head_dim, std::size_t n_threads);
 

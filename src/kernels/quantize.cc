@@ -8,7 +8,6 @@
 
 #include "kernels/cpu/int8.h"
 #include "kernels/cpu/weights.h"
-#include "kernels/instruction_set.h"
 
 namespace concertina::kernels {
 
@@ -30,10 +29,12 @@ tensor::Weight quantize_int8(const tensor::Weight& weight) {
   memory->sums.resize(n_out);
   std::vector<float> row(n_in);
   std::vector<std::uint8_t> bytes(n_in);
+  // Widening is exact and int8 the same bits with every set.
+  const device::InstructionSet set = device::best_instruction_set();
   cpu::with_elements(weight, [&]<typename W>(const W* w) {
     for (std::size_t n = 0; n < n_out; ++n) {
-      cpu::current_ops().of<W>().widen(w + n * n_in, n_in, row.data());
-      memory->scales[n] = cpu::current_int8_ops().quantize(row.data(), n_in, bytes.data());
+      cpu::ops_of(set).of<W>().widen(w + n * n_in, n_in, row.data());
+      memory->scales[n] = cpu::int8_ops_of(set).quantize(row.data(), n_in, bytes.data());
       std::int8_t* const to = memory->data.data() + n * n_in;
       for (std::size_t k = 0; k < n_in; ++k) to[k] = static_cast<std::int8_t>(bytes[k] - 128);
       memory->sums[n] = std::accumulate(to, to + n_in, std::int32_t{0});
@@ -54,8 +55,8 @@ const char* name_of(ActivationType type) {
 // Products in BF16 were measured to be faster than float32's multiply-adds on Zen 4 (the AMD family 25 that
 // has them), twice, and on Zen 5 (family 26), 1.7 times. Others do half of float32's rate, or have not been
 // measured.
-ActivationType faster_activation_type(InstructionSet set) {
-  if (set != InstructionSet::kAvx512) return ActivationType::kFloat32;
+ActivationType faster_activation_type(device::InstructionSet set) {
+  if (set != device::InstructionSet::kAvx512) return ActivationType::kFloat32;
   unsigned signature = 0, unused_b = 0, unused_c = 0, unused_d = 0;
   if (!__builtin_cpu_is("amd") || !__builtin_cpu_supports("avx512bf16")) return ActivationType::kFloat32;
   __get_cpuid(1, &signature, &unused_b, &unused_c, &unused_d);
@@ -82,7 +83,7 @@ RowBuffer::RowBuffer(std::size_t n_rows, std::size_t width, ActivationType activ
     : bytes_(n_rows * width * kNarrowedBytes), scales_(n_rows), activations_(activations) {}
 
 void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm form, const RowRoom& room,
-                 std::size_t first_row) {
+                 std::size_t first_row, device::InstructionSet set) {
   if (form == RowForm::kFloat32) return;
   const std::size_t n_rows = first_row + rows.size(), element_bytes = form == RowForm::kInt8 ? 1 : 2;
   CHECK(room.bytes.size() >= n_rows * width * element_bytes && room.scales.size() >= n_rows,
@@ -90,20 +91,20 @@ void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm 
   for (std::size_t m = 0; m < rows.size(); ++m) {
     std::uint8_t* const to = room.bytes.data() + (first_row + m) * width * element_bytes;
     if (form == RowForm::kInt8) {
-      room.scales[first_row + m] = cpu::current_int8_ops().quantize(rows[m], width, to);
+      room.scales[first_row + m] = cpu::int8_ops_of(set).quantize(rows[m], width, to);
     } else {
-      cpu::current_ops().narrow(rows[m], width, reinterpret_cast<cpu::Bf16*>(to));
+      cpu::ops_of(set).narrow(rows[m], width, reinterpret_cast<cpu::Bf16*>(to));
     }
   }
 }
 
 void narrow_rows(std::span<const float> x, std::size_t width, RowForm form, const RowRoom& room,
-                 ThreadPool& pool) {
+                 device::Stream& on) {
   if (form == RowForm::kFloat32) return;
-  pool.parallel_for(x.size() / width, 4, [&](std::size_t begin, std::size_t end) {
+  on.pool().parallel_for(x.size() / width, 4, [&](std::size_t begin, std::size_t end) {
     for (std::size_t m = begin; m < end; ++m) {
       const float* const row = x.data() + m * width;
-      narrow_rows({&row, 1}, width, form, room, m);
+      narrow_rows({&row, 1}, width, form, room, m, on.instruction_set());
     }
   });
 }

@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "base/result.h"
-#include "base/thread_pool.h"
-#include "kernels/instruction_set.h"
+#include "device/stream.h"
 #include "tensor/tensor.h"
 
 namespace concertina::kernels {
+
+enum class KernelError { kUnknownActivationType };
 
 // Weights per row, symmetric: value = scale * integer, |integer| <= 127. `weight` is F32 or BF16, [n_out,
 // n_in]; the result is I8 and owns its memory. Any thread.
@@ -25,7 +26,7 @@ Result<ActivationType> parse_activation_type(
     std::string_view name);  // an unknown name is an error that lists them
 // What a table says of this processor with these kernels. For who decides for all ranks: not one rank by
 // itself.
-ActivationType faster_activation_type(InstructionSet set);
+ActivationType faster_activation_type(device::InstructionSet set);
 
 // How the rows of a product are narrowed first, if at all.
 enum class RowForm : std::uint8_t { kFloat32, kBfloat16, kInt8 };
@@ -54,12 +55,12 @@ class RowBuffer {
   ActivationType activations_;
 };
 
-// Row first_row + m of `room` = rows[m] in `form`, m in [0, rows.size()); each is [width].
+// Row first_row + m of `room` = rows[m] in `form`, m in [0, rows.size()); each is [width]. By this thread.
 void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm form, const RowRoom& room,
-                 std::size_t first_row);
+                 std::size_t first_row, device::InstructionSet set);
 
-// Row m of `room` = row m of x, [n_rows, width]; by the threads of the pool.
+// Row m of `room` = row m of x, [n_rows, width]; by the threads of the stream.
 void narrow_rows(std::span<const float> x, std::size_t width, RowForm form, const RowRoom& room,
-                 ThreadPool& pool);
+                 device::Stream& on);
 
 }  // namespace concertina::kernels

@@ -5,13 +5,28 @@
 namespace concertina::kernels {
 
 void rms_norm(std::span<const float> x, const tensor::Weight& weight, float epsilon, std::span<float> y,
-              std::size_t n_rows) {
+              std::size_t n_rows, device::Stream& on) {
   const auto width = static_cast<std::size_t>(weight.shape[0]);
   CHECK(x.size() >= n_rows * width && y.size() >= n_rows * width);
+  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
   cpu::with_elements(weight, [&]<typename W>(const W* w) {
-    for (std::size_t m = 0; m < n_rows; ++m) {
-      cpu::current_ops().of<W>().rms_norm(x.data() + m * width, w, width, epsilon, y.data() + m * width);
-    }
+    on.for_rows(n_rows, width, [&](std::size_t m) {
+      ops.of<W>().rms_norm(x.data() + m * width, w, width, epsilon, y.data() + m * width);
+    });
+  });
+}
+
+void add_rms_norm(std::span<float> hidden, std::span<const float> delta, const tensor::Weight& weight,
+                  float epsilon, std::span<float> y, std::size_t n_rows, device::Stream& on) {
+  const auto width = static_cast<std::size_t>(weight.shape[0]);
+  CHECK(hidden.size() >= n_rows * width && delta.size() >= n_rows * width && y.size() >= n_rows * width);
+  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
+  cpu::with_elements(weight, [&]<typename W>(const W* w) {
+    on.for_rows(n_rows, 2 * width, [&](std::size_t m) {
+      float* const row = hidden.data() + m * width;
+      ops.add(row, delta.data() + m * width, width);
+      ops.of<W>().rms_norm(row, w, width, epsilon, y.data() + m * width);
+    });
   });
 }
 

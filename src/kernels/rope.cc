@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "kernels/cpu/ops.h"
+#include "kernels/cpu/rows.h"
 
 namespace concertina::kernels {
 
@@ -28,16 +28,13 @@ std::span<const float> RopeTable::sines(std::size_t position) const {
 }
 
 void rope(std::span<float> x, std::span<const std::uint32_t> positions, const RopeTable& table,
-          std::size_t n_heads, std::size_t head_dim) {
-  CHECK(x.size() >= positions.size() * n_heads * head_dim && table.rotary_dim() <= head_dim);
-  for (std::size_t row = 0; row < positions.size(); ++row) {
-    CHECK(positions[row] < table.max_positions(), "position {}", positions[row]);
-    const auto cosines = table.cosines(positions[row]), sines = table.sines(positions[row]);
-    for (std::size_t head = 0; head < n_heads; ++head) {
-      float* const start = x.data() + (row * n_heads + head) * head_dim;
-      cpu::current_ops().rope(start, cosines.data(), sines.data(), table.rotary_dim() / 2);
-    }
-  }
+          std::size_t n_heads, std::size_t head_dim, device::Stream& on) {
+  const std::size_t row_floats = n_heads * head_dim;
+  CHECK(x.size() >= positions.size() * row_floats && table.rotary_dim() <= head_dim);
+  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
+  on.for_rows(positions.size(), row_floats, [&](std::size_t row) {
+    cpu::rotate_heads(ops, table, positions[row], n_heads, head_dim, x.data() + row * row_floats);
+  });
 }
 
 }  // namespace concertina::kernels

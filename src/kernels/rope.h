@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "device/stream.h"
+
 namespace concertina::kernels {
 
 // Cosines and sines of every position, computed in double and kept in float. (Su et al., RoFormer, 2021.)
@@ -23,6 +25,6 @@ class RopeTable {
 // Rotates the first rotary_dim of each head in place; element i is paired with i + rotary_dim / 2.
 void rope(std::span<float> x,                        // [n_rows, n_heads, head_dim]
           std::span<const std::uint32_t> positions,  // [n_rows]
-          const RopeTable& table, std::size_t n_heads, std::size_t head_dim);
+          const RopeTable& table, std::size_t n_heads, std::size_t head_dim, device::Stream& on);
 
 }  // namespace concertina::kernels

@@ -24,30 +24,34 @@ void choose(std::span<const float> logits, std::span<ExpertId> ids) {
   }
 }
 
+void weigh(std::span<const float> logits, std::span<const ExpertId> chosen, RouterWeights mode,
+           std::span<float> weights) {
+  const float highest = logits[chosen[0].value()];
+  float sum = 0;
+  for (std::size_t j = 0; j < chosen.size(); ++j) {
+    weights[j] = std::exp(logits[chosen[j].value()] - highest);
+    sum += weights[j];
+  }
+  if (mode == RouterWeights::kSoftmax) {
+    sum = 0;
+    for (const float logit : logits) sum += std::exp(logit - highest);
+  }
+  for (float& weight : weights) weight /= sum;
+}
+
 }  // namespace
 
 void route(std::span<const float> logits, std::size_t n_experts, std::size_t top_k, RouterWeights mode,
-           std::span<ExpertId> ids, std::span<float> weights) {
+           std::span<ExpertId> ids, std::span<float> weights, device::Stream& on) {
   CHECK(top_k >= 1 && top_k <= n_experts, "top_k {} of {} experts", top_k, n_experts);
   const std::size_t n_tokens = ids.size() / top_k;
   CHECK(logits.size() >= n_tokens * n_experts && weights.size() >= n_tokens * top_k);
-  for (std::size_t t = 0; t < n_tokens; ++t) {
-    const auto row = logits.subspan(t * n_experts, n_experts);
+  // An exponential or two of each logit, and a comparison: as much as many numbers passing by.
+  on.for_rows(n_tokens, 16 * n_experts, [&](std::size_t t) {
     const auto chosen = ids.subspan(t * top_k, top_k);
-    const auto out = weights.subspan(t * top_k, top_k);
-    choose(row, chosen);
-    const float highest = row[chosen[0].value()];
-    float sum = 0;
-    for (std::size_t j = 0; j < top_k; ++j) {
-      out[j] = std::exp(row[chosen[j].value()] - highest);
-      sum += out[j];
-    }
-    if (mode == RouterWeights::kSoftmax) {
-      sum = 0;
-      for (const float logit : row) sum += std::exp(logit - highest);
-    }
-    for (float& weight : out) weight /= sum;
-  }
+    choose(logits.subspan(t * n_experts, n_experts), chosen);
+    weigh(logits.subspan(t * n_experts, n_experts), chosen, mode, weights.subspan(t * top_k, top_k));
+  });
 }
 
 }  // namespace concertina::kernels

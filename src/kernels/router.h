@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/ids.h"
+#include "device/stream.h"
 
 namespace concertina::kernels {
 
@@ -15,7 +16,8 @@ enum class RouterWeights : std::uint8_t {
 // The top_k experts of each token, descending by logit, ties to the lower id, and their weights.
 void route(std::span<const float> logits,  // [n_tokens, n_experts]
            std::size_t n_experts, std::size_t top_k, RouterWeights mode,
-           std::span<ExpertId> ids,    // [n_tokens, top_k]
-           std::span<float> weights);  // [n_tokens, top_k]
+           std::span<ExpertId> ids,   // [n_tokens, top_k]
+           std::span<float> weights,  // [n_tokens, top_k]
+           device::Stream& on);
 
 }  // namespace concertina::kernels

@@ -59,15 +59,15 @@ std::uint32_t draw_from_all(std::span<const float> masses, double total, float u
 }  // namespace
 
 std::optional<TokenId> sample(std::span<const float> logits, const request::SamplingParams& params,
-                              float uniform, SamplingScratch& scratch) {
-  const float highest = cpu::current_ops().highest_logit(logits.data(), logits.size());
+                              float uniform, SamplingScratch& scratch, device::InstructionSet set) {
+  const float highest = cpu::ops_of(set).highest_logit(logits.data(), logits.size());
   if (!std::isfinite(highest)) return std::nullopt;
   if (params.temperature <= 0.0f)
     return static_cast<TokenId>(std::find(logits.begin(), logits.end(), highest) - logits.begin());
   const bool has_top_k = params.top_k > 0 && static_cast<std::size_t>(params.top_k) < logits.size();
   const std::span<float> masses(scratch.masses.data(), logits.size());
-  cpu::current_ops().exp_shifted(logits.data(), logits.size(), highest, 1.0f / params.temperature,
-                                 masses.data());
+  cpu::ops_of(set).exp_shifted(logits.data(), logits.size(), highest, 1.0f / params.temperature,
+                               masses.data());
   // top_p is a share of what top_k left. Over the whole vocabulary the total is summed in id order, unsorted.
   double total = 0;
   if (!has_top_k) {

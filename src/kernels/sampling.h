@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "device/instruction_set.h"
 #include "request/request.h"
 
 namespace concertina::kernels {
@@ -24,6 +25,7 @@ class SamplingScratch {
 // drawn. Nothing is drawn at all, greedily neither, from a row with a NaN or plus infinity in it or without
 // any number: such a row says that the model's arithmetic broke.
 std::optional<TokenId> sample(std::span<const float> logits,  // [vocab_size]
-                              const request::SamplingParams& params, float uniform, SamplingScratch& scratch);
+                              const request::SamplingParams& params, float uniform, SamplingScratch& scratch,
+                              device::InstructionSet set);
 
 }  // namespace concertina::kernels

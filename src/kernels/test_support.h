@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/random.h"
+#include "device/stream.h"
 #include "kernels/experts.h"
-#include "kernels/instruction_set.h"
 #include "kernels/ref/reference.h"
 
 namespace concertina::kernels {
@@ -52,18 +52,18 @@ struct TwoExperts {
     x = random_rows(random, kRows * kWidth);
   }
 
-  std::vector<float> alone(ActivationType activations) const {
+  std::vector<float> alone(ActivationType activations, device::InstructionSet set) const {
     std::vector<float> y(x.size());
-    ThreadPool pool(1);
-    for (std::size_t row = 0; row < kRows; ++row) run({row}, activations, pool, y);
+    device::Stream on(1, {}, set);
+    for (std::size_t row = 0; row < kRows; ++row) run({row}, activations, on, y);
     return y;
   }
-  std::vector<float> together(ActivationType activations) const {
+  std::vector<float> together(ActivationType activations, device::InstructionSet set) const {
     std::vector<float> y(x.size());
     std::vector<std::size_t> rows;
     for (std::size_t row = kRows; row > 0; --row) rows.push_back(row - 1);
-    ThreadPool pool(3);
-    run(rows, activations, pool, y);
+    device::Stream on(3, {}, set);
+    run(rows, activations, on, y);
     return y;
   }
 
@@ -71,7 +71,7 @@ struct TwoExperts {
   std::vector<float> x;  // [kRows, kWidth]
 
  private:
-  void run(const std::vector<std::size_t>& rows, ActivationType activations, ThreadPool& pool,
+  void run(const std::vector<std::size_t>& rows, ActivationType activations, device::Stream& on,
            std::vector<float>& y) const {
     std::vector<const float*> in;
     std::vector<float*> out;
@@ -82,7 +82,7 @@ struct TwoExperts {
     const std::vector<float*> other_out{unused.data()};
     const ExpertRows groups[] = {{&second, other_in, other_out}, {&first, in, out}};
     RowBuffer narrowed(rows.size() + 1, kWidth, activations);
-    expert_mlp(groups, scratch, pool, narrowed.room());
+    expert_mlp(groups, scratch, on, narrowed.room());
   }
 };
 
@@ -95,27 +95,19 @@ inline ref::Matrix to_matrix(const std::vector<float>& rows, std::size_t width) 
   return out;
 }
 
-// Runs a test once with every instruction set that this processor has.
-class EveryInstructionSet : public ::testing::TestWithParam<InstructionSet> {
+// Runs a test once with every instruction set that this processor has: its streams take GetParam().
+class EveryInstructionSet : public ::testing::TestWithParam<device::InstructionSet> {
  protected:
   void SetUp() override {
-    if (!is_supported(GetParam())) GTEST_SKIP() << "this processor lacks " << name_of(GetParam());
-    before_ = current_instruction_set();
-    select_instruction_set(GetParam());
+    if (!device::is_supported(GetParam())) GTEST_SKIP() << "this processor lacks " << name_of(GetParam());
   }
-  void TearDown() override {
-    if (is_supported(GetParam())) select_instruction_set(before_);
-  }
-
- private:
-  InstructionSet before_ = InstructionSet::kPortable;
 };
 
-inline std::string set_name(const ::testing::TestParamInfo<InstructionSet>& info) {
+inline std::string set_name(const ::testing::TestParamInfo<device::InstructionSet>& info) {
   return name_of(info.param);
 }
 #define CONCERTINA_EVERY_SET(suite) \
-  INSTANTIATE_TEST_SUITE_P(All, suite, ::testing::ValuesIn(kInstructionSets), set_name)
+  INSTANTIATE_TEST_SUITE_P(All, suite, ::testing::ValuesIn(device::kInstructionSets), set_name)
 
 inline constexpr double kEpsilon = 0x1p-24;  // half a unit in the last place of 1
 

@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "checkpoint/dummy_weights.h"
-#include "kernels/instruction_set.h"
+#include "device/stream.h"
 #include "model/forward.h"
 #include "model/local_exchange.h"
 
@@ -44,10 +44,11 @@ class BrokenWeights : public checkpoint::WeightSource {
 // One model over BrokenWeights; each sequence has two blocks of 16 positions.
 class Engine {
  public:
-  explicit Engine(const char* family)
-      : config_(read_config(kFixtures / family).value()),
+  Engine(const char* family, device::InstructionSet set)
+      : stream_(1, {}, set),
+        config_(read_config(kFixtures / family).value()),
         model_(Model::load(config_, source_, 64).value()),
-        exchange_(LocalExchange::create(*model_, pool_).value()),
+        exchange_(LocalExchange::create(*model_, stream_).value()),
         kv_(KvCache::create(config_, 8, 16).value()),
         workspace_(config_, {.max_tokens = 64, .max_sequences = 8, .max_model_len = 64, .n_threads = 1}) {}
 
@@ -62,7 +63,7 @@ class Engine {
     std::vector<SequenceSlice> slices;
     for (std::size_t i = 0; i < parts.size(); ++i)
       slices.push_back({parts[i].tokens, parts[i].start, blocks[i], Logits::kLast});
-    const auto logits = forward(*model_, slices, *kv_, *exchange_, workspace_, pool_).value();
+    const auto logits = forward(*model_, slices, *kv_, *exchange_, workspace_, stream_).value();
     std::vector<std::vector<float>> rows;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto row = logits.subspan(i * config_.vocab_size, config_.vocab_size);
@@ -72,9 +73,9 @@ class Engine {
   }
 
  private:
+  device::Stream stream_;
   BrokenWeights source_;
   ModelConfig config_;
-  ThreadPool pool_{1};
   std::unique_ptr<Model> model_;
   std::unique_ptr<LocalExchange> exchange_;
   std::unique_ptr<KvCache> kv_;
@@ -85,32 +86,29 @@ bool is_all_nan(const std::vector<float>& row) {
   return std::all_of(row.begin(), row.end(), [](float logit) { return std::isnan(logit); });
 }
 
-class BrokenEmbedding : public ::testing::TestWithParam<kernels::InstructionSet> {};
+class BrokenEmbedding : public ::testing::TestWithParam<device::InstructionSet> {};
 
 // Beside it in a step, after it in the same blocks, and among the same experts: not one bit differs.
 TEST_P(BrokenEmbedding, SpoilsItsOwnSequenceAndNoOtherRow) {
-  if (!kernels::is_supported(GetParam())) GTEST_SKIP() << "this processor lacks " << name_of(GetParam());
-  const kernels::InstructionSet before = kernels::current_instruction_set();
-  kernels::select_instruction_set(GetParam());
+  if (!device::is_supported(GetParam())) GTEST_SKIP() << "this processor lacks " << name_of(GetParam());
   for (const char* family : {"qwen3_moe", "mixtral", "olmoe"}) {
     std::vector<TokenId> good, bad;
     for (int i = 0; i < 21; ++i)
       good.push_back((i * 5 + 11) % 200 + 20), bad.push_back(i == 9 ? kBroken : i + 30);
-    Engine alone(family);
+    Engine alone(family, GetParam());
     const auto expected = alone.step({{good, 0, 0}})[0];
     ASSERT_TRUE(std::all_of(expected.begin(), expected.end(), [](float x) { return std::isfinite(x); }));
 
-    Engine engine(family);
+    Engine engine(family, GetParam());
     const auto together = engine.step({{good, 0, 0}, {bad, 2, 0}, {good, 4, 0}});
     EXPECT_EQ(together[0], expected) << family;
     EXPECT_TRUE(is_all_nan(together[1])) << family;
     EXPECT_EQ(together[2], expected) << family;
     EXPECT_EQ(engine.step({{good, 2, 0}})[0], expected) << family << ": in the blocks that held NaN";
   }
-  kernels::select_instruction_set(before);
 }
 
-INSTANTIATE_TEST_SUITE_P(EverySet, BrokenEmbedding, ::testing::ValuesIn(kernels::kInstructionSets));
+INSTANTIATE_TEST_SUITE_P(EverySet, BrokenEmbedding, ::testing::ValuesIn(device::kInstructionSets));
 
 }  // namespace
 }  // namespace concertina::model

@@ -8,13 +8,14 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "kernels/prepare_heads.h"
 #include "kernels/router.h"
 #include "request/request.h"
 #include "tensor/tensor.h"
 
 namespace concertina::model {
 
-enum class QkNorm : std::uint8_t { kNone, kPerHead, kFullWidth };
+using kernels::QkNorm;
 
 // What is particular to a family: its row in the table of config.cc.
 struct Family {

@@ -7,14 +7,14 @@
 
 namespace concertina::model {
 
-CpuExpertRunner::CpuExpertRunner(const ExpertShape& shape, const Limits& limits, ThreadPool& pool)
-    : shape_(shape), limits_(limits), pool_(pool) {
+CpuExpertRunner::CpuExpertRunner(const ExpertShape& shape, const Limits& limits, device::Stream& on)
+    : shape_(shape), limits_(limits), on_(on) {
   groups_.reserve(shape.n_experts);
 }
 
 Result<std::unique_ptr<CpuExpertRunner>> CpuExpertRunner::create(const ExpertShape& shape,
-                                                                 const Limits& limits, ThreadPool& pool) {
-  std::unique_ptr<CpuExpertRunner> runner(new CpuExpertRunner(shape, limits, pool));
+                                                                 const Limits& limits, device::Stream& on) {
+  std::unique_ptr<CpuExpertRunner> runner(new CpuExpertRunner(shape, limits, on));
   const std::size_t n_rows = limits.max_rows, width = std::max(shape.intermediate_size, shape.hidden_size);
   ASSIGN_OR_RETURN(runner->hidden_,
                    ReservedArray<float>::make(n_rows * shape.intermediate_size, "the experts' scratch"));
@@ -40,13 +40,13 @@ void CpuExpertRunner::run(const ExpertSet& experts, MoeLayerId layer, const Slot
   }
   if (groups_.empty()) return;
   kernels::expert_mlp(
-      groups_, hidden_.first(n_rows * shape_.intermediate_size), pool_,
+      groups_, hidden_.first(n_rows * shape_.intermediate_size), on_,
       {narrowed_rows_.first(narrowed_rows_.size()), row_scales_.first(n_rows), limits_.activations});
 }
 
 void CpuExpertRunner::combine(std::span<const float* const> rows, std::span<const float> weights,
                               std::size_t n_tokens, std::span<float> out) {
-  kernels::combine_rows(rows, weights, n_tokens, rows.size() / n_tokens, shape_.hidden_size, out);
+  kernels::combine_rows(rows, weights, n_tokens, rows.size() / n_tokens, shape_.hidden_size, out, on_);
 }
 
 }  // namespace concertina::model

@@ -32,27 +32,27 @@ class ExpertRunner {
                        std::span<float> out) = 0;  // [n_tokens, hidden_size]
 };
 
-// By kernels::expert_mlp and combine_rows, on the threads of a pool.
+// By kernels::expert_mlp and combine_rows, on a stream.
 class CpuExpertRunner final : public ExpertRunner {
  public:
   struct Limits {
     std::size_t max_rows = 0;  // of one run; memory is taken for so many, and costs nothing until it is used
     kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   };
-  // `pool` outlives it.
+  // `on` outlives it.
   static Result<std::unique_ptr<CpuExpertRunner>> create(const ExpertShape& shape, const Limits& limits,
-                                                         ThreadPool& pool);
+                                                         device::Stream& on);
 
   void run(const ExpertSet& experts, MoeLayerId layer, const SlotRows& rows) override;
   void combine(std::span<const float* const> rows, std::span<const float> weights, std::size_t n_tokens,
                std::span<float> out) override;
 
  private:
-  CpuExpertRunner(const ExpertShape& shape, const Limits& limits, ThreadPool& pool);
+  CpuExpertRunner(const ExpertShape& shape, const Limits& limits, device::Stream& on);
 
   const ExpertShape shape_;
   const Limits limits_;
-  ThreadPool& pool_;
+  device::Stream& on_;
   std::vector<kernels::ExpertRows> groups_;    // [<= n_experts]
   ReservedArray<float> hidden_;                // [max_rows, intermediate_size]
   ReservedArray<std::uint8_t> narrowed_rows_;  // [max_rows, hidden_size or intermediate_size, kNarrowedBytes]

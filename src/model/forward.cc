@@ -8,6 +8,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/linear.h"
+#include "kernels/prepare_heads.h"
 #include "kernels/rms_norm.h"
 #include "kernels/router.h"
 
@@ -15,6 +16,7 @@ namespace concertina::model {
 
 namespace {
 
+using kernels::add_rms_norm;
 using kernels::linear;
 using kernels::rms_norm;
 
@@ -35,86 +37,77 @@ std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
           "position {}; at most {}, in {} blocks of {}", end, w.limits.max_model_len,
           slice.block_table.size(), block_size);
     w.sequences.push_back({n_tokens, slice.tokens.size(), slice.start_position, slice.block_table});
-    for (std::size_t i = 0; i < slice.tokens.size(); ++i, ++n_tokens) {
-      w.tokens[n_tokens] = slice.tokens[i];
-      w.positions[n_tokens] = static_cast<std::uint32_t>(slice.start_position + i);
-    }
+    std::copy(slice.tokens.begin(), slice.tokens.end(),
+              w.tokens.begin() + static_cast<std::ptrdiff_t>(n_tokens));
+    n_tokens += slice.tokens.size();
   }
   return n_tokens;
 }
 
-void normalize_heads(const ModelConfig& config, const AttentionWeights& weights, std::span<float> q,
-                     std::span<float> k, std::size_t n_tokens) {
-  if (config.family->qk_norm == QkNorm::kNone) return;
-  const bool per_head = config.family->qk_norm == QkNorm::kPerHead;
-  rms_norm(q, weights.q_norm, config.rms_norm_eps, q, per_head ? n_tokens * config.n_heads : n_tokens);
-  rms_norm(k, weights.k_norm, config.rms_norm_eps, k, per_head ? n_tokens * config.n_kv_heads : n_tokens);
-}
-
 // w.normed -> w.layer_out
 void attend(const Model& model, std::size_t layer, std::size_t n_tokens, KvCache& kv_cache, Workspace& w,
-            ThreadPool& pool) {
+            device::Stream& on) {
   const ModelConfig& config = model.config();
   const AttentionWeights& weights = model.layer(layer).attention;
   const auto normed = rows(w.normed, n_tokens * config.hidden_size);
   const auto q = rows(w.q, n_tokens * config.n_heads * config.head_dim);
   const auto k = rows(w.k, n_tokens * config.n_kv_heads * config.head_dim), v = rows(w.v, k.size());
-  const std::span<const std::uint32_t> positions(w.positions.data(), n_tokens);
   const kernels::Projection projections[] = {{&weights.q, q}, {&weights.k, k}, {&weights.v, v}};
-  linear(normed, projections, n_tokens, pool, w.narrowed.room());
-  normalize_heads(config, weights, q, k, n_tokens);
-  rope(q, positions, model.rope(), config.n_heads, config.head_dim);
-  rope(k, positions, model.rope(), config.n_kv_heads, config.head_dim);
+  linear(normed, projections, n_tokens, on, w.narrowed.room());
   const kernels::PagedKv kv = kv_cache.layer(layer);
-  kernels::write_kv(k, v, w.sequences, kv);
+  kernels::prepare_heads(q, k, v, w.sequences,
+                         {.norm = config.family->qk_norm,
+                          .q_norm = &weights.q_norm,
+                          .k_norm = &weights.k_norm,
+                          .epsilon = config.rms_norm_eps,
+                          .rope = &model.rope()},
+                         config.n_heads, kv, on);
   const float scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   const auto attended = rows(w.attended, q.size()),
              scratch = rows(w.attention_scratch, w.attention_scratch.size());
-  kernels::paged_attention(q, w.sequences, kv, scale, config.n_heads, scratch, attended, pool);
-  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, pool, w.narrowed.room());
+  kernels::paged_attention(q, w.sequences, kv, scale, config.n_heads, scratch, attended, on);
+  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, on, w.narrowed.room());
 }
 
 // w.normed -> w.layer_out
 void run_dense_mlp(const Model& model, std::size_t layer, std::size_t n_tokens, Workspace& w,
-                   ThreadPool& pool) {
+                   device::Stream& on) {
   const kernels::ExpertWeights& mlp = model.layer(layer).mlp;
   const auto normed = rows(w.normed, n_tokens * model.config().hidden_size);
   const auto gate = rows(w.gate, n_tokens * model.config().intermediate_size), up = rows(w.up, gate.size());
   const kernels::Projection projections[] = {{&mlp.gate, gate}, {&mlp.up, up}};
-  linear(normed, projections, n_tokens, pool, w.narrowed.room());
-  kernels::silu_multiply(gate, up, gate);
-  linear(gate, mlp.down, rows(w.layer_out, normed.size()), n_tokens, pool, w.narrowed.room());
+  linear(normed, projections, n_tokens, on, w.narrowed.room());
+  kernels::silu_multiply(gate, up, gate, on);
+  linear(gate, mlp.down, rows(w.layer_out, normed.size()), n_tokens, on, w.narrowed.room());
 }
 
 // w.normed -> w.layer_out; also with no token at all.
 Status run_experts(const Model& model, std::size_t layer, std::size_t n_tokens, ExpertExchange& exchange,
-                   Workspace& w, ThreadPool& pool) {
+                   Workspace& w, device::Stream& on) {
   const ModelConfig& config = model.config();
   const auto normed = rows(w.normed, n_tokens * config.hidden_size);
   const auto logits = rows(w.router_logits, n_tokens * config.n_experts);
   const auto weights = rows(w.router_weights, n_tokens * config.top_k);
   const std::span<ExpertId> ids(w.expert_ids.data(), n_tokens * config.top_k);
   exchange.begin_layer();
-  linear(normed, model.layer(layer).router, logits, n_tokens, pool);
-  kernels::route(logits, config.n_experts, config.top_k, config.router_weights, ids, weights);
+  linear(normed, model.layer(layer).router, logits, n_tokens, on);
+  kernels::route(logits, config.n_experts, config.top_k, config.router_weights, ids, weights, on);
   return exchange.run_layer(MoeLayerId(config.moe_index[layer]), {normed, ids, weights, n_tokens},
                             rows(w.layer_out, normed.size()));
 }
 
-// Gathers the last rows of the slices that want logits, normalises them and applies the head.
-std::span<const float> compute_logits(const Model& model, Batch batch, Workspace& w, ThreadPool& pool) {
+// w.normed -> the head's logits of the last rows of the slices that want some.
+std::span<const float> compute_logits(const Model& model, Batch batch, Workspace& w, device::Stream& on) {
   const ModelConfig& config = model.config();
   std::size_t n_rows = 0;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (batch[i].logits == Logits::kNone) continue;
     const std::size_t last = w.sequences[i].row_begin + w.sequences[i].n_rows - 1;
-    std::memcpy(w.normed.data() + n_rows++ * config.hidden_size, w.hidden.data() + last * config.hidden_size,
+    std::memcpy(w.last.data() + n_rows++ * config.hidden_size, w.normed.data() + last * config.hidden_size,
                 config.hidden_size * sizeof(float));
   }
-  const auto normed = rows(w.normed, n_rows * config.hidden_size),
-             logits = rows(w.logits, n_rows * config.vocab_size);
-  rms_norm(normed, model.final_norm(), config.rms_norm_eps, normed, n_rows);
-  linear(normed, model.head(), logits, n_rows, pool, w.narrowed.room());
+  const auto logits = rows(w.logits, n_rows * config.vocab_size);
+  linear(rows(w.last, n_rows * config.hidden_size), model.head(), logits, n_rows, on, w.narrowed.room());
   return logits;
 }
 
@@ -123,7 +116,8 @@ std::span<const float> compute_logits(const Model& model, Batch batch, Workspace
 Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
     : limits(limits),
       hidden(limits.max_tokens * config.hidden_size),
-      normed(std::max(limits.max_tokens, limits.max_sequences) * config.hidden_size),
+      normed(limits.max_tokens * config.hidden_size),
+      last(limits.max_sequences * config.hidden_size),
       layer_out(limits.max_tokens * config.hidden_size),
       q(limits.max_tokens * config.n_heads * config.head_dim),
       attended(q.size()),
@@ -139,35 +133,33 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
                std::max({config.hidden_size, config.n_heads * config.head_dim, config.intermediate_size}),
                limits.activations),
       expert_ids(limits.max_tokens * config.top_k),
-      positions(limits.max_tokens),
       tokens(limits.max_tokens) {
   sequences.reserve(limits.max_sequences);
 }
 
 Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache,
-                                       ExpertExchange& exchange, Workspace& w, ThreadPool& pool) {
+                                       ExpertExchange& exchange, Workspace& w, device::Stream& on) {
   const ModelConfig& config = model.config();
   const std::size_t n_tokens = lay_out(batch, kv_cache.block_size(), w);
   const auto hidden = rows(w.hidden, n_tokens * config.hidden_size), normed = rows(w.normed, hidden.size());
   const auto layer_out = rows(w.layer_out, hidden.size());
 
-  kernels::embedding({w.tokens.data(), n_tokens}, model.embedding(), hidden);
+  const float epsilon = config.rms_norm_eps;
+  kernels::embedding({w.tokens.data(), n_tokens}, model.embedding(), hidden, on);
+  if (config.n_layers > 0) rms_norm(hidden, model.layer(0).input_norm, epsilon, normed, n_tokens, on);
   if (config.n_moe_layers == 0)
     RETURN_IF_ERROR(exchange.run_empty());  // every step has a first exchange: flags travel there
   for (std::size_t i = 0; i < config.n_layers; ++i) {
-    const LayerWeights& layer = model.layer(i);
-    rms_norm(hidden, layer.input_norm, config.rms_norm_eps, normed, n_tokens);
-    attend(model, i, n_tokens, kv_cache, w, pool);
-    kernels::add(hidden, layer_out);
-    rms_norm(hidden, layer.post_attention_norm, config.rms_norm_eps, normed, n_tokens);
+    attend(model, i, n_tokens, kv_cache, w, on);
+    add_rms_norm(hidden, layer_out, model.layer(i).post_attention_norm, epsilon, normed, n_tokens, on);
     if (config.is_moe(i)) {
-      RETURN_IF_ERROR(run_experts(model, i, n_tokens, exchange, w, pool));
+      RETURN_IF_ERROR(run_experts(model, i, n_tokens, exchange, w, on));
     } else {
-      run_dense_mlp(model, i, n_tokens, w, pool);
+      run_dense_mlp(model, i, n_tokens, w, on);
     }
-    kernels::add(hidden, layer_out);
+    add_rms_norm(hidden, layer_out, model.norm_after(i), epsilon, normed, n_tokens, on);
   }
-  return compute_logits(model, batch, w, pool);
+  return compute_logits(model, batch, w, on);
 }
 
 }  // namespace concertina::model

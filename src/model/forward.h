@@ -21,17 +21,17 @@ struct Workspace {
 
   WorkspaceLimits limits;
   tensor::FloatBuffer hidden, normed, layer_out;  // [max_tokens, hidden_size]
+  tensor::FloatBuffer last;                       // [max_sequences, hidden_size], of rows that want logits
   tensor::FloatBuffer q, attended;                // [max_tokens, n_heads * head_dim]
   tensor::FloatBuffer k, v;                       // [max_tokens, n_kv_heads * head_dim]
   tensor::FloatBuffer router_logits;              // [max_tokens, n_experts]
   tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
   tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
   tensor::FloatBuffer attention_scratch;
-  tensor::FloatBuffer logits;            // [max_sequences, vocab_size]
-  kernels::RowBuffer narrowed;           // rows of any product's input
-  std::vector<ExpertId> expert_ids;      // [max_tokens, top_k]
-  std::vector<std::uint32_t> positions;  // [max_tokens]
-  std::vector<TokenId> tokens;           // [max_tokens]
+  tensor::FloatBuffer logits;        // [max_sequences, vocab_size]
+  kernels::RowBuffer narrowed;       // rows of any product's input
+  std::vector<ExpertId> expert_ids;  // [max_tokens, top_k]
+  std::vector<TokenId> tokens;       // [max_tokens]
   std::vector<kernels::AttentionSequence> sequences;
 };
 
@@ -40,6 +40,6 @@ struct Workspace {
 // next pass. Fails only if an exchange does: the step is then void, and the KV it wrote is scratch. Step
 // thread; allocates nothing.
 Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache,
-                                       ExpertExchange& exchange, Workspace& workspace, ThreadPool& pool);
+                                       ExpertExchange& exchange, Workspace& workspace, device::Stream& on);
 
 }  // namespace concertina::model

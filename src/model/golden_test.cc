@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "checkpoint/config_files.h"
 #include "checkpoint/safetensors.h"
-#include "kernels/instruction_set.h"
+#include "device/stream.h"
 #include "model/forward.h"
 #include "model/local_exchange.h"
 
@@ -46,8 +46,8 @@ class RecordingExchange : public ExpertExchange {
 class Engine {
  public:
   Engine(const std::filesystem::path& folder, const json& config, std::size_t n_threads = 1,
-         std::size_t block_size = 16)
-      : pool_(n_threads), block_size_(block_size) {
+         std::size_t block_size = 16, device::InstructionSet set = device::best_instruction_set())
+      : stream_(n_threads, {}, set), block_size_(block_size) {
     auto parsed = parse_config(config, "config.json");
     CHECK(parsed.has_value(), "{}", parsed.error().message());
     config_ = *parsed;
@@ -55,7 +55,7 @@ class Engine {
     const Status verified = verify_checkpoint(config_, *source_);
     CHECK(verified.has_value(), "{}", verified.error().message());
     model_ = Model::load(config_, *source_, kMaxLength).value();
-    exchange_ = std::make_unique<RecordingExchange>(LocalExchange::create(*model_, pool_).value());
+    exchange_ = std::make_unique<RecordingExchange>(LocalExchange::create(*model_, stream_).value());
     kv_ = KvCache::create(config_, 512, block_size).value();
     workspace_ = std::make_unique<Workspace>(
         config_,
@@ -82,7 +82,7 @@ class Engine {
                         sequence->blocks, Logits::kLast});
       sequence->n_computed += n;
     }
-    const auto logits = forward(*model_, slices, *kv_, *exchange_, *workspace_, pool_).value();
+    const auto logits = forward(*model_, slices, *kv_, *exchange_, *workspace_, stream_).value();
     std::vector<std::vector<float>> rows;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto row = logits.subspan(i * config_.vocab_size, config_.vocab_size);
@@ -103,7 +103,7 @@ class Engine {
   };
   static int BlockStep() { return 1; }
 
-  ThreadPool pool_;
+  device::Stream stream_;
   std::size_t block_size_;
   ModelConfig config_;
   std::unique_ptr<checkpoint::WeightSource> source_;
@@ -118,20 +118,8 @@ TokenId argmax(const std::vector<float>& row) {
   return static_cast<TokenId>(std::max_element(row.begin(), row.end()) - row.begin());
 }
 
-// Computes with one instruction set until it goes out of scope.
-class ScopedInstructionSet {
- public:
-  explicit ScopedInstructionSet(kernels::InstructionSet set) : before_(kernels::current_instruction_set()) {
-    kernels::select_instruction_set(set);
-  }
-  ~ScopedInstructionSet() { kernels::select_instruction_set(before_); }
-
- private:
-  kernels::InstructionSet before_;
-};
-
 class Fixture
-    : public ::testing::TestWithParam<std::tuple<const char*, const char*, kernels::InstructionSet>> {};
+    : public ::testing::TestWithParam<std::tuple<const char*, const char*, device::InstructionSet>> {};
 
 // An independent float64 pass differs from the goldens, which are float32, by at most 3.4e-5. Ours is float32
 // too, with other orders of summation, so it may be as far from the exact result on the other side: twice
@@ -158,15 +146,14 @@ void expect_same_choices(const Engine& engine, const json& router, std::size_t t
 
 TEST_P(Fixture, LogitsAndGreedyContinuationMatchTheReference) {
   const auto [family, config_file, instruction_set] = GetParam();
-  if (!kernels::is_supported(instruction_set))
+  if (!device::is_supported(instruction_set))
     GTEST_SKIP() << "this processor lacks " << name_of(instruction_set);
-  const ScopedInstructionSet scope(instruction_set);
   const auto folder = kSource / "tests/fixtures" / family;
   const json config = checkpoint::read_json(folder / config_file).value();
   const json golden = checkpoint::read_json(folder / "golden.json").value();
   auto golden_file = checkpoint::MappedFile::open(folder / "golden.safetensors").value();
   const auto golden_tensors = checkpoint::read_safetensors(*golden_file).value();
-  Engine engine(folder, config);
+  Engine engine(folder, config, 1, 16, instruction_set);
   for (std::size_t p = 0; p < golden["prompts"].size(); ++p) {
     const json& expected = golden["prompts"][p];
     const auto prompt = expected["prompt"].get<std::vector<TokenId>>(),
@@ -200,7 +187,7 @@ INSTANTIATE_TEST_SUITE_P(Families, Fixture,
                          ::testing::Combine(::testing::Values("mixtral", "qwen3_moe", "olmoe",
                                                               "qwen3_moe_bf16_sharded"),
                                             ::testing::Values("config.json", "config.hub.json"),
-                                            ::testing::ValuesIn(kernels::kInstructionSets)));
+                                            ::testing::ValuesIn(device::kInstructionSets)));
 
 TEST(DemoModel, GreedyIdsMatchTheGoldensUpToTheFirstNarrowMargin) {
   const auto folder = kSource / "models/demo";

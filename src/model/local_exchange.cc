@@ -2,7 +2,7 @@
 
 namespace concertina::model {
 
-Result<std::unique_ptr<LocalExchange>> LocalExchange::create(const Model& model, ThreadPool& pool) {
+Result<std::unique_ptr<LocalExchange>> LocalExchange::create(const Model& model, device::Stream& on) {
   const ModelConfig& config = model.config();
   ExpertSet::Slots slots(config.n_moe_layers);
   for (std::uint32_t layer = 0; layer < config.n_moe_layers; ++layer) {
@@ -12,7 +12,7 @@ Result<std::unique_ptr<LocalExchange>> LocalExchange::create(const Model& model,
     }
   }
   ASSIGN_OR_RETURN(auto experts, ExpertSet::create(expert_shape(config), model.version(), std::move(slots)));
-  return std::unique_ptr<LocalExchange>(new LocalExchange(config, pool, std::move(experts)));
+  return std::unique_ptr<LocalExchange>(new LocalExchange(config, on, std::move(experts)));
 }
 
 Status LocalExchange::run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) {
@@ -33,7 +33,7 @@ Status LocalExchange::run_layer(MoeLayerId layer, const RoutedTokens& tokens, st
   }
   for (std::size_t row = 0; row < n_rows; ++row) rows.push_back(results.data() + row * hidden_size);
   ASSIGN_OR_RETURN(const auto runner,
-                   CpuExpertRunner::create(expert_shape(config_), {.max_rows = n_rows}, pool_));
+                   CpuExpertRunner::create(expert_shape(config_), {.max_rows = n_rows}, on_));
   runner->run(*experts_, layer, {begin, in, to});
   runner->combine(rows, tokens.weights.first(n_rows), tokens.n_tokens, out);
   return {};

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "base/thread_pool.h"
+#include "device/stream.h"
 #include "model/expert_exchange.h"
 #include "model/expert_runner.h"
 #include "model/model.h"
@@ -11,17 +11,17 @@ namespace concertina::model {
 // it goes.
 class LocalExchange : public ExpertExchange {
  public:
-  static Result<std::unique_ptr<LocalExchange>> create(const Model& model, ThreadPool& pool);
+  static Result<std::unique_ptr<LocalExchange>> create(const Model& model, device::Stream& on);
 
   Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) override;
   Status run_empty() override { return {}; }
 
  private:
-  LocalExchange(const ModelConfig& config, ThreadPool& pool, std::shared_ptr<const ExpertSet> experts)
-      : config_(config), pool_(pool), experts_(std::move(experts)) {}
+  LocalExchange(const ModelConfig& config, device::Stream& on, std::shared_ptr<const ExpertSet> experts)
+      : config_(config), on_(on), experts_(std::move(experts)) {}
 
   const ModelConfig& config_;
-  ThreadPool& pool_;
+  device::Stream& on_;
   const std::shared_ptr<const ExpertSet> experts_;
 };
 

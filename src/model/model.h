@@ -54,6 +54,10 @@ class Model {
   const tensor::Weight& final_norm() const { return final_norm_; }
   const tensor::Weight& head() const { return head_; }  // [vocab_size, hidden_size]
   const LayerWeights& layer(std::size_t index) const { return layers_[index]; }
+  // Of what the layer leaves: the next one's, or the one before the head.
+  const tensor::Weight& norm_after(std::size_t index) const {
+    return index + 1 < layers_.size() ? layers_[index + 1].input_norm : final_norm_;
+  }
   const kernels::RopeTable& rope() const { return rope_; }
 
   Result<kernels::ExpertWeights> load_expert(MoeLayerId layer, ExpertId expert) const;

@@ -73,8 +73,8 @@ TEST(Model, VerifyMissesWhateverLoadingWouldMiss) {
     const std::set<std::string> names = source.verified;
     {
       const auto model = Model::load(config, source, 64).value();
-      ThreadPool pool(1);
-      ASSERT_TRUE(LocalExchange::create(*model, pool).has_value());
+      device::Stream on(1);
+      ASSERT_TRUE(LocalExchange::create(*model, on).has_value());
       EXPECT_EQ(names, source.loaded) << family;
     }
     for (const auto& name : names) {
@@ -255,21 +255,21 @@ struct DummyEngine {
   explicit DummyEngine(ModelConfig model_config, std::uint64_t seed = 1)
       : config(std::move(model_config)),
         source(seed, config.dtype),
-        pool(1),
+        on(1),
         model(Model::load(config, source, 64).value()),
-        local(LocalExchange::create(*model, pool).value()),
+        local(LocalExchange::create(*model, on).value()),
         cache(KvCache::create(config, 8, 16).value()),
         workspace(config, {.max_tokens = 32, .max_sequences = 4, .max_model_len = 64}) {}
 
   Result<std::span<const float>> run(std::span<const TokenId> tokens, ExpertExchange& exchange) {
     const BlockId blocks[] = {BlockId(5), BlockId(2)};
     const SequenceSlice slice{tokens, 0, blocks, Logits::kLast};
-    return forward(*model, tokens.empty() ? Batch() : Batch(&slice, 1), *cache, exchange, workspace, pool);
+    return forward(*model, tokens.empty() ? Batch() : Batch(&slice, 1), *cache, exchange, workspace, on);
   }
 
   ModelConfig config;
   DummyWeights source;
-  ThreadPool pool;
+  device::Stream on;
   std::unique_ptr<Model> model;
   std::unique_ptr<LocalExchange> local;
   std::unique_ptr<KvCache> cache;

@@ -63,7 +63,7 @@ Status make_exchange(const RankOptions& options, const model::ModelConfig& confi
                                      model::expert_shape(config),
                                      {.max_rows = exchange.max_ranks * exchange.max_tokens * exchange.top_k,
                                       .activations = options.activations},
-                                     *parts.pool));
+                                     *parts.stream));
   exchange.runner = parts.runner.get();
   ASSIGN_OR_RETURN(parts.exchange, exchange::ShmExchange::create(exchange));
   return {};
@@ -86,7 +86,7 @@ void warm(model::KvCache& kv_cache, const model::ModelConfig& config) {
 Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
                                   const std::function<void()>& on_progress,
-                                  std::unique_ptr<ThreadPool> pool) {
+                                  std::unique_ptr<device::Stream> stream) {
   RankParts parts;
   ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
@@ -111,7 +111,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   warm(*parts.kv_cache, config);
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));
-  parts.pool = pool ? std::move(pool) : std::make_unique<ThreadPool>(options.n_threads, options.cores);
+  parts.stream =
+      stream ? std::move(stream)
+             : std::make_unique<device::Stream>(options.n_threads, options.cores, options.instruction_set);
   parts.workspace = std::make_unique<model::Workspace>(
       config,
       model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,

@@ -3,8 +3,8 @@
 #include <memory>
 #include <string>
 
-#include "base/thread_pool.h"
 #include "checkpoint/weight_source.h"
+#include "device/stream.h"
 #include "exchange/shm_exchange.h"
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
@@ -26,6 +26,7 @@ struct RankOptions {
   std::uint64_t dummy_seed = 0;
   model::Quantization quantization = model::Quantization::kNone;
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
+  device::InstructionSet instruction_set = device::best_instruction_set();
   std::uint64_t kv_cache_bytes = 0;
   scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
@@ -38,7 +39,7 @@ struct RankOptions {
 
 // Everything a rank computes with, made at its start and kept for life: no step takes memory.
 struct RankParts {
-  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<device::Stream> stream;
   std::unique_ptr<checkpoint::WeightSource> source;
   std::unique_ptr<model::Model> model;
   std::unique_ptr<model::KvCache> kv_cache;
@@ -53,12 +54,12 @@ struct RankParts {
 // Opens the weights, loads what every rank holds (all but the experts), takes KV and exchange memory. The
 // error says what could not be had. `on_suspect` is called on the step thread.
 // `on_progress`, if any, is called now and then while it loads, on this thread.
-// `pool`: made by the caller, since its threads inherit the priority of the one that makes them, and this
+// `stream`: made by the caller, since its threads inherit the priority of the one that makes them, and this
 // function may run in the background; null: made here.
 Result<RankParts> make_rank_parts(const RankOptions& options,
                                   std::function<void(const exchange::Suspicion&)> on_suspect,
                                   const std::function<void()>& on_progress = {},
-                                  std::unique_ptr<ThreadPool> pool = nullptr);
+                                  std::unique_ptr<device::Stream> stream = nullptr);
 
 // Reads one byte of every page: the kernel maps it, from the disk if need be.
 void touch(const tensor::Weight& weight);

@@ -32,7 +32,8 @@ class OpenStep {
 StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
       step_output_(cluster::StepOutput{.member = parts_.self}),
-      sampling_scratch_(parts_.pool.n_threads(), kernels::SamplingScratch(parts_.model.config().vocab_size)) {
+      sampling_scratch_(parts_.stream.n_threads(),
+                        kernels::SamplingScratch(parts_.model.config().vocab_size)) {
   const std::size_t n_sequences = parts_.workspace.limits.max_sequences;
   slices_.reserve(n_sequences);
   sampling_.reserve(n_sequences);
@@ -189,7 +190,7 @@ Status StepLoop::compute(const scheduler::StepPlan& plan) {
   const model::Batch batch{slices_};
   ASSIGN_OR_RETURN(
       const std::span<const float> logits,
-      model::forward(parts_.model, batch, parts_.kv_cache, parts_.exchange, parts_.workspace, parts_.pool));
+      model::forward(parts_.model, batch, parts_.kv_cache, parts_.exchange, parts_.workspace, parts_.stream));
   sample(plan, logits);
   return {};
 }
@@ -201,17 +202,18 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
   }
   sampled_.resize(sampling_.size());
   const std::size_t vocab_size = parts_.model.config().vocab_size;
-  parts_.pool.parallel_for(sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const scheduler::PlanEntry& entry = *sampling_[i];
-      const request::SamplingParams& params = *entry.sampling;
-      const float uniform =
-          sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens);
-      sampled_[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), params, uniform,
-                                    sampling_scratch_[thread])
-                        .value_or(request::kNoToken);
-    }
-  });
+  parts_.stream.pool().parallel_for(
+      sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+        for (std::size_t i = begin; i < end; ++i) {
+          const scheduler::PlanEntry& entry = *sampling_[i];
+          const request::SamplingParams& params = *entry.sampling;
+          const float uniform =
+              sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens);
+          sampled_[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), params, uniform,
+                                        sampling_scratch_[thread], parts_.stream.instruction_set())
+                            .value_or(request::kNoToken);
+        }
+      });
 }
 
 // A checkpoint that is broken breaks every request: the first is told of, all are counted.

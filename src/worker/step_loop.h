@@ -21,7 +21,7 @@ struct StepLoopParts {
   const model::Model& model;
   model::KvCache& kv_cache;
   model::Workspace& workspace;
-  ThreadPool& pool;
+  device::Stream& stream;
   scheduler::Scheduler& scheduler;
   scheduler::StepBudget& budget;
   exchange::ShmExchange& exchange;

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/test_points.h"
 #include "checkpoint/error.h"
-#include "kernels/instruction_set.h"
 #include "model/error.h"
 #include "transport/codec.h"
 #include "transport/error.h"
@@ -103,10 +102,8 @@ class Worker {
   Status serve() {
     const transport::Configure configure = configured_.get_future().get();
     spdlog::set_level(spdlog::level::from_str(configure.log_level()));
-    ASSIGN_OR_RETURN(const kernels::InstructionSet set,
-                     kernels::parse_instruction_set(configure.instruction_set()));
-    kernels::select_instruction_set(set);
     options_ = options_of(configure);
+    ASSIGN_OR_RETURN(options_.instruction_set, device::parse_instruction_set(configure.instruction_set()));
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
     RETURN_IF_ERROR(build_parts());
@@ -125,7 +122,7 @@ class Worker {
                    .model = *parts_.model,
                    .kv_cache = *parts_.kv_cache,
                    .workspace = *parts_.workspace,
-                   .pool = *parts_.pool,
+                   .stream = *parts_.stream,
                    .scheduler = *parts_.scheduler,
                    .budget = *parts_.budget,
                    .exchange = *parts_.exchange,
@@ -144,11 +141,12 @@ class Worker {
   // On a thread of its own where it must give way: the step thread, which comes back from that only with a
   // privilege, waits for it.
   Status build_parts() {
-    auto pool = std::make_unique<ThreadPool>(options_.n_threads, options_.cores);
+    auto stream =
+        std::make_unique<device::Stream>(options_.n_threads, options_.cores, options_.instruction_set);
     const auto build = [&]() -> Status {
       ASSIGN_OR_RETURN(parts_, make_rank_parts(
                                    options_, [this](const exchange::Suspicion& s) { report(s); },
-                                   [this] { ++n_loaded_; }, std::move(pool)));
+                                   [this] { ++n_loaded_; }, std::move(stream)));
       return {};
     };
     if (options_.start == RankOptions::Start::kAtOnce) return build();
@@ -197,12 +195,12 @@ class Worker {
     }
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
     auto prepared =
-          epoch_loader_->prepare(plan, addresses_of(prepare),
-                                 [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
-                                   ++n_loaded_;
-                                   report_progress(done, total);
-                                   return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
-                                 });
+        epoch_loader_->prepare(plan, addresses_of(prepare),
+                               [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
+                                 ++n_loaded_;
+                                 report_progress(done, total);
+                                 return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
+                               });
     if (!prepared) return send(failure_of(plan.epoch, prepared.error()));
     if (!std::exchange(is_beside_steps_, true)) work_in_the_background();  // what follows the first epoch
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
@@ -248,7 +246,7 @@ class Worker {
     const cluster::Address address{static_cast<std::uint32_t>(getpid()),
                                    static_cast<std::uint32_t>(parts_.exchange->region_fd())};
     said_hello_ = true;
-    send(cluster::RankHello{self(), address, parts_.limits.n_blocks, own_identity()});
+    send(cluster::RankHello{self(), address, parts_.limits.n_blocks, own_identity(options_.instruction_set)});
   }
 
   cluster::Member self() const { return {options_.rank, options_.incarnation}; }

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "device/instruction_set.h"
+
 namespace concertina::kernels::cpu {
 
 // A weight of int8 rows: value = scales[n] * data[n][k].
@@ -28,6 +30,6 @@ struct Int8Ops {
 extern const Int8Ops kPortableInt8Ops;
 extern const Int8Ops kAvx2Int8Ops;
 extern const Int8Ops kAvx512VnniInt8Ops;
-const Int8Ops& current_int8_ops();  // the best that the current instruction set allows
+const Int8Ops& int8_ops_of(device::InstructionSet set);  // the best that it allows; must be supported
 
 }  // namespace concertina::kernels::cpu

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/ids.h"
-#include "kernels/instruction_set.h"
+#include "device/instruction_set.h"
 
 namespace concertina::kernels::cpu {
 
@@ -84,6 +84,6 @@ extern const Ops kPortableOps;
 extern const Ops kAvx2Ops;
 extern const Ops kAvx512Ops;
 extern const Ops kAvx512Bf16Ops;  // the same bits as kAvx512Ops, by the processor's dot products in BF16
-const Ops& current_ops();
+const Ops& ops_of(device::InstructionSet set);  // must be supported
 
 }  // namespace concertina::kernels::cpu

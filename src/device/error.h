@@ -1,0 +1,7 @@
+#pragma once
+
+namespace concertina::device {
+
+enum class DeviceError { kUnknownInstructionSet, kUnsupportedInstructionSet };
+
+}  // namespace concertina::device
