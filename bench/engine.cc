@@ -11,6 +11,7 @@
 #include "bench/forms.h"
 #include "cluster/placement.h"
 #include "kernels/sampling.h"
+#include "worker/epoch_loader.h"
 
 namespace concertina::bench {
 
@@ -60,7 +61,7 @@ struct Engine::Rank {
     const std::size_t vocab_size = parts.model->config().vocab_size;
     for (std::size_t i = 0; i < n_sequences; ++i)
       next[i] =
-          kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, scratch).value();
+          kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, 0, scratch).value();
   }
 
   worker::RankParts parts;
@@ -110,8 +111,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
       .placement = cluster::plan_placement({}, {}, members, {config.n_moe_layers, config.n_experts})};
   for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
     worker::RankParts& parts = engine->ranks_[i]->parts;
-    ASSIGN_OR_RETURN(auto prepared,
-                     worker::prepare_epoch(parts, RankId(i), plan, addresses, nullptr, nullptr));
+    ASSIGN_OR_RETURN(auto prepared, worker::EpochLoader(parts, RankId(i)).prepare(plan, addresses));
     parts.exchange->enter_epoch(std::move(prepared.view));
   }
   return engine;

@@ -15,6 +15,7 @@
 #include "bench/engine.h"
 #include "bench/summary.h"
 #include "kernels/instruction_set.h"
+#include "transport/codec.h"
 #include "worker/control_link.h"
 #include "worker/step_loop.h"
 
@@ -67,12 +68,12 @@ class RankAlone {
                            .exchange = *parts.exchange,
                            .inbox = inbox_,
                            .send =
-                               [&](transport::Frame&& frame) {
-                                 count_finished(frame);
-                                 link.send(std::move(frame));
+                               [&](const cluster::FromRank& message) {
+                                 count_finished(message);
+                                 link.send(transport::frame_of(message));
                                },
                            .discard = [](const std::shared_ptr<const exchange::EpochView>&) {}});
-    for (std::size_t i = 0; i < options_.n_sequences; ++i) inbox_.push(worker::AssignRequest{request(i)});
+    for (std::size_t i = 0; i < options_.n_sequences; ++i) inbox_.push(cluster::Assign{request(i)});
     const Status ended = loop.run();
     CHECK(ended.has_value(), "{}", ended.error().message());
     link.stop();
@@ -81,9 +82,9 @@ class RankAlone {
   }
 
  private:
-  scheduler::Request request(std::size_t index) const {
+  request::Request request(std::size_t index) const {
     Random random(index);
-    scheduler::Request request{.id = RequestId(index + 1), .n_prompt_tokens = options_.n_prompt};
+    request::Request request{.id = RequestId(index + 1), .n_prompt_tokens = options_.n_prompt};
     const std::size_t vocab_size = engine_->parts_of_only_rank().model->config().vocab_size;
     for (std::size_t i = 0; i < options_.n_prompt; ++i)
       request.tokens.push_back(static_cast<TokenId>(random.below(vocab_size)));
@@ -92,9 +93,12 @@ class RankAlone {
     return request;
   }
 
-  void count_finished(const transport::Frame& frame) {
-    for (const auto& output : frame.step_output().outputs()) n_finished_ += output.finish_reason() != 0;
-    if (n_finished_ == options_.n_sequences) inbox_.push(worker::Leave{});
+  void count_finished(const cluster::FromRank& message) {
+    const auto* output = std::get_if<cluster::StepOutput>(&message);
+    if (output == nullptr) return;
+    for (const request::TokenEvent& token : output->tokens)
+      n_finished_ += token.finish_reason != request::FinishReason::kNone;
+    if (n_finished_ == options_.n_sequences) inbox_.push(cluster::Release{});
   }
 
   const Options& options_;

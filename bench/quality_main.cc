@@ -91,8 +91,8 @@ Sequences write_text(const Options& options, const Sequences& beginnings) {
     kernels::SamplingScratch scratch(vocab_size);
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       if (position + 1 < kBeginning) continue;
-      const kernels::SamplingRow row{.temperature = 1, .uniform = random.uniform()};
-      sequences[i].push_back(kernels::sample(logits.subspan(i * vocab_size, vocab_size), row, scratch));
+      const auto row = logits.subspan(i * vocab_size, vocab_size);
+      sequences[i].push_back(kernels::sample(row, {}, random.uniform(), scratch).value());
     }
   }
   return sequences;

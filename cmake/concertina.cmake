@@ -42,11 +42,16 @@ if(CONCERTINA_FUZZ)
 endif()
 
 # concertina_folder(<name> DEPS <folders and libraries> [TEST_DEPS <libraries>])
-# Sources are every .cc below the folder; *_test.cc, *_bench.cc and *_fuzz.cc go to their own binaries;
+# Sources are every .cc below the folder, but not of folders within it that have a CMakeLists.txt of their own; *_test.cc, *_bench.cc and *_fuzz.cc go to their own binaries;
 # *_avx2.cc, *_avx512.cc, *_avx512vnni.cc and *_avx512bf16.cc are compiled for that instruction set alone and chosen at run time.
 function(concertina_folder name)
   cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  file(GLOB own_targets CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*/CMakeLists.txt)
+  foreach(target ${own_targets})
+    get_filename_component(nested ${target} DIRECTORY)
+    list(FILTER sources EXCLUDE REGEX "^${nested}/")
+  endforeach()
   set(tests ${sources})
   set(benches ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

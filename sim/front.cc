@@ -15,6 +15,16 @@ cluster::CoordinatorConfig config_of(const Scenario& scenario) {
   config.broken = broken_rule(scenario.mutant);
   return config;
 }
+
+// The coordinator hears of what concerns it; of the others, simulated ranks send none.
+cluster::Event event_of(const cluster::FromRank& message) {
+  return std::visit(
+      [](const auto& m) -> cluster::Event {
+        if constexpr (std::is_constructible_v<cluster::Event, decltype(m)>) return m;
+        return cluster::TimePassed{};
+      },
+      message);
+}
 }  // namespace
 
 Front::Front(World& world, Coverage& coverage)
@@ -69,25 +79,25 @@ void Front::check() {
 
 // ---- What is heard.
 
-void Front::hear(const Member& from, const FromRank& message) {
+void Front::hear(const Member& from, const cluster::FromRank& message) {
   if (is_over_) return;
   if (world_.scenario.mutant == Mutant::kPositionAlone && is_fenced(from)) {
-    if (!std::holds_alternative<StepOutput>(message)) return;
+    if (!std::holds_alternative<cluster::StepOutput>(message)) return;
   } else if (open_rank(from) == nullptr) {
     return;
   }
-  if (const auto* output = std::get_if<StepOutput>(&message)) {
-    for (const scheduler::Output& token : output->outputs) on_output(from, token);
-    if (!output->outputs.empty() && unproven_)
+  if (const auto* output = std::get_if<cluster::StepOutput>(&message)) {
+    for (const request::TokenEvent& token : output->tokens) on_output(from, token);
+    if (!output->tokens.empty() && unproven_)
       handle(cluster::EpochServes{*std::exchange(unproven_, std::nullopt)});
-    for (const scheduler::CaughtUp& up : output->caught_up) {
+    for (const request::CaughtUp& up : output->caught_up) {
       front::JournalActions actions;
       journal_.on_caught_up(from.rank, up.request, up.attempt, actions);
       execute(actions);
     }
     return;
   }
-  const cluster::Event& event = std::get<cluster::Event>(message);
+  const cluster::Event event = event_of(message);
   if (world_.scenario.mutant == Mutant::kNoFreezeBarrier &&
       std::holds_alternative<cluster::RankFrozen>(event))
     return;
@@ -99,9 +109,9 @@ void Front::hear(const Member& from, const FromRank& message) {
                           [this, event] { handle(event); });
 }
 
-void Front::on_output(const Member& from, const scheduler::Output& output) {
+void Front::on_output(const Member& from, const request::TokenEvent& output) {
   front::JournalActions actions;
-  const scheduler::Request* request = journal_.find(output.request);
+  const request::Request* request = journal_.find(output.request);
   if (world_.scenario.mutant == Mutant::kPositionAlone && request != nullptr) {
     const auto current = journal_.rank_of(output.request);
     if (!current) return;
@@ -139,7 +149,7 @@ Rank* Front::open_rank(const Member& member) {
   return open == open_.end() || open->second != member ? nullptr : world_.find(member);
 }
 
-void Front::send(const Member& to, ToRank message) {
+void Front::send(const Member& to, cluster::ToRank message) {
   if (open_rank(to) == nullptr) return;
   Time& last = last_in_[to.rank];
   last = std::max(last + Duration(1),
@@ -149,7 +159,7 @@ void Front::send(const Member& to, ToRank message) {
   });
 }
 
-void Front::send(RankId to, ToRank message) {
+void Front::send(RankId to, cluster::ToRank message) {
   if (const auto open = open_.find(to); open != open_.end()) send(Member(open->second), std::move(message));
 }
 
@@ -162,26 +172,19 @@ void Front::execute(const cluster::StartRank& start) {
                         [this, member = start.member] { world_.find(member)->start(); });
 }
 
-void Front::execute(const cluster::SendPrepare& prepare) { send(prepare.to, Prepare{prepare.plan}); }
-void Front::execute(const cluster::SendCancelPrepare& cancel) {
-  send(cancel.to, CancelPrepare{cancel.epoch});
-}
-void Front::execute(const cluster::SendCommit& commit) {
-  world_.note(fmt::format("COMMIT {} -> {} to rank {}", commit.from, commit.to_epoch, commit.to.rank));
-  send(commit.to, Commit{commit.from, commit.to_epoch});
-}
-void Front::execute(const cluster::SendEnter& enter) {
-  world_.note(fmt::format("ENTER {} to rank {}, ballot {}", enter.epoch, enter.to.rank, enter.ballot));
-  send(enter.to, Enter{enter.epoch, enter.ballot});
-}
-void Front::execute(const cluster::SendFreeze& freeze) {
-  world_.note(fmt::format("FREEZE {} to rank {}", freeze.ballot, freeze.to.rank));
-  send(freeze.to, Freeze{freeze.ballot});
+void Front::execute(const cluster::Send& what) {
+  if (const auto* commit = std::get_if<cluster::Commit>(&what.message))
+    world_.note(fmt::format("COMMIT {} -> {} to rank {}", commit->from, commit->to, what.to.rank));
+  if (const auto* enter = std::get_if<cluster::Enter>(&what.message))
+    world_.note(fmt::format("ENTER {} to rank {}, ballot {}", enter->epoch, what.to.rank, enter->ballot));
+  const auto* freeze = std::get_if<cluster::Freeze>(&what.message);
+  if (freeze != nullptr) world_.note(fmt::format("FREEZE {} to rank {}", freeze->ballot, what.to.rank));
+  if (std::holds_alternative<cluster::Forget>(what.message)) return;
+  send(what.to, what.message);
   // The broken rule: nobody waits for the answer.
-  if (world_.scenario.mutant == Mutant::kNoFreezeBarrier)
-    handle(cluster::RankFrozen{freeze.to, freeze.ballot});
+  if (freeze != nullptr && world_.scenario.mutant == Mutant::kNoFreezeBarrier)
+    handle(cluster::RankFrozen{what.to, freeze->ballot});
 }
-void Front::execute(const cluster::SendRelease& release) { send(release.to, Release{}); }
 
 void Front::execute(const cluster::KillRank& kill) {
   world_.schedule.after(Duration(1000), [this, member = kill.member] {
@@ -274,25 +277,25 @@ void Front::execute(const cluster::SetTimer& timer) {
 void Front::execute(const front::JournalActions& actions) {
   for (const front::JournalAction& action : actions) {
     if (const auto* assign = std::get_if<front::SendAssign>(&action)) {
-      const scheduler::Request* request = journal_.find(assign->request);
+      const request::Request* request = journal_.find(assign->request);
       if (request == nullptr) continue;
-      scheduler::Request copy = *request;
+      request::Request copy = *request;
       copy.attempt = assign->attempt;
       copy.mode = assign->mode;
-      send(assign->to, Assign{std::move(copy)});
+      send(assign->to, cluster::Assign{std::move(copy)});
     } else if (const auto* feed = std::get_if<front::SendFeed>(&action)) {
-      send(feed->to, Feed{feed->request, feed->token});
+      send(feed->to, cluster::Feed{feed->request, {feed->token}});
     } else if (const auto* take_over = std::get_if<front::SendTakeOver>(&action)) {
-      const scheduler::Request* request = journal_.find(take_over->request);
+      const request::Request* request = journal_.find(take_over->request);
       if (request == nullptr) continue;
       const auto generated = request->tokens.begin() + static_cast<std::ptrdiff_t>(request->n_prompt_tokens);
       send(take_over->to,
-           TakeOver{take_over->request, take_over->attempt, {generated, request->tokens.end()}});
+           cluster::TakeOver{take_over->request, take_over->attempt, {generated, request->tokens.end()}});
     } else if (const auto* drop = std::get_if<front::SendDrop>(&action)) {
-      send(drop->to, Drop{drop->request});
+      send(drop->to, cluster::Drop{drop->request});
     } else if (const auto* token = std::get_if<front::EmitToken>(&action)) {
       emit(*token);
-      if (token->reason != scheduler::FinishReason::kNone) finish(token->request);
+      if (token->reason != request::FinishReason::kNone) finish(token->request);
     } else if (const auto* failed = std::get_if<front::EmitFailed>(&action)) {
       world_.note(fmt::format("request {}: {}", failed->request, failed->why));
       streams_.erase(failed->request);

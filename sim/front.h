@@ -21,7 +21,7 @@ class Front {
   void start();
 
   // ---- What ranks and the kernel tell.
-  void hear(const cluster::Member& from, const FromRank& message);
+  void hear(const cluster::Member& from, const cluster::FromRank& message);
   void see_exit(const cluster::Member& member, const std::string& how);
   void lose_channel(const cluster::Member& member);
 
@@ -41,7 +41,7 @@ class Front {
 
  private:
   struct Stream {
-    scheduler::Request request;
+    request::Request request;
     std::vector<TokenId> expected;
     std::size_t n_emitted = 0;
   };
@@ -50,13 +50,7 @@ class Front {
   void carry_out(const cluster::Actions& actions);
   void check();
   void execute(const cluster::StartRank& start);
-  void execute(const cluster::SendPrepare& prepare);
-  void execute(const cluster::SendCancelPrepare& cancel);
-  void execute(const cluster::SendCommit& commit);
-  void execute(const cluster::SendEnter& enter);
-  void execute(const cluster::SendFreeze& freeze);
-  void execute(const cluster::SendForget&) {}
-  void execute(const cluster::SendRelease& release);
+  void execute(const cluster::Send& send);
   void execute(const cluster::KillRank& kill);
   void execute(const cluster::FenceRank& fence);
   void execute(const cluster::BeginDrain& drain);
@@ -69,12 +63,12 @@ class Front {
   void execute(const cluster::GroupLost& lost);
   void execute(const cluster::SetTimer& timer);
   void execute(const front::JournalActions& actions);
-  void on_output(const cluster::Member& from, const scheduler::Output& output);
+  void on_output(const cluster::Member& from, const request::TokenEvent& output);
   void emit(const front::EmitToken& token);
   void finish(RequestId request);
 
-  void send(const cluster::Member& to, ToRank message);
-  void send(RankId to, ToRank message);
+  void send(const cluster::Member& to, cluster::ToRank message);
+  void send(RankId to, cluster::ToRank message);
   Rank* open_rank(const cluster::Member& member);
 
   World& world_;

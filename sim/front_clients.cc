@@ -22,7 +22,7 @@ void Front::submit(std::size_t index) {
   }
   Random random(world_.scenario.seed * 1000 + index);
   Stream stream;
-  scheduler::Request& request = stream.request;
+  request::Request& request = stream.request;
   request.id = RequestId(next_request_++);
   request.n_prompt_tokens = 1 + random.below(30);
   for (std::size_t i = 0; i < request.n_prompt_tokens; ++i)
@@ -34,7 +34,7 @@ void Front::submit(std::size_t index) {
                world_.scenario.limits.n_blocks * world_.scenario.limits.block_size);
   stream.expected = undisturbed(world_.scenario.shape, request.tokens, request.stop, max_length);
   front::JournalActions actions;
-  scheduler::Request copy = request;
+  request::Request copy = request;
   streams_[request.id] = std::move(stream);
   journal_.submit(std::move(copy), front::ClientId(index % 3), actions);
   execute(actions);

@@ -29,17 +29,17 @@ void Rank::start() {
     return kill("crashed at start");
   if (world_.schedule.now() < world_.starts_fail_until)
     return kill(world_.chance(world_.scenario.p_start_says) ? kSaid : "signal 9 at start");
-  report(cluster::Event(cluster::RankHello{member_}));
+  report(cluster::RankHello{member_});
   beat();
 }
 
 void Rank::beat() {
   if (!is_alive()) return;
-  if (life_ == Life::kRunning) report(cluster::Event(cluster::Heartbeat{member_, n_exchanges_}));
+  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, n_exchanges_});
   world_.schedule.after(world_.scenario.cluster.peer_timeout / 10, [this] { beat(); });
 }
 
-void Rank::receive(ToRank message) {
+void Rank::receive(cluster::ToRank message) {
   if (!is_alive()) return;
   if (life_ == Life::kStopped) return unread_.push_back(std::move(message));
   handle(message);
@@ -75,7 +75,7 @@ void Rank::resume() {
   life_ = Life::kRunning;
   if (channel_ == Channel::kClosed) return end("exit code 1: it woke up fenced");
   while (!unread_.empty() && is_alive()) {
-    ToRank message = std::move(unread_.front());
+    cluster::ToRank message = std::move(unread_.front());
     unread_.pop_front();
     handle(message);
   }
@@ -83,11 +83,11 @@ void Rank::resume() {
 }
 
 void Rank::ask_to_leave() {
-  if (life_ == Life::kRunning) report(cluster::Event(cluster::LeaveAsked{member_}));
+  if (life_ == Life::kRunning) report(cluster::LeaveAsked{member_});
 }
 
 // Each channel keeps its order.
-void Rank::report(FromRank message) {
+void Rank::report(cluster::FromRank message) {
   if (channel_ == Channel::kClosed) return;
   last_out_ = std::max(last_out_ + Duration(1),
                        world_.schedule.now() + world_.message_delay(world_.scenario.message_time));
@@ -97,11 +97,12 @@ void Rank::report(FromRank message) {
 
 // ---- Its link and its loader.
 
-void Rank::handle(ToRank& message) {
-  if (const auto* cancel = std::get_if<CancelPrepare>(&message))
+void Rank::handle(cluster::ToRank& message) {
+  if (const auto* cancel = std::get_if<cluster::CancelPrepare>(&message))
     obsolete_epoch_ = std::max(obsolete_epoch_, cancel->epoch);
-  if (const auto* prepare = std::get_if<Prepare>(&message)) return load(prepare->plan);
-  if (std::holds_alternative<Freeze>(message) || std::holds_alternative<Release>(message)) is_aborted_ = true;
+  if (const auto* prepare = std::get_if<cluster::Prepare>(&message)) return load(prepare->plan);
+  if (std::holds_alternative<cluster::Freeze>(message) || std::holds_alternative<cluster::Release>(message))
+    is_aborted_ = true;
   inbox_.push_back(std::move(message));
   ring();
 }
@@ -112,19 +113,19 @@ void Rank::load(const cluster::EpochPlan& plan) {
     if (!is_alive() || plan.epoch <= obsolete_epoch_) return;
     if (life_ == Life::kStopped) return load(plan);  // goes on when it is woken
     if (const auto gone = find_ended(plan)) {
-      return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch,
-                                                              fmt::format("no memory of rank {}", gone->rank),
-                                                              cluster::RankPrepareFailed::Cause::kPeer}));
+      return report(cluster::RankPrepareFailed{member_, plan.epoch,
+                                               fmt::format("no memory of rank {}", gone->rank),
+                                               cluster::RankPrepareFailed::Cause::kPeer});
     }
     const bool is_member = std::find(plan.members.begin(), plan.members.end(), member_) != plan.members.end();
     if (is_member && world_.schedule.now() < world_.room_wanted_until &&
         plan.members.size() < world_.n_members_with_room) {
-      return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch, "no room",
-                                                              cluster::RankPrepareFailed::Cause::kRoom}));
+      return report(cluster::RankPrepareFailed{member_, plan.epoch, "no room",
+                                               cluster::RankPrepareFailed::Cause::kRoom});
     }
-    if (fails) return report(cluster::Event(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"}));
+    if (fails) return report(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"});
     prepared_[plan.epoch] = make_view(plan);
-    report(cluster::Event(cluster::RankPrepared{member_, plan.epoch, 1}));
+    report(cluster::RankPrepared{member_, plan.epoch, 1});
     ring();
   });
 }
@@ -200,7 +201,7 @@ void Rank::wake() {
 
 Rank::Progressed Rank::between() {
   while (!inbox_.empty()) {
-    ToRank message = std::move(inbox_.front());
+    cluster::ToRank message = std::move(inbox_.front());
     inbox_.pop_front();
     std::visit([this](auto& m) { apply(m); }, message);
   }
@@ -222,19 +223,19 @@ Rank::Progressed Rank::between() {
   return Progressed::kYes;
 }
 
-void Rank::apply(Assign& message) {
+void Rank::apply(cluster::Assign& message) {
   if (const auto added = scheduler_.add(message.request); !added)
     world_.violate(fmt::format("rank {} refuses a request: {}", member_.rank, added.error().message()));
 }
-void Rank::apply(Feed& message) { scheduler_.feed(message.request, {&message.token, 1}); }
-void Rank::apply(TakeOver& message) {
+void Rank::apply(cluster::Feed& message) { scheduler_.feed(message.request, message.tokens); }
+void Rank::apply(cluster::TakeOver& message) {
   if (!scheduler_.take_over(message.request, message.attempt, message.generated))
     world_.violate(fmt::format("rank {} has no request {} to take over", member_.rank, message.request));
 }
-void Rank::apply(Drop& message) { scheduler_.drop(message.request); }
-void Rank::apply(CancelPrepare& message) { prepared_.erase(message.epoch); }
+void Rank::apply(cluster::Drop& message) { scheduler_.drop(message.request); }
+void Rank::apply(cluster::CancelPrepare& message) { prepared_.erase(message.epoch); }
 
-void Rank::apply(Commit& message) {  // [4]
+void Rank::apply(cluster::Commit& message) {  // [4]
   if (world_.scenario.mutant == Mutant::kLateCommit) {
     commit_ = message;
     return;
@@ -243,7 +244,7 @@ void Rank::apply(Commit& message) {  // [4]
   commit_ = message;
 }
 
-void Rank::apply(Enter& message) {
+void Rank::apply(cluster::Enter& message) {
   const bool has_barrier = world_.scenario.mutant != Mutant::kNoFreezeBarrier;
   if (message.ballot != frozen_ && (has_barrier || message.ballot == Ballot{})) return;  // of an earlier try
   if (view_ != nullptr && entered_ >= message.epoch) return;
@@ -252,14 +253,14 @@ void Rank::apply(Enter& message) {
   frozen_ = Ballot{};
 }
 
-void Rank::apply(Freeze& message) {  // [6]
+void Rank::apply(cluster::Freeze& message) {  // [6]
   is_aborted_ = false;
   if (world_.scenario.mutant == Mutant::kNoFreezeBarrier) return;
   if (message.ballot <= frozen_) return;
   frozen_ = message.ballot;
   if (world_.scenario.mutant != Mutant::kLateCommit) commit_.reset();
   is_void_ = true;
-  report(cluster::Event(cluster::RankFrozen{member_, message.ballot}));
+  report(cluster::RankFrozen{member_, message.ballot});
 }
 
 void Rank::enter(Epoch epoch) {
@@ -277,7 +278,7 @@ void Rank::enter(Epoch epoch) {
   is_void_ = false;
   if (view_ != nullptr) progress_.enter(epoch);
   world_.note(fmt::format("rank {} enters epoch {}{}", member_.rank, epoch, view_ ? "" : " by leaving"));
-  report(cluster::Event(cluster::RankFlipped{member_, epoch, 0}));
+  report(cluster::RankFlipped{member_, epoch, 0});
 }
 
 bool Rank::has_begun_elsewhere() const {  // [11]
@@ -351,7 +352,7 @@ void Rank::tell_tokens(const std::vector<Row>& rows) {
   }
   const scheduler::CommitResult& result = scheduler_.commit(sampled);
   if (result.outputs.empty() && result.caught_up.empty()) return;
-  report(StepOutput{result.outputs, result.caught_up});
+  report(cluster::StepOutput{member_, result.outputs, result.caught_up, {}});
 }
 
 // The broken rule: the last layer is computed here alone, and its tokens told before the step is over.

@@ -17,9 +17,9 @@ class Rank {
   Rank(World& world, const cluster::Member& member);
 
   // ---- From outside.
-  void start();                  // the process is up: hello, heartbeats
-  void receive(ToRank message);  // of the control channel, in its order
-  void close_channel();          // the front's end was closed: it exits when it notices
+  void start();                           // the process is up: hello, heartbeats
+  void receive(cluster::ToRank message);  // of the control channel, in its order
+  void close_channel();                   // the front's end was closed: it exits when it notices
   void kill(const std::string& how);
   void stop();    // SIGSTOP
   void resume();  // SIGCONT
@@ -49,9 +49,9 @@ class Rank {
   };
 
   void end(const std::string& how);
-  void report(FromRank message);
+  void report(cluster::FromRank message);
   void beat();
-  void handle(ToRank& message);
+  void handle(cluster::ToRank& message);
 
   // Loader.
   void load(const cluster::EpochPlan& plan);
@@ -61,16 +61,17 @@ class Rank {
   // Step loop.
   void wake();
   Progressed between();
-  void apply(Assign& message);
-  void apply(Feed& message);
-  void apply(TakeOver& message);
-  void apply(Drop& message);
-  void apply(Prepare&) {}
-  void apply(CancelPrepare& message);
-  void apply(Commit& message);
-  void apply(Enter& message);
-  void apply(Freeze& message);
-  void apply(Release&) { is_released_ = true; }
+  void apply(cluster::Assign& message);
+  void apply(cluster::Feed& message);
+  void apply(cluster::TakeOver& message);
+  void apply(cluster::Drop& message);
+  void apply(cluster::Prepare&) {}
+  void apply(cluster::CancelPrepare& message);
+  void apply(cluster::Commit& message);
+  void apply(cluster::Enter& message);
+  void apply(cluster::Freeze& message);
+  void apply(cluster::Forget&) {}
+  void apply(cluster::Release&) { is_released_ = true; }
   void enter(Epoch epoch);
   bool is_frozen() const { return frozen_ != Ballot{}; }
   bool has_begun_elsewhere() const;
@@ -98,18 +99,18 @@ class Rank {
   Life life_ = Life::kRunning;
   int slowness_ = 1;
   enum class Channel : std::uint8_t { kOpen, kClosed } channel_ = Channel::kOpen;
-  std::deque<ToRank> unread_;  // arrived while it was stopped
+  std::deque<cluster::ToRank> unread_;  // arrived while it was stopped
   Time last_out_{};
   std::map<RankId, Time> last_header_;
   enum class Wake : std::uint8_t { kNone, kDue } wake_ = Wake::kNone;
 
   scheduler::Scheduler scheduler_;
   std::vector<std::vector<Row>> kv_;  // [block][offset]
-  std::deque<ToRank> inbox_;
+  std::deque<cluster::ToRank> inbox_;
   std::map<Epoch, std::shared_ptr<const View>> prepared_;
   Epoch obsolete_epoch_;
   std::shared_ptr<const View> view_;
-  std::optional<Commit> commit_;
+  std::optional<cluster::Commit> commit_;
   Ballot frozen_;
   bool is_released_ = false, is_void_ = false, is_aborted_ = false;
 

@@ -114,8 +114,7 @@ void Rank::watch_wait(Half half) {
     if (wait != n_waits_ || !is_alive() || at_ == At::kBetween || at_ == At::kComputing) return;
     for (std::size_t m = 0; m < has_arrived_.size() && life_ == Life::kRunning; ++m) {
       if (m == view_->self || has_arrived_[m]) continue;
-      report(cluster::Event(
-          cluster::PeerSuspected{member_, view_->plan.members[m].rank, entered_, "a header is missing"}));
+      report(cluster::PeerSuspected{member_, view_->plan.members[m].rank, entered_, "a header is missing"});
     }
     watch_wait(half);
   });

@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "cluster/coordinator.h"
+#include "request/request.h"
 #include "scheduler/types.h"
 
 namespace concertina::sim {

@@ -37,7 +37,7 @@ Row combine(std::span<const Row> results) {
 TokenId sample(Row row, const Shape& shape) { return static_cast<TokenId>(row % shape.vocab_size); }
 
 std::vector<TokenId> undisturbed(const Shape& shape, std::vector<TokenId> tokens,
-                                 const scheduler::StopParams& stop, std::size_t max_length) {
+                                 const request::StopParams& stop, std::size_t max_length) {
   std::vector<TokenId> generated;
   std::vector<Row> kv;
   for (std::size_t i = 0; i < tokens.size(); ++i) kv.push_back(kv_entry(tokens[i], i));

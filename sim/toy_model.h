@@ -24,6 +24,6 @@ TokenId sample(Row row, const Shape& shape);
 
 // The stream that a request has when nothing disturbs it.
 std::vector<TokenId> undisturbed(const Shape& shape, std::vector<TokenId> prompt,
-                                 const scheduler::StopParams& stop, std::size_t max_length);
+                                 const request::StopParams& stop, std::size_t max_length);
 
 }  // namespace concertina::sim

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "cluster/messages.h"
+#include "scheduler/scheduler.h"
 #include "sim/memory.h"
-#include "sim/messages.h"
 #include "sim/schedule.h"
 
 namespace concertina::sim {

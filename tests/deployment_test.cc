@@ -11,7 +11,7 @@
 #include "base/random.h"
 #include "cluster/coordinator.h"
 #include "front/journal.h"
-#include "worker/frames.h"
+#include "worker/epoch_loader.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
 
@@ -23,10 +23,7 @@ using cluster::Member;
 constexpr const char* kModel = CONCERTINA_SOURCE_DIR "/tests/fixtures/qwen3_moe";
 constexpr std::size_t kMaxSize = 4;
 
-struct FromRank {
-  Member from;
-  transport::Frame frame;
-};
+using cluster::FromRank;
 
 class Mailbox {
  public:
@@ -74,7 +71,8 @@ class ThreadRank {
     CHECK(parts.has_value(), "{}", parts.error().message());
     parts_ = std::move(*parts);
     thread_ = std::thread([this, &mailbox] {
-      StepLoop loop({.model = *parts_.model,
+      StepLoop loop({.self = member_,
+                     .model = *parts_.model,
                      .kv_cache = *parts_.kv_cache,
                      .workspace = *parts_.workspace,
                      .pool = *parts_.pool,
@@ -82,10 +80,7 @@ class ThreadRank {
                      .budget = *parts_.budget,
                      .exchange = *parts_.exchange,
                      .inbox = inbox_,
-                     .send =
-                         [&](transport::Frame&& frame) {
-                           mailbox.push({member_, std::move(frame)});
-                         },
+                     .send = [&](const FromRank& message) { mailbox.push(message); },
                      .discard = [](std::shared_ptr<const exchange::EpochView>) {}});
       const Status ended = loop.run();
       CHECK(ended.has_value(), "rank {}: {}", member_.rank, ended.error().message());
@@ -93,22 +88,24 @@ class ThreadRank {
   }
   ~ThreadRank() {
     parts_.exchange->abort();
-    tell(Leave{});
+    tell(cluster::Release{});
     thread_.join();
   }
   void freeze(Ballot ballot) {
     parts_.exchange->abort();
-    tell(Freeze{ballot});
+    tell(cluster::Freeze{ballot});
   }
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
     parts_.exchange->ring_self();
   }
   const RankParts& parts() const { return parts_; }
+  EpochLoader& loader() { return loader_; }
 
  private:
   Member member_;
   RankParts parts_;
+  EpochLoader loader_{parts_, member_.rank};
   Inbox inbox_{4096};
   std::thread thread_;
 };
@@ -126,7 +123,7 @@ class Deployment {
   }
 
   RequestId submit(std::vector<TokenId> prompt, std::size_t n_tokens, float temperature, std::uint64_t seed) {
-    scheduler::Request request;
+    request::Request request;
     request.id = next_request_;
     next_request_ = next_request_.next();
     request.n_prompt_tokens = prompt.size();
@@ -164,21 +161,18 @@ class Deployment {
   bool is_changing() const { return coordinator_.running_operation() != nullptr; }
 
   void pump() {
-    FromRank message = mailbox_.pop();
-    const Member from = message.from;
-    if (message.frame.has_flipped()) {
-      handle(cluster::RankFlipped{from, Epoch(message.frame.flipped().epoch()), 0});
-    } else if (message.frame.has_frozen()) {
-      handle(cluster::RankFrozen{from, Ballot(message.frame.frozen().ballot())});
-    } else if (message.frame.has_step_output()) {
+    const FromRank message = mailbox_.pop();
+    if (const auto* flipped = std::get_if<cluster::RankFlipped>(&message)) handle(*flipped);
+    if (const auto* frozen = std::get_if<cluster::RankFrozen>(&message)) handle(*frozen);
+    if (const auto* output = std::get_if<cluster::StepOutput>(&message)) {
+      const RankId from = output->member.rank;
       front::JournalActions actions;
-      for (const transport::Output& out : message.frame.step_output().outputs()) {
-        journal_.on_output(from.rank, RequestId(out.request()), Attempt(out.attempt()), out.position(),
-                           out.token(), static_cast<scheduler::FinishReason>(out.finish_reason()), actions);
+      for (const request::TokenEvent& token : output->tokens) {
+        journal_.on_output(from, token.request, token.attempt, token.position, token.token,
+                           token.finish_reason, actions);
       }
-      for (const transport::CaughtUp& up : message.frame.step_output().caught_up()) {
-        journal_.on_caught_up(from.rank, RequestId(up.request()), Attempt(up.attempt()), actions);
-      }
+      for (const request::CaughtUp& up : output->caught_up)
+        journal_.on_caught_up(from, up.request, up.attempt, actions);
       execute(actions);
     }
   }
@@ -208,22 +202,12 @@ class Deployment {
       if (const auto* start = std::get_if<cluster::StartRank>(&action)) {
         ranks_[start->member] = std::make_unique<ThreadRank>(start->member, mailbox_, step_time_budget_);
         events.push_back(cluster::RankHello{start->member});
-      } else if (const auto* prepare = std::get_if<cluster::SendPrepare>(&action)) {
-        events.push_back(this->prepare(*prepare));
-      } else if (const auto* commit = std::get_if<cluster::SendCommit>(&action)) {
-        if (ranks_.contains(commit->to))
-          ranks_.at(commit->to)->tell(CommitEpoch{commit->from, commit->to_epoch});
-      } else if (const auto* enter = std::get_if<cluster::SendEnter>(&action)) {
-        ranks_.at(enter->to)->tell(EnterEpoch{enter->epoch, enter->ballot});
-      } else if (const auto* freeze = std::get_if<cluster::SendFreeze>(&action)) {
-        ranks_.at(freeze->to)->freeze(freeze->ballot);
+      } else if (const auto* send = std::get_if<cluster::Send>(&action)) {
+        execute(*send, events);
       } else if (const auto* fence = std::get_if<cluster::FenceRank>(&action)) {
         front::JournalActions journal_actions;
         journal_.fence(fence->member.rank, journal_actions);
         execute(journal_actions, events);
-      } else if (const auto* release = std::get_if<cluster::SendRelease>(&action)) {
-        ranks_.erase(release->to);
-        events.push_back(cluster::RankExited{release->to, "exit code 0"});
       } else if (const auto* drain = std::get_if<cluster::BeginDrain>(&action)) {
         front::JournalActions journal_actions;
         journal_.begin_drain(drain->leavers, journal_actions);
@@ -241,22 +225,35 @@ class Deployment {
     for (const cluster::Event& event : events) handle(event);
   }
 
-  cluster::Event prepare(const cluster::SendPrepare& prepare) {
-    ThreadRank& rank = *ranks_.at(prepare.to);
+  void execute(const cluster::Send& send, std::vector<cluster::Event>& events) {
+    if (const auto* prepare = std::get_if<cluster::Prepare>(&send.message)) {
+      events.push_back(this->prepare(send.to, *prepare));
+    } else if (const auto* freeze = std::get_if<cluster::Freeze>(&send.message)) {
+      ranks_.at(send.to)->freeze(freeze->ballot);
+    } else if (std::holds_alternative<cluster::Release>(send.message)) {
+      ranks_.erase(send.to);
+      events.push_back(cluster::RankExited{send.to, "exit code 0"});
+    } else if (ranks_.contains(send.to)) {
+      ranks_.at(send.to)->tell(send.message);
+    }
+  }
+
+  cluster::Event prepare(const Member& to, const cluster::Prepare& prepare) {
+    ThreadRank& rank = *ranks_.at(to);
     EpochPrepared prepared{prepare.plan.epoch, nullptr};
     const auto& members = prepare.plan.members;
-    if (std::find(members.begin(), members.end(), prepare.to) != members.end()) {
+    if (std::find(members.begin(), members.end(), to) != members.end()) {
       std::vector<exchange::MemberAddress> addresses;
       for (const Member& member : members) {
         addresses.push_back(
             {member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
       }
-      auto built = prepare_epoch(rank.parts(), prepare.to.rank, prepare.plan, addresses, nullptr, {});
+      auto built = rank.loader().prepare(prepare.plan, addresses);
       CHECK(built.has_value(), "{}", built.error().message());
       prepared.view = built->view;
     }
     rank.tell(std::move(prepared));
-    return cluster::RankPrepared{prepare.to, prepare.plan.epoch, 0};
+    return cluster::RankPrepared{to, prepare.plan.epoch, 0};
   }
 
   void execute(const front::JournalActions& actions) {
@@ -276,22 +273,22 @@ class Deployment {
   void execute(const front::JournalActions& actions, std::vector<cluster::Event>& events) {
     for (const front::JournalAction& action : actions) {
       if (const auto* assign = std::get_if<front::SendAssign>(&action)) {
-        scheduler::Request request = *journal_.find(assign->request);
+        request::Request request = *journal_.find(assign->request);
         request.attempt = assign->attempt;
         request.mode = assign->mode;
-        rank(assign->to).tell(AssignRequest{std::move(request)});
+        rank(assign->to).tell(cluster::Assign{std::move(request)});
       } else if (const auto* feed = std::get_if<front::SendFeed>(&action)) {
-        rank(feed->to).tell(FeedReplay{feed->request, {feed->token}});
+        rank(feed->to).tell(cluster::Feed{feed->request, {feed->token}});
       } else if (const auto* take_over = std::get_if<front::SendTakeOver>(&action)) {
-        const scheduler::Request& request = *journal_.find(take_over->request);
+        const request::Request& request = *journal_.find(take_over->request);
         rank(take_over->to)
-            .tell(
-                TakeOverReplay{take_over->request,
-                               take_over->attempt,
-                               {request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens),
-                                request.tokens.end()}});
+            .tell(cluster::TakeOver{
+                take_over->request,
+                take_over->attempt,
+                {request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens),
+                 request.tokens.end()}});
       } else if (const auto* drop = std::get_if<front::SendDrop>(&action)) {
-        rank(drop->to).tell(DropRequest{drop->request});
+        rank(drop->to).tell(cluster::Drop{drop->request});
       } else if (const auto* token = std::get_if<front::EmitToken>(&action)) {
         streams_[token->request].push_back(token->token);
         ++n_emitted_;

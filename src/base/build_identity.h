@@ -10,6 +10,7 @@ struct BuildIdentity {
   std::string build_id;       // the linker's, in hex, of the program that runs; empty: it has none
   std::string kernel_digest;  // kernels::digest()
   std::string instruction_set;
+  bool operator==(const BuildIdentity&) const = default;
 };
 
 // The linker's build id (--build-id) of the running program.

@@ -29,8 +29,10 @@ using RankId =
 using Incarnation =
     Id<struct IncarnationTag, std::uint64_t>;          // one start of one worker process; never used twice
 using ExpertId = Id<struct ExpertTag, std::uint32_t>;  // within its layer
-using LayerId = Id<struct LayerTag, std::uint32_t>;    // decoder layer, 0-based
-using Epoch = Id<struct EpochTag, std::uint64_t>;      // 0: none yet; never used twice
+using MoeLayerId =
+    Id<struct MoeLayerTag, std::uint32_t>;  // counts MoE layers alone, 0-based: dense ones have no number
+using WeightsVersion = Id<struct WeightsVersionTag, std::uint64_t>;  // of a model's weights; 0: none
+using Epoch = Id<struct EpochTag, std::uint64_t>;                    // 0: none yet; never used twice
 using Ballot =
     Id<struct BallotTag, std::uint64_t>;  // one try of a recovery; 0: none. A higher one replaces a lower
 using StepId = Id<struct StepTag, std::uint64_t>;        // counted from 0 in each epoch

@@ -56,10 +56,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
               .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
                                     std::chrono::system_clock::now().time_since_epoch())
                                     .count()};
-  out.info.default_sampling = {.temperature = defaults.temperature,
-                               .top_k = defaults.top_k,
-                               .top_p = defaults.top_p,
-                               .min_p = defaults.min_p};
+  out.info.default_sampling = defaults.sampling;
   return {};
 }
 

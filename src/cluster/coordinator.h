@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "cluster/loss.h"
+#include "cluster/messages.h"
 #include "cluster/shortage.h"
 #include "cluster/types.h"
 
@@ -56,31 +57,13 @@ struct CoordinatorConfig {
   std::size_t max_rank_numbers() const { return 2 * max_size; }
 };
 
-// ---- Events: what happened. `now` comes with each.
+// ---- Events: what happened, and what ranks say (messages.h). `now` comes with each.
 struct ScaleRequested {
   std::string
       id;  // of the operation; made by the shell, unique; an id seen before is answered with its record
   std::size_t target_size = 0;
   std::vector<RankId> retire;
   Duration drain_timeout{};
-};
-struct RankPrepared {
-  Member member;
-  Epoch epoch;
-  std::uint64_t moved_bytes = 0;
-};
-struct RankPrepareFailed {
-  Member member;
-  Epoch epoch;
-  std::string error;
-  // kPeer: it could not reach the memory of another member, which in all likelihood has ended, and whose exit
-  // is on its way. kRoom: it has no room for its share of the weights; more ranks would help.
-  enum class Cause : std::uint8_t { kOwn, kPeer, kRoom } cause = Cause::kOwn;
-};
-struct RankFlipped {
-  Member member;
-  Epoch epoch;
-  double pause_ms = 0;
 };
 struct RankExited {
   Member member;
@@ -92,29 +75,8 @@ struct RankExited {
 struct RankUnreachable {
   Member member;
   std::string why;
-};  // its control channel closed while its process may still run
-struct RankFrozen {
-  Member member;
-  Ballot ballot;
-};
-struct Heartbeat {
-  Member member;
-  std::uint64_t progress = 0;  // changes whenever its step gets on
-  std::uint64_t loaded = 0;    // changes whenever its loader gets on
-};
-struct PeerSuspected {
-  Member member;  // who reports
-  RankId whom;
-  Epoch epoch;
-  std::string what;
-};
-struct LeaveAsked {
-  Member member;
-};                        // a rank wants to leave: it got a SIGTERM
+};                        // its control channel closed while its process may still run
 struct ShutdownBegun {};  // no rank leaves by its own wish any more
-struct RankHello {
-  Member member;
-};  // its control channel and exchange memory are up
 // No request is assigned to a leaver any more. It answers the last BeginDrain: the shell, where the router
 // lives too, never delivers it after CancelDrain.
 struct LeaversDrained {
@@ -133,41 +95,16 @@ using Event = std::variant<ScaleRequested, RankPrepared, RankPrepareFailed, Rank
 struct StartRank {
   Member member;
 };  // fork + exec a worker
-struct SendPrepare {
+struct Send {
   Member to;
-  EpochPlan plan;
-};  // to every member of the target epoch, and its leavers
-struct SendCancelPrepare {
-  Member to;
-  Epoch epoch;
+  ToRank message;
 };
-struct SendCommit {
-  Member to;
-  Epoch from, to_epoch;
-};
-struct SendEnter {
-  Member to;
-  Epoch epoch;
-  Ballot ballot;
-};  // the epoch is in force: to joiners (after the first FLIPPED), in bootstrap to all, and to frozen ranks
-    // with the ballot they froze for. Each reports RankFlipped, once
-struct SendFreeze {
-  Member to;
-  Ballot ballot;
-};  // void the step under way, read no peer's memory, answer RankFrozen after all your tokens, wait for ENTER
 struct FenceRank {
   Member member;
   std::string why;
   LossCause cause = LossCause::kOther;
 };  // nothing of it counts from now on: its requests go elsewhere, its channel is closed, it is killed if
     // local
-struct SendForget {
-  Member to;
-  Member whom;
-};  // unmap the memory of a rank that left
-struct SendRelease {
-  Member to;
-};  // nobody can address it any more: it exits
 struct KillRank {
   Member member;
 };  // a joiner of a change that is rolled back, or a leaver that does not end when released
@@ -193,9 +130,8 @@ struct GroupLost {
 struct SetTimer {
   Time at;
 };  // replaces the previous one
-using Action = std::variant<StartRank, SendPrepare, SendCancelPrepare, SendCommit, SendEnter, SendFreeze,
-                            SendForget, SendRelease, KillRank, FenceRank, BeginDrain, CancelDrain,
-                            EpochActive, EpochLost, OperationEnded, BootstrapFailed, GroupLost, SetTimer>;
+using Action = std::variant<StartRank, Send, KillRank, FenceRank, BeginDrain, CancelDrain, EpochActive,
+                            EpochLost, OperationEnded, BootstrapFailed, GroupLost, SetTimer>;
 using Actions = std::vector<Action>;
 
 struct RankView {

@@ -11,7 +11,7 @@ void Coordinator::State::commit(Turn& turn) {
   change->awaited.insert(change->everyone.begin(), change->everyone.end());
   operations.set_phase(Phase::kCommitting, turn.now);
   for (const Member& member : active->members) {
-    turn.actions.push_back(SendCommit{member, active->epoch, change->plan.epoch});
+    turn.actions.push_back(Send{member, Commit{active->epoch, change->plan.epoch}});
   }
 }
 
@@ -39,7 +39,8 @@ void Coordinator::State::publish(Turn& turn) {
   for (const Member& joiner : change->joiners) {
     ranks.at(joiner.rank).state = RankState::kActive;
     joined.insert(joiner);
-    if (change->awaited.contains(joiner)) turn.actions.push_back(SendEnter{joiner, active->epoch, Ballot{}});
+    if (change->awaited.contains(joiner))
+      turn.actions.push_back(Send{joiner, Enter{active->epoch, Ballot{}}});
   }
   turn.actions.push_back(EpochActive{*active});
 }

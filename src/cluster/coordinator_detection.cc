@@ -68,7 +68,7 @@ Duration Coordinator::State::load_limit() const { return kLoadTimeouts * config.
 
 void Coordinator::State::prepare(Turn& turn, const Member& member, const EpochPlan& plan) {
   begin_task(turn, member, fmt::format("it got no further with loading epoch {}", plan.epoch), load_limit());
-  turn.actions.push_back(SendPrepare{member, plan});
+  turn.actions.push_back(Send{member, Prepare{plan, {}}});
 }
 
 // One timer for all that has a deadline.

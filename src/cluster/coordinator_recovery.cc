@@ -90,7 +90,7 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
     if (!contains(targets, member)) next.plan.leavers.push_back(member);
   }
   next.unfrozen.insert(concerned.begin(), concerned.end());
-  for (const Member& member : concerned) turn.actions.push_back(SendFreeze{member, next.ballot});
+  for (const Member& member : concerned) turn.actions.push_back(Send{member, Freeze{next.ballot}});
   if (targets.size() < config.min_size && !breaks(CoordinatorConfig::Broken::kTriesTooFew))
     return want_room(
         turn, fmt::format("{} ranks are left, and the weights need {}", targets.size(), config.min_size));

@@ -11,7 +11,7 @@ void Coordinator::State::release_leavers(Turn& turn) {
   operations.set_phase(Phase::kReleasing, turn.now);
   for (const Member& leaver : change->plan.leavers) {
     change->awaited.insert(leaver);
-    for (const Member& stayer : active->members) turn.actions.push_back(SendForget{stayer, leaver});
+    for (const Member& stayer : active->members) turn.actions.push_back(Send{stayer, Forget{leaver}});
     release(turn, leaver);
   }
 }
@@ -20,7 +20,7 @@ void Coordinator::State::release(Turn& turn, const Member& leaver) {
   ranks.at(leaver.rank).state = RankState::kLeaving;
   detector.forget(leaver);
   told[leaver] = turn.now + config.release_timeout;
-  turn.actions.push_back(SendRelease{leaver});
+  turn.actions.push_back(Send{leaver, Release{}});
 }
 
 void Coordinator::State::kill(Turn& turn, const Member& member) {

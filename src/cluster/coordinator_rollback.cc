@@ -102,7 +102,7 @@ void Coordinator::State::withdraw_change(Turn& turn) {
   for (const Member& member : change->everyone) {
     if (is_fenced(member) || told.contains(member)) continue;
     detector.end_task(member);
-    turn.actions.push_back(SendCancelPrepare{member, change->plan.epoch});
+    turn.actions.push_back(Send{member, CancelPrepare{change->plan.epoch}});
   }
 }
 

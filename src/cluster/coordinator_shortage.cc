@@ -96,7 +96,7 @@ void Coordinator::State::want_room(Turn& turn, const std::string& what) {
   for (const Member& member : recovery->unprepared) detector.end_task(member);
   if (recovery->plan.epoch != Epoch{}) {
     for (const Member& member : recovery->plan.members)
-      turn.actions.push_back(SendCancelPrepare{member, recovery->plan.epoch});
+      turn.actions.push_back(Send{member, CancelPrepare{recovery->plan.epoch}});
     shortage.too_few = recovery->plan.members.size();
   }
   recovery->room = Recovery::Room::kWanted;

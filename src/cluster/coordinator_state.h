@@ -264,7 +264,7 @@ void Coordinator::State::enter_epoch(Turn& turn, const EpochPlan& plan, const Ba
   if (has_new) shortage = {};
   for (const Member& member : plan.members) {
     ranks.at(member.rank).state = RankState::kActive;
-    turn.actions.push_back(SendEnter{member, plan.epoch, ballot_of(member)});
+    turn.actions.push_back(Send{member, Enter{plan.epoch, ballot_of(member)}});
   }
   turn.actions.push_back(EpochActive{plan});
 }

@@ -18,15 +18,15 @@ TEST(Bootstrap, AllRanksStartPrepareAndEnterTheFirstEpoch) {
   story.begin();
   EXPECT_FALSE(story.coordinator().ready());
   EXPECT_EQ(story.coordinator().waits_for(), "rank 1 to start");
-  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty());
+  EXPECT_THAT(story.sent<Prepare>(), IsEmpty());
   EXPECT_EQ(story.states().at(RankId(1)), RankState::kJoining);
   story.let_go();
   EXPECT_TRUE(story.coordinator().ready());
   EXPECT_EQ(story.epoch(), Epoch(1));
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  EXPECT_EQ(story.all<SendEnter>().size(), 3u);
+  EXPECT_EQ(story.sent<Enter>().size(), 3u);
   EXPECT_EQ(story.all<EpochActive>().size(), 1u);
-  EXPECT_THAT(story.all<SendCommit>(), IsEmpty());
+  EXPECT_THAT(story.sent<Commit>(), IsEmpty());
   EXPECT_EQ(story.coordinator().ranks()[0].n_slots_used, 8u) << "3 layers of 8 experts over 3 ranks";
   story.expect_rest();
 }
@@ -83,18 +83,18 @@ TEST(Scale, GrowingStartsTheLowestFreeRanksAndActivatesAtTheFirstFlip) {
   EXPECT_EQ(operation.phase, Phase::kCommitting);
   EXPECT_EQ(story.all<StartRank>().size(), 2u);
   EXPECT_EQ(story.member(1).incarnation, Incarnation(51));
-  EXPECT_EQ(story.all<SendPrepare>().size(), 3u);
-  EXPECT_EQ(story.all<SendPrepare>()[0].plan.epoch, Epoch(2));
-  ASSERT_EQ(story.all<SendCommit>().size(), 1u) << "to members of the epoch in force alone";
-  EXPECT_EQ(story.all<SendCommit>()[0].from, Epoch(1));
+  EXPECT_EQ(story.sent<Prepare>().size(), 3u);
+  EXPECT_EQ(story.sent<Prepare>()[0].plan.epoch, Epoch(2));
+  ASSERT_EQ(story.sent<Commit>().size(), 1u) << "to members of the epoch in force alone";
+  EXPECT_EQ(story.sent<Commit>()[0].from, Epoch(1));
   EXPECT_EQ(story.epoch(), Epoch(1));
   EXPECT_EQ(story.states().at(RankId(2)), RankState::kJoining);
   EXPECT_EQ(story.coordinator().wanted_size(), 3u);
 
   story.handle(RankFlipped{story.member(0), Epoch(2), 0.5});
   EXPECT_EQ(story.epoch(), Epoch(2));
-  EXPECT_EQ(story.all<SendEnter>().size(), 2u);
-  EXPECT_LT(story.first_index<SendEnter>(), story.first_index<EpochActive>());
+  EXPECT_EQ(story.sent<Enter>().size(), 2u);
+  EXPECT_LT(story.first_sent<Enter>(), story.first_index<EpochActive>());
   EXPECT_EQ(story.states().at(RankId(2)), RankState::kActive);
   EXPECT_EQ(story.coordinator().waits_for(), "ranks 1, 2 to flip into epoch 2");
   story.let_go();
@@ -108,8 +108,8 @@ TEST(Scale, AJoinerThatEnteredOnAPeersHeaderNeedsNoEnter) {
   story.hold<RankFlipped>();
   story.scale(3);
   story.handle(RankFlipped{story.member(2), Epoch(2), 0});
-  ASSERT_EQ(story.all<SendEnter>().size(), 1u);
-  EXPECT_EQ(story.all<SendEnter>()[0].to, story.member(1));
+  ASSERT_EQ(story.sent<Enter>().size(), 1u);
+  EXPECT_EQ(story.sent<Enter>()[0].to, story.member(1));
   story.let_go();
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
 }
@@ -123,23 +123,23 @@ TEST(Scale, ShrinkingDrainsPreparesCommitsAndReleasesInThisOrder) {
   ASSERT_EQ(story.all<BeginDrain>().size(), 1u);
   EXPECT_EQ(story.all<BeginDrain>()[0].leavers, ranks({1, 2})) << "the highest leave";
   EXPECT_EQ(story.all<BeginDrain>()[0].stayers, ranks({0}));
-  EXPECT_LT(story.first_index<BeginDrain>(), story.first_index<SendPrepare>());
-  ASSERT_EQ(story.all<SendPrepare>().size(), 3u) << "leavers learn of the epoch too";
-  EXPECT_THAT(story.all<SendPrepare>()[2].plan.leavers, ElementsAre(story.member(1), story.member(2)));
+  EXPECT_LT(story.first_index<BeginDrain>(), story.first_sent<Prepare>());
+  ASSERT_EQ(story.sent<Prepare>().size(), 3u) << "leavers learn of the epoch too";
+  EXPECT_THAT(story.sent<Prepare>()[2].plan.leavers, ElementsAre(story.member(1), story.member(2)));
   EXPECT_EQ(story.states().at(RankId(2)), RankState::kLeaving);
   EXPECT_EQ(story.coordinator().waits_for(), "the requests of ranks 1, 2 to move");
-  EXPECT_THAT(story.all<SendCommit>(), IsEmpty());
+  EXPECT_THAT(story.sent<Commit>(), IsEmpty());
 
   story.hold<RankFlipped>(RankId(2));
   story.tell(LeaversDrained{7});
-  EXPECT_EQ(story.all<SendCommit>().size(), 3u) << "leavers flip like all others";
+  EXPECT_EQ(story.sent<Commit>().size(), 3u) << "leavers flip like all others";
   EXPECT_EQ(story.members(), ranks({0}));
-  EXPECT_THAT(story.all<SendRelease>(), IsEmpty()) << "rank 2 may still read the others";
+  EXPECT_THAT(story.sent<Release>(), IsEmpty()) << "rank 2 may still read the others";
 
   story.hold<RankExited>();
   story.handle(RankFlipped{story.member(2), Epoch(2), 9.5});
-  EXPECT_EQ(story.all<SendForget>().size(), 2u);
-  EXPECT_EQ(story.all<SendRelease>().size(), 2u);
+  EXPECT_EQ(story.sent<Forget>().size(), 2u);
+  EXPECT_EQ(story.sent<Release>().size(), 2u);
   EXPECT_EQ(story.operation("op-1").phase, Phase::kReleasing);
   EXPECT_EQ(story.states().size(), 3u) << "listed until reaped";
   story.let_go();

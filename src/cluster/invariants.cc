@@ -121,9 +121,9 @@ void Invariants::check(const Actions& actions) {
   }
 }
 
-void Invariants::check_alive(const Member& to, const char* message) {
+void Invariants::check_alive(const Member& to, const char* message, Fenced fenced) {
   require(lives(to), fmt::format("{} goes to {}, which does not live", message, text(to)));
-  require(!fenced_.contains(to) || std::string_view(message) == "a kill",
+  require(fenced == Fenced::kMayBe || !fenced_.contains(to),
           fmt::format("{} goes to {}, which is fenced", message, text(to)));
 }
 
@@ -135,8 +135,12 @@ void Invariants::check(const StartRank& start) {
   living_[start.member.rank] = start.member;
 }
 
-void Invariants::check(const SendPrepare& prepare) {
-  check_alive(prepare.to, "PREPARE");
+void Invariants::check(const Send& send) {
+  std::visit([&](const auto& message) { check(send.to, message); }, send.message);
+}
+
+void Invariants::check(const Member& to, const Prepare& prepare) {
+  check_alive(to, "PREPARE");
   const EpochPlan& plan = prepare.plan;
   if (!change_ || change_->plan.epoch != plan.epoch) {
     require(plan.epoch > last_planned_, "an epoch number is never used twice");
@@ -153,24 +157,23 @@ void Invariants::check(const SendPrepare& prepare) {
   }
   require(change_->plan == plan, "all are told the same plan");
   require(!change_->is_cancelled, "PREPARE comes before the cancellation");
-  require(contains(plan.members, prepare.to) || contains(plan.leavers, prepare.to),
-          "PREPARE goes to who takes part");
+  require(contains(plan.members, to) || contains(plan.leavers, to), "PREPARE goes to who takes part");
 }
 
-void Invariants::check(const SendCancelPrepare& cancel) {
-  check_alive(cancel.to, "CANCEL");
+void Invariants::check(const Member& to, const CancelPrepare& cancel) {
+  check_alive(to, "CANCEL");
   require(change_ && change_->plan.epoch == cancel.epoch, "what is cancelled was planned");
   if (!change_) return;
   require(!change_->is_committed, "COMMIT is the point of no return");
   change_->is_cancelled = true;
 }
 
-void Invariants::check(const SendCommit& commit) {
-  check_alive(commit.to, "COMMIT");
-  require(active_ && change_ && commit.from == active_->epoch && commit.to_epoch == change_->plan.epoch,
+void Invariants::check(const Member& to, const Commit& commit) {
+  check_alive(to, "COMMIT");
+  require(active_ && change_ && commit.from == active_->epoch && commit.to == change_->plan.epoch,
           "COMMIT leads from the epoch in force to the planned one");
   if (!active_ || !change_) return;
-  require(is_active(commit.to), "COMMIT goes to members of the epoch in force");
+  require(is_active(to), "COMMIT goes to members of the epoch in force");
   require(!change_->is_broken && !change_->is_cancelled, "a broken change is not committed");
   require(have_entered(active_->members, active_->epoch),
           "COMMIT before all members flipped into the epoch in force");
@@ -185,16 +188,16 @@ void Invariants::check(const SendCommit& commit) {
   change_->is_committed = true;
 }
 
-void Invariants::check(const SendEnter& enter) {
-  check_alive(enter.to, "ENTER");
-  require(change_ && enter.epoch == change_->plan.epoch && contains(change_->plan.members, enter.to),
+void Invariants::check(const Member& to, const Enter& enter) {
+  check_alive(to, "ENTER");
+  require(change_ && enter.epoch == change_->plan.epoch && contains(change_->plan.members, to),
           "ENTER goes to a member of the planned epoch");
   if (enter.ballot == Ballot{} && !is_recovering()) {
     require(!active_ || !entered_[enter.epoch].empty(), "ENTER before anybody flipped");
     return;
   }
-  const bool is_joiner = change_ && change_->before && !contains(change_->before->members, enter.to) &&
-                         !to_freeze_.contains(enter.to);
+  const bool is_joiner =
+      change_ && change_->before && !contains(change_->before->members, to) && !to_freeze_.contains(to);
   require(change_ && change_->ballot == last_ballot_ && enter.ballot == (is_joiner ? Ballot{} : last_ballot_),
           "ENTER with the last ballot");
   if (!change_) return;
@@ -213,12 +216,12 @@ void Invariants::check(const SendEnter& enter) {
 }
 
 // Every loss begins anew: a higher ballot, to everybody who may be in an epoch concerned.
-void Invariants::check(const SendFreeze& freeze) {
-  check_alive(freeze.to, "FREEZE");
+void Invariants::check(const Member& to, const Freeze& freeze) {
+  check_alive(to, "FREEZE");
   require(freeze.ballot >= last_ballot_, "ballots ascend");
   if (freeze.ballot != last_ballot_) to_freeze_.clear(), frozen_.clear();
   last_ballot_ = freeze.ballot;
-  to_freeze_.insert(freeze.to);
+  to_freeze_.insert(to);
 }
 
 void Invariants::check(const FenceRank& fence) {
@@ -239,15 +242,15 @@ void Invariants::check(const EpochLost&) {
   drain_ = Drain::kNone;
 }
 
-void Invariants::check(const SendForget& forget) {
-  check_alive(forget.to, "FORGET");
+void Invariants::check(const Member& to, const Forget& forget) {
+  check_alive(to, "FORGET");
   check_nobody_can_address(forget.whom);
 }
 
-void Invariants::check(const SendRelease& release) {
-  check_alive(release.to, "RELEASE");
-  check_nobody_can_address(release.to);
-  told_to_end_.insert(release.to);
+void Invariants::check(const Member& to, const Release&) {
+  check_alive(to, "RELEASE");
+  check_nobody_can_address(to);
+  told_to_end_.insert(to);
 }
 
 void Invariants::check_nobody_can_address(const Member& leaver) {
@@ -266,7 +269,7 @@ void Invariants::check_nobody_can_address(const Member& leaver) {
 }
 
 void Invariants::check(const KillRank& kill) {
-  check_alive(kill.member, "a kill");
+  check_alive(kill.member, "a kill", Fenced::kMayBe);
   require(!is_active(kill.member), fmt::format("{} is killed while it is a member", text(kill.member)));
   const bool takes_part = change_ && !change_->is_cancelled && contains(change_->plan.members, kill.member);
   require(!takes_part || !change_->is_committed || told_to_end_.contains(kill.member),

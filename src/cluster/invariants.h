@@ -32,7 +32,7 @@ class Invariants {
 
  private:
   enum class Drain : std::uint8_t { kNone, kPending, kDone };
-  struct Change {  // from its first SendPrepare until its successor's
+  struct Change {  // from its first Prepare until its successor's
     EpochPlan plan;
     std::optional<EpochPlan> before;
     std::set<Member> prepared;
@@ -50,14 +50,17 @@ class Invariants {
 
   void check(const Actions& actions);
   void check(const StartRank& start);
-  void check(const SendPrepare& prepare);
-  void check(const SendCancelPrepare& cancel);
-  void check(const SendCommit& commit);
-  void check(const SendEnter& enter);
-  void check(const SendFreeze& freeze);
+  void check(const Send& send);
+  template <typename M>
+  void check(const Member&, const M&) {}  // of requests: no concern of the coordinator
+  void check(const Member& to, const Prepare& prepare);
+  void check(const Member& to, const CancelPrepare& cancel);
+  void check(const Member& to, const Commit& commit);
+  void check(const Member& to, const Enter& enter);
+  void check(const Member& to, const Freeze& freeze);
   void check(const FenceRank& fence);
-  void check(const SendForget& forget);
-  void check(const SendRelease& release);
+  void check(const Member& to, const Forget& forget);
+  void check(const Member& to, const Release& release);
   void check(const KillRank& kill);
   void check(const BeginDrain& drain);
   void check(const CancelDrain& cancel);
@@ -67,7 +70,8 @@ class Invariants {
   void check(const EpochLost& lost);
   void check(const GroupLost& lost);
   void check(const SetTimer&) {}
-  void check_alive(const Member& to, const char* message);
+  enum class Fenced : std::uint8_t { kNo, kMayBe };
+  void check_alive(const Member& to, const char* message, Fenced fenced = Fenced::kNo);
   void check_nobody_can_address(const Member& leaver);
 
   void check_operations(const Coordinator& coordinator);

@@ -19,16 +19,16 @@ TEST(MemberDies, IdleTheOthersFreezePrepareEnterAndAnotherRankIsStarted) {
   story.die(1);
   ASSERT_EQ(story.all<FenceRank>().size(), 1u);
   EXPECT_EQ(story.all<FenceRank>()[0].member, victim);
-  EXPECT_LT(story.first_index<FenceRank>(), story.first_index<SendFreeze>()) << "its requests move first";
-  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
-  EXPECT_EQ(story.all<SendPrepare>().size(), 2u) << "beside the freeze";
-  EXPECT_THAT(story.all<SendEnter>(), IsEmpty()) << "rank 2 may still read the others' memory";
+  EXPECT_LT(story.first_index<FenceRank>(), story.first_sent<Freeze>()) << "its requests move first";
+  EXPECT_EQ(story.sent<Freeze>().size(), 2u);
+  EXPECT_EQ(story.sent<Prepare>().size(), 2u) << "beside the freeze";
+  EXPECT_THAT(story.sent<Enter>(), IsEmpty()) << "rank 2 may still read the others' memory";
   EXPECT_EQ(story.coordinator().waits_for(), "rank 2 to freeze");
   EXPECT_TRUE(story.coordinator().ready()) << "requests are taken all the time";
   EXPECT_EQ(story.coordinator().running_operation()->kind, OperationKind::kRecover);
   story.let_go();
   EXPECT_EQ(story.all<EpochActive>()[0].plan.members.size(), 2u);
-  EXPECT_EQ(story.all<SendEnter>()[0].ballot, story.all<SendFreeze>()[0].ballot);
+  EXPECT_EQ(story.sent<Enter>()[0].ballot, story.sent<Freeze>()[0].ballot);
   EXPECT_EQ(story.members(), ranks({0, 1, 2})) << "the number is free again, the start is another";
   EXPECT_NE(story.member(1), victim);
   const Operation operation = story.all<OperationEnded>().back().operation;
@@ -56,8 +56,8 @@ TEST(MemberDies, TwoAtOnceAndOneMoreWhileRecovering) {
   story.hold<RankFrozen>();
   story.die(0);
   story.die(1);
-  const Ballot second = story.all<SendFreeze>().back().ballot;
-  EXPECT_GT(second, story.all<SendFreeze>()[0].ballot);
+  const Ballot second = story.sent<Freeze>().back().ballot;
+  EXPECT_GT(second, story.sent<Freeze>()[0].ballot);
   story.die(2);
   story.let_go();
   EXPECT_EQ(story.all<EpochActive>()[0].plan.members, std::vector<Member>{story.member(3)});
@@ -173,16 +173,16 @@ TEST(ScaleAndDeath, BetweenCommitAndFlipItRollsForwardWithoutTheVictim) {
   story.begin();
   story.hold<RankFlipped>();
   story.scale(2);
-  ASSERT_EQ(story.all<SendCommit>().size(), 4u);
+  ASSERT_EQ(story.sent<Commit>().size(), 4u);
   story.forget_actions();
   story.let_go_later();
   story.die(3);  // a leaver
-  const auto enters = story.all<SendEnter>();
-  ASSERT_EQ(story.all<SendFreeze>().size(), 3u) << "also to the leaver that lives: it may be reading";
+  const auto enters = story.sent<Enter>();
+  ASSERT_EQ(story.sent<Freeze>().size(), 3u) << "also to the leaver that lives: it may be reading";
   ASSERT_GE(enters.size(), 2u);
   EXPECT_EQ(story.all<EpochActive>()[0].plan.members,
             (std::vector<Member>{story.member(0), story.member(1)}));
-  EXPECT_EQ(story.all<SendRelease>()[0].to, story.member(2));
+  EXPECT_EQ(story.sent<Release>()[0].to, story.member(2));
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0, 1}));
   story.expect_rest();

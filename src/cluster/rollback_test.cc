@@ -39,7 +39,7 @@ TEST(Timeout, WhileJoinersStart) {
   story.hold<RankExited>(RankId(1));
   story.pass(milliseconds(1));
   EXPECT_EQ(story.all<KillRank>().size(), 2u);
-  EXPECT_THAT(story.all<SendCancelPrepare>(), IsEmpty()) << "nobody was told to prepare";
+  EXPECT_THAT(story.sent<CancelPrepare>(), IsEmpty()) << "nobody was told to prepare";
   EXPECT_EQ(story.operation("op-1").phase, Phase::kPreparing) << "rank 1 is not reaped";
   EXPECT_EQ(story.states().at(RankId(1)), RankState::kLeaving);
   EXPECT_EQ(story.coordinator().wanted_size(), 1u);
@@ -53,7 +53,7 @@ TEST(Timeout, WhileRanksPrepareAJoin) {
   story.hold<RankPrepared>();
   story.scale(2, {}, seconds(2));
   story.pass(seconds(2));
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u);
+  EXPECT_EQ(story.sent<CancelPrepare>().size(), 2u);
   EXPECT_EQ(story.all<KillRank>().size(), 1u);
   story.let_go();
   expect_rolled_back(story, "ranks 0, 1 to prepare epoch 2; rolled back", {0});
@@ -66,7 +66,7 @@ TEST(Timeout, WhileLeaversDrain) {
   story.scale(2, {}, seconds(2));
   story.pass(seconds(2));
   EXPECT_EQ(story.all<CancelDrain>().size(), 1u);
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 3u);
+  EXPECT_EQ(story.sent<CancelPrepare>().size(), 3u);
   EXPECT_EQ(story.states().at(RankId(2)), RankState::kActive) << "it stays after all";
   story.let_go();
   expect_rolled_back(story, "the requests of rank 2 to move; rolled back", {0, 1, 2});
@@ -89,7 +89,7 @@ TEST(Timeout, CommitWaitsUntilAllAreInTheEpochInForce) {
   story.begin();
   EXPECT_TRUE(story.coordinator().ready());
   EXPECT_EQ(story.scale(1, {}, seconds(2)).phase, Phase::kReady);
-  EXPECT_THAT(story.all<SendCommit>(), IsEmpty());
+  EXPECT_THAT(story.sent<Commit>(), IsEmpty());
   story.pass(seconds(2));
   story.let_go();
   expect_rolled_back(story, "rank 1 to enter epoch 1; rolled back", {0, 1});
@@ -109,7 +109,7 @@ TEST(Timeout, AfterCommitItGoesForward) {
   EXPECT_EQ(story.scale(1, {}, seconds(2)).phase, Phase::kCommitting);
   story.pass(seconds(50));
   EXPECT_EQ(story.operation("op-1").phase, Phase::kCommitting);
-  EXPECT_THAT(story.all<SendCancelPrepare>(), IsEmpty());
+  EXPECT_THAT(story.sent<CancelPrepare>(), IsEmpty());
   story.let_go();
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0}));
@@ -223,11 +223,11 @@ TEST(JoinerDies, WhilePreparingAndTheOthersPrepareAgain) {
   story.begin();
   story.hold<RankPrepared>(RankId(1));
   story.scale(3);
-  const Epoch first = story.all<SendPrepare>()[0].plan.epoch;
+  const Epoch first = story.sent<Prepare>()[0].plan.epoch;
   story.let_go_later();
   story.die(1, "signal 11");
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "to rank 0, and to the joiner that lives";
-  EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(first.value() + 2))
+  EXPECT_EQ(story.sent<CancelPrepare>().size(), 2u) << "to rank 0, and to the joiner that lives";
+  EXPECT_EQ(story.sent<Prepare>().back().plan.epoch, Epoch(first.value() + 2))
       << "of the other parity than 1";
   EXPECT_EQ(story.operation("op-1").phase, Phase::kDone);
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
@@ -393,7 +393,7 @@ TEST(StaleEvents, OfACancelledOperationDoNotReachTheNext) {
   story.handle(RankPrepared{killed, Epoch(2), 0});
   story.handle(RankPrepared{story.member(1), Epoch(2), 0});
   EXPECT_EQ(story.operation("op-2").phase, Phase::kPreparing);
-  EXPECT_EQ(story.all<SendPrepare>().back().plan.epoch, Epoch(4)) << "2 was used, 3 has the parity of 1";
+  EXPECT_EQ(story.sent<Prepare>().back().plan.epoch, Epoch(4)) << "2 was used, 3 has the parity of 1";
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ TEST(Replacement, ManyReplacementsThatEndTogetherAreOneFailedStart) {
   story.forget_actions();
   story.hold<RankHello>();
   for (const std::uint32_t rank : {1, 2, 3}) story.handle(RankExited{story.member(rank), "signal 9"});
-  story.tell(RankFrozen{story.member(0), story.all<SendFreeze>().back().ballot});
+  story.tell(RankFrozen{story.member(0), story.sent<Freeze>().back().ballot});
   for (int round = 0; round < 2; ++round) {  // all that were started, and what took their place
     const std::vector<StartRank> started = story.all<StartRank>();
     story.forget_actions();

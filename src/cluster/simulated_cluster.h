@@ -219,12 +219,18 @@ class SimulatedCluster {
     });
   }
 
-  void execute(const SendPrepare& prepare) {
+  void execute(const Send& send) {
+    std::visit([&](const auto& message) { execute(send.to, message); }, send.message);
+  }
+  template <typename M>
+  void execute(const Member&, const M&) {}  // of requests: none here
+
+  void execute(const Member& to, const Prepare& prepare) {
     plans_[prepare.plan.epoch] = prepare.plan;
     const EpochPlan* active = coordinator_.active_epoch();
     const bool is_joiner =
-        active != nullptr && !std::binary_search(active->members.begin(), active->members.end(), prepare.to);
-    to_rank(prepare.to, [this, to = prepare.to, epoch = prepare.plan.epoch, is_joiner](SimulatedRank& rank) {
+        active != nullptr && !std::binary_search(active->members.begin(), active->members.end(), to);
+    to_rank(to, [this, to, epoch = prepare.plan.epoch, is_joiner](SimulatedRank& rank) {
       if (is_joiner && joiner_fails()) return die(to, "signal 11");
       if (random_.below(3) == 0 && joiner_fails())
         return report(to, RankPrepareFailed{to, epoch, "no memory"});
@@ -233,8 +239,8 @@ class SimulatedCluster {
     });
   }
 
-  void execute(const SendCancelPrepare& cancel) {
-    to_rank(cancel.to, [this, epoch = cancel.epoch](SimulatedRank& rank) {
+  void execute(const Member& to, const CancelPrepare& cancel) {
+    to_rank(to, [this, epoch = cancel.epoch](SimulatedRank& rank) {
       require(rank.entered < epoch, "what is cancelled was not entered");
       rank.prepared.erase(epoch);
     });
@@ -242,12 +248,12 @@ class SimulatedCluster {
 
   // The flip, as the headers decide it: once all members of `from` carry the flag, each flips after that
   // step.
-  void execute(const SendCommit& commit) {
-    to_rank(commit.to, [this, commit](SimulatedRank& rank) {
+  void execute(const Member& to, const Commit& commit) {
+    to_rank(to, [this, to, commit](SimulatedRank& rank) {
       if (rank.frozen != Ballot{} || rank.entered != commit.from) return;  // rule 4
-      require(rank.prepared.contains(commit.to_epoch), "COMMIT reaches a rank that is prepared");
-      std::set<Member>& carried = carried_[commit.to_epoch];
-      carried.insert(commit.to);
+      require(rank.prepared.contains(commit.to), "COMMIT reaches a rank that is prepared");
+      std::set<Member>& carried = carried_[commit.to];
+      carried.insert(to);
       const std::vector<Member>& members = plans_.at(commit.from).members;
       if (carried.size() < members.size()) return;
       // The step that all carry the flag in completes if nobody freezes or dies within it.
@@ -256,7 +262,7 @@ class SimulatedCluster {
         if (found == ranks_.end() || found->second.frozen != Ballot{}) return;
       }
       for (const Member& member : members) {
-        at(now_ + delay(), [this, member, to = commit.to_epoch] {
+        at(now_ + delay(), [this, member, to = commit.to] {
           const auto found = ranks_.find(member);
           if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(member, to);
         });
@@ -264,11 +270,11 @@ class SimulatedCluster {
     });
   }
 
-  void execute(const SendFreeze& freeze) {
-    to_rank(freeze.to, [this, freeze](SimulatedRank& rank) {
+  void execute(const Member& to, const Freeze& freeze) {
+    to_rank(to, [this, to, freeze](SimulatedRank& rank) {
       if (freeze.ballot < rank.frozen) return;
       rank.frozen = freeze.ballot;
-      report(freeze.to, RankFrozen{freeze.to, freeze.ballot});
+      report(to, RankFrozen{to, freeze.ballot});
     });
   }
 
@@ -296,29 +302,29 @@ class SimulatedCluster {
     }
   }
 
-  void execute(const SendEnter& enter) {
+  void execute(const Member& to, const Enter& enter) {
     const bool is_slow =
         coordinator_.running_operation() == nullptr && random_.below(4) == 0;  // while the group starts
-    to_rank(enter.to, [this, enter, is_slow](SimulatedRank& rank) {
+    to_rank(to, [this, to, enter, is_slow](SimulatedRank& rank) {
       if (rank.frozen != enter.ballot) return;  // of an earlier try, or meanwhile frozen
       if (enter.ballot != Ballot{}) {
         rank.frozen = Ballot{};
-        return flip(enter.to, enter.epoch);
+        return flip(to, enter.epoch);
       }
-      at(now_ + (is_slow ? std::chrono::milliseconds(20) : std::chrono::milliseconds(0)), [this, enter] {
-        const auto found = ranks_.find(enter.to);
-        if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(enter.to, enter.epoch);
+      at(now_ + (is_slow ? std::chrono::milliseconds(20) : std::chrono::milliseconds(0)), [this, to, enter] {
+        const auto found = ranks_.find(to);
+        if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(to, enter.epoch);
       });
     });
   }
 
-  void execute(const SendForget& forget) {
-    to_rank(forget.to, [this, forget](SimulatedRank&) { require_out_of_reach(forget.whom); });
+  void execute(const Member& to, const Forget& forget) {
+    to_rank(to, [this, forget](SimulatedRank&) { require_out_of_reach(forget.whom); });
   }
 
-  void execute(const SendRelease& release) {
-    require_out_of_reach(release.to);
-    to_rank(release.to, [this, to = release.to](SimulatedRank&) {
+  void execute(const Member& to, const Release&) {
+    require_out_of_reach(to);
+    to_rank(to, [this, to](SimulatedRank&) {
       if (random_.below(32) != 0) die(to, "exit code 0");  // else it hangs
     });
   }

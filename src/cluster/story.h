@@ -25,6 +25,12 @@ inline CoordinatorConfig config_of(std::size_t initial_size, std::size_t min_siz
       .n_moe_layers = 3, .n_experts = 8, .max_size = 8, .initial_size = initial_size, .min_size = min_size};
 }
 
+// A message, and to whom it went.
+template <typename M>
+struct Sent : M {
+  Member to;
+};
+
 // A deployment whose ranks answer everything at once, but for the events that a test holds back.
 class Story {
  public:
@@ -115,7 +121,7 @@ class Story {
   // Of the epoch that ranks were told last.
   void fail_to_prepare(std::uint32_t rank, const std::string& error,
                        RankPrepareFailed::Cause cause = RankPrepareFailed::Cause::kOwn) {
-    tell(RankPrepareFailed{member(rank), all<SendPrepare>().back().plan.epoch, error, cause});
+    tell(RankPrepareFailed{member(rank), sent<Prepare>().back().plan.epoch, error, cause});
   }
   void pass(Duration duration) {
     now_ += duration;
@@ -154,10 +160,24 @@ class Story {
     }
     return found;
   }
+  template <typename M>
+  std::vector<Sent<M>> sent() const {
+    std::vector<Sent<M>> found;
+    for (const Send& send : all<Send>()) {
+      if (const M* message = std::get_if<M>(&send.message)) found.push_back({*message, send.to});
+    }
+    return found;
+  }
   template <typename A>
   std::size_t first_index() const {
-    const auto is_a = [](const Action& action) { return std::holds_alternative<A>(action); };
-    return static_cast<std::size_t>(std::find_if(actions_.begin(), actions_.end(), is_a) - actions_.begin());
+    return first([](const Action& action) { return std::holds_alternative<A>(action); });
+  }
+  template <typename M>
+  std::size_t first_sent() const {
+    return first([](const Action& action) {
+      const Send* send = std::get_if<Send>(&action);
+      return send != nullptr && std::holds_alternative<M>(send->message);
+    });
   }
   void forget_actions() { actions_.clear(); }
 
@@ -170,6 +190,10 @@ class Story {
   ~Story() { EXPECT_THAT(invariants_.violations(), testing::IsEmpty()); }
 
  private:
+  template <typename Is>
+  std::size_t first(const Is& is) const {
+    return static_cast<std::size_t>(std::find_if(actions_.begin(), actions_.end(), is) - actions_.begin());
+  }
   void settle() {
     while (!pending_.empty()) {
       const Event event = pending_.front();
@@ -190,18 +214,10 @@ class Story {
       if (const auto* start = std::get_if<StartRank>(&action)) {
         started_[start->member.rank] = start->member;
         pending_.push_back(RankHello{start->member});
-      } else if (const auto* prepare = std::get_if<SendPrepare>(&action)) {
-        pending_.push_back(RankPrepared{prepare->to, prepare->plan.epoch, 1000});
-      } else if (const auto* commit = std::get_if<SendCommit>(&action)) {
-        pending_.push_back(RankFlipped{commit->to, commit->to_epoch, 1.0 + commit->to.rank.value()});
-      } else if (const auto* enter = std::get_if<SendEnter>(&action)) {
-        pending_.push_back(RankFlipped{enter->to, enter->epoch, 0});
-      } else if (const auto* freeze = std::get_if<SendFreeze>(&action)) {
-        pending_.push_back(RankFrozen{freeze->to, freeze->ballot});
+      } else if (const auto* send = std::get_if<Send>(&action)) {
+        std::visit([&](const auto& message) { answer(send->to, message); }, send->message);
       } else if (const auto* fence = std::get_if<FenceRank>(&action)) {
         pending_.push_back(RankExited{fence->member, "signal 9"});
-      } else if (const auto* release = std::get_if<SendRelease>(&action)) {
-        pending_.push_back(RankExited{release->to, "exit code 0"});
       } else if (const auto* kill = std::get_if<KillRank>(&action)) {
         pending_.push_back(RankExited{kill->member, "signal 9"});
       } else if (std::holds_alternative<BeginDrain>(action)) {
@@ -210,6 +226,16 @@ class Story {
         timer_ = timer->at;
       }
     }
+  }
+
+  template <typename M>
+  void answer(const Member& by, const M& message) {
+    if constexpr (std::is_same_v<M, Prepare>) pending_.push_back(RankPrepared{by, message.plan.epoch, 1000});
+    if constexpr (std::is_same_v<M, Commit>)
+      pending_.push_back(RankFlipped{by, message.to, 1.0 + by.rank.value()});
+    if constexpr (std::is_same_v<M, Enter>) pending_.push_back(RankFlipped{by, message.epoch, 0});
+    if constexpr (std::is_same_v<M, Freeze>) pending_.push_back(RankFrozen{by, message.ballot});
+    if constexpr (std::is_same_v<M, Release>) pending_.push_back(RankExited{by, "exit code 0"});
   }
 
   CoordinatorConfig config_;

@@ -115,15 +115,15 @@ struct NoRoom : testing::Test {
 
 TEST_F(NoRoom, IsNoFaultOfTheSurvivorsAndAJoinerIsAwaited) {
   EXPECT_EQ(story.all<FenceRank>().size(), 1u) << "the one that was lost";
-  EXPECT_EQ(story.all<SendCancelPrepare>().size(), 2u) << "what they have of it takes room";
+  EXPECT_EQ(story.sent<CancelPrepare>().size(), 2u) << "what they have of it takes room";
   EXPECT_EQ(story.all<StartRank>().size(), 1u);
   EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("the weights need 10 GB more"));
   EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("rank 2 to start"));
-  EXPECT_THAT(story.all<SendEnter>(), IsEmpty());
+  EXPECT_THAT(story.sent<Enter>(), IsEmpty());
   story.let_go();
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));
-  for (const SendEnter& enter : story.all<SendEnter>())
-    EXPECT_EQ(enter.ballot, enter.to.rank == RankId(2) ? Ballot{} : story.all<SendFreeze>()[0].ballot);
+  for (const Sent<Enter>& enter : story.sent<Enter>())
+    EXPECT_EQ(enter.ballot, enter.to.rank == RankId(2) ? Ballot{} : story.sent<Freeze>()[0].ballot);
   EXPECT_EQ(story.all<OperationEnded>().back().operation.phase, Phase::kDone);
   story.expect_rest();
 }
@@ -134,7 +134,7 @@ TEST_F(NoRoom, AJoinerThatCannotStartIsTriedAgainAndTheSurvivorsStayFrozen) {
     story.pass_all(seconds(30));
     if (i == 4) break;
   }
-  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
+  EXPECT_EQ(story.sent<Freeze>().size(), 2u);
   EXPECT_EQ(story.coordinator().n_fenced(), 1u);
   story.let_go();
   story.pass_all(seconds(30));
@@ -171,7 +171,7 @@ TEST_F(NoRoom, ThoseThatAreUpBeyondTheWantedSizeStandBy) {
   story.forget_actions();
   story.pass_all(milliseconds(100));
   EXPECT_TRUE(story.coordinator().is_pausing());
-  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty()) << "five would have room, but three are wanted";
+  EXPECT_THAT(story.sent<Prepare>(), IsEmpty()) << "five would have room, but three are wanted";
   story.let_go();
   story.pass_all(seconds(30));
   EXPECT_EQ(story.members().size(), 3u);
@@ -217,8 +217,8 @@ TEST(MinimalSize, FewerAreNotEvenTriedAndNotAskedFor) {
   story.forget_actions();
   story.hold<RankHello>();
   story.die(0);
-  EXPECT_THAT(story.all<SendPrepare>(), IsEmpty());
-  EXPECT_EQ(story.all<SendFreeze>().size(), 2u);
+  EXPECT_THAT(story.sent<Prepare>(), IsEmpty());
+  EXPECT_EQ(story.sent<Freeze>().size(), 2u);
   EXPECT_THAT(story.coordinator().waits_for(), HasSubstr("2 ranks are left, and the weights need 3"));
   story.let_go();
   EXPECT_EQ(story.members(), ranks({0, 1, 2}));

@@ -19,6 +19,12 @@ struct Member {
   auto operator<=>(const Member&) const = default;
 };
 
+// Where the exchange memory of a rank is found: /proc/PID/fd/FD.
+struct Address {
+  std::uint32_t pid = 0, region_fd = 0;
+  bool operator==(const Address&) const = default;
+};
+
 // For each MoE layer (0-based among MoE layers, not among decoder layers) and rank: the experts in its slots,
 // ascending. An expert may have several replicas.
 struct Placement {

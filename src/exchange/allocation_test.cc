@@ -49,7 +49,7 @@ TEST(Allocations, AStepOfTwoRanksNeedsNoneAfterTheFirst) {
       if (step == 1) before = n_allocations;
       group.rank(rank).begin_step(StepId(step), Epoch{});
       for (std::uint32_t layer = 0; layer < model.shape.n_moe_layers; ++layer)
-        ASSERT_TRUE(group.rank(rank).run_layer(LayerId(layer), tokens.routed(), out));
+        ASSERT_TRUE(group.rank(rank).run_layer(MoeLayerId(layer), tokens.routed(), out));
     }
     EXPECT_EQ(n_allocations, before) << "rank " << rank;
   };

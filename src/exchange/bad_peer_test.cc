@@ -58,7 +58,7 @@ class BadPeer : public testing::Test {
     tokens.expert_ids = {ExpertId(0), ExpertId(1)};
     std::vector<float> out(2 * model_.shape.hidden_size);
     group_.rank(0).begin_step(StepId(0), Epoch{});
-    return group_.rank(0).run_layer(LayerId(0), tokens.routed(), out);
+    return group_.rank(0).run_layer(MoeLayerId(0), tokens.routed(), out);
   }
   void expect_refused(const std::string& text) {
     const Status status = run();

@@ -13,13 +13,6 @@ tl::unexpected<Error> misfit(Epoch epoch, const std::string& what) {
   return fail(ExchangeError::kBadEpoch, fmt::format("epoch {}: {}", epoch, what));
 }
 
-Status check_shape(const tensor::Weight& weight, const tensor::Shape& expected, const std::string& name) {
-  if (weight && weight.shape == expected) return {};
-  return fail(ExchangeError::kBadEpoch,
-              fmt::format("{} is {}, expected {}", name, weight ? tensor::to_string(weight.shape) : "missing",
-                          tensor::to_string(expected)));
-}
-
 std::string numbers_of(const std::set<ExpertId>& experts) {
   std::vector<std::uint32_t> numbers;
   for (const ExpertId expert : experts) numbers.push_back(expert.value());
@@ -28,9 +21,9 @@ std::string numbers_of(const std::set<ExpertId>& experts) {
 
 }  // namespace
 
-Result<std::shared_ptr<const EpochView>> EpochBuilder::build(const cluster::EpochPlan& plan,
-                                                             std::span<const MemberAddress> addresses,
-                                                             LocalExperts experts) {
+Result<std::shared_ptr<const EpochView>> EpochBuilder::build(
+    const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
+    std::shared_ptr<const model::ExpertSet> experts) {
   std::shared_ptr<EpochView> view(new EpochView);
   view->epoch_ = plan.epoch;
   view->n_experts_ = shape_.n_experts;
@@ -40,7 +33,8 @@ Result<std::shared_ptr<const EpochView>> EpochBuilder::build(const cluster::Epoc
                                           plan.placement.layers.size(), shape_.n_moe_layers));
   RETURN_IF_ERROR(add_members(plan, addresses, *view));
   RETURN_IF_ERROR(add_owners(plan, *view));
-  RETURN_IF_ERROR(add_experts(plan, std::move(experts), *view));
+  RETURN_IF_ERROR(check_experts(plan, *experts));
+  view->experts_ = std::move(experts);
   return view;
 }
 
@@ -119,40 +113,19 @@ Status EpochBuilder::add_owners(const cluster::EpochPlan& plan, EpochView& view)
   return {};
 }
 
-Status EpochBuilder::add_experts(const cluster::EpochPlan& plan, LocalExperts experts,
-                                 EpochView& view) const {
-  if (experts.size() != shape_.n_moe_layers)
-    return misfit(plan.epoch, fmt::format("weights of {} MoE layers were given, the model has {}",
-                                          experts.size(), shape_.n_moe_layers));
-  view.slot_.assign(shape_.n_moe_layers * shape_.n_experts, EpochView::kNoSlot);
-  for (std::size_t layer = 0; layer < experts.size(); ++layer) {
-    RETURN_IF_ERROR(check_slots(plan, layer, experts[layer]));
-    for (std::size_t slot = 0; slot < experts[layer].size(); ++slot)
-      view.slot_[layer * shape_.n_experts + experts[layer][slot].expert.value()] =
-          static_cast<std::uint32_t>(slot);
-  }
-  view.experts_ = std::move(experts);
-  return {};
-}
-
-Status EpochBuilder::check_slots(const cluster::EpochPlan& plan, std::size_t layer,
-                                 const std::vector<LocalExpert>& slots) const {
-  const auto& ranks = plan.placement.layers[layer];
-  std::set<ExpertId> planned, given;
-  if (const auto own = ranks.find(self_.rank); own != ranks.end())
-    planned.insert(own->second.begin(), own->second.end());
-  for (const LocalExpert& slot : slots) given.insert(slot.expert);
-  if (given != planned || given.size() != slots.size())
-    return misfit(plan.epoch,
-                  fmt::format("MoE layer {}: {} slots with weights of experts {} were given, the plan has {}",
-                              layer, slots.size(), numbers_of(given), numbers_of(planned)));
-  const auto hidden = static_cast<std::int64_t>(shape_.hidden_size);
-  const auto intermediate = static_cast<std::int64_t>(shape_.intermediate_size);
-  for (const auto& [expert, weights] : slots) {
-    const std::string name = fmt::format("of expert {} of MoE layer {}", expert, layer);
-    RETURN_IF_ERROR(check_shape(weights.gate, {intermediate, hidden}, "gate " + name));
-    RETURN_IF_ERROR(check_shape(weights.up, {intermediate, hidden}, "up " + name));
-    RETURN_IF_ERROR(check_shape(weights.down, {hidden, intermediate}, "down " + name));
+Status EpochBuilder::check_experts(const cluster::EpochPlan& plan, const model::ExpertSet& experts) const {
+  if (experts.n_moe_layers() != shape_.n_moe_layers)
+    return misfit(plan.epoch, fmt::format("experts of {} MoE layers were given, the model has {}",
+                                          experts.n_moe_layers(), shape_.n_moe_layers));
+  for (std::uint32_t layer = 0; layer < shape_.n_moe_layers; ++layer) {
+    const auto& ranks = plan.placement.layers[layer];
+    std::set<ExpertId> planned, given;
+    if (const auto own = ranks.find(self_.rank); own != ranks.end())
+      planned.insert(own->second.begin(), own->second.end());
+    for (const model::LoadedExpert& slot : experts.slots(MoeLayerId(layer))) given.insert(slot.expert);
+    if (given != planned)
+      return misfit(plan.epoch, fmt::format("MoE layer {}: experts {} were given, the plan has {}", layer,
+                                            numbers_of(given), numbers_of(planned)));
   }
   return {};
 }

@@ -7,11 +7,12 @@
 #include <utility>
 
 #include "exchange/epoch_view.h"
+#include "exchange/protocol/layout.h"
 
 namespace concertina::exchange {
 
 struct ModelShape {
-  std::size_t n_moe_layers = 0, n_experts = 0, hidden_size = 0, intermediate_size = 0;
+  std::size_t n_moe_layers = 0, n_experts = 0;
 };
 
 // Makes an EpochView out of a plan, and says what does not fit. A peer that several views name is mapped
@@ -24,7 +25,7 @@ class EpochBuilder {
 
   Result<std::shared_ptr<const EpochView>> build(const cluster::EpochPlan& plan,
                                                  std::span<const MemberAddress> addresses,
-                                                 LocalExperts experts);
+                                                 std::shared_ptr<const model::ExpertSet> experts);
 
  private:
   using PeerPointer = std::shared_ptr<const transport::PeerRegion>;
@@ -33,9 +34,7 @@ class EpochBuilder {
                      EpochView& view);
   Result<PeerPointer> map_peer(const cluster::Member& member, std::span<const MemberAddress> addresses);
   Status add_owners(const cluster::EpochPlan& plan, EpochView& view) const;
-  Status add_experts(const cluster::EpochPlan& plan, LocalExperts experts, EpochView& view) const;
-  Status check_slots(const cluster::EpochPlan& plan, std::size_t layer,
-                     const std::vector<LocalExpert>& slots) const;
+  Status check_experts(const cluster::EpochPlan& plan, const model::ExpertSet& experts) const;
 
   const cluster::Member self_;
   const Layout layout_;

@@ -18,10 +18,10 @@ class EpochBuilderTest : public testing::Test {
     plan_.placement.layers.resize(2);
     for (auto& layer : plan_.placement.layers)
       layer = {{RankId(0), {ExpertId(0), ExpertId(2)}}, {RankId(1), {ExpertId(1), ExpertId(2)}}};
-    experts_ = model_.experts_of(RankId(0), plan_.placement);
+    slots_ = model_.slots_of(RankId(0), plan_.placement);
   }
 
-  auto build() { return group_.rank(0).build_epoch(plan_, group_.addresses, experts_); }
+  auto build() { return group_.rank(0).build_epoch(plan_, group_.addresses, model_.set_of(slots_)); }
   void expect_refused(const std::string& text) {
     const auto view = build();
     ASSERT_FALSE(view);
@@ -32,7 +32,7 @@ class EpochBuilderTest : public testing::Test {
   const TestModel model_;
   TestGroup group_;
   cluster::EpochPlan plan_;
-  LocalExperts experts_;
+  model::ExpertSet::Slots slots_;
 };
 
 TEST_F(EpochBuilderTest, KnowsWhoComputesWhat) {
@@ -41,19 +41,16 @@ TEST_F(EpochBuilderTest, KnowsWhoComputesWhat) {
   EXPECT_EQ((*view)->epoch(), Epoch(4));
   ASSERT_EQ((*view)->members().size(), 2u);
   EXPECT_EQ((*view)->self(), 0u);
-  EXPECT_EQ((*view)->owner(1, ExpertId(0)), 0u);
-  EXPECT_EQ((*view)->owner(1, ExpertId(1)), 1u);
-  EXPECT_EQ((*view)->owner(1, ExpertId(2)), 0u) << "a replica of its own comes first";
-  EXPECT_EQ((*view)->slot(0, 2), 1u);
-  EXPECT_EQ((*view)->slot(0, 1), EpochView::kNoSlot);
-  EXPECT_EQ((*view)->slot(0, 4'000'000'000), EpochView::kNoSlot);
+  EXPECT_EQ((*view)->owner(MoeLayerId(1), ExpertId(0)), 0u);
+  EXPECT_EQ((*view)->owner(MoeLayerId(1), ExpertId(1)), 1u);
+  EXPECT_EQ((*view)->owner(MoeLayerId(1), ExpertId(2)), 0u) << "a replica of its own comes first";
 }
 
 TEST_F(EpochBuilderTest, SlotsMayComeInAnyOrder) {
-  std::swap(experts_[0][0], experts_[0][1]);
+  std::swap(slots_[0][0], slots_[0][1]);
   const auto view = build();
   ASSERT_TRUE(view);
-  EXPECT_EQ((*view)->slot(0, 2), 0u);
+  EXPECT_EQ((*view)->experts()->slot(MoeLayerId(0), 2), 0u);
 }
 
 TEST_F(EpochBuilderTest, AnExpertOnNoRankIsNamed) {
@@ -93,18 +90,14 @@ TEST_F(EpochBuilderTest, ExpertsLieOnMembersAndExist) {
   expect_refused("the placement has 1 layers, the model has 2 MoE layers");
 }
 
-TEST_F(EpochBuilderTest, WeightsMustBeThoseOfThePlan) {
-  experts_[1].pop_back();
-  expect_refused("MoE layer 1: 1 slots with weights of experts [0] were given, the plan has [0, 2]");
-  experts_.pop_back();
-  expect_refused("weights of 1 MoE layers were given, the model has 2");
-}
-
-TEST_F(EpochBuilderTest, WeightsMustHaveTheModelsShape) {
-  std::swap(experts_[1][1].weights.up, experts_[1][1].weights.down);
-  expect_refused("up of expert 2 of MoE layer 1 is [32, 24], expected [24, 32]");
-  experts_[1][1].weights.up = {};
-  expect_refused("up of expert 2 of MoE layer 1 is missing");
+TEST_F(EpochBuilderTest, ExpertsMustBeThoseOfThePlan) {
+  slots_[1].pop_back();
+  expect_refused("MoE layer 1: experts [0] were given, the plan has [0, 2]");
+  const TestModel smaller({.n_moe_layers = 1, .n_experts = 3}, 1);
+  slots_.pop_back();
+  const auto view = group_.rank(0).build_epoch(plan_, group_.addresses, smaller.set_of(slots_));
+  ASSERT_FALSE(view);
+  EXPECT_THAT(view.error().message(), HasSubstr("experts of 1 MoE layers were given, the model has 2"));
 }
 
 TEST_F(EpochBuilderTest, APeerThatIsGoneOrAnotherIsATransportError) {

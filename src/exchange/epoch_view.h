@@ -9,8 +9,7 @@
 #include "base/result.h"
 #include "cluster/types.h"
 #include "exchange/error.h"
-#include "exchange/protocol/layout.h"
-#include "kernels/experts.h"
+#include "model/expert_set.h"
 #include "transport/shm/region.h"
 
 namespace concertina::exchange {
@@ -23,15 +22,9 @@ struct MemberAddress {
   int region_fd = -1;
 };
 
-struct LocalExpert {
-  ExpertId expert;
-  kernels::ExpertWeights weights;
-};
-using LocalExperts = std::vector<std::vector<LocalExpert>>;  // [n_moe_layers][slot] of this rank
-
 // One epoch as one rank sees it: members with their mapped memory, who computes which expert, and this rank's
-// weights. Immutable: built beside serving by any thread, used by the step thread from enter_epoch() on. It
-// keeps peers' memory mapped and weights alive: forgetting a peer is destroying the views that name it (not
+// experts. Immutable: built beside serving by any thread, used by the step thread from enter_epoch() on. It
+// keeps peers' memory mapped and experts alive: forgetting a peer is destroying the views that name it (not
 // on the step thread: unmapping takes time).
 class EpochView {
  public:
@@ -40,22 +33,16 @@ class EpochView {
     Incarnation incarnation;
     std::shared_ptr<const transport::PeerRegion> region;  // null for this rank itself
   };
-  static constexpr std::uint32_t kNoSlot = ~std::uint32_t{0};
 
   Epoch epoch() const { return epoch_; }
   std::span<const Peer> members() const { return members_; }  // ascending by rank
   std::size_t self() const { return self_; }                  // index of this rank in members()
-  std::size_t n_moe_layers() const { return experts_.size(); }
 
   // Index in members() of the rank that this rank sends its rows for an expert to.
-  std::uint32_t owner(std::size_t moe_layer, ExpertId expert) const {
-    return owner_[moe_layer * n_experts_ + expert.value()];
+  std::uint32_t owner(MoeLayerId layer, ExpertId expert) const {
+    return owner_[layer.value() * n_experts_ + expert.value()];
   }
-  // Slot of this rank that holds the expert; kNoSlot if none. Any number may be asked for.
-  std::uint32_t slot(std::size_t moe_layer, std::uint32_t expert) const {
-    return expert < n_experts_ ? slot_[moe_layer * n_experts_ + expert] : kNoSlot;
-  }
-  std::span<const LocalExpert> experts(std::size_t moe_layer) const { return experts_[moe_layer]; }
+  const std::shared_ptr<const model::ExpertSet>& experts() const { return experts_; }
 
  private:
   friend class EpochBuilder;
@@ -66,8 +53,7 @@ class EpochView {
   std::size_t self_ = 0;
   std::size_t n_experts_ = 0;
   std::vector<std::uint32_t> owner_;  // [n_moe_layers, n_experts]
-  std::vector<std::uint32_t> slot_;   // [n_moe_layers, n_experts]
-  LocalExperts experts_;
+  std::shared_ptr<const model::ExpertSet> experts_;
 };
 
 }  // namespace concertina::exchange

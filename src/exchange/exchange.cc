@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "base/test_points.h"
 #include "exchange/shm_exchange_state.h"
-#include "kernels/combine.h"
 
 namespace concertina::exchange {
 
@@ -148,13 +147,7 @@ Status ShmExchange::State::compute(const Exchange& exchange) {
   for (std::size_t member = 0; member < n_members(); ++member) RETURN_IF_ERROR(check_dispatch(member));
   if (!exchange.moe_layer) return {};
   RETURN_IF_ERROR(read_entries(exchange));
-  group_rows(exchange);
-  if (scratch.groups.empty()) return {};
-  std::size_t n_rows = 0;
-  for (const kernels::ExpertRows& group : scratch.groups) n_rows += group.in.size();
-  kernels::expert_mlp(scratch.groups, scratch.hidden.first(n_rows * config.intermediate_size), *config.pool,
-                      {scratch.narrowed_rows.first(scratch.narrowed_rows.size()),
-                       scratch.row_scales.first(n_rows), config.activations});
+  config.runner->run(*view->experts(), *exchange.moe_layer, group_rows(exchange));
   return {};
 }
 
@@ -173,7 +166,8 @@ Status ShmExchange::State::check_dispatch(std::size_t member) const {
 
 // Copies the entries, each read once from the peer's memory and checked: what was checked is what is used.
 Status ShmExchange::State::read_entries(const Exchange& exchange) {
-  std::fill(scratch.slot_end.begin(), scratch.slot_end.end(), 0);
+  const model::ExpertSet& experts = *view->experts();
+  std::fill(scratch.slot_begin.begin(), scratch.slot_begin.end(), 0);
   std::size_t n = 0;
   for (std::size_t member = 0; member < n_members(); ++member) {
     const Header& header = scratch.dispatch[member];
@@ -181,16 +175,16 @@ Status ShmExchange::State::read_entries(const Exchange& exchange) {
         reinterpret_cast<const Entry*>(body_of(member) + layout.entries(bank())) + header.begin;
     for (std::size_t i = 0; i < header.count; ++i) {
       const Entry entry = entries[i];
-      const std::uint32_t slot = view->slot(*exchange.moe_layer, entry.expert);
-      if (entry.row >= header.n_rows || slot == EpochView::kNoSlot)
+      const std::uint32_t slot = experts.slot(*exchange.moe_layer, entry.expert);
+      if (entry.row >= header.n_rows || slot == model::ExpertSet::kNoSlot)
         return fail(
             ExchangeError::kBadPeerData,
             fmt::format(
                 "dispatch of {}: entry {} wants expert {} for row {}; there are {} rows, and rank {} {}",
                 describe_member(member), i, entry.expert, entry.row, header.n_rows, config.rank,
-                slot == EpochView::kNoSlot ? "does not hold it" : "holds it"));
+                slot == model::ExpertSet::kNoSlot ? "does not hold it" : "holds it"));
       scratch.received[n++] = {.row = entry.row, .expert = slot};
-      ++scratch.slot_end[slot + 1];
+      ++scratch.slot_begin[slot + 2];  // of the next slot's begin: see group_rows
     }
     if (member != view->self()) counters.bytes_read += header.count * layout.row_bytes();
   }
@@ -199,10 +193,11 @@ Status ShmExchange::State::read_entries(const Exchange& exchange) {
 
 // Sorts the received entries by slot (by counting). Rows are read where the peer wrote them, and results are
 // written where the peer reads them: the i-th entry's at the i-th result row.
-void ShmExchange::State::group_rows(const Exchange& exchange) {
-  const std::span<const LocalExpert> experts = view->experts(*exchange.moe_layer);
-  for (std::size_t slot = 0; slot < experts.size(); ++slot)
-    scratch.slot_end[slot + 1] += scratch.slot_end[slot];
+model::SlotRows ShmExchange::State::group_rows(const Exchange& exchange) {
+  const std::size_t n_slots = view->experts()->slots(*exchange.moe_layer).size();
+  // next[slot] goes from the slot's begin to its end, which is the next one's begin.
+  const std::span<std::uint32_t> next = std::span(scratch.slot_begin).subspan(1, n_slots + 1);
+  for (std::size_t slot = 0; slot < n_slots; ++slot) next[slot + 1] += next[slot];
   float* result = reinterpret_cast<float*>(region.body().data() + layout.results(bank()));
   std::size_t n = 0;
   for (std::size_t member = 0; member < n_members(); ++member) {
@@ -210,18 +205,12 @@ void ShmExchange::State::group_rows(const Exchange& exchange) {
                             ? exchange.tokens.hidden.data()
                             : reinterpret_cast<const float*>(body_of(member) + layout.activations(bank()));
     for (std::size_t i = 0; i < scratch.dispatch[member].count; ++i, ++n, result += config.hidden_size) {
-      const std::uint32_t place = scratch.slot_end[scratch.received[n].expert]++;
+      const std::uint32_t place = next[scratch.received[n].expert]++;
       scratch.in[place] = rows + scratch.received[n].row * config.hidden_size;
       scratch.out[place] = result;
     }
   }
-  scratch.groups.clear();
-  std::size_t begin = 0;  // slot_end[slot] has moved on to the end of its slot
-  for (std::size_t slot = 0; slot < experts.size(); begin = scratch.slot_end[slot++])
-    if (const std::size_t count = scratch.slot_end[slot] - begin; count > 0)
-      scratch.groups.push_back({.weights = &experts[slot].weights,
-                                .in = scratch.in.first(begin + count).subspan(begin),
-                                .out = scratch.out.first(begin + count).subspan(begin)});
+  return {std::span(scratch.slot_begin).first(n_slots + 1), scratch.in.first(n), scratch.out.first(n)};
 }
 
 void ShmExchange::State::write_results() {
@@ -258,9 +247,9 @@ void ShmExchange::State::combine(const Exchange& exchange) {
   }
   counters.bytes_read += (n_entries - scratch.n_sent[view->self()]) * layout.row_bytes();
   if (n_entries == 0) return;
-  kernels::combine_rows(scratch.result_rows.first(n_entries), exchange.tokens.weights.first(n_entries),
-                        exchange.tokens.n_tokens, config.top_k, config.hidden_size,
-                        exchange.out.first(exchange.tokens.n_tokens * config.hidden_size));
+  config.runner->combine(scratch.result_rows.first(n_entries), exchange.tokens.weights.first(n_entries),
+                         exchange.tokens.n_tokens,
+                         exchange.out.first(exchange.tokens.n_tokens * config.hidden_size));
 }
 
 }  // namespace concertina::exchange

@@ -35,7 +35,7 @@ void exchange(benchmark::State& state) {
     for (std::uint64_t i = 0; i < kSteps; ++i) {
       group.rank(rank).begin_step(group.rank(rank).next_step(), Epoch{});
       for (std::uint32_t layer = 0; layer < kLayers; ++layer)
-        CHECK(group.rank(rank).run_layer(LayerId(layer), tokens.routed(), out).has_value());
+        CHECK(group.rank(rank).run_layer(MoeLayerId(layer), tokens.routed(), out).has_value());
     }
   };
   std::vector<std::thread> peers;

@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   tokens.expert_ids = {ExpertId(0), ExpertId(1)};
   std::vector<float> out(2 * peers.model.shape.hidden_size);
   peers.group.rank(0).begin_step(StepId(0), Epoch{});
-  const Status done = peers.group.rank(0).run_layer(LayerId(0), tokens.routed(), out);
+  const Status done = peers.group.rank(0).run_layer(MoeLayerId(0), tokens.routed(), out);
   CHECK(done || done.error().is(ExchangeError::kBadPeerData), "{}", done.error().message());
   return 0;
 }

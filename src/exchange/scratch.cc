@@ -1,10 +1,8 @@
 #include "exchange/scratch.h"
 
-#include <algorithm>
-
 namespace concertina::exchange {
 
-Result<Scratch> Scratch::make(const Layout& layout, std::size_t intermediate_size, std::size_t n_experts) {
+Result<Scratch> Scratch::make(const Layout& layout, std::size_t n_experts) {
   Scratch scratch;
   const std::size_t n_entries = layout.max_entries(), n_results = layout.max_results();
   ASSIGN_OR_RETURN(scratch.entry_member, ReservedArray<std::uint32_t>::make(n_entries, "own entries"));
@@ -14,15 +12,7 @@ Result<Scratch> Scratch::make(const Layout& layout, std::size_t intermediate_siz
   ASSIGN_OR_RETURN(scratch.received, ReservedArray<Entry>::make(n_results, "received entries"));
   ASSIGN_OR_RETURN(scratch.in, ReservedArray<const float*>::make(n_results, "addresses of activations"));
   ASSIGN_OR_RETURN(scratch.out, ReservedArray<float*>::make(n_results, "addresses of results"));
-  ASSIGN_OR_RETURN(scratch.hidden,
-                   ReservedArray<float>::make(n_results * intermediate_size, "the experts' scratch"));
-  ASSIGN_OR_RETURN(scratch.narrowed_rows,
-                   ReservedArray<std::uint8_t>::make(
-                       kernels::kNarrowedBytes * n_results * std::max(intermediate_size, layout.hidden_size),
-                       "narrowed rows"));
-  ASSIGN_OR_RETURN(scratch.row_scales, ReservedArray<float>::make(n_results, "narrowed rows' scales"));
-  scratch.groups.reserve(n_experts);
-  scratch.slot_end.resize(n_experts + 1);
+  scratch.slot_begin.resize(n_experts + 2);
   scratch.dispatch.resize(layout.max_ranks);
   scratch.result.resize(layout.max_ranks);
   scratch.has_arrived.resize(layout.max_ranks);

@@ -20,10 +20,9 @@ Status check_config(const ExchangeConfig& config) {
   if (config.top_k == 0) return bad("top_k is 0, expected 1 or more");
   if (config.hidden_size == 0) return bad("hidden_size is 0, expected 1 or more");
   if (config.peer_timeout <= Duration::zero()) return bad("peer_timeout is not positive");
-  if (config.pool == nullptr) return bad("no thread pool was given");
-  if (config.n_moe_layers > 0 && (config.n_experts == 0 || config.intermediate_size == 0))
-    return bad(fmt::format("{} MoE layers with {} experts of intermediate size {}", config.n_moe_layers,
-                           config.n_experts, config.intermediate_size));
+  if (config.runner == nullptr) return bad("nobody to run experts was given");
+  if (config.n_moe_layers > 0 && config.n_experts == 0)
+    return bad(fmt::format("{} MoE layers with {} experts", config.n_moe_layers, config.n_experts));
   return {};
 }
 
@@ -35,8 +34,7 @@ ShmExchange::State::State(const ExchangeConfig& the_config, const Layout& the_la
       layout(the_layout),
       region(std::move(the_region)),
       doorbell(region.doorbell()),
-      builder({config.rank, config.incarnation}, layout,
-              {config.n_moe_layers, config.n_experts, config.hidden_size, config.intermediate_size},
+      builder({config.rank, config.incarnation}, layout, {config.n_moe_layers, config.n_experts},
               config.prefault_tokens),
       scratch(std::move(the_scratch)) {}
 
@@ -48,7 +46,7 @@ Result<std::unique_ptr<ShmExchange>> ShmExchange::create(const ExchangeConfig& c
       transport::Region::create({config.rank, config.incarnation, layout.numbers()}, layout.body_bytes()));
   for_hot_parts(layout, config.prefault_tokens,
                 [&](std::size_t offset, std::size_t n) { region.prefault(offset, n); });
-  ASSIGN_OR_RETURN(Scratch scratch, Scratch::make(layout, config.intermediate_size, config.n_experts));
+  ASSIGN_OR_RETURN(Scratch scratch, Scratch::make(layout, config.n_experts));
   return std::unique_ptr<ShmExchange>(
       new ShmExchange(std::make_unique<State>(config, layout, std::move(region), std::move(scratch))));
 }
@@ -75,9 +73,9 @@ void ShmExchange::abort() {
   ring_self();
 }
 
-Result<std::shared_ptr<const EpochView>> ShmExchange::build_epoch(const cluster::EpochPlan& plan,
-                                                                  std::span<const MemberAddress> addresses,
-                                                                  LocalExperts experts) {
+Result<std::shared_ptr<const EpochView>> ShmExchange::build_epoch(
+    const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
+    std::shared_ptr<const model::ExpertSet> experts) {
   return state_->builder.build(plan, addresses, std::move(experts));
 }
 
@@ -127,25 +125,24 @@ void ShmExchange::begin_step(StepId step, Epoch flip_to, const scheduler::StepLo
 Status ShmExchange::serve_step() {
   if (state_->config.n_moe_layers == 0) return run_empty();
   for (std::uint32_t layer = 0; layer < state_->config.n_moe_layers; ++layer)
-    RETURN_IF_ERROR(run_layer(LayerId(layer), {}, {}));
+    RETURN_IF_ERROR(run_layer(MoeLayerId(layer), {}, {}));
   return {};
 }
 
 void ShmExchange::begin_layer() { state_->layer_begun = transport::Doorbell::now(); }
 
-// Layers are told apart by their order alone: `layer` counts decoder layers, of which some may be dense.
-Status ShmExchange::run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) {
+Status ShmExchange::run_layer(MoeLayerId layer, const model::RoutedTokens& tokens, std::span<float> out) {
   const ExchangeConfig& config = state_->config;
-  const std::size_t moe_layer = state_->progress.position().exchange;
-  CHECK(state_->view != nullptr, "layer {} runs outside an epoch", layer);
-  CHECK(moe_layer < config.n_moe_layers, "layer {} is MoE layer {} of {}", layer, moe_layer,
-        config.n_moe_layers);
+  const std::uint32_t next = state_->progress.position().exchange;
+  CHECK(state_->view != nullptr, "MoE layer {} runs outside an epoch", layer);
+  CHECK(layer.value() == next && next < config.n_moe_layers, "MoE layer {} runs where {} of {} comes next",
+        layer, next, config.n_moe_layers);
   CHECK(tokens.n_tokens <= config.max_tokens, "{} tokens, at most {}", tokens.n_tokens, config.max_tokens);
   CHECK(tokens.hidden.size() >= tokens.n_tokens * config.hidden_size &&
         out.size() >= tokens.n_tokens * config.hidden_size);
   CHECK(tokens.expert_ids.size() >= tokens.n_tokens * config.top_k &&
         tokens.weights.size() >= tokens.n_tokens * config.top_k);
-  return state_->run({.moe_layer = moe_layer, .tokens = tokens, .out = out});
+  return state_->run({.moe_layer = layer, .tokens = tokens, .out = out});
 }
 
 Status ShmExchange::run_empty() {

@@ -12,10 +12,10 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "base/thread_pool.h"
 #include "base/time.h"
 #include "exchange/epoch_view.h"
 #include "model/expert_exchange.h"
+#include "model/expert_runner.h"
 #include "scheduler/step_load.h"
 
 namespace concertina::exchange {
@@ -36,13 +36,11 @@ struct ExchangeConfig {
   std::size_t max_tokens = 0;  // own tokens of one step: max_num_batched_tokens
   std::size_t top_k = 1;       // 1 for a dense model
   std::size_t hidden_size = 0;
-  std::size_t intermediate_size = 0;  // of one expert
-  std::size_t n_moe_layers = 0;       // 0: a dense model
+  std::size_t n_moe_layers = 0;  // 0: a dense model
   std::size_t n_experts = 0;
-  kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   Duration peer_timeout = std::chrono::seconds(10);
   std::size_t prefault_tokens = 16;  // tokens a rank for which memory is touched beforehand, in every bank
-  ThreadPool* pool = nullptr;        // for the experts; outlives the exchange
+  model::ExpertRunner* runner = nullptr;             // outlives the exchange
   std::function<void(const Suspicion&)> on_suspect;  // on the step thread, once per peer and peer_timeout
 };
 
@@ -100,7 +98,7 @@ class ShmExchange final : public model::ExpertExchange {
   // else. `addresses` has every member of the plan (this rank's own entry is not used); others are ignored.
   Result<std::shared_ptr<const EpochView>> build_epoch(const cluster::EpochPlan& plan,
                                                        std::span<const MemberAddress> addresses,
-                                                       LocalExperts experts);
+                                                       std::shared_ptr<const model::ExpertSet> experts);
   void ring_self() const;  // the step thread looks again at has_own_work; after the cause was made visible
   void abort();            // the step under way fails with kAborted; any wait ends; until reset_abort()
   bool is_aborted() const;
@@ -143,7 +141,7 @@ class ShmExchange final : public model::ExpertExchange {
   std::span<const scheduler::StepLoad> loads() const;
 
   void begin_layer() override;
-  Status run_layer(LayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;
+  Status run_layer(MoeLayerId layer, const model::RoutedTokens& tokens, std::span<float> out) override;
   Status run_empty() override;
 
   const ExchangeCounters& counters() const;

@@ -20,7 +20,7 @@ const char* name_of(Half half);  // "dispatch"
 
 // Tokens of one exchange; a MoE layer that is absent stands for the empty exchange of a dense model.
 struct Exchange {
-  std::optional<std::size_t> moe_layer;
+  std::optional<MoeLayerId> moe_layer;
   model::RoutedTokens tokens;
   std::span<float> out;  // [n_tokens, hidden_size]
 };
@@ -38,7 +38,7 @@ struct ShmExchange::State {
   Status compute(const Exchange& exchange);
   Status read_entries(const Exchange& exchange);
   Status check_dispatch(std::size_t member) const;
-  void group_rows(const Exchange& exchange);
+  model::SlotRows group_rows(const Exchange& exchange);
   void write_results();
   Status check_results() const;
   void combine(const Exchange& exchange);

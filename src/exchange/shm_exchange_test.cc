@@ -31,7 +31,7 @@ bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epo
   for (std::uint32_t layer = 0; layer < model.shape.n_moe_layers; ++layer) {
     const TestTokens tokens(model.shape, n_tokens, random);
     std::vector<float> out(n_tokens * model.shape.hidden_size, -1.0f);
-    const Status status = exchange.run_layer(LayerId(layer), tokens.routed(), out);
+    const Status status = exchange.run_layer(MoeLayerId(layer), tokens.routed(), out);
     EXPECT_TRUE(status) << status.error().message();
     if (!status) return false;
     EXPECT_EQ(out, expected_output(model, layer, tokens))
@@ -51,14 +51,14 @@ TEST(ShmExchange, ItsTimeIsCountedByPart) {
   std::vector<float> out(4 * model.shape.hidden_size);
   const Time begin = std::chrono::steady_clock::now();
   exchange.begin_step(StepId(0), Epoch{});
-  ASSERT_TRUE(exchange.run_layer(LayerId(0), tokens.routed(), out));
+  ASSERT_TRUE(exchange.run_layer(MoeLayerId(0), tokens.routed(), out));
   EXPECT_EQ(times[Part::kRoute], Duration{}) << "nobody said that a layer began";
   exchange.begin_layer();
   const Time begun = std::chrono::steady_clock::now();
   while (std::chrono::steady_clock::now() == begun) {
   }
   const Duration routed = std::chrono::steady_clock::now() - begun;
-  ASSERT_TRUE(exchange.run_layer(LayerId(1), tokens.routed(), out));
+  ASSERT_TRUE(exchange.run_layer(MoeLayerId(1), tokens.routed(), out));
   EXPECT_GE(times[Part::kRoute], routed);
   Duration sum{};
   for (const Part part : kParts) sum += times[part];
@@ -201,6 +201,16 @@ TEST(ShmExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
   std::thread other(run, 1);
   run(0);
   other.join();
+}
+
+TEST(ShmExchange, MoeLayersRunInTheirOrder) {
+  const TestModel model({}, 1);
+  TestGroup group(model, 1);
+  Random random(1);
+  group.enter_all(random_plan(Epoch(1), {0}, model.shape, random));
+  group.rank(0).begin_step(StepId(0), Epoch{});
+  EXPECT_DEATH((void)group.rank(0).run_layer(MoeLayerId(1), {}, {}),
+               "MoE layer 1 runs where 0 of 2 comes next");
 }
 
 TEST(ShmExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
@@ -377,9 +387,10 @@ TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
   const TestModel model({}, 19);
   const TestGroup group(model, 1);
   ThreadPool pool(1);
+  const auto runner = model::CpuExpertRunner::create(model.expert_shape(), {}, pool).value();
   const auto refused = [&](auto change, const char* text) {
     ExchangeConfig config = group.config_of(RankId(0), std::chrono::seconds(1));
-    config.pool = &pool;
+    config.runner = runner.get();
     change(config);
     const auto exchange = ShmExchange::create(config);
     ASSERT_FALSE(exchange);
@@ -388,7 +399,7 @@ TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
   };
   refused([](ExchangeConfig& c) { c.rank = RankId(6); }, "rank 6 is out of range: max_ranks is 6");
   refused([](ExchangeConfig& c) { c.max_tokens = 0; }, "max_tokens is 0");
-  refused([](ExchangeConfig& c) { c.pool = nullptr; }, "thread pool");
+  refused([](ExchangeConfig& c) { c.runner = nullptr; }, "nobody to run experts");
   refused([](ExchangeConfig& c) { c.n_experts = 0; }, "2 MoE layers with 0 experts");
 }
 

@@ -19,7 +19,7 @@
 #include "base/thread_pool.h"
 #include "exchange/shm_exchange.h"
 #include "kernels/combine.h"
-#include "kernels/experts.h"
+#include "model/expert_runner.h"
 
 namespace concertina::exchange {
 
@@ -43,12 +43,20 @@ class TestModel {
     return experts_[layer * shape.n_experts + id.value()];
   }
 
-  LocalExperts experts_of(RankId rank, const cluster::Placement& placement) const {
-    LocalExperts experts(shape.n_moe_layers);
+  model::ExpertShape expert_shape() const {
+    return {shape.n_moe_layers, shape.n_experts, shape.hidden_size, shape.intermediate_size};
+  }
+  model::ExpertSet::Slots slots_of(RankId rank, const cluster::Placement& placement) const {
+    model::ExpertSet::Slots slots(shape.n_moe_layers);
     for (std::size_t layer = 0; layer < shape.n_moe_layers; ++layer)
       if (const auto own = placement.layers[layer].find(rank); own != placement.layers[layer].end())
-        for (const ExpertId id : own->second) experts[layer].push_back({id, expert(layer, id)});
-    return experts;
+        for (const ExpertId id : own->second) slots[layer].push_back({id, expert(layer, id)});
+    return slots;
+  }
+  std::shared_ptr<const model::ExpertSet> set_of(model::ExpertSet::Slots slots) const {
+    auto set = model::ExpertSet::create(expert_shape(), WeightsVersion(1), std::move(slots));
+    CHECK(set.has_value(), "{}", set.error().message());
+    return *set;
   }
 
   const TestShape shape;
@@ -134,8 +142,14 @@ class TestGroup {
       : model_(model) {
     for (std::uint32_t rank = 0; rank < n_ranks; ++rank) {
       pools_.push_back(std::make_unique<ThreadPool>(1));
+      const TestShape& shape = model.shape;
+      auto runner = model::CpuExpertRunner::create(
+          model.expert_shape(), {.max_rows = shape.max_ranks * shape.max_tokens * shape.top_k},
+          *pools_.back());
+      CHECK(runner.has_value(), "{}", runner.error().message());
+      runners_.push_back(std::move(*runner));
       ExchangeConfig config = config_of(RankId(rank), peer_timeout);
-      config.pool = pools_.back().get();
+      config.runner = runners_.back().get();
       config.on_suspect = [this](const Suspicion& suspicion) { note(suspicion); };
       auto exchange = ShmExchange::create(config);
       CHECK(exchange.has_value(), "{}", exchange.error().message());
@@ -152,7 +166,6 @@ class TestGroup {
             .max_tokens = shape.max_tokens,
             .top_k = shape.top_k,
             .hidden_size = shape.hidden_size,
-            .intermediate_size = shape.intermediate_size,
             .n_moe_layers = shape.n_moe_layers,
             .n_experts = shape.n_experts,
             .peer_timeout = peer_timeout};
@@ -161,8 +174,8 @@ class TestGroup {
   ShmExchange& rank(std::uint32_t rank) { return *exchanges_[rank]; }
 
   std::shared_ptr<const EpochView> view(std::uint32_t rank, const cluster::EpochPlan& plan) {
-    auto view =
-        exchanges_[rank]->build_epoch(plan, addresses, model_.experts_of(RankId(rank), plan.placement));
+    auto view = exchanges_[rank]->build_epoch(plan, addresses,
+                                              model_.set_of(model_.slots_of(RankId(rank), plan.placement)));
     CHECK(view.has_value(), "{}", view.error().message());
     return *view;
   }
@@ -189,6 +202,7 @@ class TestGroup {
 
   const TestModel& model_;
   std::vector<std::unique_ptr<ThreadPool>> pools_;
+  std::vector<std::unique_ptr<model::ExpertRunner>> runners_;
   std::vector<std::unique_ptr<ShmExchange>> exchanges_;
   std::mutex mutex_;
   std::vector<Suspicion> suspicions_;

@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "base/memory_limits.h"
-#include "front/frames.h"
 #include "transport/control_channel.h"
 
 namespace concertina::front {
@@ -212,16 +211,16 @@ ClusterStatus Front::cluster() const {
     out.n_experts = view.n_slots_used;
     if (const auto rank = ranks_.find(view.member.rank); rank != ranks_.end()) {
       out.pid = rank->second.process ? static_cast<std::uint32_t>(rank->second.process->pid()) : 0;
-      out.n_running = rank->second.n_running;
-      out.n_waiting = rank->second.n_waiting;
-      out.kv_blocks_used = rank->second.kv_blocks_used;
-      out.kv_blocks_total = rank->second.kv_blocks_total;
-      out.moe_times = rank->second.moe_times;
-      out.n_nonfinite_logits = rank->second.n_nonfinite_logits;
+      const cluster::RankStats& stats = rank->second.stats;
+      out.n_running = stats.n_running;
+      out.n_waiting = stats.n_waiting;
+      out.kv_blocks_used = stats.kv_blocks_used;
+      out.kv_blocks_total = stats.kv_blocks_total;
+      out.moe_times = stats.moe_times;
+      out.n_nonfinite_logits = stats.n_nonfinite_logits;
     }
     for (const auto& [id, peer] : ranks_) {
-      if (const auto waited = peer.waited_ms.find(out.rank); waited != peer.waited_ms.end())
-        out.waited_for_ms += waited->second;
+      for (const auto& [whom, ms] : peer.stats.waited_ms) out.waited_for_ms += whom == out.rank ? ms : 0;
     }
     status.ranks.push_back(std::move(out));
   }
@@ -236,7 +235,7 @@ ClusterStatus Front::cluster() const {
 
 std::size_t Front::n_queued() const {
   std::size_t n = journal_.n_queued();
-  for (const auto& [id, rank] : ranks_) n += rank.n_waiting;
+  for (const auto& [id, rank] : ranks_) n += rank.stats.n_waiting;
   return n;
 }
 
@@ -287,10 +286,8 @@ void Front::stop_ranks() {
     cut.error = "the server shut down while it ran";
     end_operation(cut);
   }
-  transport::Frame release;
-  release.mutable_release();
   for (auto& [id, rank] : ranks_) {
-    rank.channel ? send(rank.member, release) : rank.process->kill();  // none: it was fenced
+    rank.channel ? send(rank.member, cluster::Release{}) : rank.process->kill();  // none: it was fenced
   }
   shutdown_timer_.set(loop_.now() + kStopRanksTimeout, [this] {
     for (auto& [id, rank] : ranks_) {

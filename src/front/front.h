@@ -16,10 +16,6 @@
 namespace concertina::transport {
 class ControlChannel;
 class Frame;
-class Hello;
-class PrepareFailed;
-class StepOutput;
-class Stats;
 enum class Sent : std::uint8_t;
 }  // namespace concertina::transport
 
@@ -79,15 +75,12 @@ class Front : public Service {
     cluster::Member member;
     std::unique_ptr<LocalProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
-    std::uint32_t region_fd = 0;
-    std::vector<int> cores;                          // of its compute threads; empty: any
-    std::unique_ptr<transport::Timer> exit_follows;  // its channel has closed
-    std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
-    std::string failure;                     // what it said before it ended
-    std::optional<Ending::Cause> fenced_as;  // known when it was fenced; else its exit tells
-    std::map<RankId, double> waited_ms;      // for each peer, as it last said
-    MoeTimes moe_times;                      // as it last said
-    std::uint64_t n_nonfinite_logits = 0;
+    cluster::Address address;                            // as it said
+    std::vector<int> cores;                              // of its compute threads; empty: any
+    std::unique_ptr<transport::Timer> exit_follows;      // its channel has closed
+    cluster::RankStats stats;                            // as it last said
+    std::string failure;                                 // what it said before it ended
+    std::optional<Ending::Cause> fenced_as;              // known when it was fenced; else its exit tells
   };
   void tell_if_serving();
   void log_shortage() const;
@@ -100,17 +93,26 @@ class Front : public Service {
   void execute_one(const cluster::Action& action);
   void start_rank(const cluster::Member& member);
   void on_frame(const cluster::Member& from, const transport::Frame& frame);
-  void on_prepare_failed(const cluster::Member& from, const transport::PrepareFailed& failed);
-  void on_hello(Rank& rank, const transport::Hello& hello);
-  void on_step_output(Rank& rank, const transport::StepOutput& output);
-  void on_stats(Rank& rank, const transport::Stats& stats);
+  void on(Rank& rank, const cluster::RankHello& hello);
+  void on(Rank& rank, const cluster::LoadProgress& progress);
+  void on(Rank& rank, const cluster::RankPrepareFailed& failed);
+  void on(Rank& rank, const cluster::LeaveAsked& leave);
+  void on(Rank& rank, const cluster::PeerSuspected& suspicion);
+  void on(Rank& rank, const cluster::RankFailed& failed) { rank.failure = failed.error; }
+  void on(Rank& rank, const cluster::RankReport& report) { rank.stats = report.stats; }
+  void on(Rank& rank, const cluster::StepOutput& output);
+  template <typename Message>
+  void on(Rank&, const Message& message) {
+    handle(message);
+  }
   void on_rank_exit(const cluster::Member& member, const Ending& exit);
   void on_channel_closed(const cluster::Member& member, const Error& why);
   void on_channel_drained(const cluster::Member& member);
   Ending ending_of(const Rank& rank, const Ending& ending);
   void fence(const cluster::FenceRank& fence);
-  void send(const cluster::Member& to, const transport::Frame& frame);
-  transport::Sent send(RankId to, const transport::Frame& frame);
+  void send(const cluster::Member& to, const cluster::ToRank& message);
+  transport::Sent send(RankId to, const cluster::ToRank& message);
+  cluster::Prepare with_addresses(const cluster::Prepare& prepare);
   Rank* find_rank(const cluster::Member& member);
   std::vector<int> cores_for_a_rank() const;
   void end_operation(const cluster::Operation& operation);
@@ -118,12 +120,12 @@ class Front : public Service {
   void lose_group(const Error& error);
 
   Status check_room(const ScaleRequest& request) const;
-  Result<scheduler::Request> to_request(GenerationRequest request) const;
+  Result<request::Request> to_request(GenerationRequest request) const;
 
   // front_requests.cc: what the journal decides
   void execute(const JournalActions& actions);
   void emit(const EmitToken& token);
-  void send_assign(const SendAssign& assign, const scheduler::Request& request);
+  void send_assign(const SendAssign& assign, const request::Request& request);
   void fail_all_requests(const Error& error);
 
   // front.cc: shutdown

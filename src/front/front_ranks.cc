@@ -4,9 +4,10 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory_limits.h"
+#include "front/configure.h"
 #include "front/cores.h"
-#include "front/frames.h"
 #include "front/front.h"
+#include "transport/codec.h"
 #include "transport/control_channel.h"
 
 namespace concertina::front {
@@ -42,47 +43,11 @@ void Front::execute_one(const cluster::Action& action) {
   struct Execute {
     Front& front;
     void operator()(const cluster::StartRank& start) { front.start_rank(start.member); }
-    void operator()(const cluster::SendPrepare& prepare) {
-      front.send(prepare.to, prepare_frame(prepare.plan, [this](const Member& member) {
-                   const Rank* rank = front.find_rank(member);
-                   CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
-                   return MemberProcess{static_cast<std::uint32_t>(rank->process->pid()), rank->region_fd};
-                 }));
-    }
-    void operator()(const cluster::SendCancelPrepare& cancel) {
-      transport::Frame frame;
-      frame.mutable_cancel_prepare()->set_epoch(cancel.epoch.value());
-      front.send(cancel.to, frame);
-    }
-    void operator()(const cluster::SendCommit& commit) {
-      transport::Frame frame;
-      frame.mutable_commit()->set_from_epoch(commit.from.value());
-      frame.mutable_commit()->set_to_epoch(commit.to_epoch.value());
-      front.send(commit.to, frame);
-    }
-    void operator()(const cluster::SendEnter& enter) {
-      transport::Frame frame;
-      frame.mutable_enter()->set_epoch(enter.epoch.value());
-      frame.mutable_enter()->set_ballot(enter.ballot.value());
-      front.send(enter.to, frame);
-    }
-    void operator()(const cluster::SendFreeze& freeze) {
-      transport::Frame frame;
-      frame.mutable_freeze()->set_ballot(freeze.ballot.value());
-      front.send(freeze.to, frame);
+    void operator()(const cluster::Send& what) {
+      const auto* prepare = std::get_if<cluster::Prepare>(&what.message);
+      front.send(what.to, prepare == nullptr ? what.message : front.with_addresses(*prepare));
     }
     void operator()(const cluster::FenceRank& fence) { front.fence(fence); }
-    void operator()(const cluster::SendForget& forget) {
-      transport::Frame frame;
-      frame.mutable_forget()->set_rank(forget.whom.rank.value());
-      frame.mutable_forget()->set_incarnation(forget.whom.incarnation.value());
-      front.send(forget.to, frame);
-    }
-    void operator()(const cluster::SendRelease& release) {
-      transport::Frame frame;
-      frame.mutable_release();
-      front.send(release.to, frame);
-    }
     void operator()(const cluster::KillRank& kill) {
       if (Rank* rank = front.find_rank(kill.member)) rank->process->kill();
     }
@@ -134,15 +99,25 @@ Front::Rank* Front::find_rank(const Member& member) {
   return found == ranks_.end() || found->second.member != member ? nullptr : &found->second;
 }
 
-void Front::send(const Member& to, const transport::Frame& frame) {
-  Rank* rank = find_rank(to);
-  if (rank != nullptr && rank->channel) rank->channel->send(frame);
+cluster::Prepare Front::with_addresses(const cluster::Prepare& prepare) {
+  cluster::Prepare out = prepare;
+  for (const Member& member : prepare.plan.members) {
+    const Rank* rank = find_rank(member);
+    CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
+    out.addresses.push_back(rank->address);
+  }
+  return out;
 }
 
-transport::Sent Front::send(RankId to, const transport::Frame& frame) {
+void Front::send(const Member& to, const cluster::ToRank& message) {
+  Rank* rank = find_rank(to);
+  if (rank != nullptr && rank->channel) rank->channel->send(transport::frame_of(message));
+}
+
+transport::Sent Front::send(RankId to, const cluster::ToRank& message) {
   const auto found = ranks_.find(to);
   if (found == ranks_.end() || !found->second.channel) return transport::Sent::kClosed;
-  return found->second.channel->send(frame);
+  return found->second.channel->send(transport::frame_of(message));
 }
 
 void Front::start_rank(const Member& member) {
@@ -177,64 +152,39 @@ std::vector<int> Front::cores_for_a_rank() const {
   return free_cores(usable_cores(), taken, options_.threads_per_rank);
 }
 
-void Front::on_prepare_failed(const Member& from, const transport::PrepareFailed& failed) {
-  using Cause = cluster::RankPrepareFailed::Cause;
-  if (failed.peer_unreachable())
-    spdlog::warn("rank {} cannot prepare epoch {} yet: {}", from.rank, failed.epoch(), failed.error());
-  handle(cluster::RankPrepareFailed{.member = from,
-                                    .epoch = Epoch(failed.epoch()),
-                                    .error = failed.error(),
-                                    .cause = failed.peer_unreachable() ? Cause::kPeer
-                                             : failed.no_room()        ? Cause::kRoom
-                                                                       : Cause::kOwn});
-}
-
 void Front::on_frame(const Member& from, const transport::Frame& frame) {
   Rank* rank = find_rank(from);
   if (rank == nullptr) return;
-  switch (frame.message_case()) {
-    case transport::Frame::kStepOutput:
-      return on_step_output(*rank, frame.step_output());
-    case transport::Frame::kStats:
-      return on_stats(*rank, frame.stats());
-    case transport::Frame::kHello:
-      return on_hello(*rank, frame.hello());
-    case transport::Frame::kProgress:
-      spdlog::info("rank {}: loaded {:.0f} of {:.0f} MB", from.rank, frame.progress().loaded_bytes() / 1e6,
-                   frame.progress().total_bytes() / 1e6);
-      return;
-    case transport::Frame::kPrepared:
-      return handle(
-          cluster::RankPrepared{from, Epoch(frame.prepared().epoch()), frame.prepared().moved_bytes()});
-    case transport::Frame::kPrepareFailed:
-      return on_prepare_failed(from, frame.prepare_failed());
-    case transport::Frame::kFlipped:
-      return handle(cluster::RankFlipped{from, Epoch(frame.flipped().epoch()), frame.flipped().pause_ms()});
-    case transport::Frame::kFrozen:
-      return handle(cluster::RankFrozen{from, Ballot(frame.frozen().ballot())});
-    case transport::Frame::kHeartbeat:
-      return handle(cluster::Heartbeat{from, frame.heartbeat().progress(), frame.heartbeat().loaded()});
-    case transport::Frame::kLeaveAsked:
-      spdlog::info("rank {} got a SIGTERM", from.rank);
-      return handle(cluster::LeaveAsked{from});
-    case transport::Frame::kSuspect:
-      spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from.rank,
-                   frame.suspect().rank(), frame.suspect().epoch(), frame.suspect().step(),
-                   frame.suspect().exchange(), frame.suspect().what());
-      return handle(cluster::PeerSuspected{from, RankId(frame.suspect().rank()),
-                                           Epoch(frame.suspect().epoch()), frame.suspect().what()});
-    case transport::Frame::kFailed:
-      rank->failure = frame.failed().error();
-      return;
-    default:
-      spdlog::warn("rank {} sent a message this front does not know; ignored", from.rank);
-  }
+  const auto message = transport::from_rank_of(frame, from);
+  if (!message) return spdlog::warn("rank {} sent {}; ignored", from.rank, message.error().message());
+  std::visit([&](const auto& m) { on(*rank, m); }, *message);
+}
+
+void Front::on(Rank& rank, const cluster::LoadProgress& progress) {
+  spdlog::info("rank {}: loaded {:.0f} of {:.0f} MB", rank.member.rank, progress.loaded_bytes / 1e6,
+               progress.total_bytes / 1e6);
+}
+
+void Front::on(Rank&, const cluster::RankPrepareFailed& failed) {
+  if (failed.cause == cluster::RankPrepareFailed::Cause::kPeer)
+    spdlog::warn("rank {} cannot prepare epoch {} yet: {}", failed.member.rank, failed.epoch, failed.error);
+  handle(failed);
+}
+
+void Front::on(Rank&, const cluster::LeaveAsked& leave) {
+  spdlog::info("rank {} got a SIGTERM", leave.member.rank);
+  handle(leave);
+}
+
+void Front::on(Rank&, const cluster::PeerSuspected& suspicion) {
+  spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", suspicion.member.rank,
+               suspicion.whom, suspicion.epoch, suspicion.step, suspicion.exchange, suspicion.what);
+  handle(suspicion);
 }
 
 // Another program may compute other bits, or speak another protocol.
-void Front::on_hello(Rank& rank, const transport::Hello& hello) {
-  const std::string difference = describe_difference(
-      options_.identity, {hello.version(), hello.build_id(), hello.kernel_digest(), hello.instruction_set()});
+void Front::on(Rank& rank, const cluster::RankHello& hello) {
+  const std::string difference = describe_difference(options_.identity, hello.identity);
   if (!difference.empty()) {
     rank.failure = fmt::format("{} is another build than this server's: {}",
                                options_.binary_name.empty() ? options_.binary.string() : options_.binary_name,
@@ -242,27 +192,27 @@ void Front::on_hello(Rank& rank, const transport::Hello& hello) {
     spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
     return rank.process->kill();
   }
-  rank.region_fd = hello.region_fd();
-  rank.kv_blocks_total = hello.kv_blocks_total();
-  handle(cluster::RankHello{rank.member});
+  rank.address = hello.address;
+  rank.stats.kv_blocks_total = hello.kv_blocks_total;
+  handle(hello);
 }
 
-void Front::on_step_output(Rank& rank, const transport::StepOutput& output) {
-  const Member from = rank.member;
-  if (output.has_stats()) on_stats(rank, output.stats());
+void Front::on(Rank& rank, const cluster::StepOutput& output) {
+  const RankId from = rank.member.rank;
+  if (output.stats) rank.stats = *output.stats;
   JournalActions actions;
-  for (const transport::Output& token : output.outputs()) {
+  for (const request::TokenEvent& token : output.tokens) {
     actions.clear();
-    journal_.on_output(from.rank, RequestId(token.request()), Attempt(token.attempt()), token.position(),
-                       token.token(), static_cast<scheduler::FinishReason>(token.finish_reason()), actions);
+    journal_.on_output(from, token.request, token.attempt, token.position, token.token, token.finish_reason,
+                       actions);
     execute(actions);
   }
-  for (const transport::CaughtUp& caught_up : output.caught_up()) {
+  for (const request::CaughtUp& caught_up : output.caught_up) {
     actions.clear();
-    journal_.on_caught_up(from.rank, RequestId(caught_up.request()), Attempt(caught_up.attempt()), actions);
+    journal_.on_caught_up(from, caught_up.request, caught_up.attempt, actions);
     execute(actions);
   }
-  if (output.outputs_size() > 0 && unproven_epoch_)
+  if (!output.tokens.empty() && unproven_epoch_)
     handle(cluster::EpochServes{*std::exchange(unproven_epoch_, std::nullopt)});
   check_shutdown();
 }
@@ -271,23 +221,6 @@ void Front::on_step_output(Rank& rank, const transport::StepOutput& output) {
 void Front::tell_if_serving() {
   if (journal_.n_live() > 0 || !unproven_epoch_) return;
   handle(cluster::EpochServes{*std::exchange(unproven_epoch_, std::nullopt)});
-}
-
-void Front::on_stats(Rank& rank, const transport::Stats& stats) {
-  rank.n_running = stats.running();
-  rank.n_waiting = stats.waiting();
-  rank.kv_blocks_used = stats.kv_blocks_used();
-  rank.kv_blocks_total = stats.kv_blocks_total();
-  rank.n_nonfinite_logits = stats.nonfinite_logits();
-  rank.waited_ms.clear();
-  for (const transport::PeerWait& wait : stats.waits()) rank.waited_ms[RankId(wait.rank())] = wait.ms();
-  const transport::MoeTimes& times = stats.moe_times();
-  rank.moe_times = {.n_layers = times.layers(),
-                    .route_ms = times.route_ms(),
-                    .dispatch_ms = times.dispatch_ms(),
-                    .wait_ms = times.wait_ms(),
-                    .compute_ms = times.compute_ms(),
-                    .combine_ms = times.combine_ms()};
 }
 
 // Often the first sign of a death: the kernel closes a process's files a moment before its parent can reap
@@ -325,8 +258,8 @@ void Front::fence(const cluster::FenceRank& fence) {
     if (rank->channel && rank->channel->is_open())
       rank->fenced_as = cause_of_fence(fence.cause, rank->process->state());
     rank->channel.reset();
-    rank->n_running = rank->n_waiting = rank->kv_blocks_used = 0;
-    rank->waited_ms.clear();
+    rank->stats.n_running = rank->stats.n_waiting = rank->stats.kv_blocks_used = 0;
+    rank->stats.waited_ms.clear();
     if (options_.kill_fenced == FrontOptions::KillFenced::kYes) rank->process->kill();
   }
   JournalActions actions;

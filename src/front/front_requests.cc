@@ -1,6 +1,5 @@
 #include "base/check.h"
 #include "base/log.h"
-#include "front/frames.h"
 #include "front/front.h"
 #include "transport/control_channel.h"
 
@@ -51,7 +50,7 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
             request.prompt_ids.size(), options_.max_model_len));
   }
   const ClientId client = request.client;
-  ASSIGN_OR_RETURN(scheduler::Request made, to_request(std::move(request)));
+  ASSIGN_OR_RETURN(request::Request made, to_request(std::move(request)));
   const RequestId id = next_request_;
   next_request_ = next_request_.next();
   listeners_[id] = &listener;
@@ -63,17 +62,17 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
 }
 
 // The API has bounds of its own; these keep what a rank is sent within one message, however long it becomes.
-Result<scheduler::Request> Front::to_request(GenerationRequest request) const {
-  scheduler::Request made;
+Result<request::Request> Front::to_request(GenerationRequest request) const {
+  request::Request made;
   made.n_prompt_tokens = request.prompt_ids.size();
   made.tokens = std::move(request.prompt_ids);
   made.sampling = request.sampling;
   made.stop = std::move(request.stop);
-  scheduler::sort_ids(made.stop.stop_token_ids);
-  if (made.stop.stop_token_ids.size() > scheduler::kMaxStopTokenIds)
+  request::sort_ids(made.stop.stop_token_ids);
+  if (made.stop.stop_token_ids.size() > request::kMaxStopTokenIds)
     return fail(FrontError::kRequestTooLarge,
                 fmt::format("it has {} different stop_token_ids, and at most {} are allowed",
-                            made.stop.stop_token_ids.size(), scheduler::kMaxStopTokenIds));
+                            made.stop.stop_token_ids.size(), request::kMaxStopTokenIds));
   const std::size_t n_tokens = std::min(
       options_.max_model_len, made.n_prompt_tokens + std::min(made.stop.max_tokens, options_.max_model_len));
   if (const std::size_t n_bytes = assign_bytes(made, n_tokens); n_bytes > transport::kMaxFrameBytes)
@@ -93,9 +92,11 @@ void Front::cancel(RequestId request) {
 }
 
 // submit() lets nothing in that is too large; should it happen, it is the request that fails, not the rank.
-void Front::send_assign(const SendAssign& assign, const scheduler::Request& request) {
-  const transport::Frame frame = assign_frame(request, assign.attempt, assign.mode);
-  if (send(assign.to, frame) != transport::Sent::kTooLarge) return;
+void Front::send_assign(const SendAssign& assign, const request::Request& request) {
+  cluster::Assign message{request};
+  message.request.attempt = assign.attempt;
+  message.request.mode = assign.mode;
+  if (send(assign.to, message) != transport::Sent::kTooLarge) return;
   JournalActions actions;
   journal_.refuse(assign.request,
                   fmt::format("its {} tokens and {} stop ids do not fit one message to a rank",
@@ -108,15 +109,18 @@ void Front::execute(const JournalActions& actions) {
   for (const JournalAction& action : actions) {
     if (const auto* assign = std::get_if<SendAssign>(&action)) {
       // A listener called for an earlier action may have cancelled this request meanwhile.
-      const scheduler::Request* request = journal_.find(assign->request);
+      const request::Request* request = journal_.find(assign->request);
       if (request != nullptr) send_assign(*assign, *request);
     } else if (const auto* feed = std::get_if<SendFeed>(&action)) {
-      send(feed->to, feed_frame(feed->request, feed->token));
+      send(feed->to, cluster::Feed{feed->request, {feed->token}});
     } else if (const auto* take_over = std::get_if<SendTakeOver>(&action)) {
-      const scheduler::Request* request = journal_.find(take_over->request);
-      if (request != nullptr) send(take_over->to, take_over_frame(*request, take_over->attempt));
+      const request::Request* request = journal_.find(take_over->request);
+      if (request == nullptr) continue;
+      const auto generated = request->tokens.begin() + static_cast<std::ptrdiff_t>(request->n_prompt_tokens);
+      send(take_over->to,
+           cluster::TakeOver{request->id, take_over->attempt, {generated, request->tokens.end()}});
     } else if (const auto* drop = std::get_if<SendDrop>(&action)) {
-      send(drop->to, drop_frame(drop->request));
+      send(drop->to, cluster::Drop{drop->request});
     } else if (const auto* token = std::get_if<EmitToken>(&action)) {
       emit(*token);
     } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {
@@ -137,7 +141,7 @@ void Front::emit(const EmitToken& token) {
   const auto found = listeners_.find(token.request);
   if (found == listeners_.end()) return;
   GenerationListener* const listener = found->second;
-  if (token.reason != scheduler::FinishReason::kNone) listeners_.erase(found);
+  if (token.reason != request::FinishReason::kNone) listeners_.erase(found);
   listener->on_token(token.request, token.token, token.reason);
 }
 

@@ -8,8 +8,8 @@
 
 namespace concertina::front {
 
-using scheduler::FinishReason;
-using scheduler::Mode;
+using request::FinishReason;
+using request::Mode;
 
 namespace {
 // Of the channel, for numbers of at most 32 bits and all that is not a list; see control.proto.
@@ -17,12 +17,12 @@ constexpr std::size_t kKeptShare = 8;  // one of so many places is kept
 constexpr std::size_t kTokenBytes = 5, kFixedBytes = 256, kFeedBytes = 32;
 }  // namespace
 
-std::size_t assign_bytes(const scheduler::Request& request, std::size_t n_tokens) {
+std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) {
   return kFixedBytes +
          kTokenBytes * (n_tokens + request.stop.eos_token_ids.size() + request.stop.stop_token_ids.size());
 }
 
-const scheduler::Request* Journal::find(RequestId request) const {
+const request::Request* Journal::find(RequestId request) const {
   const auto found = entries_.find(request);
   return found == entries_.end() ? nullptr : &found->second.request;
 }
@@ -92,10 +92,10 @@ std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens, std::s
   return best;
 }
 
-void Journal::submit(scheduler::Request request, ClientId client, JournalActions& actions) {
+void Journal::submit(request::Request request, ClientId client, JournalActions& actions) {
   const RequestId id = request.id;
-  scheduler::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
-  scheduler::sort_ids(request.stop.stop_token_ids);
+  request::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
+  request::sort_ids(request.stop.stop_token_ids);
   const auto [entry, inserted] =
       entries_.try_emplace(id, Entry{std::move(request), client, {}, {}, Attempt(0)});
   CHECK(inserted, "request {} is in the journal already", id);

@@ -12,7 +12,7 @@
 #include "base/ids.h"
 #include "front/ending.h"
 #include "front/fair_queue.h"
-#include "scheduler/types.h"
+#include "request/request.h"
 
 namespace concertina::front {
 
@@ -22,7 +22,7 @@ struct SendAssign {
   RankId to;
   RequestId request;
   Attempt attempt;
-  scheduler::Mode mode;
+  request::Mode mode;
 };
 struct SendFeed {
   RankId to;
@@ -41,7 +41,7 @@ struct SendDrop {
 struct EmitToken {
   RequestId request;
   TokenId token;
-  scheduler::FinishReason reason;  // other than kNone: it is the last one, and nothing comes after it
+  request::FinishReason reason;  // other than kNone: it is the last one, and nothing comes after it
 };
 struct EmitFailed {
   RequestId request;
@@ -56,7 +56,7 @@ using JournalAction =
 using JournalActions = std::vector<JournalAction>;
 
 // An upper bound of the bytes of an Assign of that request, were it `n_tokens` long.
-std::size_t assign_bytes(const scheduler::Request& request, std::size_t n_tokens);
+std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens);
 
 // Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it
 // again anywhere; and which rank computes it. Decides where requests go, when they move, and which tokens
@@ -89,7 +89,7 @@ class Journal {
 
   // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it, and its
   // client's turn has come.
-  void submit(scheduler::Request request, ClientId client, JournalActions& actions);
+  void submit(request::Request request, ClientId client, JournalActions& actions);
   void cancel(RequestId request, JournalActions& actions);
   // It cannot be sent to any rank: it fails.
   void refuse(RequestId request, std::string why, JournalActions& actions);
@@ -97,7 +97,7 @@ class Journal {
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
   // attempt. With kError there is no token, and the request fails: it would elsewhere, too.
   void on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
-                 scheduler::FinishReason reason, JournalActions& actions);
+                 request::FinishReason reason, JournalActions& actions);
   // A replay has the KV of all it was told of: the request moves there now.
   void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
 
@@ -118,7 +118,7 @@ class Journal {
   // How the process of a rank ended, fenced or not.
   void on_ended(RankId rank, const Ending& ending, JournalActions& actions);
 
-  const scheduler::Request* find(RequestId request) const;
+  const request::Request* find(RequestId request) const;
   std::optional<RankId> rank_of(RequestId request) const;  // none: unknown, or in the queue
   std::vector<RequestId> live_requests() const;            // ascending
   std::size_t n_live() const { return entries_.size(); }
@@ -137,7 +137,7 @@ class Journal {
     enum class State : std::uint8_t { kBehind, kCaughtUp } state = State::kBehind;
   };
   struct Entry {
-    scheduler::Request request;
+    request::Request request;
     ClientId client;
     std::optional<RankId> rank;  // none: queued
     std::optional<Replay> replay;

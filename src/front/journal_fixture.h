@@ -10,14 +10,14 @@
 // For the stories of the journal, journal*_test.cc alone.
 namespace concertina::front {
 
-using scheduler::FinishReason;
-using scheduler::Mode;
+using request::FinishReason;
+using request::Mode;
 
 constexpr RankId kRank0{0}, kRank1{1}, kRank2{2};
 constexpr ClientId kClient{1}, kOther{2};
 
-inline scheduler::Request request(std::uint64_t id, std::size_t n_prompt = 3) {
-  scheduler::Request made;
+inline request::Request request(std::uint64_t id, std::size_t n_prompt = 3) {
+  request::Request made;
   made.id = RequestId(id);
   for (std::size_t i = 0; i < n_prompt; ++i) made.tokens.push_back(static_cast<TokenId>(100 + i));
   made.n_prompt_tokens = n_prompt;
@@ -40,7 +40,7 @@ class JournalTest : public ::testing::Test {
     journal.set_members(ranks, actions);
     return actions;
   }
-  JournalActions submit(scheduler::Request made, ClientId client = kClient) {
+  JournalActions submit(request::Request made, ClientId client = kClient) {
     JournalActions actions;
     journal.submit(std::move(made), client, actions);
     return actions;

@@ -40,7 +40,7 @@ TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree)
   submit(request(1)), submit(request(2)), submit(request(3)), submit(request(4)), submit(request(5));
   output(kRank1, 2, Attempt(1), 0, 7);
   drain({kRank1});
-  const auto actions = output(kRank1, 2, Attempt(1), 1, scheduler::kNoToken, FinishReason::kError);
+  const auto actions = output(kRank1, 2, Attempt(1), 1, request::kNoToken, FinishReason::kError);
   ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
   EXPECT_EQ(all_of<EmitFailed>(actions)[0].why, "the model gave no finite logits at token 1");
   EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kNonfiniteLogits);
@@ -235,7 +235,7 @@ TEST_F(JournalTest, AReplayOnAFencedRankIsGivenUp) {
 
 TEST_F(JournalTest, StopIdsTravelOnceEach) {
   members({kRank0});
-  scheduler::Request made = request(1);
+  request::Request made = request(1);
   made.stop.stop_token_ids = {7, 3, 7, 7, 3};
   submit(made);
   EXPECT_EQ(journal.find(RequestId(1))->stop.stop_token_ids, (std::vector<TokenId>{3, 7}));

@@ -9,10 +9,10 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "cluster/types.h"
+#include "cluster/messages.h"
 #include "front/fair_queue.h"
 #include "front/form.h"
-#include "scheduler/types.h"
+#include "request/request.h"
 
 namespace concertina::front {
 
@@ -42,16 +42,15 @@ struct ModelInfo {
   std::size_t max_model_len = 0;
   std::size_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
-  scheduler::SamplingParams
-      default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
+  request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
 };
 
 struct GenerationRequest {
-  ClientId client;                     // whose turn it takes
-  std::vector<TokenId> prompt_ids;     // 1 or more
-  scheduler::SamplingParams sampling;  // seed is set already
-  scheduler::StopParams stop;
+  ClientId client;                   // whose turn it takes
+  std::vector<TokenId> prompt_ids;   // 1 or more
+  request::SamplingParams sampling;  // seed is set already
+  request::StopParams stop;
 };
 
 // Hears of one request, on the front's thread, never from within submit() or cancel().
@@ -59,7 +58,7 @@ class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
   // A reason other than kNone: it is the last one, and nothing comes after it.
-  virtual void on_token(RequestId request, TokenId token, scheduler::FinishReason reason) = 0;
+  virtual void on_token(RequestId request, TokenId token, request::FinishReason reason) = 0;
   virtual void on_failed(RequestId request, const Error& error) = 0;  // nothing comes after
 };
 
@@ -70,12 +69,6 @@ struct ScaleRequest {
   std::uint32_t drain_timeout_s = 120;
 };
 
-// Where the time of a rank's MoE layers went, since its start.
-struct MoeTimes {
-  std::uint64_t n_layers = 0;  // computed
-  double route_ms = 0, dispatch_ms = 0, wait_ms = 0, compute_ms = 0, combine_ms = 0;
-};
-
 struct RankStatus {
   RankId rank;
   std::uint32_t pid = 0;
@@ -84,7 +77,7 @@ struct RankStatus {
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
   double waited_for_ms =
       0;  // time that peers spent waiting for it, of the epoch in force, all peers together
-  MoeTimes moe_times;
+  cluster::MoeTimes moe_times;
   std::uint64_t n_nonfinite_logits = 0;  // requests that it ended for want of finite logits, since its start
 };
 

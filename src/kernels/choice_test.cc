@@ -35,8 +35,9 @@ TEST(Router, ARowOfNansStillNamesDifferentExperts) {
 
 TEST(Sampling, GreedyTakesTheHighestAndTiesFallToTheLowerId) {
   SamplingScratch scratch(5);
-  EXPECT_EQ(sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, scratch), 1);
-  EXPECT_EQ(sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, scratch), 1);
+  EXPECT_EQ(sample(std::vector<float>{1, 7, 3, 7, 0}, {.temperature = 0}, 0, scratch), 1);
+  EXPECT_EQ(sample(std::vector<float>{-kInfinity, -1, -kInfinity, -2, -3}, {.temperature = 0}, 0, scratch),
+            1);
 }
 
 // Walking `uniform` over a fine grid must give each token its share of the filtered distribution, and no
@@ -47,17 +48,17 @@ TEST(Sampling, DrawsEachTokenWithItsShareOfTheFilteredDistribution) {
     Random random(seed);
     std::vector<float> logits = random_rows(random, 1 + random.below(40));
     if (seed % 5 == 0) logits[random.below(logits.size())] = logits[0];  // a tie
-    SamplingRow row{.temperature = 0.3f + random.uniform(), .top_k = 0, .top_p = 1, .min_p = 0};
-    if (seed % 2 == 0) row.top_k = static_cast<std::int32_t>(1 + random.below(10));
-    if (seed % 3 == 0) row.top_p = 0.3f + 0.6f * random.uniform();
-    if (seed % 7 == 0) row.min_p = 0.2f * random.uniform();
-    const auto expected = ref::sampling_distribution(logits, row);
+    request::SamplingParams params{.temperature = 0.3f + random.uniform()};
+    if (seed % 2 == 0) params.top_k = static_cast<std::int32_t>(1 + random.below(10));
+    if (seed % 3 == 0) params.top_p = 0.3f + 0.6f * random.uniform();
+    if (seed % 7 == 0) params.min_p = 0.2f * random.uniform();
+    const auto expected = ref::sampling_distribution(logits, params);
     SamplingScratch scratch(logits.size());
     constexpr int kGrid = 5000;
     std::vector<int> counts(logits.size(), 0);
     for (int i = 0; i < kGrid; ++i) {
-      row.uniform = (static_cast<float>(i) + 0.5f) / kGrid;
-      ++counts[static_cast<std::size_t>(sample(logits, row, scratch).value())];
+      const float uniform = (static_cast<float>(i) + 0.5f) / kGrid;
+      ++counts[static_cast<std::size_t>(sample(logits, params, uniform, scratch).value())];
     }
     for (std::size_t t = 0; t < logits.size(); ++t) {
       // An interval of length p holds p * grid points, give or take one at each end.
@@ -80,14 +81,14 @@ TEST(Sampling, NothingIsDrawnFromARowThatIsNotAllNumbers) {
       Random random(n);
       const std::vector<float> logits = random_rows(random, n);
       for (const float temperature : {0.0f, 0.7f}) {
-        const SamplingRow row{.temperature = temperature, .top_k = 3, .top_p = 0.9f, .uniform = 0.99f};
-        EXPECT_TRUE(sample(logits, row, scratch).has_value());
-        EXPECT_EQ(sample(std::vector<float>(n, -kInfinity), row, scratch), std::nullopt);
+        const request::SamplingParams params{.temperature = temperature, .top_k = 3, .top_p = 0.9f};
+        EXPECT_TRUE(sample(logits, params, 0.99f, scratch).has_value());
+        EXPECT_EQ(sample(std::vector<float>(n, -kInfinity), params, 0.99f, scratch), std::nullopt);
         for (std::size_t place = 0; place < n; place += 1 + n / 40) {
           for (const float broken : {kNan, -kNan, kInfinity}) {
             std::vector<float> one_broken = logits;
             one_broken[place] = broken;
-            EXPECT_EQ(sample(one_broken, row, scratch), std::nullopt) << broken << " at " << place;
+            EXPECT_EQ(sample(one_broken, params, 0.99f, scratch), std::nullopt) << broken << " at " << place;
           }
         }
       }
@@ -100,9 +101,9 @@ TEST(Sampling, MinusInfinityAndTheLargestNumbersAreOrdinary) {
   SamplingScratch scratch(4);
   for (const float temperature : {0.0f, 0.7f}) {
     for (const float top_p : {1.0f, 0.5f}) {
-      const SamplingRow row{.temperature = temperature, .top_p = top_p, .uniform = 0.99f};
-      EXPECT_EQ(sample(std::vector<float>{-kInfinity, 2, -kInfinity, -kInfinity}, row, scratch), 1);
-      EXPECT_EQ(sample(std::vector<float>{-1e38f, -3e38f, 3e38f, -kInfinity}, row, scratch), 2);
+      const request::SamplingParams params{.temperature = temperature, .top_p = top_p};
+      EXPECT_EQ(sample(std::vector<float>{-kInfinity, 2, -kInfinity, -kInfinity}, params, 0.99f, scratch), 1);
+      EXPECT_EQ(sample(std::vector<float>{-1e38f, -3e38f, 3e38f, -kInfinity}, params, 0.99f, scratch), 2);
     }
   }
 }
@@ -111,11 +112,11 @@ TEST(Sampling, ALargeVocabularyWithTopPAloneGivesTheSameAsSortingAll) {
   Random random(5);
   const auto logits = random_rows(random, 50000);
   SamplingScratch scratch(logits.size());
-  SamplingRow row{.temperature = 1, .top_k = 0, .top_p = 0.9f, .min_p = 0};
-  const auto expected = ref::sampling_distribution(logits, row);
+  const request::SamplingParams params{.top_p = 0.9f};
+  const auto expected = ref::sampling_distribution(logits, params);
   for (int i = 0; i < 20; ++i) {
-    row.uniform = random.uniform();
-    EXPECT_GT(expected[static_cast<std::size_t>(sample(logits, row, scratch).value())], 0.0);
+    const TokenId drawn = sample(logits, params, random.uniform(), scratch).value();
+    EXPECT_GT(expected[static_cast<std::size_t>(drawn)], 0.0);
   }
 }
 

@@ -58,24 +58,24 @@ std::uint32_t draw_from_all(std::span<const float> masses, double total, float u
 
 }  // namespace
 
-std::optional<TokenId> sample(std::span<const float> logits, const SamplingRow& row,
-                              SamplingScratch& scratch) {
+std::optional<TokenId> sample(std::span<const float> logits, const request::SamplingParams& params,
+                              float uniform, SamplingScratch& scratch) {
   const float highest = cpu::current_ops().highest_logit(logits.data(), logits.size());
   if (!std::isfinite(highest)) return std::nullopt;
-  if (row.temperature <= 0.0f)
+  if (params.temperature <= 0.0f)
     return static_cast<TokenId>(std::find(logits.begin(), logits.end(), highest) - logits.begin());
-  const bool has_top_k = row.top_k > 0 && static_cast<std::size_t>(row.top_k) < logits.size();
+  const bool has_top_k = params.top_k > 0 && static_cast<std::size_t>(params.top_k) < logits.size();
   const std::span<float> masses(scratch.masses.data(), logits.size());
-  cpu::current_ops().exp_shifted(logits.data(), logits.size(), highest, 1.0f / row.temperature,
+  cpu::current_ops().exp_shifted(logits.data(), logits.size(), highest, 1.0f / params.temperature,
                                  masses.data());
   // top_p is a share of what top_k left. Over the whole vocabulary the total is summed in id order, unsorted.
   double total = 0;
   if (!has_top_k) {
     for (const float mass : masses) total += mass;
-    if (row.top_p >= 1.0f && row.min_p <= 0.0f)
-      return static_cast<TokenId>(draw_from_all(masses, total, row.uniform));
+    if (params.top_p >= 1.0f && params.min_p <= 0.0f)
+      return static_cast<TokenId>(draw_from_all(masses, total, uniform));
   }
-  const std::size_t n_candidates = has_top_k ? static_cast<std::size_t>(row.top_k) : logits.size();
+  const std::size_t n_candidates = has_top_k ? static_cast<std::size_t>(params.top_k) : logits.size();
   Ranking ranking(logits, scratch);
   if (has_top_k) {
     ranking.sort_first(n_candidates);
@@ -85,11 +85,11 @@ std::optional<TokenId> sample(std::span<const float> logits, const SamplingRow& 
   double kept = 0;
   while (n_kept < n_candidates) {
     const double m = masses[ranking[n_kept]];
-    if (n_kept > 0 && (kept >= row.top_p * total || m < row.min_p || m <= 0)) break;
+    if (n_kept > 0 && (kept >= params.top_p * total || m < params.min_p || m <= 0)) break;
     kept += m;
     ++n_kept;
   }
-  double left = row.uniform * kept;
+  double left = uniform * kept;
   for (std::size_t i = 0; i + 1 < n_kept; ++i) {
     const double m = masses[ranking[i]];
     if (left < m) return static_cast<TokenId>(ranking[i]);

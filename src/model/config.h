@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "kernels/router.h"
+#include "request/request.h"
 #include "tensor/tensor.h"
 
 namespace concertina::model {
@@ -60,9 +61,7 @@ Result<ModelConfig> read_config(const std::filesystem::path& folder);
 // generation_config.json: how to sample where a request does not say. Without the file: temperature 1, no
 // filters.
 struct GenerationDefaults {
-  float temperature = 1.0f;  // 0: greedy, also what "do_sample": false means
-  std::int32_t top_k = 0;    // 0: off
-  float top_p = 1.0f, min_p = 0.0f;
+  request::SamplingParams sampling;    // temperature 0 for "do_sample": false
   std::vector<TokenId> eos_token_ids;  // the config's unless the file has its own
   std::vector<std::string> ignored;  // fields that would change the output elsewhere and that we do not apply
 };

@@ -231,17 +231,17 @@ TEST(GenerationDefaults, ComeFromTheFileElseAreNeutral) {
   const ModelConfig config = parsed(config_of("qwen3_moe"));
   const auto none = read_generation_defaults(kFixtures / "qwen3_moe", config);
   ASSERT_TRUE(none.has_value());
-  EXPECT_EQ(none->temperature, 1.0f);
-  EXPECT_EQ(none->top_k, 0);
-  EXPECT_EQ(none->top_p, 1.0f);
+  EXPECT_EQ(none->sampling.temperature, 1.0f);
+  EXPECT_EQ(none->sampling.top_k, 0);
+  EXPECT_EQ(none->sampling.top_p, 1.0f);
   EXPECT_THAT(none->eos_token_ids, ElementsAre(2)) << "config.json's";
 
   const auto demo = std::filesystem::path(CONCERTINA_SOURCE_DIR) / "models/demo";
   const auto defaults = read_generation_defaults(demo, read_config(demo).value());
   ASSERT_TRUE(defaults.has_value());
-  EXPECT_EQ(defaults->temperature, 0.7f);
-  EXPECT_EQ(defaults->top_k, 50);
-  EXPECT_EQ(defaults->top_p, 0.9f);
+  EXPECT_EQ(defaults->sampling.temperature, 0.7f);
+  EXPECT_EQ(defaults->sampling.top_k, 50);
+  EXPECT_EQ(defaults->sampling.top_p, 0.9f);
   EXPECT_THAT(defaults->eos_token_ids, ElementsAre(4095, 4093)) << "its own win over config.json's";
   EXPECT_THAT(defaults->ignored, IsEmpty());
 }
@@ -251,13 +251,14 @@ TEST(GenerationDefaults, GreedyOffSwitchesAndRanges) {
   const auto parse = [&](const json& file) {
     return parse_generation_defaults(file, "generation_config.json", config);
   };
-  EXPECT_EQ(parse({{"do_sample", false}, {"temperature", 0.6}})->temperature, 0.0f);
-  EXPECT_EQ(parse({{"temperature", 0.6}})->temperature, 0.6f);
-  EXPECT_EQ(parse({{"top_k", -1}})->top_k, 0);
+  EXPECT_EQ(parse({{"do_sample", false}, {"temperature", 0.6}})->sampling.temperature, 0.0f);
+  EXPECT_EQ(parse({{"temperature", 0.6}})->sampling.temperature, 0.6f);
+  EXPECT_EQ(parse({{"top_k", -1}})->sampling.top_k, 0);
   EXPECT_THAT(parse({{"repetition_penalty", 1.1}, {"typical_p", 1.0}})->ignored,
               ElementsAre("repetition_penalty"));
-  EXPECT_EQ(parse({{"top_k", 20.0}})->top_k, 20);
-  EXPECT_EQ(parse({{"top_k", 1e1}, {"do_sample", nullptr}, {"nobody", {{"uses", "this"}}}})->top_k, 10);
+  EXPECT_EQ(parse({{"top_k", 20.0}})->sampling.top_k, 20);
+  EXPECT_EQ(parse({{"top_k", 1e1}, {"do_sample", nullptr}, {"nobody", {{"uses", "this"}}}})->sampling.top_k,
+            10);
   EXPECT_THAT(parse({{"eos_token_id", {2.0, 7}}})->eos_token_ids, ElementsAre(2, 7));
   for (const char* text : {R"({"temperature": NaN})", R"({"top_k": Infinity})", R"({"top_p": NaN})"}) {
     const auto refused = parse(checkpoint::parse_json(text, "g").value());

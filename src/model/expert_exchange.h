@@ -26,11 +26,10 @@ class ExpertExchange {
   // The caller starts on the next MoE layer: what it does until run_layer is routing. For those who measure.
   virtual void begin_layer() {}
 
-  // One MoE layer. `layer` counts MoE layers alone, 0 being the first, as placement does: dense layers have
-  // no number here. n_tokens may be 0: the rank then only serves its peers. Fails if the step became void
-  // (peer gone, abort): the caller drops the step. `out` [n_tokens, hidden_size] is overwritten; the sum is
-  // kernels::combine_rows, wherever rows come from.
-  virtual Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) = 0;
+  // One MoE layer; of a step they come in order, none left out. n_tokens may be 0: the rank then only serves
+  // its peers. Fails if the step became void (peer gone, abort): the caller drops the step. `out` [n_tokens,
+  // hidden_size] is overwritten; the sum is ExpertRunner::combine, wherever rows come from.
+  virtual Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) = 0;
 
   // The one exchange of every step in a model without a single MoE layer: carries flags, no tokens.
   virtual Status run_empty() = 0;

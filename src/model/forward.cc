@@ -97,7 +97,7 @@ Status run_experts(const Model& model, std::size_t layer, std::size_t n_tokens, 
   exchange.begin_layer();
   linear(normed, model.layer(layer).router, logits, n_tokens, pool);
   kernels::route(logits, config.n_experts, config.top_k, config.router_weights, ids, weights);
-  return exchange.run_layer(LayerId(config.moe_index[layer]), {normed, ids, weights, n_tokens},
+  return exchange.run_layer(MoeLayerId(config.moe_index[layer]), {normed, ids, weights, n_tokens},
                             rows(w.layer_out, normed.size()));
 }
 

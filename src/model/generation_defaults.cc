@@ -28,12 +28,12 @@ Result<GenerationDefaults> parse_generation_defaults(const json& file, const std
                                                      const ModelConfig& config) {
   GenerationDefaults defaults;
   FieldReader fields(file);
-  defaults.temperature = static_cast<float>(fields.number_from("temperature", 0, 1e6, 1));
-  defaults.top_k = static_cast<std::int32_t>(
+  defaults.sampling.temperature = static_cast<float>(fields.number_from("temperature", 0, 1e6, 1));
+  defaults.sampling.top_k = static_cast<std::int32_t>(
       std::max<std::int64_t>(fields.integer("top_k", -1, 1 << 24, 0), 0));  // -1: off
-  defaults.top_p = static_cast<float>(fields.number("top_p", 0, 1, 1));
-  defaults.min_p = static_cast<float>(fields.number_from("min_p", 0, 1, 0));
-  if (!fields.flag("do_sample", true)) defaults.temperature = 0;
+  defaults.sampling.top_p = static_cast<float>(fields.number("top_p", 0, 1, 1));
+  defaults.sampling.min_p = static_cast<float>(fields.number_from("min_p", 0, 1, 0));
+  if (!fields.flag("do_sample", true)) defaults.sampling.temperature = 0;
   defaults.eos_token_ids =
       fields.has("eos_token_id") ? fields.tokens("eos_token_id", config.vocab_size) : config.eos_token_ids;
   for (const auto& [key, neutral] : kNotApplied) {

@@ -24,7 +24,7 @@ const std::filesystem::path kSource = CONCERTINA_SOURCE_DIR;
 class RecordingExchange : public ExpertExchange {
  public:
   explicit RecordingExchange(std::unique_ptr<LocalExchange> local) : local_(std::move(local)) {}
-  Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) override {
+  Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) override {
     choices.resize(layer.value() + 1);
     choices[layer.value()] = {{tokens.expert_ids.begin(), tokens.expert_ids.end()},
                               {tokens.weights.begin(), tokens.weights.end()}};

@@ -1,43 +1,41 @@
 #include "model/local_exchange.h"
 
-#include <algorithm>
-
-#include "kernels/combine.h"
-
 namespace concertina::model {
 
 Result<std::unique_ptr<LocalExchange>> LocalExchange::create(const Model& model, ThreadPool& pool) {
-  std::unique_ptr<LocalExchange> exchange(new LocalExchange(model.config(), pool));
-  exchange->experts_.resize(model.config().n_moe_layers);
-  for (std::uint32_t layer = 0; layer < model.config().n_moe_layers; ++layer) {
-    for (std::uint32_t e = 0; e < model.config().n_experts; ++e) {
-      ASSIGN_OR_RETURN(kernels::ExpertWeights expert, model.load_expert(LayerId(layer), ExpertId(e)));
-      exchange->experts_[layer].push_back(std::move(expert));
+  const ModelConfig& config = model.config();
+  ExpertSet::Slots slots(config.n_moe_layers);
+  for (std::uint32_t layer = 0; layer < config.n_moe_layers; ++layer) {
+    for (std::uint32_t e = 0; e < config.n_experts; ++e) {
+      ASSIGN_OR_RETURN(kernels::ExpertWeights weights, model.load_expert(MoeLayerId(layer), ExpertId(e)));
+      slots[layer].push_back({ExpertId(e), std::move(weights)});
     }
   }
-  return exchange;
+  ASSIGN_OR_RETURN(auto experts, ExpertSet::create(expert_shape(config), model.version(), std::move(slots)));
+  return std::unique_ptr<LocalExchange>(new LocalExchange(config, pool, std::move(experts)));
 }
 
-Status LocalExchange::run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) {
+Status LocalExchange::run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) {
+  if (tokens.n_tokens == 0) return {};
   const std::size_t n_rows = tokens.n_tokens * config_.top_k, hidden_size = config_.hidden_size;
-  std::vector<float> results(n_rows * hidden_size), scratch(n_rows * config_.moe_intermediate_size);
-  std::vector<const float*> rows(n_rows);
-  std::vector<std::vector<const float*>> in(config_.n_experts);
-  std::vector<std::vector<float*>> to(config_.n_experts);
-  for (std::size_t row = 0; row < n_rows; ++row) {
-    const std::uint32_t expert = tokens.expert_ids[row].value();
-    in[expert].push_back(tokens.hidden.data() + row / config_.top_k * hidden_size);
-    to[expert].push_back(results.data() + row * hidden_size);
-    rows[row] = to[expert].back();
+  std::vector<float> results(n_rows * hidden_size);
+  std::vector<const float*> in, rows;
+  std::vector<float*> to;
+  std::vector<std::uint32_t> begin = {0};
+  for (std::uint32_t expert = 0; expert < config_.n_experts;
+       ++expert) {  // each lies in the slot of its number
+    for (std::size_t row = 0; row < n_rows; ++row) {
+      if (tokens.expert_ids[row].value() != expert) continue;
+      in.push_back(tokens.hidden.data() + row / config_.top_k * hidden_size);
+      to.push_back(results.data() + row * hidden_size);
+    }
+    begin.push_back(static_cast<std::uint32_t>(in.size()));
   }
-  std::vector<kernels::ExpertRows> groups;
-  for (std::size_t e = 0; e < config_.n_experts; ++e) {
-    if (!in[e].empty()) groups.push_back({&experts_[layer.value()][e], in[e], to[e]});
-  }
-  std::vector<std::uint8_t> bytes(n_rows * std::max(hidden_size, config_.moe_intermediate_size));
-  std::vector<float> scales(n_rows);
-  kernels::expert_mlp(groups, scratch, pool_, {bytes, scales});
-  kernels::combine_rows(rows, tokens.weights, tokens.n_tokens, config_.top_k, hidden_size, out);
+  for (std::size_t row = 0; row < n_rows; ++row) rows.push_back(results.data() + row * hidden_size);
+  ASSIGN_OR_RETURN(const auto runner,
+                   CpuExpertRunner::create(expert_shape(config_), {.max_rows = n_rows}, pool_));
+  runner->run(*experts_, layer, {begin, in, to});
+  runner->combine(rows, tokens.weights.first(n_rows), tokens.n_tokens, out);
   return {};
 }
 

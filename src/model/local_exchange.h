@@ -1,9 +1,8 @@
 #pragma once
 
-#include <vector>
-
 #include "base/thread_pool.h"
 #include "model/expert_exchange.h"
+#include "model/expert_runner.h"
 #include "model/model.h"
 
 namespace concertina::model {
@@ -14,15 +13,16 @@ class LocalExchange : public ExpertExchange {
  public:
   static Result<std::unique_ptr<LocalExchange>> create(const Model& model, ThreadPool& pool);
 
-  Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) override;
+  Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) override;
   Status run_empty() override { return {}; }
 
  private:
-  LocalExchange(const ModelConfig& config, ThreadPool& pool) : config_(config), pool_(pool) {}
+  LocalExchange(const ModelConfig& config, ThreadPool& pool, std::shared_ptr<const ExpertSet> experts)
+      : config_(config), pool_(pool), experts_(std::move(experts)) {}
 
   const ModelConfig& config_;
   ThreadPool& pool_;
-  std::vector<std::vector<kernels::ExpertWeights>> experts_;  // [n_moe_layers][n_experts]
+  const std::shared_ptr<const ExpertSet> experts_;
 };
 
 }  // namespace concertina::model

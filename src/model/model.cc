@@ -15,7 +15,7 @@ using tensor::Weight;
 
 std::int64_t extent(std::size_t n) { return static_cast<std::int64_t>(n); }
 
-std::size_t layer_of(const ModelConfig& config, LayerId moe_layer) {
+std::size_t layer_of(const ModelConfig& config, MoeLayerId moe_layer) {
   for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
     if (config.moe_index[layer] == moe_layer.value()) return layer;
   }
@@ -160,7 +160,7 @@ Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const Weig
   return model;
 }
 
-Result<kernels::ExpertWeights> Model::load_expert(LayerId moe_layer, ExpertId expert) const {
+Result<kernels::ExpertWeights> Model::load_expert(MoeLayerId moe_layer, ExpertId expert) const {
   CHECK(expert.value() < config_.n_experts, "expert {} of {}", expert, config_.n_experts);
   const std::size_t layer = layer_of(config_, moe_layer);
   kernels::ExpertWeights out;
@@ -179,6 +179,10 @@ Result<Quantization> parse_quantization(std::string_view name) {
   }
   return fail(ModelError::kUnsupported,
               fmt::format("unknown quantization \"{}\": must be none or int8", name));
+}
+
+ExpertShape expert_shape(const ModelConfig& config) {
+  return {config.n_moe_layers, config.n_experts, config.hidden_size, config.moe_intermediate_size};
 }
 
 std::size_t bytes_of(const kernels::ExpertWeights& expert) {

@@ -10,6 +10,7 @@
 #include "kernels/experts.h"
 #include "kernels/rope.h"
 #include "model/config.h"
+#include "model/expert_set.h"
 
 namespace concertina::model {
 
@@ -48,14 +49,14 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   Quantization quantization() const { return quantization_; }
+  WeightsVersion version() const { return WeightsVersion(1); }  // the only one: an epoch brings no others yet
   const tensor::Weight& embedding() const { return embedding_; }  // [vocab_size, hidden_size]
   const tensor::Weight& final_norm() const { return final_norm_; }
   const tensor::Weight& head() const { return head_; }  // [vocab_size, hidden_size]
   const LayerWeights& layer(std::size_t index) const { return layers_[index]; }
   const kernels::RopeTable& rope() const { return rope_; }
 
-  // moe_layer: index among MoE layers.
-  Result<kernels::ExpertWeights> load_expert(LayerId moe_layer, ExpertId expert) const;
+  Result<kernels::ExpertWeights> load_expert(MoeLayerId layer, ExpertId expert) const;
 
  private:
   Model(const ModelConfig& config, const checkpoint::WeightSource& source, std::size_t max_model_len,
@@ -73,6 +74,7 @@ class Model {
   std::vector<LayerWeights> layers_;
 };
 
+ExpertShape expert_shape(const ModelConfig& config);
 std::size_t bytes_of(const kernels::ExpertWeights& expert);
 
 // Checks every tensor that the model needs, experts too, by name and shape, without reading data.

@@ -56,7 +56,7 @@ TEST(Model, ARankLoadsEverythingButTheExpertsAndEachExpertAlone) {
   ASSERT_TRUE(model.has_value()) << model.error().message();
   for (const auto& name : source.loaded) EXPECT_THAT(name, ::testing::Not(HasSubstr("experts")));
   source.loaded.clear();
-  const auto expert = (*model)->load_expert(LayerId(1), ExpertId(5));  // decoder layer 2: layer 1 is dense
+  const auto expert = (*model)->load_expert(MoeLayerId(1), ExpertId(5));  // decoder layer 2: layer 1 is dense
   ASSERT_TRUE(expert.has_value());
   EXPECT_THAT(source.loaded, ElementsAre("model.layers.2.mlp.experts.5.down_proj.weight",
                                          "model.layers.2.mlp.experts.5.gate_proj.weight",
@@ -122,10 +122,10 @@ TEST(Model, OfAnArenaHasTheSameWeightsAndNoneOfItsOwn) {
           if (config.is_moe(i)) expect_same(mine->layer(i).router, want->layer(i).router, "router");
         }
         for (std::uint32_t e = 0; e < config.n_experts; ++e) {
-          const auto a = mine->load_expert(LayerId(0), ExpertId(e)),
-                     b = want->load_expert(LayerId(0), ExpertId(e));
+          const auto a = mine->load_expert(MoeLayerId(0), ExpertId(e)),
+                     b = want->load_expert(MoeLayerId(0), ExpertId(e));
           expect_same(a->down, b->down, "down");
-          EXPECT_EQ(a->down.data, mine->load_expert(LayerId(0), ExpertId(e))->down.data) << "in place";
+          EXPECT_EQ(a->down.data, mine->load_expert(MoeLayerId(0), ExpertId(e))->down.data) << "in place";
         }
         const OwnWeightBytes own =
             own_weight_bytes(config, *held, Quantization::kNone).value_or(OwnWeightBytes{});
@@ -211,8 +211,8 @@ TEST(Model, AnExpertOfMixedDtypesIsRefused) {
   WatchedWeights source;
   source.narrow = "model.layers.1.block_sparse_moe.experts.3.w2.weight";
   const auto model = Model::load(config, source, 64).value();
-  ASSERT_TRUE(model->load_expert(LayerId(1), ExpertId(2)).has_value());
-  const auto mixed = model->load_expert(LayerId(1), ExpertId(3));
+  ASSERT_TRUE(model->load_expert(MoeLayerId(1), ExpertId(2)).has_value());
+  const auto mixed = model->load_expert(MoeLayerId(1), ExpertId(3));
   ASSERT_FALSE(mixed.has_value());
   EXPECT_TRUE(mixed.error().is(ModelError::kBadWeights));
   EXPECT_THAT(mixed.error().message(), AllOf(HasSubstr("layer 1 expert 3"), HasSubstr("F32, F32 and BF16")));
@@ -234,7 +234,7 @@ TEST(KvCache, MemoryThatCannotBeHadIsAnError) {
 class WatchedExchange : public ExpertExchange {
  public:
   explicit WatchedExchange(ExpertExchange* real = nullptr) : real_(real) {}
-  Status run_layer(LayerId layer, const RoutedTokens& tokens, std::span<float> out) override {
+  Status run_layer(MoeLayerId layer, const RoutedTokens& tokens, std::span<float> out) override {
     calls.push_back(fmt::format("layer {}: {} tokens", layer, tokens.n_tokens));
     if (layer.value() == failing_layer) return fail(TestError::kPeerGone, "rank 3 is gone");
     return real_ != nullptr ? real_->run_layer(layer, tokens, out) : Status();

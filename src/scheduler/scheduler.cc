@@ -87,7 +87,7 @@ struct Scheduler::State {
     plan.entries.push_back({.request = sequence->request.id,
                             .start_position = sequence->n_computed,
                             .n_tokens = n_tokens,
-                            .sample = completes && sequence->request.mode == Mode::kLive
+                            .sample = completes && sequence->request.mode == request::Mode::kLive
                                           ? PlanEntry::Sample::kYes
                                           : PlanEntry::Sample::kNo});
     planned.push_back(sequence);
@@ -258,30 +258,30 @@ struct Scheduler::State {
     return std::min(limits.max_model_len, limits.n_blocks * limits.block_size);
   }
 
-  FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
-    if (sequence.stop_ids.contains(token)) return FinishReason::kStop;
+  request::FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
+    if (sequence.stop_ids.contains(token)) return request::FinishReason::kStop;
     const bool is_full =
         sequence.n_generated() >= sequence.request.stop.max_tokens || sequence.n_known() >= max_length();
-    return is_full ? FinishReason::kLength : FinishReason::kNone;
+    return is_full ? request::FinishReason::kLength : request::FinishReason::kNone;
   }
 
   void commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled) {
     sequence->n_computed += entry.n_tokens;
     sequence->last_step = step;
-    const Request& request = sequence->request;
-    if (request.mode == Mode::kReplay) {
+    const request::Request& request = sequence->request;
+    if (request.mode == request::Mode::kReplay) {
       if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
       sequence->reported_caught_up = true;
       result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
     } else if (sampled != nullptr) {
       const std::size_t position = sequence->n_generated();
-      FinishReason reason = FinishReason::kError;
-      if (*sampled != kNoToken) {
+      request::FinishReason reason = request::FinishReason::kError;
+      if (*sampled != request::kNoToken) {
         sequence->request.tokens.push_back(*sampled);
         reason = finish_reason(*sequence, *sampled);
       }
       result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
-      if (reason != FinishReason::kNone) remove(sequence);
+      if (reason != request::FinishReason::kNone) remove(sequence);
     }
   }
 };
@@ -294,7 +294,7 @@ Scheduler::~Scheduler() = default;
 
 std::size_t Scheduler::max_length() const { return state_->max_length(); }
 
-Status Scheduler::add(Request request) {
+Status Scheduler::add(request::Request request) {
   State& state = *state_;
   state.forget_plan();
   if (state.find(request.id) != nullptr) {
@@ -311,7 +311,8 @@ Status Scheduler::add(Request request) {
   sequence->age = state.next_age++;
   sequence->request.tokens.reserve(state.max_length());
   sequence->blocks.reserve(kvcache::blocks_for(state.max_length(), state.limits.block_size));
-  (sequence->request.mode == Mode::kLive ? state.waiting : state.waiting_replays).insert(sequence.get());
+  (sequence->request.mode == request::Mode::kLive ? state.waiting : state.waiting_replays)
+      .insert(sequence.get());
   state.sequences.emplace(sequence->request.id, std::move(sequence));
   return {};
 }
@@ -327,7 +328,7 @@ bool Scheduler::drop(RequestId request) {
 bool Scheduler::feed(RequestId request, std::span<const TokenId> tokens) {
   state_->forget_plan();
   Sequence* const sequence = state_->find(request);
-  if (sequence == nullptr || sequence->request.mode != Mode::kReplay) return false;
+  if (sequence == nullptr || sequence->request.mode != request::Mode::kReplay) return false;
   sequence->request.tokens.insert(sequence->request.tokens.end(), tokens.begin(), tokens.end());
   return true;
 }
@@ -336,7 +337,7 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
   State& state = *state_;
   state.forget_plan();
   Sequence* const sequence = state.find(request);
-  if (sequence == nullptr || sequence->request.mode != Mode::kReplay) return false;
+  if (sequence == nullptr || sequence->request.mode != request::Mode::kReplay) return false;
   std::vector<TokenId>& tokens = sequence->request.tokens;
   const auto old = std::span<const TokenId>(tokens).subspan(sequence->request.n_prompt_tokens);
   const auto differs = std::mismatch(old.begin(), old.end(), generated.begin(), generated.end()).first;
@@ -348,7 +349,7 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
                 generated.end());
   sequence->n_computed = std::min({sequence->n_computed, n_same, tokens.size() - 1});
   sequence->request.attempt = attempt;
-  sequence->request.mode = Mode::kLive;
+  sequence->request.mode = request::Mode::kLive;
   if (state.replaying.remove(sequence)) state.running.insert(sequence);
   if (state.waiting_replays.remove(sequence)) state.waiting.insert(sequence);
   return true;

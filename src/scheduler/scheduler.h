@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "request/request.h"
 #include "scheduler/step_budget.h"
 #include "scheduler/types.h"
 
@@ -19,10 +20,10 @@ struct PlanEntry {
   enum class Sample : std::uint8_t {
     kNo,
     kYes
-  } sample = Sample::kNo;                    // the last token's logits give the next token
-  std::span<const TokenId> tokens;           // [n_tokens]; valid until the next change to the scheduler
-  std::span<const BlockId> block_table;      // covers positions [0, start_position + n_tokens); same validity
-  const SamplingParams* sampling = nullptr;  // same validity
+  } sample = Sample::kNo;                // the last token's logits give the next token
+  std::span<const TokenId> tokens;       // [n_tokens]; valid until the next change to the scheduler
+  std::span<const BlockId> block_table;  // covers positions [0, start_position + n_tokens); same validity
+  const request::SamplingParams* sampling = nullptr;  // same validity
 };
 
 // What one step computes. Made by plan() without changing anything that was committed; void by not being
@@ -34,26 +35,9 @@ struct StepPlan {
   bool empty() const { return entries.empty(); }
 };
 
-// A token that a committed step produced.
-struct Output {
-  RequestId request;
-  Attempt attempt;
-  std::size_t
-      position;   // index among the generated tokens of the request, 0-based: the journal's length before it
-  TokenId token;  // kNoToken with kError, else one
-  FinishReason finish_reason = FinishReason::kNone;
-};
-
-// A replay that now has the KV of every token it was told of but the last.
-struct CaughtUp {
-  RequestId request;
-  Attempt attempt;
-  std::size_t n_generated;  // tokens known of the request when it caught up
-};
-
 struct CommitResult {
-  std::vector<Output> outputs;
-  std::vector<CaughtUp> caught_up;
+  std::vector<request::TokenEvent> outputs;
+  std::vector<request::CaughtUp> caught_up;
 };
 
 struct Counts {
@@ -77,8 +61,8 @@ class Scheduler {
   explicit Scheduler(const Limits& limits);
   ~Scheduler();
 
-  Status add(Request request);   // kDuplicateRequest, kTooLong: no room for one token more
-  bool drop(RequestId request);  // frees its blocks; false if unknown
+  Status add(request::Request request);  // kDuplicateRequest, kTooLong: no room for one token more
+  bool drop(RequestId request);          // frees its blocks; false if unknown
   bool feed(RequestId request,
             std::span<const TokenId> tokens);  // more tokens for a replay; false if unknown or live
   // A replay becomes live: `attempt` replaces its own, and its generated tokens become exactly `generated`

@@ -19,7 +19,8 @@ TEST(Scheduler, ALongPromptIsPrefilledInChunksWhileOthersDecode) {
   while (rank.scheduler.counts().running < 2 || n_steps < 4) {
     const CommitResult result = rank.step();
     ++n_steps;
-    for (const Output& output : result.outputs) n_decoded += output.request == RequestId(1) ? 1 : 0;
+    for (const request::TokenEvent& output : result.outputs)
+      n_decoded += output.request == RequestId(1) ? 1 : 0;
     EXPECT_EQ(n_decoded, n_steps) << "the decode has a share of every step";
   }
 }
@@ -28,9 +29,9 @@ TEST(Scheduler, LimitedPrefillCutsPromptsAndReplaysAndNoDecode) {
   ToyRank rank(limits(200, 32, 8));
   for (std::uint64_t id = 1; id <= 4; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 3, 60)));
   rank.step();
-  const Request prompt = request(5, 50, 10);
+  const request::Request prompt = request(5, 50, 10);
   ASSERT_TRUE(rank.scheduler.add(prompt));
-  ASSERT_TRUE(rank.scheduler.add(request(6, 40, 10, Mode::kReplay)));
+  ASSERT_TRUE(rank.scheduler.add(request(6, 40, 10, request::Mode::kReplay)));
   rank.limit_prefill(5);
   std::vector<TokenId> stream;
   for (int i = 0; i < 9; ++i) {
@@ -46,7 +47,7 @@ TEST(Scheduler, LimitedPrefillCutsPromptsAndReplaysAndNoDecode) {
   rank.limit_prefill(100);
   EXPECT_EQ(rank.scheduler.plan().entries[4].n_tokens, 23u) << "all the rest, at once";
   while (!rank.scheduler.plan().empty()) {
-    for (const Output& output : rank.step().outputs)
+    for (const request::TokenEvent& output : rank.step().outputs)
       if (output.request == RequestId(5)) stream.push_back(output.token);
     if (stream.size() == 10) break;
   }
@@ -59,7 +60,7 @@ TEST(Scheduler, WherePrefillIsShortOfTimeAReplayHasItsPartToo) {
   ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));
   rank.step();
   ASSERT_TRUE(rank.scheduler.add(request(2, 50, 10)));
-  ASSERT_TRUE(rank.scheduler.add(request(3, 40, 10, Mode::kReplay)));
+  ASSERT_TRUE(rank.scheduler.add(request(3, 40, 10, request::Mode::kReplay)));
   const auto shares = [&] {
     std::vector<std::size_t> shares;
     for (const PlanEntry& entry : rank.scheduler.plan().entries) shares.push_back(entry.n_tokens);
@@ -92,7 +93,7 @@ TEST(Scheduler, AShortPromptIsNotHeldUpByALongOneThatCameBefore) {
   EXPECT_EQ(share_of(rank, 3), 1u);
   const auto outputs = rank.step().outputs;
   EXPECT_TRUE(std::any_of(outputs.begin(), outputs.end(),
-                          [](const Output& output) { return output.request == RequestId(4); }));
+                          [](const request::TokenEvent& output) { return output.request == RequestId(4); }));
   EXPECT_EQ(share_of(rank, 2), 4u);
   EXPECT_EQ(share_of(rank, 3), 4u);
 }
@@ -129,7 +130,7 @@ TEST(Scheduler, TellsWhatAStepHoldsAndWhatItLeaves) {
   ASSERT_TRUE(rank.scheduler.add(request(2, 1, 60)));
   rank.step();
   ASSERT_TRUE(rank.scheduler.add(request(3, 20, 10)));
-  ASSERT_TRUE(rank.scheduler.add(request(4, 9, 10, Mode::kReplay)));
+  ASSERT_TRUE(rank.scheduler.add(request(4, 9, 10, request::Mode::kReplay)));
   const Demand demand = rank.scheduler.demand();
   EXPECT_EQ(demand.n_decodes, 2u);
   EXPECT_EQ(demand.n_streams, 3u) << "a replay is waited for too";
@@ -159,45 +160,46 @@ TEST(Scheduler, APromptThatWaitsForBlocksAsksForNoShare) {
 
 TEST(Scheduler, FinishesAtEosStopTokenMaxTokensAndFullLength) {
   ToyRank rank(limits(100));
-  Request by_eos = request(1, 4, 50), by_stop = request(2, 4, 50), ignores = request(3, 4, 3);
+  request::Request by_eos = request(1, 4, 50), by_stop = request(2, 4, 50), ignores = request(3, 4, 3);
   by_eos.stop.eos_token_ids = {undisturbed(by_eos)[2]};
   by_stop.stop.stop_token_ids = {undisturbed(by_stop)[1]};
   ignores.stop.eos_token_ids = {undisturbed(ignores)[0]};
   ignores.stop.ignore_eos = true;
-  const Request full = request(4, 95, 50);
-  std::map<RequestId, std::pair<std::size_t, FinishReason>> ends;
-  for (const Request& one : {by_eos, by_stop, ignores, full}) ASSERT_TRUE(rank.scheduler.add(one));
+  const request::Request full = request(4, 95, 50);
+  std::map<RequestId, std::pair<std::size_t, request::FinishReason>> ends;
+  for (const request::Request& one : {by_eos, by_stop, ignores, full}) ASSERT_TRUE(rank.scheduler.add(one));
   while (!rank.scheduler.plan().empty()) {
     const CommitResult result = rank.step();
-    for (const Output& output : result.outputs) {
-      if (output.finish_reason != FinishReason::kNone)
+    for (const request::TokenEvent& output : result.outputs) {
+      if (output.finish_reason != request::FinishReason::kNone)
         ends[output.request] = {output.position + 1, output.finish_reason};
     }
   }
-  EXPECT_EQ(ends[RequestId(1)], std::pair(std::size_t{3}, FinishReason::kStop));
-  EXPECT_EQ(ends[RequestId(2)], std::pair(std::size_t{2}, FinishReason::kStop));
-  EXPECT_EQ(ends[RequestId(3)], std::pair(std::size_t{3}, FinishReason::kLength));
-  EXPECT_EQ(ends[RequestId(4)], std::pair(std::size_t{5}, FinishReason::kLength)) << "max_model_len";
+  EXPECT_EQ(ends[RequestId(1)], std::pair(std::size_t{3}, request::FinishReason::kStop));
+  EXPECT_EQ(ends[RequestId(2)], std::pair(std::size_t{2}, request::FinishReason::kStop));
+  EXPECT_EQ(ends[RequestId(3)], std::pair(std::size_t{3}, request::FinishReason::kLength));
+  EXPECT_EQ(ends[RequestId(4)], std::pair(std::size_t{5}, request::FinishReason::kLength)) << "max_model_len";
   EXPECT_EQ(rank.scheduler.counts().kv_blocks_used, 0u);
 }
 
 TEST(Scheduler, StopIdsAreFoundWhateverTheirOrderAndHoweverOftenTheyAreNamed) {
   ToyRank rank(limits(100));
-  Request stopped = request(1, 4, 50);
+  request::Request stopped = request(1, 4, 50);
   const TokenId wanted = undisturbed(stopped)[3];
   for (TokenId id = 70000; id < 72000; ++id) stopped.stop.stop_token_ids.push_back(72000 - id % 700 + 70000);
   stopped.stop.stop_token_ids.insert(stopped.stop.stop_token_ids.begin() + 900, {wanted, wanted});
   ASSERT_TRUE(rank.scheduler.add(stopped));
   std::vector<TokenId> stream;
   while (!rank.scheduler.plan().empty()) {
-    for (const Output& output : rank.step().outputs) stream.push_back(output.token);
+    for (const request::TokenEvent& output : rank.step().outputs) stream.push_back(output.token);
   }
   ASSERT_EQ(stream.size(), 4u);
   EXPECT_EQ(stream.back(), wanted);
 }
 
 TEST(StopIds, EosCountsUnlessItIsIgnored) {
-  StopParams stop{.max_tokens = 1, .ignore_eos = false, .eos_token_ids = {5, 2}, .stop_token_ids = {9, 5, 9}};
+  request::StopParams stop{
+      .max_tokens = 1, .ignore_eos = false, .eos_token_ids = {5, 2}, .stop_token_ids = {9, 5, 9}};
   EXPECT_EQ(StopIds(stop).size(), 3u);
   for (const TokenId id : {2, 5, 9}) EXPECT_TRUE(StopIds(stop).contains(id));
   for (const TokenId id : {-1, 0, 3, 10}) EXPECT_FALSE(StopIds(stop).contains(id));
@@ -211,7 +213,7 @@ TEST(Scheduler, WithoutFiniteLogitsARequestEndsWithAnErrorAndTheOthersGoOn) {
   for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 4, 9)));
   std::map<RequestId, std::vector<TokenId>> streams;
   const auto take = [&](const CommitResult& result) {
-    for (const Output& output : result.outputs) streams[output.request].push_back(output.token);
+    for (const request::TokenEvent& output : result.outputs) streams[output.request].push_back(output.token);
   };
   take(rank.step());
   rank.broken = RequestId(2);
@@ -221,8 +223,8 @@ TEST(Scheduler, WithoutFiniteLogitsARequestEndsWithAnErrorAndTheOthersGoOn) {
   ASSERT_EQ(result.outputs.size(), 3u);
   EXPECT_EQ(result.outputs[1].request, RequestId(2));
   EXPECT_EQ(result.outputs[1].position, 1u);
-  EXPECT_EQ(result.outputs[1].token, kNoToken);
-  EXPECT_EQ(result.outputs[1].finish_reason, FinishReason::kError);
+  EXPECT_EQ(result.outputs[1].token, request::kNoToken);
+  EXPECT_EQ(result.outputs[1].finish_reason, request::FinishReason::kError);
   EXPECT_FALSE(rank.scheduler.drop(RequestId(2))) << "it is gone";
   while (!rank.scheduler.plan().empty()) take(rank.step());
   for (const std::uint64_t id : {1, 3}) EXPECT_EQ(streams[RequestId(id)], undisturbed(request(id, 4, 9)));
@@ -242,7 +244,8 @@ TEST(Scheduler, WhenBlocksRunOutTheYoungestIsRecomputedAndNothingIsLost) {
   std::map<RequestId, std::vector<TokenId>> streams;
   for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(rank.scheduler.add(request(id, 5, 15)));
   while (!rank.scheduler.plan().empty()) {
-    for (const Output& output : rank.step().outputs) streams[output.request].push_back(output.token);
+    for (const request::TokenEvent& output : rank.step().outputs)
+      streams[output.request].push_back(output.token);
   }
   EXPECT_GT(rank.scheduler.counts().n_preemptions, 0u);
   for (std::uint64_t id = 1; id <= 3; ++id)
@@ -253,15 +256,15 @@ TEST(Scheduler, AReplayComputesInSmallChunksSamplesNothingAndIsTakenOver) {
   ToyRank rank(limits(100));
   ASSERT_TRUE(rank.scheduler.add(request(1, 3, 60)));
   rank.step();
-  const Request moving = request(2, 20, 30);
-  Request replay = moving;
-  replay.mode = Mode::kReplay;
+  const request::Request moving = request(2, 20, 30);
+  request::Request replay = moving;
+  replay.mode = request::Mode::kReplay;
   ASSERT_TRUE(rank.scheduler.add(replay));
   const std::vector<TokenId> expected = undisturbed(moving);
   std::size_t n_fed = 0, n_steps = 0;
   for (bool caught_up = false; !caught_up; ++n_steps) {
     const CommitResult result = rank.step();
-    for (const Output& output : result.outputs) EXPECT_EQ(output.request, RequestId(1));
+    for (const request::TokenEvent& output : result.outputs) EXPECT_EQ(output.request, RequestId(1));
     caught_up = !result.caught_up.empty();
     if (n_fed < 3)
       rank.scheduler.feed(RequestId(2), std::span(&expected[n_fed++], 1));  // the leaver decodes meanwhile
@@ -270,7 +273,7 @@ TEST(Scheduler, AReplayComputesInSmallChunksSamplesNothingAndIsTakenOver) {
   ASSERT_TRUE(rank.scheduler.take_over(RequestId(2), Attempt(3), std::span(expected).first(5)));
   std::vector<TokenId> stream(expected.begin(), expected.begin() + 5);
   while (stream.size() < expected.size()) {
-    for (const Output& output : rank.step().outputs) {
+    for (const request::TokenEvent& output : rank.step().outputs) {
       if (output.request != RequestId(2)) continue;
       EXPECT_EQ(output.attempt, Attempt(3));
       EXPECT_EQ(output.position, stream.size());
@@ -282,7 +285,7 @@ TEST(Scheduler, AReplayComputesInSmallChunksSamplesNothingAndIsTakenOver) {
 
 TEST(Scheduler, AReplayOfOneTokenCatchesUpToo) {
   ToyRank rank(limits(10));
-  ASSERT_TRUE(rank.scheduler.add(request(1, 1, 4, Mode::kReplay)));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 1, 4, request::Mode::kReplay)));
   EXPECT_EQ(rank.step().caught_up.size(), 1u);
   EXPECT_TRUE(rank.scheduler.plan().empty()) << "nothing more to do until it is fed or taken over";
   ASSERT_TRUE(rank.scheduler.take_over(RequestId(1), Attempt(2), {}));
@@ -291,10 +294,10 @@ TEST(Scheduler, AReplayOfOneTokenCatchesUpToo) {
 
 TEST(Scheduler, TheJournalWinsOverWhatAReplayWasFed) {
   ToyRank rank(limits(20));
-  const Request moving = request(1, 6, 10);
+  const request::Request moving = request(1, 6, 10);
   const std::vector<TokenId> expected = undisturbed(moving);
-  Request replay = moving;
-  replay.mode = Mode::kReplay;
+  request::Request replay = moving;
+  replay.mode = request::Mode::kReplay;
   ASSERT_TRUE(rank.scheduler.add(replay));
   const std::vector<TokenId> fed{expected[0], expected[1], 12345, 777};
   rank.scheduler.feed(RequestId(1), fed);

@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <vector>
 
+#include "request/request.h"
 #include "scheduler/stop_ids.h"
-#include "scheduler/types.h"
 
 namespace concertina::scheduler {
 
 // What the scheduler knows of a request.
 struct Sequence {
-  Request request;
+  request::Request request;
   StopIds stop_ids;
   std::vector<BlockId> blocks;
   std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
@@ -24,9 +24,9 @@ struct Sequence {
   // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have
   // something to report.
   std::size_t n_wanted() const {
-    return request.mode == Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
+    return request.mode == request::Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
   }
-  bool decodes() const { return request.mode == Mode::kLive && n_missing() == 1; }
+  bool decodes() const { return request.mode == request::Mode::kLive && n_missing() == 1; }
   std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
 };
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "scheduler/types.h"
+#include "request/request.h"
 
 namespace concertina::scheduler {
 
@@ -12,7 +12,7 @@ namespace concertina::scheduler {
 class StopIds {
  public:
   StopIds() = default;
-  explicit StopIds(const StopParams& stop) : ids_(stop.stop_token_ids) {
+  explicit StopIds(const request::StopParams& stop) : ids_(stop.stop_token_ids) {
     if (!stop.ignore_eos) ids_.insert(ids_.end(), stop.eos_token_ids.begin(), stop.eos_token_ids.end());
     std::sort(ids_.begin(), ids_.end());
     ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());

@@ -27,7 +27,7 @@ class Swarm {
 
  private:
   struct Live {
-    Request request;
+    request::Request request;
     std::vector<TokenId> journal;
     std::size_t rank;
     std::optional<std::size_t> replay;  // on which rank
@@ -61,7 +61,7 @@ class Swarm {
                                     ? ranks_[0].scheduler.max_length()
                                     : ranks_[1].scheduler.max_length();
     const std::size_t n_prompt = 1 + random_.below(longest / 2);
-    Request made = request(next_id_++, n_prompt, 1 + random_.below(longest - n_prompt));
+    request::Request made = request(next_id_++, n_prompt, 1 + random_.below(longest - n_prompt));
     ASSERT_TRUE(ranks_[rank].scheduler.add(made));
     live_[made.id] = {made, {}, rank, {}, made.attempt, {}};
   }
@@ -82,9 +82,9 @@ class Swarm {
     Live* one = any();
     if (one == nullptr || one->replay) return;
     one->replay = 1 - one->rank;
-    Request replay = one->request;
+    request::Request replay = one->request;
     replay.tokens.insert(replay.tokens.end(), one->journal.begin(), one->journal.end());
-    replay.mode = Mode::kReplay;
+    replay.mode = request::Mode::kReplay;
     replay.attempt = one->last = one->last.next();
     ASSERT_TRUE(ranks_[*one->replay].scheduler.add(replay));
   }
@@ -95,18 +95,18 @@ class Swarm {
     one->not_fed.clear();
   }
   void apply(std::size_t from, const CommitResult& result) {
-    for (const Output& output : result.outputs) {
+    for (const request::TokenEvent& output : result.outputs) {
       Live& one = live_.at(output.request);
       ASSERT_EQ(one.rank, from);
       ASSERT_EQ(output.position, one.journal.size());
       one.journal.push_back(output.token);
       if (one.replay) one.not_fed.push_back(output.token);
-      if (output.finish_reason == FinishReason::kNone) continue;
+      if (output.finish_reason == request::FinishReason::kNone) continue;
       EXPECT_EQ(one.journal, undisturbed(one.request));
       if (one.replay) ranks_[*one.replay].scheduler.drop(one.request.id);
       live_.erase(output.request);
     }
-    for (const CaughtUp& caught_up : result.caught_up) {
+    for (const request::CaughtUp& caught_up : result.caught_up) {
       Live& one = live_.at(caught_up.request);
       ASSERT_EQ(one.replay, from);
       ranks_[one.rank].scheduler.drop(caught_up.request);

@@ -36,7 +36,7 @@ class ToyRank {
       for (std::size_t i = 0; i < entry.n_tokens; ++i) at(entry, entry.start_position + i) = entry.tokens[i];
       for (std::size_t i = 0; i < entry.start_position + entry.n_tokens; ++i) history.push_back(at(entry, i));
       if (entry.sample == PlanEntry::Sample::kYes)
-        sampled.push_back(entry.request == broken ? kNoToken : next_token(history));
+        sampled.push_back(entry.request == broken ? request::kNoToken : next_token(history));
     }
     if (outcome == Outcome::kVoid) return {};
     return scheduler.commit(sampled);
@@ -88,9 +88,9 @@ class ToyRank {
   std::vector<TokenId> kv_;
 };
 
-inline Request request(std::uint64_t id, std::size_t n_prompt, std::size_t max_tokens,
-                       Mode mode = Mode::kLive) {
-  Request made;
+inline request::Request request(std::uint64_t id, std::size_t n_prompt, std::size_t max_tokens,
+                                request::Mode mode = request::Mode::kLive) {
+  request::Request made;
   made.id = RequestId(id);
   made.attempt = Attempt(1);
   for (std::size_t i = 0; i < n_prompt; ++i)
@@ -101,7 +101,7 @@ inline Request request(std::uint64_t id, std::size_t n_prompt, std::size_t max_t
   return made;
 }
 
-inline std::vector<TokenId> undisturbed(const Request& request) {
+inline std::vector<TokenId> undisturbed(const request::Request& request) {
   std::vector<TokenId> tokens = request.tokens, generated;
   for (std::size_t i = request.tokens.size() - request.n_prompt_tokens; i < request.stop.max_tokens; ++i) {
     tokens.push_back(next_token(tokens));

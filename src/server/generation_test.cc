@@ -96,11 +96,11 @@ class GenerationTest : public ::testing::Test {
         [this](Generation*) { ++n_over; });
     generation->start();
   }
-  void last_token(std::uint64_t request, TokenId id, scheduler::FinishReason reason) {
+  void last_token(std::uint64_t request, TokenId id, request::FinishReason reason) {
     generation->on_token(RequestId(request), id, reason);
   }
   void token(std::uint64_t request, TokenId id) {
-    generation->on_token(RequestId(request), id, scheduler::FinishReason::kNone);
+    generation->on_token(RequestId(request), id, request::FinishReason::kNone);
   }
 
   RecordingService service;
@@ -160,8 +160,8 @@ TEST_F(GenerationTest, AStreamThatWaitsForLongGetsCommentsThatClientsIgnore) {
 
 TEST_F(GenerationTest, TheEndsReasonRidesOnTheLastTokensChunk) {
   start(Stream::kYes, 1, Endpoint::kChat);
-  last_token(1, 7, scheduler::FinishReason::kLength);
-  last_token(2, 8, scheduler::FinishReason::kStop);
+  last_token(1, 7, request::FinishReason::kLength);
+  last_token(2, 8, request::FinishReason::kStop);
   std::size_t n_chunks = 0;
   for (std::size_t at = answer.text.find("data: {"); at != std::string::npos;
        at = answer.text.find("data: {", at + 1))
@@ -214,9 +214,9 @@ TEST_F(GenerationTest, AClientThatGoesAwayCancelsWhatRunsAndHearsNothingMore) {
 TEST_F(GenerationTest, AWholeAnswerComesWhenTheLastChoiceEnds) {
   start(Stream::kNo, 1);
   token(2, 8);
-  last_token(2, 9, scheduler::FinishReason::kStop);
+  last_token(2, 9, request::FinishReason::kStop);
   EXPECT_EQ(answer.end, RecordedAnswer::End::kNone);
-  last_token(1, 7, scheduler::FinishReason::kLength);
+  last_token(1, 7, request::FinishReason::kLength);
   EXPECT_EQ(answer.status, 200);
   EXPECT_THAT(answer.text, HasSubstr(R"("token_ids":[8,9])"));
   EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length")"));

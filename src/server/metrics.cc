@@ -122,7 +122,7 @@ void add_rank(Snapshot& out, const front::RankStatus& rank) {
   out.add(prometheus::BuildCounter(), "concertina_nonfinite_logits_total",
           "Requests that a rank ended since the model gave no finite logits, since its start.",
           static_cast<double>(rank.n_nonfinite_logits), {{"rank", id}});
-  const front::MoeTimes& times = rank.moe_times;
+  const cluster::MoeTimes& times = rank.moe_times;
   out.add(prometheus::BuildCounter(), "concertina_moe_layers_total",
           "MoE layers that a rank computed, since its start.", static_cast<double>(times.n_layers),
           {{"rank", id}});

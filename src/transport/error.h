@@ -9,6 +9,7 @@ enum class TransportError {
   kWrongRegion,      // a peer's memory is not what was announced: magic, version, layout, rank or incarnation
   kPeerClosed,       // the other end of a control channel went away
   kBadFrame,         // a control frame with an impossible length or content
+  kUnknownMessage,   // a control frame of a newer build, or for the other end
   kOutgoingFull,     // the other end of a control channel does not read
 };
 

@@ -47,23 +47,26 @@ Result<SourcePtr> open_source(const RankOptions& options, const model::ModelConf
   return SourcePtr(std::move(*folder));
 }
 
-Result<std::unique_ptr<exchange::ShmExchange>> make_exchange(
-    const RankOptions& options, const model::ModelConfig& config, ThreadPool& pool,
-    std::function<void(const exchange::Suspicion&)> on_suspect) {
+Status make_exchange(const RankOptions& options, const model::ModelConfig& config,
+                     std::function<void(const exchange::Suspicion&)> on_suspect, RankParts& parts) {
   exchange::ExchangeConfig exchange{.rank = options.rank, .incarnation = options.incarnation};
   exchange.max_ranks = options.max_ranks;
   exchange.max_tokens = options.limits.max_num_batched_tokens;
   exchange.top_k = std::max<std::size_t>(1, config.top_k);  // a dense model has none
   exchange.hidden_size = config.hidden_size;
-  exchange.intermediate_size = config.moe_intermediate_size;
   exchange.n_moe_layers = config.n_moe_layers;
   exchange.n_experts = config.n_experts;
-  exchange.activations = options.activations;
   exchange.prefault_tokens = std::min<std::size_t>(128, options.limits.max_num_batched_tokens);
   exchange.peer_timeout = options.peer_timeout;
-  exchange.pool = &pool;
   exchange.on_suspect = std::move(on_suspect);
-  return exchange::ShmExchange::create(exchange);
+  ASSIGN_OR_RETURN(parts.runner, model::CpuExpertRunner::create(
+                                     model::expert_shape(config),
+                                     {.max_rows = exchange.max_ranks * exchange.max_tokens * exchange.top_k,
+                                      .activations = options.activations},
+                                     *parts.pool));
+  exchange.runner = parts.runner.get();
+  ASSIGN_OR_RETURN(parts.exchange, exchange::ShmExchange::create(exchange));
+  return {};
 }
 
 // Writes into the first KV blocks of each layer, which the first requests get: their pages are zeroed here
@@ -76,19 +79,6 @@ void warm(model::KvCache& kv_cache, const model::ModelConfig& config) {
     float* const data = kv_cache.layer(layer).data;
     for (std::size_t i = 0; i < std::min(kFloats, n_layer_floats); i += kStep) data[i] = 0;
   }
-}
-
-// Reads one byte of every page: the kernel maps it, from the disk if need be. MADV_POPULATE_READ takes as
-// long (docs/performance.md).
-void touch(const tensor::Weight& weight) {
-  const auto* const bytes = static_cast<const volatile char*>(weight.data);
-  for (std::size_t i = 0; i < weight.bytes(); i += 4096) (void)bytes[i];
-}
-
-const exchange::LocalExpert* find_held(const exchange::EpochView* held, std::size_t layer, ExpertId expert) {
-  if (held == nullptr) return nullptr;
-  const std::uint32_t slot = held->slot(layer, expert.value());
-  return slot == exchange::EpochView::kNoSlot ? nullptr : &held->experts(layer)[slot];
 }
 
 }  // namespace
@@ -133,8 +123,14 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   parts.budget = std::make_unique<scheduler::StepBudget>(
       options.step_time_budget,
       scheduler::StepBudget::Sizes{parts.limits.max_num_batched_tokens, options.max_ranks});
-  ASSIGN_OR_RETURN(parts.exchange, make_exchange(options, config, *parts.pool, std::move(on_suspect)));
+  RETURN_IF_ERROR(make_exchange(options, config, std::move(on_suspect), parts));
   return parts;
+}
+
+// MADV_POPULATE_READ takes as long (docs/performance.md).
+void touch(const tensor::Weight& weight) {
+  const auto* const bytes = static_cast<const volatile char*>(weight.data);
+  for (std::size_t i = 0; i < weight.bytes(); i += 4096) (void)bytes[i];
 }
 
 void prefault(const model::Model& model, const std::function<void()>& on_progress) {
@@ -151,36 +147,6 @@ void prefault(const model::Model& model, const std::function<void()>& on_progres
   }
   touch_one(model.embedding());
   touch_one(model.head());
-}
-
-Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,
-                                    std::span<const exchange::MemberAddress> addresses,
-                                    const exchange::EpochView* held, const OnLoadProgress& on_progress) {
-  PreparedEpoch prepared;
-  exchange::LocalExperts experts(plan.placement.layers.size());
-  std::size_t n_total = 0, n_done = 0;
-  for (const auto& layer : plan.placement.layers) n_total += layer.contains(rank) ? layer.at(rank).size() : 0;
-  for (std::size_t layer = 0; layer < experts.size(); ++layer) {
-    const auto slots = plan.placement.layers[layer].find(rank);
-    if (slots == plan.placement.layers[layer].end()) continue;
-    for (const ExpertId expert : slots->second) {
-      ++n_done;
-      if (const exchange::LocalExpert* known = find_held(held, layer, expert)) {
-        experts[layer].push_back(*known);
-        continue;
-      }
-      ASSIGN_OR_RETURN(kernels::ExpertWeights weights,
-                       parts.model->load_expert(LayerId(static_cast<std::uint32_t>(layer)), expert));
-      for (const tensor::Weight* weight : {&weights.gate, &weights.up, &weights.down}) touch(*weight);
-      const std::size_t expert_bytes = model::bytes_of(weights);
-      prepared.moved_bytes += expert_bytes;
-      if (on_progress && on_progress(n_done * expert_bytes, n_total * expert_bytes) == KeepLoading::kNo)
-        return fail(WorkerError::kLoadCancelled, fmt::format("epoch {} is obsolete", plan.epoch));
-      experts[layer].push_back({expert, std::move(weights)});
-    }
-  }
-  ASSIGN_OR_RETURN(prepared.view, parts.exchange->build_epoch(plan, addresses, std::move(experts)));
-  return prepared;
 }
 
 }  // namespace concertina::worker

@@ -45,6 +45,7 @@ struct RankParts {
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<scheduler::StepBudget> budget;
+  std::unique_ptr<model::ExpertRunner> runner;
   std::unique_ptr<exchange::ShmExchange> exchange;
   scheduler::Limits limits;
 };
@@ -59,22 +60,11 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                                   const std::function<void()>& on_progress = {},
                                   std::unique_ptr<ThreadPool> pool = nullptr);
 
+// Reads one byte of every page: the kernel maps it, from the disk if need be.
+void touch(const tensor::Weight& weight);
+
 // Touches the pages of all weights but the experts', so that no step waits for the disk. `on_progress` is
 // called after each weight: a slow disk is no standstill. Any thread.
 void prefault(const model::Model& model, const std::function<void()>& on_progress);
-
-struct PreparedEpoch {
-  std::shared_ptr<const exchange::EpochView> view;
-  std::uint64_t moved_bytes = 0;  // experts this rank did not hold in `held`
-};
-enum class KeepLoading : std::uint8_t { kNo, kYes };
-using OnLoadProgress = std::function<KeepLoading(std::uint64_t loaded_bytes, std::uint64_t total_bytes)>;
-
-// The loader's work for one epoch: this rank's experts (those in `held` are not read again; null: none) and
-// its peers' memory. New experts' pages are touched, so that no step waits for the disk. Any thread, beside
-// serving.
-Result<PreparedEpoch> prepare_epoch(const RankParts& parts, RankId rank, const cluster::EpochPlan& plan,
-                                    std::span<const exchange::MemberAddress> addresses,
-                                    const exchange::EpochView* held, const OnLoadProgress& on_progress);
 
 }  // namespace concertina::worker

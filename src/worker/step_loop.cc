@@ -31,6 +31,7 @@ class OpenStep {
 
 StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
+      step_output_(cluster::StepOutput{.member = parts_.self}),
       sampling_scratch_(parts_.pool.n_threads(), kernels::SamplingScratch(parts_.model.config().vocab_size)) {
   const std::size_t n_sequences = parts_.workspace.limits.max_sequences;
   slices_.reserve(n_sequences);
@@ -69,34 +70,38 @@ StepLoop::Inboxed StepLoop::apply_inbox() {
   return leaving_ ? Inboxed::kLeave : Inboxed::kGoOn;
 }
 
-void StepLoop::apply(AssignRequest& message) {
+void StepLoop::apply(cluster::ToRank& message) {
+  std::visit([this](auto& m) { apply(m); }, message);
+}
+
+void StepLoop::apply(cluster::Assign& message) {
   const RequestId id = message.request.id;
   if (Status added = parts_.scheduler.add(std::move(message.request)); !added) {
     spdlog::error("request {} refused: {}", id, added.error().message());
   }
 }
 
-void StepLoop::apply(FeedReplay& message) { parts_.scheduler.feed(message.request, message.tokens); }
+void StepLoop::apply(cluster::Feed& message) { parts_.scheduler.feed(message.request, message.tokens); }
 
-void StepLoop::apply(TakeOverReplay& message) {
+void StepLoop::apply(cluster::TakeOver& message) {
   if (!parts_.scheduler.take_over(message.request, message.attempt, message.generated)) {
     spdlog::error("request {} cannot be taken over: it is not here", message.request);
   }
 }
 
-void StepLoop::apply(DropRequest& message) { parts_.scheduler.drop(message.request); }
+void StepLoop::apply(cluster::Drop& message) { parts_.scheduler.drop(message.request); }
 
 void StepLoop::apply(EpochPrepared& message) {
   prepared_[message.epoch] = std::move(message.view);
   at_test_point(TestPoint::kPrepared);
 }
 
-void StepLoop::apply(EpochCancelled& message) {
+void StepLoop::apply(cluster::CancelPrepare& message) {
   if (auto node = prepared_.extract(message.epoch); !node.empty()) parts_.discard(std::move(node.mapped()));
 }
 
 // Rule 4: ignored unless this rank is in `from`; held from now on, and carried by the next step that starts.
-void StepLoop::apply(CommitEpoch& message) {
+void StepLoop::apply(cluster::Commit& message) {
   const exchange::EpochView* view = parts_.exchange.epoch_view();
   if (is_frozen() || view == nullptr || view->epoch() != message.from) return;
   if (!prepared_.contains(message.to)) return;
@@ -104,7 +109,7 @@ void StepLoop::apply(CommitEpoch& message) {
   at_test_point(TestPoint::kCommitReceived);
 }
 
-void StepLoop::apply(EnterEpoch& message) {
+void StepLoop::apply(cluster::Enter& message) {
   if (message.ballot != frozen_) return;  // of an earlier try of a recovery
   const exchange::EpochView* view = parts_.exchange.epoch_view();
   if (view != nullptr && view->epoch() >= message.epoch) return;  // a peer's header was here first
@@ -115,7 +120,7 @@ void StepLoop::apply(EnterEpoch& message) {
 
 // Rule 6. The step under way, if any, was given up before: the link aborted the exchange. What it computed is
 // void; the tokens of all steps before it are on their way to the front, ahead of this answer.
-void StepLoop::apply(Freeze& message) {
+void StepLoop::apply(cluster::Freeze& message) {
   parts_.exchange.reset_abort();
   if (message.ballot <= frozen_) return;
   if (!is_frozen()) frozen_since_ = std::chrono::steady_clock::now();
@@ -123,11 +128,7 @@ void StepLoop::apply(Freeze& message) {
   commit_.reset();
   at_test_point(TestPoint::kFreezing);
   parts_.exchange.void_epoch();
-  const exchange::EpochView* view = parts_.exchange.epoch_view();
-  transport::Frame frame;
-  frame.mutable_frozen()->set_ballot(frozen_.value());
-  frame.mutable_frozen()->set_epoch(view == nullptr ? 0 : view->epoch().value());
-  parts_.send(std::move(frame));
+  parts_.send(cluster::RankFrozen{parts_.self, frozen_});
   at_test_point(TestPoint::kFrozen);
 }
 
@@ -203,51 +204,34 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
   parts_.pool.parallel_for(sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
     for (std::size_t i = begin; i < end; ++i) {
       const scheduler::PlanEntry& entry = *sampling_[i];
-      const scheduler::SamplingParams& params = *entry.sampling;
-      const kernels::SamplingRow row{.temperature = params.temperature,
-                                     .top_k = params.top_k,
-                                     .top_p = params.top_p,
-                                     .min_p = params.min_p,
-                                     .uniform = sampling_uniform(params.seed, params.choice_index,
-                                                                 entry.start_position + entry.n_tokens)};
-      sampled_[i] =
-          kernels::sample(logits.subspan(i * vocab_size, vocab_size), row, sampling_scratch_[thread])
-              .value_or(scheduler::kNoToken);
+      const request::SamplingParams& params = *entry.sampling;
+      const float uniform =
+          sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens);
+      sampled_[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), params, uniform,
+                                    sampling_scratch_[thread])
+                        .value_or(request::kNoToken);
     }
   });
 }
 
 // A checkpoint that is broken breaks every request: the first is told of, all are counted.
-void StepLoop::count_nonfinite(const scheduler::Output& output) {
-  if (output.finish_reason != scheduler::FinishReason::kError) return;
+void StepLoop::count_nonfinite(const request::TokenEvent& token) {
+  if (token.finish_reason != request::FinishReason::kError) return;
   if (n_nonfinite_++ > 0) return;
   spdlog::error(
       "the model gave no finite logits at token {} of request {}: it ends with an error. Weights that are no "
       "numbers give this. Others like it are only counted: concertina_nonfinite_logits_total",
-      output.position, output.request);
+      token.position, token.request);
 }
 
 void StepLoop::report(const scheduler::CommitResult& result) {
   if (result.outputs.empty() && result.caught_up.empty()) return report_stats();
-  transport::Frame frame;
-  transport::StepOutput& output = *frame.mutable_step_output();
-  for (const scheduler::Output& token : result.outputs) {
-    count_nonfinite(token);
-    transport::Output& out = *output.add_outputs();
-    out.set_request(token.request.value());
-    out.set_attempt(token.attempt.value());
-    out.set_position(token.position);
-    out.set_token(token.token);
-    out.set_finish_reason(static_cast<std::uint32_t>(token.finish_reason));
-  }
-  for (const scheduler::CaughtUp& caught_up : result.caught_up) {
-    transport::CaughtUp& out = *output.add_caught_up();
-    out.set_request(caught_up.request.value());
-    out.set_attempt(caught_up.attempt.value());
-    out.set_n_generated(caught_up.n_generated);
-  }
-  if (has_news()) fill(*output.mutable_stats());
-  parts_.send(std::move(frame));
+  for (const request::TokenEvent& token : result.outputs) count_nonfinite(token);
+  auto& output = std::get<cluster::StepOutput>(step_output_);
+  output.tokens.assign(result.outputs.begin(), result.outputs.end());
+  output.caught_up.assign(result.caught_up.begin(), result.caught_up.end());
+  output.stats = has_news() ? std::optional(stats()) : std::nullopt;
+  parts_.send(step_output_);
 }
 
 // A rank that only serves its peers has counts that never change.
@@ -262,41 +246,36 @@ std::optional<Time> StepLoop::next_report() const {
   return reported_at_ + kReportInterval;
 }
 
-void StepLoop::fill(transport::Stats& stats) {
-  reported_counts_ = parts_.scheduler.counts();
+cluster::RankStats StepLoop::stats() {
+  const scheduler::Counts& counts = reported_counts_ = parts_.scheduler.counts();
   n_reported_exchanges_ = parts_.exchange.counters().n_exchanges;
   reported_at_ = std::chrono::steady_clock::now();
-  stats.set_running(static_cast<std::uint32_t>(reported_counts_.running));
-  stats.set_waiting(static_cast<std::uint32_t>(reported_counts_.waiting));
-  stats.set_kv_blocks_used(static_cast<std::uint32_t>(reported_counts_.kv_blocks_used));
-  stats.set_kv_blocks_total(static_cast<std::uint32_t>(reported_counts_.kv_blocks_total));
-  stats.set_preemptions(reported_counts_.n_preemptions);
-  stats.set_nonfinite_logits(n_nonfinite_);
-  for (const exchange::PeerCounters& peer : parts_.exchange.counters().peers) {
-    transport::PeerWait& wait = *stats.add_waits();
-    wait.set_rank(peer.rank.value());
-    wait.set_ms(to_ms(peer.waited));
-  }
-  fill(*stats.mutable_moe_times());
+  cluster::RankStats stats{.n_running = counts.running,
+                           .n_waiting = counts.waiting,
+                           .kv_blocks_used = counts.kv_blocks_used,
+                           .kv_blocks_total = counts.kv_blocks_total,
+                           .n_preemptions = counts.n_preemptions,
+                           .n_nonfinite_logits = n_nonfinite_,
+                           .moe_times = moe_times()};
+  for (const exchange::PeerCounters& peer : parts_.exchange.counters().peers)
+    stats.waited_ms.emplace_back(peer.rank, to_ms(peer.waited));
+  return stats;
 }
 
-void StepLoop::fill(transport::MoeTimes& times) const {
+cluster::MoeTimes StepLoop::moe_times() const {
   const exchange::ExchangeCounters& counters = parts_.exchange.counters();
   const auto part_ms = [&](exchange::Part part) { return to_ms(counters.part_times[part]); };
-  times.set_layers(counters.n_exchanges);
-  times.set_route_ms(part_ms(exchange::Part::kRoute));
-  times.set_dispatch_ms(part_ms(exchange::Part::kDispatch));
-  times.set_wait_ms(part_ms(exchange::Part::kWait));
-  times.set_compute_ms(part_ms(exchange::Part::kCompute));
-  times.set_combine_ms(part_ms(exchange::Part::kCombine));
+  return {.n_layers = counters.n_exchanges,
+          .route_ms = part_ms(exchange::Part::kRoute),
+          .dispatch_ms = part_ms(exchange::Part::kDispatch),
+          .wait_ms = part_ms(exchange::Part::kWait),
+          .compute_ms = part_ms(exchange::Part::kCompute),
+          .combine_ms = part_ms(exchange::Part::kCombine)};
 }
 
 // Counts travel with a step's tokens, or by themselves when there is news and there are none.
 void StepLoop::report_stats() {
-  if (!has_news()) return;
-  transport::Frame frame;
-  fill(*frame.mutable_stats());
-  parts_.send(std::move(frame));
+  if (has_news()) parts_.send(cluster::RankReport{parts_.self, stats()});
 }
 
 void StepLoop::enter(Epoch epoch, Time since) {
@@ -309,10 +288,7 @@ void StepLoop::enter(Epoch epoch, Time since) {
   at_test_point(TestPoint::kFlipping);
   const bool stays = node.mapped() != nullptr;
   parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
-  transport::Frame frame;
-  frame.mutable_flipped()->set_epoch(epoch.value());
-  frame.mutable_flipped()->set_pause_ms(to_ms(std::chrono::steady_clock::now() - since));
-  parts_.send(std::move(frame));
+  parts_.send(cluster::RankFlipped{parts_.self, epoch, to_ms(std::chrono::steady_clock::now() - since)});
   at_test_point(TestPoint::kEntered);
 }
 

@@ -11,13 +11,13 @@
 #include "kernels/sampling.h"
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
-#include "transport/control.pb.h"
 #include "worker/inbox.h"
 
 namespace concertina::worker {
 
 // What the loop works with; all of it outlives the loop.
 struct StepLoopParts {
+  cluster::Member self;
   const model::Model& model;
   model::KvCache& kv_cache;
   model::Workspace& workspace;
@@ -26,7 +26,7 @@ struct StepLoopParts {
   scheduler::StepBudget& budget;
   exchange::ShmExchange& exchange;
   Inbox& inbox;
-  std::function<void(transport::Frame&&)> send;  // to the front, in order
+  std::function<void(const cluster::FromRank&)> send;  // to the front, in order
   std::function<void(std::shared_ptr<const exchange::EpochView>)>
       discard;                                // destroys a view on another thread
   std::atomic<bool>* step_is_open = nullptr;  // told to others, if set: a step is under way
@@ -38,22 +38,24 @@ struct StepLoopParts {
 class StepLoop {
  public:
   explicit StepLoop(StepLoopParts parts);
-  Status run();  // until Leave (ok), or a step that cannot go on
+  Status run();  // until Release (ok), or a step that cannot go on
 
  private:
   enum class Inboxed : std::uint8_t { kGoOn, kLeave };
   Inboxed apply_inbox();
-  void apply(AssignRequest& message);
-  void apply(FeedReplay& message);
-  void apply(TakeOverReplay& message);
-  void apply(DropRequest& message);
+  void apply(cluster::ToRank& message);
+  void apply(cluster::Assign& message);
+  void apply(cluster::Feed& message);
+  void apply(cluster::TakeOver& message);
+  void apply(cluster::Drop& message);
   void apply(EpochPrepared& message);
-  void apply(EpochCancelled& message);
-  void apply(CommitEpoch& message);
-  void apply(EnterEpoch& message);
-  void apply(Freeze& message);
-  void apply(ForgetRank&) {}  // views hold the mappings: the one that named it is gone already
-  void apply(Leave&) { leaving_ = true; }
+  void apply(cluster::Prepare&) {}  // the loader's
+  void apply(cluster::CancelPrepare& message);
+  void apply(cluster::Commit& message);
+  void apply(cluster::Enter& message);
+  void apply(cluster::Freeze& message);
+  void apply(cluster::Forget&) {}  // views hold the mappings: the one that named it is gone already
+  void apply(cluster::Release&) { leaving_ = true; }
 
   bool is_frozen() const { return frozen_ != Ballot{}; }
   bool epoch_began_elsewhere() const;  // a peer already runs the epoch that this joiner is prepared for
@@ -64,19 +66,20 @@ class StepLoop {
   Status compute(const scheduler::StepPlan& plan);
   void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
   void report(const scheduler::CommitResult& result);
-  void count_nonfinite(const scheduler::Output& output);
+  void count_nonfinite(const request::TokenEvent& token);
   bool has_news() const;
   std::optional<Time> next_report() const;  // of MoE layers not told yet
-  void fill(transport::Stats& stats);
-  void fill(transport::MoeTimes& times) const;
+  cluster::RankStats stats();
+  cluster::MoeTimes moe_times() const;
   void report_stats();
   void enter(Epoch epoch, Time since);
 
   StepLoopParts parts_;
+  cluster::FromRank step_output_;  // a StepOutput that keeps its room
   std::vector<InboxMessage> messages_;
   std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;
-  Ballot frozen_;                      // waits for the ENTER of this ballot; Ballot{}: not frozen
-  std::optional<CommitEpoch> commit_;  // held, and carried by every step until the flip
+  Ballot frozen_;                          // waits for the ENTER of this ballot; Ballot{}: not frozen
+  std::optional<cluster::Commit> commit_;  // held, and carried by every step until the flip
   std::vector<model::SequenceSlice> slices_;
   std::vector<TokenId> sampled_;
   std::vector<kernels::SamplingScratch> sampling_scratch_;  // [threads of the pool]

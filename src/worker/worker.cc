@@ -15,9 +15,10 @@
 #include "checkpoint/error.h"
 #include "kernels/instruction_set.h"
 #include "model/error.h"
+#include "transport/codec.h"
 #include "transport/error.h"
 #include "worker/control_link.h"
-#include "worker/frames.h"
+#include "worker/epoch_loader.h"
 #include "worker/identity.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
@@ -58,6 +59,16 @@ RankOptions options_of(const transport::Configure& configure) {
   return options;
 }
 
+std::vector<exchange::MemberAddress> addresses_of(const cluster::Prepare& prepare) {
+  std::vector<exchange::MemberAddress> addresses;
+  for (std::size_t i = 0; i < prepare.plan.members.size(); ++i) {
+    const auto& [rank, incarnation] = prepare.plan.members[i];
+    const cluster::Address& address = prepare.addresses[i];
+    addresses.push_back({rank, incarnation, address.pid, static_cast<int>(address.region_fd)});
+  }
+  return addresses;
+}
+
 // When memory runs out the kernel ends a rank, which is replaced, and not the front, with which all ends.
 // Raising the score needs no privilege; it is not lowered for a front that was raised already.
 void be_the_victim() {
@@ -81,11 +92,7 @@ class Worker {
     link_.on_terminate([this] { ask_to_leave(); });
     link_.start();
     const Status served = serve();
-    if (!served) {
-      transport::Frame failed;
-      failed.mutable_failed()->set_error(served.error().message());
-      link_.send(std::move(failed));
-    }
+    if (!served) send(cluster::RankFailed{self(), served.error().message()});
     loader_.stop();
     if (loader_thread_.joinable()) loader_thread_.join();
     link_.stop();
@@ -103,6 +110,7 @@ class Worker {
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
     RETURN_IF_ERROR(build_parts());
+    epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
     loader_.post([this] {  // before any epoch's experts
       prefault(*parts_.model, [this] { ++n_loaded_; });
     });
@@ -113,7 +121,8 @@ class Worker {
     if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
     at_test_point(TestPoint::kHello);
     say_hello();
-    StepLoop loop({.model = *parts_.model,
+    StepLoop loop({.self = self(),
+                   .model = *parts_.model,
                    .kv_cache = *parts_.kv_cache,
                    .workspace = *parts_.workspace,
                    .pool = *parts_.pool,
@@ -121,7 +130,7 @@ class Worker {
                    .budget = *parts_.budget,
                    .exchange = *parts_.exchange,
                    .inbox = inbox_,
-                   .send = [this](transport::Frame&& frame) { link_.send(std::move(frame)); },
+                   .send = [this](const cluster::FromRank& message) { send(message); },
                    .discard =
                        [this](std::shared_ptr<const exchange::EpochView> view) {
                          loader_.post([view = std::move(view)]() mutable { view.reset(); });
@@ -154,19 +163,20 @@ class Worker {
   // On the link's thread. Configure comes first; what follows it waits for Hello, so parts_ is there.
   void on_frame(const transport::Frame& frame) {
     if (frame.has_configure()) return configured_.set_value(frame.configure());
-    if (frame.has_release() && !said_hello_) _exit(0);  // the front ends while this rank still loads
-    if (frame.has_cancel_prepare()) obsolete_epoch_ = frame.cancel_prepare().epoch();
-    if (frame.has_prepare()) {
-      obsolete_epoch_ = frame.prepare().epoch() - 1;  // a load for an earlier one is of no use any more
-      loader_.post([this, prepare = frame.prepare()] { this->prepare(prepare); });
+    auto message = transport::to_rank_of(frame);
+    if (!message) return spdlog::warn("the front sent {}; ignored", message.error().message());
+    const bool is_release = std::holds_alternative<cluster::Release>(*message);
+    if (is_release && !said_hello_) _exit(0);  // the front ends while this rank still loads
+    if (const auto* cancel = std::get_if<cluster::CancelPrepare>(&*message))
+      obsolete_epoch_ = cancel->epoch.value();
+    if (auto* prepare = std::get_if<cluster::Prepare>(&*message)) {
+      obsolete_epoch_ = prepare->plan.epoch.value() - 1;  // a load for an earlier one is of no use any more
+      loader_.post([this, prepare = std::move(*prepare)] { this->prepare(prepare); });
       return;
     }
-    auto message = inbox_message_of(frame);
-    if (!message) return spdlog::warn("the front sent a message this rank does not know; ignored");
     // Whoever is released stops at once, also in the middle of a step whose peers are leaving too.
     // Frozen ones too: the abort comes before the message, which takes it back.
-    if (std::holds_alternative<Leave>(*message) || std::holds_alternative<Freeze>(*message))
-      parts_.exchange->abort();
+    if (is_release || std::holds_alternative<cluster::Freeze>(*message)) parts_.exchange->abort();
     tell(std::move(*message));
   }
 
@@ -176,73 +186,55 @@ class Worker {
   }
 
   // On the loader's thread.
-  void prepare(const transport::Prepare& prepare) {
+  void prepare(const cluster::Prepare& prepare) {
     ++n_loaded_;
     at_test_point(TestPoint::kLoading);
-    const cluster::EpochPlan plan = plan_of(prepare);
-    const bool is_member =
-        std::any_of(plan.members.begin(), plan.members.end(), [this](const cluster::Member& member) {
-          return member == cluster::Member{options_.rank, options_.incarnation};
-        });
-    transport::Frame answer;
+    const cluster::EpochPlan& plan = prepare.plan;
+    const bool is_member = std::find(plan.members.begin(), plan.members.end(), self()) != plan.members.end();
     if (!is_member) {  // a leaver has nothing to build
       tell(EpochPrepared{plan.epoch, nullptr});
-      answer.mutable_prepared()->set_epoch(plan.epoch.value());
-      return link_.send(std::move(answer));
+      return send(cluster::RankPrepared{self(), plan.epoch});
     }
-    const auto held = last_view_.lock();
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
-    auto prepared = prepare_epoch(parts_, options_.rank, plan, addresses_of(prepare), held.get(),
-                                  [this, epoch = prepare.epoch()](std::uint64_t done, std::uint64_t total) {
-                                    ++n_loaded_;
-                                    report_progress(done, total);
-                                    return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
-                                  });
-    if (!prepared) {
-      answer.mutable_prepare_failed()->set_epoch(plan.epoch.value());
-      answer.mutable_prepare_failed()->set_error(prepared.error().message());
-      answer.mutable_prepare_failed()->set_peer_unreachable(
-          prepared.error().is(transport::TransportError::kPeerUnreachable));
-      answer.mutable_prepare_failed()->set_no_room(
-          prepared.error().is(model::ModelError::kOutOfMemory) ||
-          prepared.error().is(checkpoint::CheckpointError::kOutOfMemory));
-      return link_.send(std::move(answer));
-    }
-    last_view_ = prepared->view;
-    if (!held) work_in_the_background();  // the loader, from its first epoch on: what follows is beside steps
+    auto prepared =
+        epoch_loader_->prepare(plan, addresses_of(prepare),
+                               [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
+                                 ++n_loaded_;
+                                 report_progress(done, total);
+                                 return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
+                               });
+    if (!prepared) return send(failure_of(plan.epoch, prepared.error()));
+    if (!std::exchange(is_beside_steps_, true)) work_in_the_background();  // what follows the first epoch
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
-    answer.mutable_prepared()->set_epoch(plan.epoch.value());
-    answer.mutable_prepared()->set_moved_bytes(prepared->moved_bytes);
-    link_.send(std::move(answer));
+    send(cluster::RankPrepared{self(), plan.epoch, prepared->moved_bytes});
+  }
+
+  cluster::RankPrepareFailed failure_of(Epoch epoch, const Error& error) const {
+    using Cause = cluster::RankPrepareFailed::Cause;
+    const bool has_no_room =
+        error.is(model::ModelError::kOutOfMemory) || error.is(checkpoint::CheckpointError::kOutOfMemory);
+    return {self(), epoch, error.message(),
+            error.is(transport::TransportError::kPeerUnreachable) ? Cause::kPeer
+            : has_no_room                                         ? Cause::kRoom
+                                                                  : Cause::kOwn};
   }
 
   void report_progress(std::uint64_t loaded_bytes, std::uint64_t total_bytes) {
     const Time now = std::chrono::steady_clock::now();
     if (now - last_progress_ < kProgressInterval) return;
     last_progress_ = now;
-    transport::Frame frame;
-    frame.mutable_progress()->set_loaded_bytes(loaded_bytes);
-    frame.mutable_progress()->set_total_bytes(total_bytes);
-    link_.send(std::move(frame));
+    send(cluster::LoadProgress{self(), loaded_bytes, total_bytes});
   }
 
   void report(const exchange::Suspicion& suspicion) {
-    transport::Frame frame;
-    transport::Suspect& suspect = *frame.mutable_suspect();
-    suspect.set_rank(suspicion.rank.value());
-    suspect.set_epoch(suspicion.epoch.value());
-    suspect.set_step(suspicion.step.value());
-    suspect.set_exchange(suspicion.exchange);
-    suspect.set_what(suspicion.what);
-    link_.send(std::move(frame));
+    send(cluster::PeerSuspected{self(), suspicion.rank, suspicion.epoch, suspicion.what, suspicion.step,
+                                suspicion.exchange});
   }
 
   // On the link's thread.
   transport::Frame heartbeat() {
-    transport::Frame frame;
-    frame.mutable_heartbeat()->set_progress(said_hello_ ? parts_.exchange->n_exchanges_completed() : 0);
-    frame.mutable_heartbeat()->set_loaded(n_loaded_);
-    return frame;
+    const std::uint64_t progress = said_hello_ ? parts_.exchange->n_exchanges_completed() : 0;
+    return transport::frame_of(cluster::Heartbeat{self(), progress, n_loaded_});
   }
 
   Duration beat_interval() const {
@@ -250,28 +242,17 @@ class Worker {
     return std::clamp<Duration>(options_.peer_timeout / kBeatsPerTimeout, kBusyBeat, kSlowestBeat);
   }
 
-  void ask_to_leave() {
-    transport::Frame frame;
-    frame.mutable_leave_asked();
-    link_.send(std::move(frame));
-  }
+  void ask_to_leave() { send(cluster::LeaveAsked{self()}); }
 
   void say_hello() {
-    transport::Frame frame;
-    transport::Hello& hello = *frame.mutable_hello();
-    hello.set_rank(options_.rank.value());
-    hello.set_incarnation(options_.incarnation.value());
-    hello.set_pid(static_cast<std::uint32_t>(getpid()));
-    hello.set_region_fd(static_cast<std::uint32_t>(parts_.exchange->region_fd()));
-    const BuildIdentity identity = own_identity();
-    hello.set_version(identity.version);
-    hello.set_instruction_set(identity.instruction_set);
-    hello.set_build_id(identity.build_id);
-    hello.set_kernel_digest(identity.kernel_digest);
-    hello.set_kv_blocks_total(parts_.limits.n_blocks);
+    const cluster::Address address{static_cast<std::uint32_t>(getpid()),
+                                   static_cast<std::uint32_t>(parts_.exchange->region_fd())};
     said_hello_ = true;
-    link_.send(std::move(frame));
+    send(cluster::RankHello{self(), address, parts_.limits.n_blocks, own_identity()});
   }
+
+  cluster::Member self() const { return {options_.rank, options_.incarnation}; }
+  void send(const cluster::FromRank& message) { link_.send(transport::frame_of(message)); }
 
   RankOptions options_;
   RankParts parts_;
@@ -282,9 +263,10 @@ class Worker {
   std::atomic<std::uint64_t> n_loaded_{0};        // weights loaded, epochs begun
   transport::EventLoop loader_;
   std::thread loader_thread_;
-  std::weak_ptr<const exchange::EpochView> last_view_;  // the loader's
-  Time last_progress_{};                                // the loader's
-  ControlLink link_;                                    // last: its thread uses all of the above
+  std::unique_ptr<EpochLoader> epoch_loader_;  // the loader's, as the next two
+  bool is_beside_steps_ = false;
+  Time last_progress_{};
+  ControlLink link_;  // last: its thread uses all of the above
 };
 
 }  // namespace

@@ -72,20 +72,21 @@ std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, 
   return out;
 }
 
-std::vector<double> sampling_distribution(const std::vector<float>& logits, const SamplingRow& row) {
+std::vector<double> sampling_distribution(const std::vector<float>& logits,
+                                          const request::SamplingParams& params) {
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
-  if (row.top_k > 0) order.resize(std::min(order.size(), static_cast<std::size_t>(row.top_k)));
+  if (params.top_k > 0) order.resize(std::min(order.size(), static_cast<std::size_t>(params.top_k)));
   std::vector<double> masses;
   for (const std::size_t i : order)
-    masses.push_back(std::exp((logits[i] - static_cast<double>(logits[order[0]])) / row.temperature));
+    masses.push_back(std::exp((logits[i] - static_cast<double>(logits[order[0]])) / params.temperature));
   const double total = std::accumulate(masses.begin(), masses.end(), 0.0);
   std::vector<double> out(logits.size(), 0);
   double before = 0, kept = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (i > 0 && (before >= row.top_p * total || masses[i] < row.min_p * masses[0])) break;
+    if (i > 0 && (before >= params.top_p * total || masses[i] < params.min_p * masses[0])) break;
     before += masses[i];
     kept += out[order[i]] = masses[i];
   }

@@ -21,6 +21,7 @@ std::vector<double> rope(const std::vector<double>& head, std::size_t position, 
 std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, const Matrix& values,
                               double scale);
 // What is left of the distribution after temperature, top_k, top_p and min_p; [vocab_size], adds up to 1.
-std::vector<double> sampling_distribution(const std::vector<float>& logits, const SamplingRow& row);
+std::vector<double> sampling_distribution(const std::vector<float>& logits,
+                                          const request::SamplingParams& params);
 
 }  // namespace concertina::kernels::ref

@@ -106,7 +106,7 @@ void Generation::keep_alive(Time now) {
 }
 
 bool Generation::is_stop_token(TokenId token) const {
-  const scheduler::StopParams& stop = parameters_.stop;
+  const request::StopParams& stop = parameters_.stop;
   const auto& eos = stop.eos_token_ids;
   return std::binary_search(stop.stop_token_ids.begin(), stop.stop_token_ids.end(), token) ||
          (!stop.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end());
@@ -125,13 +125,13 @@ void Generation::count(Choice& choice, TokenId token) {
 }
 
 // The end's reason rides on the last token's chunk.
-void Generation::on_token(RequestId request, TokenId token, scheduler::FinishReason reason) {
+void Generation::on_token(RequestId request, TokenId token, request::FinishReason reason) {
   const auto self = shared_from_this();  // an answer that ends here lets go of this object
   const auto found = by_request_.find(request);
   if (found == by_request_.end() || found->second->finish_reason != nullptr) return;
   Choice& choice = *found->second;
   count(choice, token);
-  const bool is_last = reason != scheduler::FinishReason::kNone;
+  const bool is_last = reason != request::FinishReason::kNone;
   std::string text;
   if (choice.detokenizer && !is_stop_token(token)) text = choice.detokenizer->push(token);
   if (choice.detokenizer && is_last) text += choice.detokenizer->flush();
@@ -140,7 +140,7 @@ void Generation::on_token(RequestId request, TokenId token, scheduler::FinishRea
   if (!hit && !is_last) return emit(choice, std::move(step.text), nullptr);
   if (!hit) step.text += choice.stop.flush();
   if (hit && !is_last) context_.service.cancel(request);
-  const char* const why = hit || reason == scheduler::FinishReason::kStop ? "stop" : "length";
+  const char* const why = hit || reason == request::FinishReason::kStop ? "stop" : "length";
   emit(choice, std::move(step.text), why);
   end_choice(choice, why);
 }

@@ -32,7 +32,7 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   void abandon();             // the client is gone, or the server ends: frees everything at once
   void keep_alive(Time now);  // a stream that was silent for long gets a comment, for proxies on the way
 
-  void on_token(RequestId request, TokenId token, scheduler::FinishReason reason) override;
+  void on_token(RequestId request, TokenId token, request::FinishReason reason) override;
   void on_failed(RequestId request, const Error& error) override;
 
  private:

@@ -61,11 +61,11 @@ void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Pa
 void read_stop_token_ids(Fields& fields, std::size_t vocab_size, Parameters& out) {
   std::vector<TokenId>& ids = out.stop.stop_token_ids;
   ids = fields.token_ids("stop_token_ids", vocab_size);
-  scheduler::sort_ids(ids);
-  if (ids.size() > scheduler::kMaxStopTokenIds) {
+  request::sort_ids(ids);
+  if (ids.size() > request::kMaxStopTokenIds) {
     fields.fail({400,
                  fmt::format("stop_token_ids has {} different ids; it must have at most {}", ids.size(),
-                             scheduler::kMaxStopTokenIds),
+                             request::kMaxStopTokenIds),
                  "stop_token_ids", std::nullopt});
   }
 }

@@ -26,8 +26,8 @@ struct Parameters {
   Stream stream = Stream::kNo;
   IncludeUsage include_usage = IncludeUsage::kNo;
   ReturnTokenIds return_token_ids = ReturnTokenIds::kNo;
-  scheduler::SamplingParams sampling;  // choice_index is set for each choice later
-  scheduler::StopParams stop;
+  request::SamplingParams sampling;  // choice_index is set for each choice later
+  request::StopParams stop;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
 };
 

@@ -46,13 +46,6 @@ Result<Mapping> Mapping::of_file(int fd, std::size_t n_bytes, Access access, con
   return Mapping(static_cast<std::byte*>(data), n_bytes);
 }
 
-Result<Mapping> Mapping::reserve(std::size_t n_bytes, const std::string& what) {
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  void* data = ::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-  if (data == MAP_FAILED) return fail(system_error(fmt::format("mmap of {} bytes for {}", n_bytes, what)));
-  return Mapping(static_cast<std::byte*>(data), n_bytes);
-}
-
 Error system_error(const std::string& what) {
   const int code = errno;
   const bool is_shortage = code == ENOMEM || code == EMFILE || code == ENFILE || code == ENOSPC;

@@ -37,8 +37,6 @@ class Mapping {
 
   // The first n_bytes of a file, shared with everybody else who maps it. `what` names it in errors.
   static Result<Mapping> of_file(int fd, std::size_t n_bytes, Access access, const std::string& what);
-  // Private zeroed memory: an untouched page costs nothing, so it may be sized for the worst case.
-  static Result<Mapping> reserve(std::size_t n_bytes, const std::string& what);
 
   std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }

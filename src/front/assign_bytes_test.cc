@@ -1,17 +1,18 @@
-#include "front/frames.h"
-
 #include <gtest/gtest.h>
 
 #include <limits>
 
 #include "front/journal.h"
+#include "transport/codec.h"
 
 namespace concertina::front {
 namespace {
 
-TEST(Frames, AnAssignIsNeverLargerThanTheJournalCounts) {
-  scheduler::Request request;
+TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
+  request::Request request;
   request.id = RequestId(std::numeric_limits<std::uint64_t>::max());
+  request.attempt = Attempt(~0u);
+  request.mode = request::Mode::kReplay;
   request.n_prompt_tokens = std::numeric_limits<std::size_t>::max();
   request.sampling = {
       .temperature = 0.7f, .top_k = -1, .top_p = 0.5f, .min_p = 0.1f, .seed = ~0ull, .choice_index = 127};
@@ -21,10 +22,12 @@ TEST(Frames, AnAssignIsNeverLargerThanTheJournalCounts) {
     request.tokens.assign(n, std::numeric_limits<TokenId>::max());
     request.stop.stop_token_ids.assign(n / 3, std::numeric_limits<TokenId>::max());
     request.stop.eos_token_ids.assign(n / 7, std::numeric_limits<TokenId>::max());
-    const transport::Frame assign = assign_frame(request, Attempt(~0u), scheduler::Mode::kReplay);
-    EXPECT_LE(assign.ByteSizeLong(), assign_bytes(request, n));
-    EXPECT_GE(assign.ByteSizeLong(), 5 * n);
-    EXPECT_LE(take_over_frame({.id = request.id, .tokens = request.tokens}, Attempt(~0u)).ByteSizeLong(),
+    const auto bytes = [](const cluster::ToRank& message) {
+      return transport::frame_of(message).ByteSizeLong();
+    };
+    EXPECT_LE(bytes(cluster::Assign{request}), assign_bytes(request, n));
+    EXPECT_GE(bytes(cluster::Assign{request}), 5 * n);
+    EXPECT_LE(bytes(cluster::TakeOver{request.id, request.attempt, request.tokens}),
               assign_bytes(request, n));
   }
 }

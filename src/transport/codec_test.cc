@@ -1,0 +1,131 @@
+#include "transport/codec.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "transport/error.h"
+
+namespace concertina::transport {
+namespace {
+
+using cluster::FromRank;
+using cluster::ToRank;
+
+constexpr cluster::Member kRank{RankId(3), Incarnation(1ull << 60)};
+
+// Every field differs from its default, so that one which does not travel is noticed; a field that is new
+// here, too: a pattern must name them all.
+request::SamplingParams sampling() {
+  request::SamplingParams params{0.7f, -1, 0.5f, 0.1f, ~0ull, 127};
+  const auto& [temperature, top_k, top_p, min_p, seed, choice_index] = params;
+  (void)temperature, (void)top_k, (void)top_p, (void)min_p, (void)seed, (void)choice_index;
+  return params;
+}
+
+request::Request request() {
+  request::Request made{.id = RequestId(~0ull),
+                        .attempt = Attempt(~0u),
+                        .tokens = {1, std::numeric_limits<TokenId>::max(), 0},
+                        .n_prompt_tokens = 2,
+                        .sampling = sampling(),
+                        .stop = {7, true, {4, 5}, {6}},
+                        .mode = request::Mode::kReplay};
+  const auto& [id, attempt, tokens, n_prompt_tokens, params, stop, mode] = made;
+  const auto& [max_tokens, ignore_eos, eos_ids, stop_ids] = stop;
+  (void)id, (void)attempt, (void)tokens, (void)n_prompt_tokens, (void)params, (void)mode;
+  (void)max_tokens, (void)ignore_eos, (void)eos_ids, (void)stop_ids;
+  return made;
+}
+
+std::vector<ToRank> all_to_rank() {
+  const cluster::Placement placement{{{{RankId(0), {ExpertId(1), ExpertId(2)}}, {RankId(3), {}}}, {}}};
+  return {cluster::Assign{request()},
+          cluster::Feed{RequestId(5), {1, 2, 3}},
+          cluster::TakeOver{RequestId(6), Attempt(2), {9, 8}},
+          cluster::Drop{RequestId(7)},
+          cluster::Prepare{
+              {Epoch(8), {{RankId(0), Incarnation(4)}, kRank}, placement, {{RankId(9), Incarnation(2)}}},
+              {{11, 12}, {13, 14}}},
+          cluster::CancelPrepare{Epoch(9)},
+          cluster::Commit{Epoch(9), Epoch(10)},
+          cluster::Enter{Epoch(11), Ballot(3)},
+          cluster::Freeze{Ballot(4)},
+          cluster::Forget{kRank},
+          cluster::Release{}};
+}
+
+std::vector<FromRank> all_from_rank() {
+  using Cause = cluster::RankPrepareFailed::Cause;
+  const cluster::RankStats stats{1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}};
+  return {
+      cluster::RankHello{kRank, {1, 2}, 3, {"version", "id", "digest", "avx2"}},
+      cluster::LoadProgress{kRank, 5, 6},
+      cluster::RankPrepared{kRank, Epoch(1), 7},
+      cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kOwn},
+      cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kPeer},
+      cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kRoom},
+      cluster::RankFlipped{kRank, Epoch(3), 1.25},
+      cluster::RankFrozen{kRank, Ballot(4)},
+      cluster::Heartbeat{kRank, 8, 9},
+      cluster::PeerSuspected{kRank, RankId(1), Epoch(5), "what", StepId(6), 7},
+      cluster::LeaveAsked{kRank},
+      cluster::RankFailed{kRank, "error"},
+      cluster::RankReport{kRank, stats},
+      cluster::StepOutput{kRank,
+                          {{RequestId(1), Attempt(2), 3, 4, request::FinishReason::kLength},
+                           {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kError}},
+                          {{RequestId(3), Attempt(4), 5}},
+                          stats},
+      cluster::StepOutput{kRank, {}, {}, std::nullopt}};
+}
+
+// Through the bytes, as on a channel.
+Frame carried(const Frame& frame) {
+  Frame out;
+  EXPECT_TRUE(out.ParseFromString(frame.SerializeAsString()));
+  return out;
+}
+
+template <typename Message>
+std::set<std::size_t> kinds_of(const std::vector<Message>& messages) {
+  std::set<std::size_t> kinds;
+  for (const Message& message : messages) kinds.insert(message.index());
+  return kinds;
+}
+
+TEST(Codec, EveryMessageToARankArrivesAsItWasSent) {
+  EXPECT_EQ(kinds_of(all_to_rank()).size(), std::variant_size_v<ToRank>);
+  for (const ToRank& message : all_to_rank()) {
+    const Result<ToRank> arrived = to_rank_of(carried(frame_of(message)));
+    ASSERT_TRUE(arrived.has_value()) << arrived.error().message();
+    EXPECT_TRUE(*arrived == message) << "message " << message.index();
+  }
+}
+
+TEST(Codec, EveryMessageFromARankArrivesAsItWasSent) {
+  EXPECT_EQ(kinds_of(all_from_rank()).size(), std::variant_size_v<FromRank>);
+  for (const FromRank& message : all_from_rank()) {
+    const Result<FromRank> arrived = from_rank_of(carried(frame_of(message)), kRank);
+    ASSERT_TRUE(arrived.has_value()) << arrived.error().message();
+    EXPECT_TRUE(*arrived == message) << "message " << message.index();
+  }
+}
+
+TEST(Codec, WhatIsNotForThisEndIsRefused) {
+  EXPECT_TRUE(to_rank_of(Frame()).error().is(TransportError::kUnknownMessage));
+  EXPECT_TRUE(from_rank_of(Frame(), kRank).error().is(TransportError::kUnknownMessage));
+  for (const ToRank& message : all_to_rank())
+    EXPECT_FALSE(from_rank_of(frame_of(message), kRank).has_value());
+  for (const FromRank& message : all_from_rank()) EXPECT_FALSE(to_rank_of(frame_of(message)).has_value());
+}
+
+TEST(Codec, ARankThatSaysItIsAnotherIsRefused) {
+  const cluster::Member other{RankId(3), Incarnation(5)};
+  const auto read = from_rank_of(frame_of(cluster::RankHello{kRank}), other);
+  ASSERT_FALSE(read.has_value());
+  EXPECT_NE(read.error().message().find("start 5"), std::string::npos) << read.error().message();
+}
+
+}  // namespace
+}  // namespace concertina::transport

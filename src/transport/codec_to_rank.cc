@@ -1,0 +1,198 @@
+#include "transport/codec.h"
+#include "transport/error.h"
+
+namespace concertina::transport {
+
+using cluster::ToRank;
+
+namespace {
+
+template <typename Numbers, typename Out>
+void add_all(const Numbers& numbers, Out* out) {
+  out->Add(numbers.begin(), numbers.end());
+}
+template <typename Numbers>
+std::vector<TokenId> tokens_of(const Numbers& numbers) {
+  return {numbers.begin(), numbers.end()};
+}
+
+void write(const cluster::Member& member, Member& out) {
+  out.set_rank(member.rank.value());
+  out.set_incarnation(member.incarnation.value());
+}
+cluster::Member read(const Member& in) { return {RankId(in.rank()), Incarnation(in.incarnation())}; }
+
+void write(const request::SamplingParams& params, Sampling& out) {
+  out.set_temperature(params.temperature);
+  out.set_top_k(params.top_k);
+  out.set_top_p(params.top_p);
+  out.set_min_p(params.min_p);
+  out.set_seed(params.seed);
+  out.set_choice_index(params.choice_index);
+}
+request::SamplingParams read(const Sampling& in) {
+  return {.temperature = in.temperature(),
+          .top_k = in.top_k(),
+          .top_p = in.top_p(),
+          .min_p = in.min_p(),
+          .seed = in.seed(),
+          .choice_index = in.choice_index()};
+}
+
+void write(const request::StopParams& params, Stop& out) {
+  out.set_max_tokens(params.max_tokens);
+  out.set_ignore_eos(params.ignore_eos);
+  add_all(params.eos_token_ids, out.mutable_eos_token_ids());
+  add_all(params.stop_token_ids, out.mutable_stop_token_ids());
+}
+request::StopParams read(const Stop& in) {
+  return {.max_tokens = in.max_tokens(),
+          .ignore_eos = in.ignore_eos(),
+          .eos_token_ids = tokens_of(in.eos_token_ids()),
+          .stop_token_ids = tokens_of(in.stop_token_ids())};
+}
+
+void write(const cluster::Assign& message, Frame& frame) {
+  const request::Request& request = message.request;
+  Assign& out = *frame.mutable_assign();
+  out.set_request(request.id.value());
+  out.set_attempt(request.attempt.value());
+  add_all(request.tokens, out.mutable_tokens());
+  out.set_n_prompt_tokens(request.n_prompt_tokens);
+  write(request.sampling, *out.mutable_sampling());
+  write(request.stop, *out.mutable_stop());
+  out.set_replay(request.mode == request::Mode::kReplay);
+}
+cluster::Assign read(const Assign& in) {
+  return {{.id = RequestId(in.request()),
+           .attempt = Attempt(in.attempt()),
+           .tokens = tokens_of(in.tokens()),
+           .n_prompt_tokens = in.n_prompt_tokens(),
+           .sampling = read(in.sampling()),
+           .stop = read(in.stop()),
+           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive}};
+}
+
+void write(const cluster::Feed& message, Frame& frame) {
+  frame.mutable_feed()->set_request(message.request.value());
+  add_all(message.tokens, frame.mutable_feed()->mutable_tokens());
+}
+void write(const cluster::TakeOver& message, Frame& frame) {
+  TakeOver& out = *frame.mutable_take_over();
+  out.set_request(message.request.value());
+  out.set_attempt(message.attempt.value());
+  add_all(message.generated, out.mutable_generated());
+}
+void write(const cluster::Drop& message, Frame& frame) {
+  frame.mutable_drop()->set_request(message.request.value());
+}
+
+void write(const cluster::Placement& placement, Prepare& out) {
+  for (const auto& layer : placement.layers) {
+    LayerPlacement& layer_out = *out.add_layers();
+    for (const auto& [rank, experts] : layer) {
+      RankSlots& slots = *layer_out.add_ranks();
+      slots.set_rank(rank.value());
+      for (const ExpertId expert : experts) slots.add_experts(expert.value());
+    }
+  }
+}
+cluster::Placement read_placement(const Prepare& in) {
+  cluster::Placement placement;
+  for (const LayerPlacement& layer : in.layers()) {
+    auto& slots = placement.layers.emplace_back();
+    for (const RankSlots& rank : layer.ranks()) {
+      auto& experts = slots[RankId(rank.rank())];
+      for (const std::uint32_t expert : rank.experts()) experts.emplace_back(expert);
+    }
+  }
+  return placement;
+}
+
+void write(const cluster::Prepare& message, Frame& frame) {
+  Prepare& out = *frame.mutable_prepare();
+  out.set_epoch(message.plan.epoch.value());
+  for (std::size_t i = 0; i < message.plan.members.size(); ++i) {
+    Member& member = *out.add_members();
+    write(message.plan.members[i], member);
+    const cluster::Address address = i < message.addresses.size() ? message.addresses[i] : cluster::Address{};
+    member.set_pid(address.pid);
+    member.set_region_fd(address.region_fd);
+  }
+  write(message.plan.placement, out);
+  for (const cluster::Member& leaver : message.plan.leavers) write(leaver, *out.add_leavers());
+}
+cluster::Prepare read(const Prepare& in) {
+  cluster::Prepare message{.plan = {.epoch = Epoch(in.epoch()), .placement = read_placement(in)}};
+  for (const Member& member : in.members()) {
+    message.plan.members.push_back(read(member));
+    message.addresses.push_back({member.pid(), member.region_fd()});
+  }
+  for (const Member& leaver : in.leavers()) message.plan.leavers.push_back(read(leaver));
+  return message;
+}
+
+void write(const cluster::CancelPrepare& message, Frame& frame) {
+  frame.mutable_cancel_prepare()->set_epoch(message.epoch.value());
+}
+void write(const cluster::Commit& message, Frame& frame) {
+  frame.mutable_commit()->set_from_epoch(message.from.value());
+  frame.mutable_commit()->set_to_epoch(message.to.value());
+}
+void write(const cluster::Enter& message, Frame& frame) {
+  frame.mutable_enter()->set_epoch(message.epoch.value());
+  frame.mutable_enter()->set_ballot(message.ballot.value());
+}
+void write(const cluster::Freeze& message, Frame& frame) {
+  frame.mutable_freeze()->set_ballot(message.ballot.value());
+}
+void write(const cluster::Forget& message, Frame& frame) {
+  frame.mutable_forget()->set_rank(message.whom.rank.value());
+  frame.mutable_forget()->set_incarnation(message.whom.incarnation.value());
+}
+void write(const cluster::Release&, Frame& frame) { frame.mutable_release(); }
+
+}  // namespace
+
+tl::unexpected<Error> unknown_message(const Frame& frame) {
+  return fail(TransportError::kUnknownMessage, fmt::format("a message of number {}, which is not known here",
+                                                           static_cast<int>(frame.message_case())));
+}
+
+Frame frame_of(const ToRank& message) {
+  Frame frame;
+  std::visit([&frame](const auto& m) { write(m, frame); }, message);
+  return frame;
+}
+
+Result<ToRank> to_rank_of(const Frame& frame) {
+  switch (frame.message_case()) {
+    case Frame::kAssign:
+      return read(frame.assign());
+    case Frame::kFeed:
+      return cluster::Feed{RequestId(frame.feed().request()), tokens_of(frame.feed().tokens())};
+    case Frame::kTakeOver:
+      return cluster::TakeOver{RequestId(frame.take_over().request()), Attempt(frame.take_over().attempt()),
+                               tokens_of(frame.take_over().generated())};
+    case Frame::kDrop:
+      return cluster::Drop{RequestId(frame.drop().request())};
+    case Frame::kPrepare:
+      return read(frame.prepare());
+    case Frame::kCancelPrepare:
+      return cluster::CancelPrepare{Epoch(frame.cancel_prepare().epoch())};
+    case Frame::kCommit:
+      return cluster::Commit{Epoch(frame.commit().from_epoch()), Epoch(frame.commit().to_epoch())};
+    case Frame::kEnter:
+      return cluster::Enter{Epoch(frame.enter().epoch()), Ballot(frame.enter().ballot())};
+    case Frame::kFreeze:
+      return cluster::Freeze{Ballot(frame.freeze().ballot())};
+    case Frame::kForget:
+      return cluster::Forget{{RankId(frame.forget().rank()), Incarnation(frame.forget().incarnation())}};
+    case Frame::kRelease:
+      return cluster::Release{};
+    default:
+      return unknown_message(frame);
+  }
+}
+
+}  // namespace concertina::transport
