@@ -146,6 +146,8 @@ TEST(Refusal, ADrainThatTakesTooLongIsRolledBackAndNothingIsLost) {
         post(server->url(), "/scale_elastic_ep",
              {{"new_data_parallel_size", 1}, {"drain_timeout", 1}, {"operation_id", "late"}});
     EXPECT_EQ(response.status, 408) << response.body;
+    EXPECT_EQ(json::parse(response.body)["error"]["code"], "drain_timeout");
+    EXPECT_EQ(json::parse(response.body)["error"]["operation_id"], "late");
     EXPECT_THAT(response.body,
                 HasSubstr("drain_timeout of 1 s passed while waiting for the requests of rank 1"));
   });

@@ -73,9 +73,9 @@ void ShmExchange::abort() {
   ring_self();
 }
 
-Result<std::shared_ptr<const EpochView>> ShmExchange::build_epoch(const cluster::EpochPlan& plan,
-                                                                  std::span<const MemberAddress> addresses,
-                                                                  std::shared_ptr<const model::ExpertSet> experts) {
+Result<std::shared_ptr<const EpochView>> ShmExchange::build_epoch(
+    const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
+    std::shared_ptr<const model::ExpertSet> experts) {
   return state_->builder.build(plan, addresses, std::move(experts));
 }
 

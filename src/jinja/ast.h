@@ -89,6 +89,10 @@ struct Expression {
                FilterNode, TestNode, UnaryNode, BinaryNode, LogicNode, CompareNode, ConditionalNode>
       node;
 };
+template <typename Node>
+ExpressionPtr make_expression(int line, Node node) {
+  return std::make_unique<Expression>(Expression{line, std::move(node)});
+}
 
 struct Statement;
 using Body = std::vector<Statement>;

@@ -29,11 +29,12 @@ std::string error_body(const ApiError& error) {
   const auto or_null = [](const std::optional<std::string>& text) {
     return text ? nlohmann::json(*text) : nlohmann::json();
   };
-  const nlohmann::ordered_json body{{"error",
-                                     {{"message", error.message},
-                                      {"type", type_of(error.status)},
-                                      {"param", or_null(error.param)},
-                                      {"code", or_null(error.code)}}}};
+  nlohmann::ordered_json body{{"error",
+                               {{"message", error.message},
+                                {"type", type_of(error.status)},
+                                {"param", or_null(error.param)},
+                                {"code", or_null(error.code)}}}};
+  if (error.operation_id) body["error"]["operation_id"] = *error.operation_id;
   return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
@@ -60,7 +61,7 @@ ApiError from_front(const Error& error) {
       {FrontError::kInvalidRetire, 400, "retire", nullptr},
       {FrontError::kNotEnoughMemory, 400, "new_data_parallel_size", "not_enough_memory"},
       {FrontError::kOperationRunning, 409, nullptr, "operation_running"},
-      {FrontError::kIdTaken, 409, "operation_id", nullptr},
+      {FrontError::kIdTaken, 409, "operation_id", "operation_id_taken"},
       {FrontError::kTimeout, 408, nullptr, "drain_timeout"},
       {FrontError::kRankCrashes, 500, nullptr, "rank_crashes"},
       {FrontError::kNonfiniteLogits, 500, nullptr, "nonfinite_logits"},

@@ -12,8 +12,12 @@ namespace concertina::server {
 struct ApiError {
   int status = 400;
   std::string message;
-  std::optional<std::string> param;  // the field that is wrong
+  // The field that is wrong.
+  std::optional<std::string> param;
+  // A word for programs.
   std::optional<std::string> code;
+  // The operation that it is about; a field of its own, which OpenAI's errors do not have.
+  std::optional<std::string> operation_id = std::nullopt;
 };
 
 template <typename T>
@@ -24,7 +28,9 @@ inline tl::unexpected<ApiError> bad_request(std::string param, std::string messa
 }
 
 std::string error_body(const ApiError& error);
-http::Response error_response(const ApiError& error);  // with Retry-After on 503
-ApiError from_front(const Error& error);               // front::FrontError -> status
+// With Retry-After on 503.
+http::Response error_response(const ApiError& error);
+// Status and code of a front::FrontError.
+ApiError from_front(const Error& error);
 
 }  // namespace concertina::server

@@ -26,7 +26,7 @@ void one_piece(benchmark::State& state, const std::string& framing, const std::s
   for (auto _ : state) {
     state.PauseTiming();
     BodyBudget budget(kLimits.unfinished_bodies_bytes);
-    RequestReader reader(kLimits, budget);
+    RequestReader reader(kLimits, budget, [] {});
     reader.feed(head(framing));
     std::string left;
     const std::size_t n_pieces = (4 << 20) / kPieceBytes;
@@ -70,7 +70,7 @@ void whole_head_of_200_fields(benchmark::State& state) {
   const std::string bytes = head(fields);
   for (auto _ : state) {
     BodyBudget budget(kLimits.unfinished_bodies_bytes);
-    RequestReader reader(kLimits, budget);
+    RequestReader reader(kLimits, budget, [] {});
     reader.feed(bytes);
     benchmark::DoNotOptimize(reader.state());
   }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
 #include "transport/control.pb.h"
 
@@ -20,22 +21,30 @@ std::string stream_of(int n_frames) {
   return stream;
 }
 
-TEST(FrameDecoder, FindsEveryFrameHoweverTheBytesAreCut) {
-  const std::string stream = stream_of(50);
-  for (const std::size_t piece :
-       {std::size_t{1}, std::size_t{3}, std::size_t{7}, std::size_t{100}, stream.size()}) {
-    FrameDecoder decoder(1024);
-    std::uint64_t n = 0;
-    for (std::size_t i = 0; i < stream.size(); i += piece) {
-      const std::span<const char> bytes(stream.data() + i, std::min(piece, stream.size() - i));
-      ASSERT_TRUE(decoder.feed(bytes, [&](const Frame& frame) {
-        EXPECT_EQ(frame.drop().request(), 1000 * n++);
-        return true;
-      }));
-    }
-    EXPECT_EQ(n, 50u);
-    EXPECT_EQ(decoder.pending_bytes(), 0u);
+RC_GTEST_PROP(FrameDecoder, FindsEveryFrameHoweverTheBytesAreCut, ()) {
+  const auto tokens = *rc::gen::container<std::vector<std::vector<std::int32_t>>>(
+      rc::gen::container<std::vector<std::int32_t>>(rc::gen::inRange(0, 1 << 24)));
+  std::string stream;
+  for (const auto& fed : tokens) {
+    Frame frame;
+    frame.mutable_feed()->mutable_tokens()->Add(fed.begin(), fed.end());
+    append_frame(stream, frame);
   }
+  FrameDecoder decoder(1 << 20);
+  std::vector<std::vector<std::int32_t>> found;
+  for (std::size_t at = 0; at < stream.size();) {
+    const std::size_t n = *rc::gen::inRange<std::size_t>(1, stream.size() - at + 1);
+    RC_ASSERT(decoder
+                  .feed({stream.data() + at, n},
+                        [&](const Frame& frame) {
+                          found.emplace_back(frame.feed().tokens().begin(), frame.feed().tokens().end());
+                          return true;
+                        })
+                  .has_value());
+    at += n;
+  }
+  RC_ASSERT(found == tokens);
+  RC_ASSERT(decoder.pending_bytes() == 0u);
 }
 
 TEST(FrameDecoder, TheLengthIsLittleEndian) {

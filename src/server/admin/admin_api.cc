@@ -88,15 +88,14 @@ http::Response outcome(const cluster::Operation& operation) {
     return {.body = body.dump()};
   }
   using Failure = cluster::Operation::Failure;
-  const int status = operation.failure == Failure::kTimeout    ? 408
-                     : operation.failure == Failure::kShutDown ? 503
-                                                               : 500;
-  return error_response(
-      {status,
-       fmt::format("operation {} {}: {}", operation.id,
-                   operation.phase == cluster::Phase::kRolledBack ? "was rolled back" : "failed",
-                   operation.error.value_or("unknown")),
-       std::nullopt, operation.id});
+  ApiError error{500,
+                 fmt::format("operation {} {}: {}", operation.id,
+                             operation.phase == cluster::Phase::kRolledBack ? "was rolled back" : "failed",
+                             operation.error.value_or("unknown")),
+                 std::nullopt, "operation_failed", operation.id};
+  if (operation.failure == Failure::kTimeout) error.status = 408, error.code = "drain_timeout";
+  if (operation.failure == Failure::kShutDown) error.status = 503, error.code = "shutting_down";
+  return error_response(error);
 }
 
 }  // namespace
@@ -110,10 +109,9 @@ void AdminApi::scale(const http::Request& request, const std::shared_ptr<http::R
   const auto operation = service_.scale(body->request, std::move(done));
   if (!operation) {
     ApiError error = from_front(operation.error());
-    if (error.status == 409) {
-      const auto running = service_.cluster().operation;
-      if (running) error.code = running->id;
-    }
+    const auto running = service_.cluster().operation;
+    if (operation.error().is(front::FrontError::kOperationRunning) && running)
+      error.operation_id = running->id;
     return responder->send(error_response(error));
   }
   if (waits) return;
