@@ -10,12 +10,6 @@ using cluster::Member;
 using std::chrono::milliseconds;
 
 namespace {
-cluster::CoordinatorConfig config_of(const Scenario& scenario) {
-  cluster::CoordinatorConfig config = scenario.cluster;
-  config.broken = broken_rule(scenario.mutant);
-  return config;
-}
-
 // The coordinator hears of what concerns it; of the others, simulated ranks send none.
 cluster::Event event_of(const cluster::FromRank& message) {
   return std::visit(
@@ -30,7 +24,7 @@ cluster::Event event_of(const cluster::FromRank& message) {
 Front::Front(World& world, Coverage& coverage)
     : world_(world),
       coverage_(coverage),
-      coordinator_(config_of(world.scenario), Incarnation(1)),
+      coordinator_(world.scenario.cluster, Incarnation(1)),
       invariants_(world.scenario.cluster),
       journal_({.max_num_seqs = world.scenario.limits.max_num_seqs,
                 .kv_tokens = world.scenario.limits.n_blocks * world.scenario.limits.block_size}) {}

@@ -14,9 +14,10 @@ declare -A allowed=(
   [kvcache]="base"
   [scheduler]="base request kvcache"
   [cluster]="base request"
+  [rank]="base request cluster"
   [transport]="base request cluster"
   [exchange]="base tensor checkpoint kernels model scheduler cluster transport"
-  [worker]="base request tensor checkpoint kernels model kvcache scheduler cluster transport exchange"
+  [worker]="base request tensor checkpoint kernels model kvcache scheduler cluster rank transport exchange"
   [front]="base request tokenizer model scheduler cluster transport"
   [server]="base request tokenizer scheduler cluster transport front"
   [client]="base"
@@ -44,7 +45,7 @@ done
 
 # The pure folders know no clock, thread, socket, file or random source.
 pure_pattern='#include <(thread|mutex|atomic|condition_variable|random|fstream|iostream|filesystem|unistd\.h|sys/|boost)|steady_clock::now|system_clock::now|std::rand'
-for folder in request kvcache scheduler cluster exchange/protocol; do
+for folder in request kvcache scheduler cluster rank exchange/protocol; do
   [ -d "$folder" ] || continue
   if grep -rnE "$pure_pattern" "$folder" --include='*.h' --include='*.cc' | grep -v '_test\.cc:'; then
     echo "src/$folder is pure: none of the above belongs there"
