@@ -33,7 +33,8 @@ void Rank::start() {
     return kill("crashed at start");
   if (world_.schedule.now() < world_.starts_fail_until)
     return kill(world_.chance(world_.scenario.p_start_says) ? kSaid : "signal 9 at start");
-  report(cluster::RankHello{member_});
+  const scheduler::Limits& limits = world_.scenario.limits;
+  report(cluster::RankHello{member_, {}, limits.n_blocks, limits.block_size, limits.max_num_seqs, {}});
   beat();
 }
 

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "front/journal.h"
+#include "deployment/journal.h"
 #include "transport/codec.h"
 
 namespace concertina::front {
@@ -22,10 +22,13 @@ TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
     request.tokens.assign(n, std::numeric_limits<TokenId>::max());
     request.stop.stop_token_ids.assign(n / 3, std::numeric_limits<TokenId>::max());
     request.stop.eos_token_ids.assign(n / 7, std::numeric_limits<TokenId>::max());
-    const auto bytes = [](const cluster::ToRank& message) { return transport::frame_of(message).ByteSizeLong(); };
-    EXPECT_LE(bytes(cluster::Assign{request}), assign_bytes(request, n));
+    const auto bytes = [](const cluster::ToRank& message) {
+      return transport::frame_of(message).ByteSizeLong();
+    };
+    EXPECT_LE(bytes(cluster::Assign{request}), deployment::assign_bytes(request, n));
     EXPECT_GE(bytes(cluster::Assign{request}), 5 * n);
-    EXPECT_LE(bytes(cluster::TakeOver{request.id, request.attempt, request.tokens}), assign_bytes(request, n));
+    EXPECT_LE(bytes(cluster::TakeOver{request.id, request.attempt, request.tokens}),
+              deployment::assign_bytes(request, n));
   }
 }
 

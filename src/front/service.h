@@ -10,7 +10,6 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cluster/messages.h"
-#include "front/fair_queue.h"
 #include "front/form.h"
 #include "request/request.h"
 
@@ -45,6 +44,8 @@ struct ModelInfo {
   request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
 };
+
+using request::ClientId;
 
 struct GenerationRequest {
   ClientId client;                   // whose turn it takes
