@@ -112,7 +112,11 @@ void Front::on_texts_changed(const std::string& what) {
       options_.model_path, what);
 }
 
-bool Front::ready() const { return admits().has_value() && deployment_.coordinator().ready(); }
+Status Front::ready() const {
+  RETURN_IF_ERROR(admits());
+  if (deployment_.coordinator().ready()) return {};
+  return fail(FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again");
+}
 
 void Front::begin_shutdown(std::function<void()> on_stopped) {
   if (life_ != Life::kServing) return;

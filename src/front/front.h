@@ -25,7 +25,7 @@ namespace concertina::front {
 //
 // Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when the first
 // ranks do not start, or no epoch has served for --group-lost-timeout.
-class Front : public Service {
+class Front : public GenerationService, public ClusterService {
  public:
   // `state` keeps operations and the wanted size; null: nothing outlives the process.
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
@@ -50,7 +50,7 @@ class Front : public Service {
 
   const ModelInfo& model() const override { return model_; }
   Status admits() const override;
-  bool ready() const override;
+  Status ready() const override;
   Status reserve(std::size_t n_requests, ClientId client) override;
   void give_back(std::size_t n_requests) override;
   Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) override;
