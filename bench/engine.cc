@@ -74,38 +74,49 @@ struct Engine::Rank {
 Engine::Engine(const EngineOptions& options) : options_(options) {}
 Engine::~Engine() = default;
 
+namespace {
+std::size_t sequences_of_a_rank(const EngineOptions& options) {
+  return (options.n_sequences + options.n_ranks - 1) / options.n_ranks;
+}
+
+worker::RankOptions rank_options(const EngineOptions& options, const model::ModelConfig& config) {
+  const std::size_t rank_sequences = sequences_of_a_rank(options);
+  worker::RankOptions rank{.model_path = options.model_path, .load_format = "auto"};
+  rank.limits = {.max_num_seqs = rank_sequences,
+                 .max_num_batched_tokens = options.max_num_batched_tokens,
+                 .max_model_len = options.max_model_len,
+                 .block_size = kBlockSize,
+                 .n_blocks = 0,
+                 .replay_chunk_tokens = 8};
+  rank.kv_cache_bytes = rank_sequences * (options.max_model_len / kBlockSize + 1) *
+                        model::KvCache::bytes_per_block(config, kBlockSize);
+  rank.max_ranks = options.n_ranks;
+  rank.peer_timeout = std::chrono::seconds(60);
+  rank.n_threads = options.n_threads;
+  rank.instruction_set = options.instruction_set;
+  rank.quantization = quantization_of(options.form);
+  rank.activations = activations_of(options.form);
+  return rank;
+}
+}  // namespace
+
 Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   std::unique_ptr<Engine> engine(new Engine(options));
-  const std::size_t rank_sequences = (options.n_sequences + options.n_ranks - 1) / options.n_ranks;
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
   std::vector<cluster::Member> members;
   std::vector<exchange::MemberAddress> addresses;
   for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
     const cluster::Member member{RankId(i), Incarnation(i + 1)};
-    worker::RankOptions rank{.rank = member.rank,
-                             .incarnation = member.incarnation,
-                             .model_path = options.model_path,
-                             .load_format = "auto"};
-    rank.limits = {.max_num_seqs = rank_sequences,
-                   .max_num_batched_tokens = options.max_num_batched_tokens,
-                   .max_model_len = options.max_model_len,
-                   .block_size = kBlockSize,
-                   .n_blocks = 0,
-                   .replay_chunk_tokens = 8};
-    rank.kv_cache_bytes = rank_sequences * (options.max_model_len / kBlockSize + 1) *
-                          model::KvCache::bytes_per_block(config, kBlockSize);
-    rank.max_ranks = options.n_ranks;
-    rank.peer_timeout = std::chrono::seconds(60);
-    rank.n_threads = options.n_threads;
-    rank.instruction_set = options.instruction_set;
-    rank.quantization = quantization_of(options.form);
-    rank.activations = activations_of(options.form);
+    worker::RankOptions rank = rank_options(options, config);
+    rank.rank = member.rank;
+    rank.incarnation = member.incarnation;
     ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {
                        CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
                      }));
     addresses.push_back({member.rank, member.incarnation, getpid(), parts.exchange->region_fd()});
     members.push_back(member);
-    engine->ranks_.push_back(std::make_unique<Rank>(std::move(parts), rank_sequences, options.max_model_len));
+    engine->ranks_.push_back(
+        std::make_unique<Rank>(std::move(parts), sequences_of_a_rank(options), options.max_model_len));
   }
   const cluster::EpochPlan plan{
       .epoch = Epoch(1),

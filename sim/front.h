@@ -1,21 +1,20 @@
 #pragma once
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
 
-#include "cluster/coordinator.h"
 #include "cluster/invariants.h"
-#include "front/journal.h"
+#include "deployment/deployment.h"
 #include "sim/coverage.h"
 #include "sim/world.h"
 
 namespace concertina::sim {
 
-// The front in virtual time: the real coordinator and journal, what src/front does with channels and
-// processes around them, clients with requests, and the rules that are checked after each event.
-class Front {
+// The front in virtual time: hosts the real Deployment, with channels that delay, processes that are
+// simulated ranks, clients with requests, and the rules that are checked after each event. Now and then it is
+// replaced by another one that knows what a snapshot holds.
+class Front : private deployment::Observer {
  public:
   Front(World& world, Coverage& coverage);
   void start();
@@ -35,7 +34,7 @@ class Front {
   bool is_over() const { return is_over_; }  // no rank left and none to come: allowed, and the end
   bool is_calm() const;                      // nothing under way, every admitted request finished
   void at_rest();
-  const cluster::Coordinator& coordinator() const { return coordinator_; }
+  const cluster::Coordinator& coordinator() const { return deployment_->coordinator(); }
   std::size_t n_finished() const { return n_finished_; }
   std::string describe() const;
 
@@ -46,38 +45,42 @@ class Front {
     std::size_t n_emitted = 0;
   };
 
-  void handle(const cluster::Event& event);
-  void carry_out(const cluster::Actions& actions);
+  void after_bootstrap(const cluster::Actions& actions) override;
+  void after_request(const cluster::ScaleRequested& request,
+                     const Result<cluster::Coordinator::ScaleReply>& reply) override;
+  void before_event() override { state_before_ = coordinator().state_name(); }
+  void after_event(const cluster::Event& event, const cluster::Actions& actions) override;
+
+  void tell(const cluster::Event& event);
+  void carry_out();  // effects_
+  void hear_again(const cluster::FromRank& message);
+  void replace_front();
   void check();
+  void check_outage();
   void execute(const cluster::StartRank& start);
-  void execute(const cluster::Send& send);
   void execute(const cluster::KillRank& kill);
-  void execute(const cluster::FenceRank& fence);
-  void execute(const cluster::BeginDrain& drain);
-  void execute(const cluster::CancelDrain&);
+  void execute(const deployment::Fence& fence);
+  void execute(const cluster::Send& send);
+  void execute(const deployment::EmitToken& token);
+  void execute(const deployment::EmitFailed& failed);
   void execute(const cluster::EpochActive& active);
   void execute(const cluster::EpochLost&) {}
-  void check_outage();
   void execute(const cluster::OperationEnded& ended);
   void execute(const cluster::BootstrapFailed&) { is_over_ = true; }
   void execute(const cluster::GroupLost& lost);
   void execute(const cluster::SetTimer& timer);
-  void execute(const front::JournalActions& actions);
-  void on_output(const cluster::Member& from, const request::TokenEvent& output);
-  void emit(const front::EmitToken& token);
   void finish(RequestId request);
 
-  void send(const cluster::Member& to, cluster::ToRank message);
-  void send(RankId to, cluster::ToRank message);
+  Time now() const { return world_.schedule.now(); }
   Rank* open_rank(const cluster::Member& member);
 
   World& world_;
   Coverage& coverage_;
-  cluster::Coordinator coordinator_;
+  std::optional<deployment::Deployment> deployment_;
+  deployment::Effects effects_;
   cluster::Invariants invariants_;
-  front::Journal journal_;
-  std::deque<cluster::Event> events_;
-  enum class Carrying : std::uint8_t { kNothing, kActions } carrying_ = Carrying::kNothing;
+  std::string state_before_;
+  Random replacing_;                        // of its own, so that all else is as without
   std::map<RankId, cluster::Member> open_;  // channels
   std::set<cluster::Member> fenced_;
   std::map<RankId, Time> last_in_;
@@ -87,7 +90,6 @@ class Front {
   std::uint64_t next_request_ = 1;
   std::size_t n_finished_ = 0, n_violations_seen_ = 0;
   bool is_over_ = false, is_shutting_down_ = false;
-  std::optional<Epoch> unproven_;  // in force, and no token of it was heard
   Time last_token_{};
   std::optional<Time> out_since_;  // no epoch is in force since
 };

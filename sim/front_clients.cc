@@ -12,7 +12,7 @@ using std::chrono::milliseconds;
 
 void Front::submit(std::size_t index) {
   if (is_over_ || is_shutting_down_) return;
-  if (!coordinator_.has_served()) {  // 503: it comes again
+  if (!coordinator().has_served()) {  // 503: it comes again
     ++n_refused_;
     world_.schedule.after(milliseconds(20), [this, index] {
       --n_refused_;
@@ -33,16 +33,15 @@ void Front::submit(std::size_t index) {
       std::min(world_.scenario.limits.max_model_len,
                world_.scenario.limits.n_blocks * world_.scenario.limits.block_size);
   stream.expected = undisturbed(world_.scenario.shape, request.tokens, request.stop, max_length);
-  front::JournalActions actions;
   request::Request copy = request;
   streams_[request.id] = std::move(stream);
-  journal_.submit(std::move(copy), front::ClientId(index % 3), actions);
-  execute(actions);
+  deployment_->submit(std::move(copy), request::ClientId(index % 3), now(), effects_);
+  carry_out();
 }
 
-void Front::emit(const front::EmitToken& token) {
+void Front::execute(const deployment::EmitToken& token) {
   ++world_.n_tokens;
-  last_token_ = world_.schedule.now();
+  last_token_ = now();
   Stream& stream = streams_.at(token.request);
   const std::size_t position = stream.n_emitted++;
   const bool is_right = position < stream.expected.size() && stream.expected[position] == token.token;
@@ -51,6 +50,13 @@ void Front::emit(const front::EmitToken& token) {
                                token.token,
                                position < stream.expected.size() ? stream.expected[position] : -1));
   }
+  if (token.reason != request::FinishReason::kNone) finish(token.request);
+}
+
+void Front::execute(const deployment::EmitFailed& failed) {
+  world_.note(fmt::format("request {}: {}", failed.request, failed.why));
+  streams_.erase(failed.request);
+  ++n_finished_;
 }
 
 void Front::finish(RequestId request) {
@@ -69,9 +75,8 @@ void Front::cancel_some_request() {
   const RequestId request = stream->first;
   streams_.erase(stream);
   ++n_finished_;
-  front::JournalActions actions;
-  journal_.cancel(request, actions);
-  execute(actions);
+  deployment_->cancel(request, now(), effects_);
+  carry_out();
 }
 
 void Front::request_scale() {
@@ -80,7 +85,7 @@ void Front::request_scale() {
   Random& random = world_.random;
   scale.target_size = 1 + random.below(world_.scenario.cluster.max_size);
   scale.drain_timeout = milliseconds(1 + random.below(random.below(3) == 0 ? 30 : 2000));
-  const cluster::EpochPlan* active = coordinator_.active_epoch();
+  const cluster::EpochPlan* active = coordinator().active_epoch();
   if (active != nullptr && random.below(3) == 0) {
     std::vector<Member> left = active->members;
     if (random.below(2) == 0) scale.target_size = std::min(left.size(), world_.scenario.cluster.max_size);
@@ -93,17 +98,15 @@ void Front::request_scale() {
       left.erase(drawn);
     }
   }
-  const auto reply = coordinator_.request_scale(scale, world_.schedule.now());
-  invariants_.after_request(scale, reply, coordinator_);
-  world_.note(fmt::format("scale to {}: {}", scale.target_size, reply ? "taken" : reply.error().message()));
-  if (reply) carry_out(reply->actions);
-  check();
+  const auto record = deployment_->scale(scale, now(), effects_);
+  world_.note(fmt::format("scale to {}: {}", scale.target_size, record ? "taken" : record.error().message()));
+  carry_out();
 }
 
 // Leaves are not granted any more; what runs goes on to its end, short of ranks or not.
 void Front::begin_shutdown() {
   is_shutting_down_ = true;
-  handle(cluster::ShutdownBegun{});
+  tell(cluster::ShutdownBegun{});
 }
 
 }  // namespace concertina::sim

@@ -12,13 +12,17 @@ Rank::Rank(World& world, const Member& member)
     : world_(world),
       member_(member),
       scheduler_(world.scenario.limits),
-      kv_(world.scenario.limits.n_blocks, std::vector<Row>(world.scenario.limits.block_size)) {}
+      kv_(world.scenario.limits.n_blocks, std::vector<Row>(world.scenario.limits.block_size)),
+      protocol_(member, world.scenario.broken_rank_rule()) {}
 
 std::string Rank::describe() const {
   static constexpr const char* kNames[] = {"between steps", "awaits dispatch", "computes", "awaits results"};
-  return fmt::format("rank {} (start {}): {}, epoch {}, step {}, exchange {}{}{}", member_.rank,
-                     member_.incarnation, kNames[static_cast<int>(at_)], entered_, progress_.position().step,
-                     progress_.position().exchange, is_frozen() ? ", frozen" : "", is_void_ ? ", void" : "");
+  return fmt::format("rank {} (start {}): {}, epoch {}, step {}, exchange {}{}", member_.rank,
+                     member_.incarnation, kNames[static_cast<int>(at_)], protocol_.epoch(),
+                     progress_.position().step, progress_.position().exchange,
+                     protocol_.is_frozen()    ? ", frozen"
+                     : protocol_.is_serving() ? ""
+                                              : ", void");
 }
 
 // ---- Its process.
@@ -29,7 +33,8 @@ void Rank::start() {
     return kill("crashed at start");
   if (world_.schedule.now() < world_.starts_fail_until)
     return kill(world_.chance(world_.scenario.p_start_says) ? kSaid : "signal 9 at start");
-  report(cluster::RankHello{member_});
+  const scheduler::Limits& limits = world_.scenario.limits;
+  report(cluster::RankHello{member_, {}, limits.n_blocks, limits.block_size, limits.max_num_seqs, {}});
   beat();
 }
 
@@ -124,7 +129,9 @@ void Rank::load(const cluster::EpochPlan& plan) {
                                                cluster::RankPrepareFailed::Cause::kRoom});
     }
     if (fails) return report(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"});
-    prepared_[plan.epoch] = make_view(plan);
+    using Place = rank::RankProtocol::Place;
+    const auto view = prepared_[plan.epoch] = make_view(plan);
+    protocol_.on({plan.epoch, view == nullptr ? Place::kLeaver : Place::kMember});
     report(cluster::RankPrepared{member_, plan.epoch, 1});
     ring();
   });
@@ -200,27 +207,23 @@ void Rank::wake() {
 }
 
 Rank::Progressed Rank::between() {
+  using Next = rank::RankProtocol::Next;
   while (!inbox_.empty()) {
     cluster::ToRank message = std::move(inbox_.front());
     inbox_.pop_front();
     std::visit([this](auto& m) { apply(m); }, message);
+    perform();
   }
-  if (is_released_) {
-    end("exit code 0");
-    return Progressed::kNo;
-  }
-  if (is_frozen()) return Progressed::kNo;
-  if (view_ == nullptr) {
-    if (!has_begun_elsewhere()) return Progressed::kNo;
-    enter(prepared_.rbegin()->first);
-    return Progressed::kYes;
-  }
-  if (is_void_) return Progressed::kNo;
-  const scheduler::StepPlan& plan = scheduler_.plan();
-  if (plan.empty() && !commit_ && !peer_started(*view_, progress_.next_step_position()))
-    return Progressed::kNo;
-  begin_step(plan);
-  return Progressed::kYes;
+  const Next next = protocol_.next(*this, actions_);
+  perform();
+  if (next == Next::kLeave) end("exit code 0");
+  if (next == Next::kStep) begin_step();
+  return next == Next::kStep || next == Next::kEnter ? Progressed::kYes : Progressed::kNo;
+}
+
+bool Rank::has_plan() {
+  plan_ = &scheduler_.plan();
+  return !plan_->empty();
 }
 
 void Rank::apply(cluster::Assign& message) {
@@ -233,66 +236,42 @@ void Rank::apply(cluster::TakeOver& message) {
     world_.violate(fmt::format("rank {} has no request {} to take over", member_.rank, message.request));
 }
 void Rank::apply(cluster::Drop& message) { scheduler_.drop(message.request); }
-void Rank::apply(cluster::CancelPrepare& message) { prepared_.erase(message.epoch); }
-
-void Rank::apply(cluster::Commit& message) {  // [4]
-  if (world_.scenario.mutant == Mutant::kLateCommit) {
-    commit_ = message;
-    return;
-  }
-  if (is_frozen() || view_ == nullptr || entered_ != message.from || !prepared_.contains(message.to)) return;
-  commit_ = message;
-}
-
-void Rank::apply(cluster::Enter& message) {
-  const bool has_barrier = world_.scenario.mutant != Mutant::kNoFreezeBarrier;
-  if (message.ballot != frozen_ && (has_barrier || message.ballot == Ballot{})) return;  // of an earlier try
-  if (view_ != nullptr && entered_ >= message.epoch) return;
-  if (!prepared_.contains(message.epoch)) return;
-  enter(message.epoch);
-  frozen_ = Ballot{};
-}
-
-void Rank::apply(cluster::Freeze& message) {  // [6]
+void Rank::apply(cluster::Freeze& message) {
   is_aborted_ = false;
-  if (world_.scenario.mutant == Mutant::kNoFreezeBarrier) return;
-  if (message.ballot <= frozen_) return;
-  frozen_ = message.ballot;
-  if (world_.scenario.mutant != Mutant::kLateCommit) commit_.reset();
-  is_void_ = true;
-  report(cluster::RankFrozen{member_, message.ballot});
+  protocol_.on(message, now(), actions_);
 }
 
-void Rank::enter(Epoch epoch) {
-  const auto found = prepared_.find(epoch);
-  if (found == prepared_.end())
-    return world_.violate(
-        fmt::format("rank {} is to enter epoch {}, which it has not prepared", member_.rank, epoch));
-  if (epoch <= entered_)
-    return world_.violate(
-        fmt::format("rank {} goes back from epoch {} to {}", member_.rank, entered_, epoch));
-  if (world_.scenario.mutant != Mutant::kLateCommit) commit_.reset();
-  view_ = found->second;
-  prepared_.erase(prepared_.begin(), std::next(found));
-  entered_ = epoch;
-  is_void_ = false;
-  if (view_ != nullptr) progress_.enter(epoch);
-  world_.note(fmt::format("rank {} enters epoch {}{}", member_.rank, epoch, view_ ? "" : " by leaving"));
-  report(cluster::RankFlipped{member_, epoch, 0});
+void Rank::perform() {
+  for (const rank::Action& action : actions_) {
+    if (is_alive()) std::visit([this](const auto& a) { perform(a); }, action);
+  }
+  actions_.clear();
 }
 
-bool Rank::has_begun_elsewhere() const {  // [11]
-  if (prepared_.empty() || prepared_.rbegin()->second == nullptr) return false;
-  return peer_started(*prepared_.rbegin()->second, {.epoch = prepared_.rbegin()->first});
+// What a broken rule may lead to, in the product a CHECK.
+void Rank::perform(const rank::EnterEpoch& enter) {
+  const auto prepared = prepared_.extract(enter.epoch);
+  const bool goes_back = enter.epoch <= progress_.position().epoch;
+  if (prepared.empty() || goes_back) {
+    world_.violate(prepared.empty() ? fmt::format("rank {} is to enter epoch {}, which it has not prepared",
+                                                  member_.rank, enter.epoch)
+                                    : fmt::format("rank {} goes back from epoch {} to {}", member_.rank,
+                                                  progress_.position().epoch, enter.epoch));
+    return end("a broken rule");
+  }
+  view_ = prepared.mapped();
+  if (view_ != nullptr) progress_.enter(enter.epoch);
+  world_.note(
+      fmt::format("rank {} enters epoch {}{}", member_.rank, enter.epoch, view_ ? "" : " by leaving"));
+  report(cluster::RankFlipped{member_, enter.epoch, 0});
 }
 
-void Rank::begin_step(const scheduler::StepPlan& plan) {
+void Rank::begin_step() {
   progress_.begin_step(progress_.next_step());
   ++world_.n_steps;
-  flip_to_ = commit_ ? commit_->to : Epoch{};
+  flip_to_ = protocol_.flip_to();
   flip_.reset();
-  plan_ = &plan;
-  compute_rows(plan);
+  compute_rows(*plan_);
   write_dispatch();
   at_ = At::kDispatch;
   watch_wait(Half::kDispatch);
@@ -324,22 +303,28 @@ void Rank::void_step() {
   told_ = Told::kNothing;
   ++world_.n_void_steps;
   at_ = At::kBetween;
-  is_void_ = true;
+  protocol_.void_step();
   plan_ = nullptr;
 }
 
 void Rank::commit_step() {
-  const auto [known, is_first] = world_.flips.try_emplace({entered_, progress_.position().step}, flip_);
-  if (!is_first && known->second != flip_) {
-    world_.violate(fmt::format("after step {} of epoch {} rank {} goes to epoch {}, another to {}",
-                               progress_.position().step, entered_, member_.rank, flip_.value_or(Epoch{}),
-                               known->second.value_or(Epoch{})));
-  }
   if (told_ == Told::kNothing) tell_tokens(rows_);
   told_ = Told::kNothing;
   plan_ = nullptr;
   at_ = At::kBetween;
-  if (flip_) enter(*flip_);
+  const Epoch epoch = protocol_.epoch();
+  protocol_.commit_step(flip_, now(), actions_);
+  check_flip(epoch);
+  perform();
+}
+
+void Rank::check_flip(Epoch from) {
+  const auto flip = protocol_.epoch() == from ? std::nullopt : std::optional(protocol_.epoch());
+  const StepId step = progress_.position().step;
+  const auto [known, is_first] = world_.flips.try_emplace({from, step}, flip);
+  if (is_first || known->second == flip) return;
+  world_.violate(fmt::format("after step {} of epoch {} rank {} goes to epoch {}, another to {}", step, from,
+                             member_.rank, flip.value_or(Epoch{}), known->second.value_or(Epoch{})));
 }
 
 void Rank::tell_tokens(const std::vector<Row>& rows) {

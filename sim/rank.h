@@ -5,14 +5,15 @@
 #include <memory>
 #include <optional>
 
+#include "rank/rank_protocol.h"
 #include "sim/world.h"
 
 namespace concertina::sim {
 
-// One rank as a process in virtual time: the real scheduler and the real protocol of the exchange around a
+// One rank as a process in virtual time: the real protocol, scheduler and headers of the exchange around a
 // toy model; what the worker's step loop, link and loader do with threads, as a state machine. Rules of
 // docs/epoch_protocol.md in brackets.
-class Rank {
+class Rank : private rank::Sight {
  public:
   Rank(World& world, const cluster::Member& member);
 
@@ -61,25 +62,36 @@ class Rank {
   // Step loop.
   void wake();
   Progressed between();
+  void apply(cluster::ToRank& message);
   void apply(cluster::Assign& message);
   void apply(cluster::Feed& message);
   void apply(cluster::TakeOver& message);
   void apply(cluster::Drop& message);
   void apply(cluster::Prepare&) {}
-  void apply(cluster::CancelPrepare& message);
-  void apply(cluster::Commit& message);
-  void apply(cluster::Enter& message);
+  void apply(cluster::CancelPrepare& message) { protocol_.on(message, actions_); }
+  void apply(cluster::Commit& message) { protocol_.on(message); }
+  void apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}
-  void apply(cluster::Release&) { is_released_ = true; }
-  void enter(Epoch epoch);
-  bool is_frozen() const { return frozen_ != Ballot{}; }
-  bool has_begun_elsewhere() const;
+  void apply(cluster::Release& message) { protocol_.on(message); }
+  void perform();  // actions_, and forgets them
+  void perform(const rank::EnterEpoch& enter);
+  void perform(const rank::DiscardEpoch& discard) { prepared_.erase(discard.epoch); }
+  void perform(const rank::Freeze& freeze) { report(freeze.answer); }
+
+  bool has_plan() override;
+  bool peer_started_step() override { return peer_started(*view_, progress_.next_step_position()); }
+  bool peer_started_epoch(Epoch epoch) override {
+    return peer_started(*prepared_.at(epoch), {.epoch = epoch});
+  }
+  Time now() override { return world_.schedule.now(); }
+
   bool peer_started(const View& view, const exchange::Position& first) const;
-  void begin_step(const scheduler::StepPlan& plan);
+  void begin_step();
   void compute_rows(const scheduler::StepPlan& plan);
   void void_step();
   void commit_step();
+  void check_flip(Epoch from);
   void tell_tokens(const std::vector<Row>& rows);
   void tell_tokens_early();
 
@@ -107,16 +119,16 @@ class Rank {
   scheduler::Scheduler scheduler_;
   std::vector<std::vector<Row>> kv_;  // [block][offset]
   std::deque<cluster::ToRank> inbox_;
-  std::map<Epoch, std::shared_ptr<const View>> prepared_;
+  rank::RankProtocol protocol_;
+  rank::Actions actions_;
+  std::map<Epoch, std::shared_ptr<const View>> prepared_;  // null: as a leaver
   Epoch obsolete_epoch_;
   std::shared_ptr<const View> view_;
-  std::optional<cluster::Commit> commit_;
-  Ballot frozen_;
-  bool is_released_ = false, is_void_ = false, is_aborted_ = false;
+  bool is_aborted_ = false;
 
   At at_ = At::kBetween;
   exchange::Progress progress_;
-  Epoch entered_, flip_to_;
+  Epoch flip_to_;  // of the step under way
   std::optional<Epoch> flip_;
   const scheduler::StepPlan* plan_ = nullptr;
   std::vector<Row> rows_;

@@ -13,7 +13,7 @@ using exchange::Position;
 
 std::size_t Rank::bank() const {  // [3]
   if (world_.scenario.mutant == Mutant::kTwoBanks) return progress_.position().index % 2;
-  return exchange::bank_of(entered_, progress_.position().index);
+  return exchange::bank_of(protocol_.epoch(), progress_.position().index);
 }
 
 void Rank::write_dispatch() {
@@ -67,7 +67,7 @@ void Rank::publish(std::size_t m, Half half, Header header) {
   world_.schedule.at(arrives, [this, reader, half, header, bank = bank()] {
     Rank* peer = world_.find(reader);
     const bool is_dropped = world_.scenario.mutant == Mutant::kDropLaterEpoch && peer != nullptr &&
-                            header.position.epoch > peer->entered_;
+                            header.position.epoch > peer->protocol_.epoch();
     if (is_dropped) return;
     Memory::Bank& to = memory_.banks[bank];
     (half == Half::kDispatch ? to.dispatch : to.result)[reader.rank] = header;
@@ -114,7 +114,8 @@ void Rank::watch_wait(Half half) {
     if (wait != n_waits_ || !is_alive() || at_ == At::kBetween || at_ == At::kComputing) return;
     for (std::size_t m = 0; m < has_arrived_.size() && life_ == Life::kRunning; ++m) {
       if (m == view_->self || has_arrived_[m]) continue;
-      report(cluster::PeerSuspected{member_, view_->plan.members[m].rank, entered_, "a header is missing"});
+      report(cluster::PeerSuspected{member_, view_->plan.members[m].rank, protocol_.epoch(),
+                                    "a header is missing"});
     }
     watch_wait(half);
   });
@@ -125,8 +126,6 @@ void Rank::begin_compute() {
     std::vector<Epoch> flags;
     for (const Header& header : dispatch_) flags.push_back(header.flip_to);
     flip_ = exchange::decide_flip(flags);
-    // The broken rule: whoever carries the flag itself does not wait for the others to carry it.
-    if (world_.scenario.mutant == Mutant::kFlipWithoutAllFlags && flip_to_ != Epoch{}) flip_ = flip_to_;
   }
   at_ = At::kComputing;
   const Duration time = slowness_ * world_.about(world_.scenario.step_time / world_.scenario.shape.n_layers);

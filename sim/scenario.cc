@@ -5,75 +5,51 @@ namespace concertina::sim {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-const char* name_of(Mutant mutant) {
-  switch (mutant) {
-    case Mutant::kNone:
-      return "none";
-    case Mutant::kFlipWithoutAllFlags:
-      return "flip-without-all-flags";
-    case Mutant::kTwoBanks:
-      return "two-banks";
-    case Mutant::kDropLaterEpoch:
-      return "drop-later-epoch";
-    case Mutant::kNoFreezeBarrier:
-      return "no-freeze-barrier";
-    case Mutant::kLateCommit:
-      return "late-commit";
-    case Mutant::kPositionAlone:
-      return "position-alone";
-    case Mutant::kJournalBeforeCommit:
-      return "journal-before-commit";
-    case Mutant::kGivesUp:
-      return "gives-up";
-    case Mutant::kSaidIsFinal:
-      return "said-is-final";
-    case Mutant::kForgetsPause:
-      return "forgets-pause";
-    case Mutant::kRefusesInPause:
-      return "refuses-in-pause";
-    case Mutant::kAllOrNothing:
-      return "all-or-nothing";
-    case Mutant::kClockOnlyWithoutRanks:
-      return "clock-only-without-ranks";
-    case Mutant::kFencesForRoom:
-      return "fences-for-room";
-    case Mutant::kTriesTooFew:
-      return "tries-too-few";
-  }
-  return "unknown";
-}
+namespace {
+
+using OfCoordinator = cluster::CoordinatorConfig::Broken;
+using OfRank = rank::RankProtocol::Broken;
+
+// The rules of the coordinator and of a rank are broken in the product's own code, the others here.
+struct Row {
+  Mutant mutant;
+  const char* name;
+  OfCoordinator of_coordinator = OfCoordinator::kNothing;
+  OfRank of_rank = OfRank::kNothing;
+};
+constexpr Row kMutants[] = {
+    {Mutant::kNone, "none"},
+    {Mutant::kFlipWithoutAllFlags, "flip-without-all-flags", {}, OfRank::kFlipWithoutAllFlags},
+    {Mutant::kTwoBanks, "two-banks"},
+    {Mutant::kDropLaterEpoch, "drop-later-epoch"},
+    {Mutant::kNoFreezeBarrier, "no-freeze-barrier", {}, OfRank::kNoFreezeBarrier},
+    {Mutant::kLateCommit, "late-commit", {}, OfRank::kLateCommit},
+    {Mutant::kPositionAlone, "position-alone"},
+    {Mutant::kJournalBeforeCommit, "journal-before-commit"},
+    {Mutant::kGivesUp, "gives-up", OfCoordinator::kGivesUp},
+    {Mutant::kSaidIsFinal, "said-is-final", OfCoordinator::kSaidIsFinal},
+    {Mutant::kForgetsPause, "forgets-pause", OfCoordinator::kForgetsPause},
+    {Mutant::kRefusesInPause, "refuses-in-pause", OfCoordinator::kRefusesInPause},
+    {Mutant::kAllOrNothing, "all-or-nothing", OfCoordinator::kAllOrNothing},
+    {Mutant::kClockOnlyWithoutRanks, "clock-only-without-ranks", OfCoordinator::kClockOnlyWithoutRanks},
+    {Mutant::kFencesForRoom, "fences-for-room", OfCoordinator::kFencesForRoom},
+    {Mutant::kTriesTooFew, "tries-too-few", OfCoordinator::kTriesTooFew},
+};
+const Row& row_of(Mutant mutant) { return kMutants[static_cast<std::size_t>(mutant)]; }
+
+}  // namespace
+
+const char* name_of(Mutant mutant) { return row_of(mutant).name; }
 
 std::vector<Mutant> all_mutants() {
-  return {Mutant::kFlipWithoutAllFlags,   Mutant::kTwoBanks,       Mutant::kDropLaterEpoch,
-          Mutant::kNoFreezeBarrier,       Mutant::kLateCommit,     Mutant::kPositionAlone,
-          Mutant::kJournalBeforeCommit,   Mutant::kGivesUp,        Mutant::kSaidIsFinal,
-          Mutant::kForgetsPause,          Mutant::kRefusesInPause, Mutant::kAllOrNothing,
-          Mutant::kClockOnlyWithoutRanks, Mutant::kFencesForRoom,  Mutant::kTriesTooFew};
+  std::vector<Mutant> all;
+  for (const Row& row : kMutants) {
+    if (row.mutant != Mutant::kNone) all.push_back(row.mutant);
+  }
+  return all;
 }
 
-cluster::CoordinatorConfig::Broken broken_rule(Mutant mutant) {
-  using Broken = cluster::CoordinatorConfig::Broken;
-  switch (mutant) {
-    case Mutant::kGivesUp:
-      return Broken::kGivesUp;
-    case Mutant::kSaidIsFinal:
-      return Broken::kSaidIsFinal;
-    case Mutant::kForgetsPause:
-      return Broken::kForgetsPause;
-    case Mutant::kRefusesInPause:
-      return Broken::kRefusesInPause;
-    case Mutant::kAllOrNothing:
-      return Broken::kAllOrNothing;
-    case Mutant::kClockOnlyWithoutRanks:
-      return Broken::kClockOnlyWithoutRanks;
-    case Mutant::kFencesForRoom:
-      return Broken::kFencesForRoom;
-    case Mutant::kTriesTooFew:
-      return Broken::kTriesTooFew;
-    default:
-      return Broken::kNothing;
-  }
-}
+rank::RankProtocol::Broken Scenario::broken_rank_rule() const { return row_of(mutant).of_rank; }
 
 namespace {
 
@@ -115,6 +91,7 @@ void Scenario::stop_ranks_all_the_time() {
 
 void Scenario::break_rule(Mutant the_mutant) {
   mutant = the_mutant;
+  cluster.broken = row_of(mutant).of_coordinator;
   if (mutant == Mutant::kPositionAlone) stop_ranks_all_the_time();
 }
 

@@ -5,12 +5,13 @@
 
 #include "base/random.h"
 #include "cluster/coordinator.h"
+#include "rank/rank_protocol.h"
 #include "request/request.h"
 #include "scheduler/types.h"
 
 namespace concertina::sim {
 
-// A rule of the protocol that is broken on purpose: the simulator must notice.
+// A rule of the protocol that is broken on purpose: the simulator must notice. In the order of their table.
 enum class Mutant : std::uint8_t {
   kNone,
   kFlipWithoutAllFlags,
@@ -32,7 +33,6 @@ enum class Mutant : std::uint8_t {
 };
 const char* name_of(Mutant mutant);
 std::vector<Mutant> all_mutants();
-cluster::CoordinatorConfig::Broken broken_rule(Mutant mutant);
 
 // What the toy model is, and what a rank can hold.
 struct Shape {
@@ -46,6 +46,7 @@ struct Scenario {
   void make_short_of_ranks(Random& random);
   void stop_ranks_all_the_time();
   void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
+  rank::RankProtocol::Broken broken_rank_rule() const;
 
   std::uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;

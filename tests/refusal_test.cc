@@ -52,7 +52,7 @@ class StartingServer {
     front_ = std::make_unique<front::Front>(
         loop_, front::FrontOptions{.binary = script_, .n_moe_layers = 1, .n_experts = 2, .max_model_len = 64},
         front::ModelInfo{.served_name = "demo", .max_model_len = 64, .vocab_size = 100});
-    server_ = std::make_unique<server::Server>(loop_.context(), *front_, nullptr, nullptr,
+    server_ = std::make_unique<server::Server>(loop_.context(), *front_, *front_, nullptr, nullptr,
                                                server::ServerOptions{.port = 0});
     url_ = fmt::format("http://127.0.0.1:{}", server_->start().value());
     front_->start([] {}, [](const Error&) {});

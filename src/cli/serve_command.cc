@@ -37,7 +37,7 @@ class ServeProcess {
         loop_(loop),
         weights_(weights),
         front_(loop_, options.front, prepared.info, std::move(prepared.state)),
-        server_(loop_.context(), front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
+        server_(loop_.context(), front_, front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
         host_(prepared.server.host),
         signals_(loop_, [this](int number) { on_signal(number); }),

@@ -18,6 +18,8 @@ Coordinator::Coordinator(const CoordinatorConfig& config, Incarnation first_inca
         "initial size {}, minimum {}, maximum {}", config.initial_size, config.min_size, config.max_size);
 }
 
+Coordinator::Coordinator(const Coordinator& other) : state_(std::make_unique<State>(*other.state_)) {}
+
 Coordinator::~Coordinator() = default;
 
 void Coordinator::restore(const Operation& operation) { state_->operations.restore(operation); }

@@ -77,9 +77,10 @@ struct RankUnreachable {
   std::string why;
 };                        // its control channel closed while its process may still run
 struct ShutdownBegun {};  // no rank leaves by its own wish any more
-// No request is assigned to a leaver any more. It answers the last BeginDrain: the shell, where the router
-// lives too, never delivers it after CancelDrain.
+// No request is assigned to a leaver any more: the answer to the BeginDrain of that epoch. That of a drain
+// which was cancelled, or of an earlier one, is ignored.
 struct LeaversDrained {
+  Epoch epoch;
   std::uint64_t moved_requests = 0;
 };
 // Tokens come out of an epoch, or nobody waits for one: the time in which none served is over.
@@ -110,6 +111,7 @@ struct KillRank {
 };  // a joiner of a change that is rolled back, or a leaver that does not end when released
 struct BeginDrain {
   std::vector<RankId> leavers, stayers;
+  Epoch epoch;          // of the change that it is for: no other drain has it
 };                      // stop routing to leavers, move their requests
 struct CancelDrain {};  // leavers stay after all: route to them again
 struct EpochActive {
@@ -145,6 +147,7 @@ struct RankView {
 class Coordinator {
  public:
   explicit Coordinator(const CoordinatorConfig& config, Incarnation first_incarnation);
+  Coordinator(const Coordinator& other);  // goes on where that one is
   ~Coordinator();
 
   void restore(const Operation& operation);  // a record from before a restart; before bootstrap, oldest first

@@ -84,7 +84,8 @@ std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) 
 void Coordinator::State::begin_drain(Turn& turn) {
   change->drain = Drain::kPending;
   for (const Member& leaver : change->plan.leavers) ranks.at(leaver.rank).state = RankState::kLeaving;
-  turn.actions.push_back(BeginDrain{ranks_of(change->plan.leavers), ranks_of(change->plan.members)});
+  turn.actions.push_back(
+      BeginDrain{ranks_of(change->plan.leavers), ranks_of(change->plan.members), change->plan.epoch});
 }
 
 void Coordinator::State::send_prepare(Turn& turn) {
@@ -121,7 +122,7 @@ void Coordinator::State::on(const RankPrepared& event, Turn& turn) {
 
 void Coordinator::State::on(const LeaversDrained& event, Turn& turn) {
   if (!is_in(Stage::kPreparing) && !is_in(Stage::kStarting)) return ignore();
-  if (change->drain != Drain::kPending) return ignore();
+  if (change->drain != Drain::kPending || change->plan.epoch != event.epoch) return ignore();
   change->drain = Drain::kDone;
   operations.running()->moved_requests += event.moved_requests;
   commit_when_ready(turn);

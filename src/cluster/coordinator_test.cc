@@ -131,7 +131,7 @@ TEST(Scale, ShrinkingDrainsPreparesCommitsAndReleasesInThisOrder) {
   EXPECT_THAT(story.sent<Commit>(), IsEmpty());
 
   story.hold<RankFlipped>(RankId(2));
-  story.tell(LeaversDrained{7});
+  story.tell(LeaversDrained{story.all<BeginDrain>().back().epoch, 7});
   EXPECT_EQ(story.sent<Commit>().size(), 3u) << "leavers flip like all others";
   EXPECT_EQ(story.members(), ranks({0}));
   EXPECT_THAT(story.sent<Release>(), IsEmpty()) << "rank 2 may still read the others";
@@ -168,7 +168,7 @@ TEST(Scale, PhasesAreTimed) {
   story.scale(1);
   story.pass_without_timer(milliseconds(30));
   story.hold<RankFlipped>();
-  story.tell(LeaversDrained{0});
+  story.tell(LeaversDrained{story.all<BeginDrain>().back().epoch, 0});
   story.pass_without_timer(milliseconds(5));
   story.hold<RankExited>();
   story.let_go();

@@ -90,7 +90,9 @@ void Invariants::see(const Event& event) {
   if (const auto* exited = std::get_if<RankExited>(&event)) return see_exit(exited->member);
   if (const auto* flipped = std::get_if<RankFlipped>(&event))
     entered_[flipped->epoch].insert(flipped->member);
-  if (std::holds_alternative<LeaversDrained>(event) && drain_ == Drain::kPending) drain_ = Drain::kDone;
+  const auto* drained = std::get_if<LeaversDrained>(&event);
+  if (drained != nullptr && drain_ == Drain::kPending && drained->epoch == drained_epoch_)
+    drain_ = Drain::kDone;
   if (const auto* hello = std::get_if<RankHello>(&event)) up_.insert(hello->member);
   const auto* frozen = std::get_if<RankFrozen>(&event);
   if (frozen != nullptr && frozen->ballot == last_ballot_) frozen_.insert(frozen->member);
@@ -283,6 +285,7 @@ void Invariants::check(const BeginDrain& drain) {
   require(!drain.leavers.empty() && !drain.stayers.empty(),
           "a drain has leavers, and ranks for their requests");
   drain_ = Drain::kPending;
+  drained_epoch_ = drain.epoch;
 }
 
 void Invariants::check(const CancelDrain&) {

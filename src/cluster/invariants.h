@@ -101,6 +101,7 @@ class Invariants {
   std::optional<Change> change_;
   std::map<Epoch, std::set<Member>> entered_;  // who reported to be in it
   Drain drain_ = Drain::kNone;
+  Epoch drained_epoch_;  // that it is for
   bool is_lost_ = false, has_served_ = false;
   std::size_t wanted_size_;
   int n_failed_starts_ = 0;

@@ -72,7 +72,7 @@ using ToRank = std::variant<Assign, Feed, TakeOver, Drop, Prepare, CancelPrepare
 struct RankHello {  // its control channel and exchange memory are up
   Member member;
   Address address;
-  std::size_t kv_blocks_total = 0;
+  std::size_t kv_blocks_total = 0, block_size = 0, max_num_seqs = 0;  // what it has room for
   BuildIdentity identity;
   bool operator==(const RankHello&) const = default;
 };

@@ -7,35 +7,36 @@
 namespace concertina::cluster {
 
 Operation& OperationLog::start(Operation operation) {
-  CHECK(running_ == nullptr, "operation {} is running", running_->id);
+  CHECK(running() == nullptr, "operation {} is running", running_id_);
   const auto [record, is_new] = records_.emplace(operation.id, std::move(operation));
   CHECK(is_new, "operation {} is known already", record->first);
-  running_ = &record->second;
-  running_->phase = Phase::kPlanning;
-  phase_began_ = running_->started;
-  return *running_;
+  running_id_ = record->first;
+  record->second.phase = Phase::kPlanning;
+  phase_began_ = record->second.started;
+  return record->second;
 }
 
 void OperationLog::set_phase(Phase phase, Time now) {
-  CHECK(running_ != nullptr, "no operation is running");
-  if (running_->phase == phase) return;
-  auto& times = running_->phase_times;
+  CHECK(running() != nullptr, "no operation is running");
+  Operation& operation = *running();
+  if (operation.phase == phase) return;
+  auto& times = operation.phase_times;
   const auto same =
-      std::find_if(times.begin(), times.end(), [&](const auto& t) { return t.first == running_->phase; });
+      std::find_if(times.begin(), times.end(), [&](const auto& t) { return t.first == operation.phase; });
   if (same != times.end()) {
     same->second += now - phase_began_;
   } else {
-    times.emplace_back(running_->phase, now - phase_began_);
+    times.emplace_back(operation.phase, now - phase_began_);
   }
-  running_->phase = phase;
+  operation.phase = phase;
   phase_began_ = now;
 }
 
 const Operation& OperationLog::end(Phase final_phase, Time now) {
   CHECK(is_final(final_phase), "{} is not the end of an operation", name_of(final_phase));
   set_phase(final_phase, now);
-  const Operation& record = *running_;
-  running_ = nullptr;
+  const Operation& record = *running();
+  running_id_.clear();
   ++n_ended_[static_cast<std::size_t>(final_phase)];
   ended_.push_back(record.id);
   // The one that just ended stays, whatever n_kept is: it is about to be answered.

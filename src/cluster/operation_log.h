@@ -20,8 +20,8 @@ class OperationLog {
   const Operation& end(Phase final_phase, Time now);
   void restore(Operation operation);  // one that ended before this process began
 
-  Operation* running() { return running_; }  // null if none
-  const Operation* running() const { return running_; }
+  Operation* running() { return running_id_.empty() ? nullptr : &records_.at(running_id_); }  // null if none
+  const Operation* running() const { return running_id_.empty() ? nullptr : &records_.at(running_id_); }
   const Operation* find(const std::string& id) const;
   std::uint64_t n_ended(Phase final_phase) const { return n_ended_[static_cast<std::size_t>(final_phase)]; }
 
@@ -29,7 +29,7 @@ class OperationLog {
   const std::size_t n_kept_;
   std::map<std::string, Operation> records_;
   std::deque<std::string> ended_;  // oldest first
-  Operation* running_ = nullptr;
+  std::string running_id_;         // empty: none; no pointer, so that a copy is a log of its own
   Time phase_began_{};
   std::array<std::uint64_t, static_cast<std::size_t>(Phase::kRolledBack) + 1> n_ended_{};
 };

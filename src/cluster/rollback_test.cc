@@ -362,7 +362,7 @@ TEST(StaleEvents, HaveNoEffect) {
       RankFlipped{story.member(0), target, 0},  // nobody was told to
       RankFlipped{story.member(0), Epoch(1), 0},
       RankExited{old, "reaped before"},
-      LeaversDrained{5},
+      LeaversDrained{target, 5},
       TimePassed{},
   };
   const std::uint64_t before = story.coordinator().n_ignored_events();

@@ -344,15 +344,13 @@ class SimulatedCluster {
     die(kill.member, "signal 9");
   }
 
-  void execute(const BeginDrain&) {
-    const std::uint64_t drain = ++drain_;
+  void execute(const BeginDrain& drain) {
     const std::uint64_t n_moved = random_.below(5);
-    at(now_ + (random_.below(4) == 0 ? 10 : 1) * delay(), [this, drain, n_moved] {
-      if (drain == drain_) deliver(LeaversDrained{n_moved});
+    at(now_ + (random_.below(4) == 0 ? 10 : 1) * delay(), [this, epoch = drain.epoch, n_moved] {
+      deliver(LeaversDrained{epoch, n_moved});  // cancelled meanwhile or not
     });
   }
   void execute(const CancelDrain&) {
-    ++drain_;
     const Operation* operation = coordinator_.running_operation();
     if (operation != nullptr && operation->kind == OperationKind::kReplace) ++n_replaces_undone_;
   }
@@ -384,7 +382,7 @@ class SimulatedCluster {
   std::map<Member, SimulatedRank> ranks_;
   std::map<Epoch, EpochPlan> plans_;
   std::map<Epoch, std::set<Member>> carried_;
-  std::uint64_t n_scheduled_ = 0, n_requests_ = 0, drain_ = 0, timer_ = 0;
+  std::uint64_t n_scheduled_ = 0, n_requests_ = 0, timer_ = 0;
   std::uint64_t p_joiner_fails_ = 60;  // of 1000, at each point where it may
   std::size_t n_replaces_undone_ = 0, n_lost_ = 0, n_epochs_lost_ = 0, n_killed_ = 0;
 };

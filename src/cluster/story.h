@@ -220,8 +220,8 @@ class Story {
         pending_.push_back(RankExited{fence->member, "signal 9"});
       } else if (const auto* kill = std::get_if<KillRank>(&action)) {
         pending_.push_back(RankExited{kill->member, "signal 9"});
-      } else if (std::holds_alternative<BeginDrain>(action)) {
-        pending_.push_back(LeaversDrained{3});
+      } else if (const auto* drain = std::get_if<BeginDrain>(&action)) {
+        pending_.push_back(LeaversDrained{drain->epoch, 3});
       } else if (const auto* timer = std::get_if<SetTimer>(&action)) {
         timer_ = timer->at;
       }

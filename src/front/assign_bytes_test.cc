@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "front/journal.h"
+#include "deployment/journal.h"
 #include "transport/codec.h"
 
 namespace concertina::front {
@@ -25,10 +25,10 @@ TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
     const auto bytes = [](const cluster::ToRank& message) {
       return transport::frame_of(message).ByteSizeLong();
     };
-    EXPECT_LE(bytes(cluster::Assign{request}), assign_bytes(request, n));
+    EXPECT_LE(bytes(cluster::Assign{request}), deployment::assign_bytes(request, n));
     EXPECT_GE(bytes(cluster::Assign{request}), 5 * n);
     EXPECT_LE(bytes(cluster::TakeOver{request.id, request.attempt, request.tokens}),
-              assign_bytes(request, n));
+              deployment::assign_bytes(request, n));
   }
 }
 

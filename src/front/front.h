@@ -1,12 +1,10 @@
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <unordered_map>
 
-#include "cluster/coordinator.h"
-#include "front/journal.h"
+#include "deployment/deployment.h"
 #include "front/launcher.h"
 #include "front/options.h"
 #include "front/service.h"
@@ -21,13 +19,13 @@ enum class Sent : std::uint8_t;
 
 namespace concertina::front {
 
-// The shell around the coordinator and the journal: starts ranks, carries their frames, timers and exits to
-// the pure parts and executes what these decide. Lives on one EventLoop thread, the only one that starts
-// ranks.
+// The host of a deployment::Deployment: starts ranks, carries their frames, timers and exits to it and does
+// what it decides; and what clients and operators see of it. Lives on one EventLoop thread, the only one that
+// starts ranks.
 //
 // Ranks that die are recovered from, as the coordinator decides; `on_fatal` is called only when the first
 // ranks do not start, or no epoch has served for --group-lost-timeout.
-class Front : public Service {
+class Front : public GenerationService, public ClusterService {
  public:
   // `state` keeps operations and the wanted size; null: nothing outlives the process.
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
@@ -52,7 +50,7 @@ class Front : public Service {
 
   const ModelInfo& model() const override { return model_; }
   Status admits() const override;
-  bool ready() const override;
+  Status ready() const override;
   Status reserve(std::size_t n_requests, ClientId client) override;
   void give_back(std::size_t n_requests) override;
   Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) override;
@@ -67,68 +65,60 @@ class Front : public Service {
   std::size_t n_running() const override;
   std::uint64_t n_operations(cluster::Phase final_phase) const override;
   double last_pause_ms() const override { return last_pause_ms_; }
-  std::uint64_t n_failed_ranks() const override { return coordinator_.n_fenced(); }
-  std::uint64_t n_rescued_requests() const override { return journal_.n_rescued(); }
+  std::uint64_t n_failed_ranks() const override { return deployment_.coordinator().n_fenced(); }
+  std::uint64_t n_rescued_requests() const override { return deployment_.journal().n_rescued(); }
 
  private:
   struct Rank {
     cluster::Member member;
     std::unique_ptr<LocalProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
-    cluster::Address address;                            // as it said
     std::vector<int> cores;                              // of its compute threads; empty: any
     std::unique_ptr<transport::Timer> exit_follows;      // its channel has closed
     cluster::RankStats stats;                            // as it last said
     std::string failure;                                 // what it said before it ended
-    std::optional<Ending::Cause> fenced_as;              // known when it was fenced; else its exit tells
+    std::optional<deployment::Ending::Cause> fenced_as;  // known when it was fenced; else its exit tells
   };
-  void tell_if_serving();
-  void log_shortage() const;
-
   enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
 
-  // front_ranks.cc: what ranks say and what the coordinator decides
-  void handle(const cluster::Event& event);
-  void carry_out(const cluster::Actions& actions);
-  void execute_one(const cluster::Action& action);
-  void start_rank(const cluster::Member& member);
+  bool is_stopping() const { return life_ == Life::kStoppingRanks || life_ == Life::kStopped; }
+
+  // front_ranks.cc: what ranks say and do, and what is decided about them
+  void tell(const cluster::Event& event);
+  void carry_out();  // effects_
+  void execute(const cluster::StartRank& start);
+  void execute(const cluster::KillRank& kill);
+  void execute(const deployment::Fence& fence);
+  void execute(const cluster::Send& send);
+  void execute(const cluster::EpochActive& active);
+  void execute(const cluster::EpochLost& lost);
+  void execute(const cluster::OperationEnded& ended) { end_operation(ended.operation); }
+  void execute(const cluster::BootstrapFailed& failed) { lose_group(failed.error); }
+  void execute(const cluster::GroupLost& lost) { lose_group(lost.error); }
+  void execute(const cluster::SetTimer& timer);
   void on_frame(const cluster::Member& from, const transport::Frame& frame);
-  void on(Rank& rank, const cluster::RankHello& hello);
-  void on(Rank& rank, const cluster::LoadProgress& progress);
-  void on(Rank& rank, const cluster::RankPrepareFailed& failed);
-  void on(Rank& rank, const cluster::LeaveAsked& leave);
-  void on(Rank& rank, const cluster::PeerSuspected& suspicion);
-  void on(Rank& rank, const cluster::RankFailed& failed) { rank.failure = failed.error; }
-  void on(Rank& rank, const cluster::RankReport& report) { rank.stats = report.stats; }
-  void on(Rank& rank, const cluster::StepOutput& output);
-  template <typename Message>
-  void on(Rank&, const Message& message) {
-    handle(message);
-  }
-  void on_rank_exit(const cluster::Member& member, const Ending& exit);
+  void look_at(Rank& rank, const cluster::FromRank& message);
+  bool refuses(Rank& rank, const cluster::RankHello& hello);
+  void on_rank_exit(const cluster::Member& member, const deployment::Ending& exit);
   void on_channel_closed(const cluster::Member& member, const Error& why);
-  void on_channel_drained(const cluster::Member& member);
-  Ending ending_of(const Rank& rank, const Ending& ending);
-  void fence(const cluster::FenceRank& fence);
-  void send(const cluster::Member& to, const cluster::ToRank& message);
-  transport::Sent send(RankId to, const cluster::ToRank& message);
-  cluster::Prepare with_addresses(const cluster::Prepare& prepare);
+  deployment::Ending ending_of(const Rank& rank, const deployment::Ending& ending);
   Rank* find_rank(const cluster::Member& member);
   std::vector<int> cores_for_a_rank() const;
+  void log_failed_starts();
+
+  // front_operations.cc: what operators want and see
+  Status check_room(const ScaleRequest& request) const;
   void end_operation(const cluster::Operation& operation);
   void keep(const cluster::Operation& operation);
-  void lose_group(const Error& error);
 
-  Status check_room(const ScaleRequest& request) const;
+  // front_requests.cc: what clients want, and their tokens
   Result<request::Request> to_request(GenerationRequest request) const;
-
-  // front_requests.cc: what the journal decides
-  void execute(const JournalActions& actions);
-  void emit(const EmitToken& token);
-  void send_assign(const SendAssign& assign, const request::Request& request);
+  void execute(const deployment::EmitToken& token);
+  void execute(const deployment::EmitFailed& failed);
   void fail_all_requests(const Error& error);
 
   // front.cc: shutdown
+  void lose_group(const std::string& why);
   void stop_ranks();
   void leave_unreaped();
   void on_all_ranks_ended();
@@ -138,10 +128,10 @@ class Front : public Service {
   const FrontOptions options_;
   const ModelInfo model_;
   const std::unique_ptr<StateStore> state_;
-  cluster::Coordinator coordinator_;
-  Journal journal_;
-  std::deque<cluster::Event> events_;  // what happened while actions were carried out: handled after them
-  enum class Carrying : std::uint8_t { kNothing, kActions } carrying_ = Carrying::kNothing;
+  deployment::Deployment deployment_;
+  deployment::Effects effects_;  // to be carried out, in order
+  enum class Carrying : std::uint8_t { kNothing, kEffects } carrying_ = Carrying::kNothing;
+  std::uint64_t n_failed_starts_ = 0;  // told of in the log
   std::map<RankId, Rank> ranks_;
   std::vector<std::unique_ptr<LocalProcess>> ended_;  // reaped; destroyed outside their own callbacks
   std::unordered_map<RequestId, GenerationListener*> listeners_;
@@ -155,9 +145,8 @@ class Front : public Service {
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
-  std::string checkpoint_change_;        // empty: none
-  std::string texts_change_;             // empty: none
-  std::optional<Epoch> unproven_epoch_;  // in force, and no token of it has come
+  std::string checkpoint_change_;  // empty: none
+  std::string texts_change_;       // empty: none
   Life life_ = Life::kServing;
 };
 

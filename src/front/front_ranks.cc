@@ -13,85 +13,61 @@
 namespace concertina::front {
 
 using cluster::Member;
+using deployment::Ending;
 
 namespace {
 constexpr Duration kExitFollows = std::chrono::milliseconds(200);  // the end of a rank's channel
 }  // namespace
 
-void Front::handle(const cluster::Event& event) {
-  if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
-  events_.push_back(event);
-  if (carrying_ == Carrying::kNothing) carry_out({});
+void Front::tell(const cluster::Event& event) {
+  if (is_stopping()) return;
+  deployment_.tell(event, loop_.now(), effects_);
+  carry_out();
 }
 
-// Actions, and then whatever they made happen: the coordinator is never called from within its own actions.
-void Front::carry_out(const cluster::Actions& actions) {
-  carrying_ = Carrying::kActions;
-  for (const cluster::Action& action : actions) execute_one(action);
-  while (!events_.empty()) {
-    const cluster::Event event = std::move(events_.front());
-    events_.pop_front();
-    const std::uint64_t n_failed_starts = coordinator_.n_failed_starts();
-    const cluster::Actions next = coordinator_.handle(event, loop_.now());
-    if (coordinator_.n_failed_starts() > n_failed_starts) log_shortage();
-    for (const cluster::Action& what : next) execute_one(what);
+// What comes of it meanwhile is carried out behind it, by whoever began.
+void Front::carry_out() {
+  log_failed_starts();
+  if (carrying_ == Carrying::kEffects) return;
+  carrying_ = Carrying::kEffects;
+  for (std::size_t i = 0; i < effects_.size(); ++i) {
+    const deployment::Effect effect = std::move(effects_[i]);
+    std::visit([this](const auto& e) { execute(e); }, effect);
   }
+  effects_.clear();
   carrying_ = Carrying::kNothing;
 }
 
-void Front::execute_one(const cluster::Action& action) {
-  struct Execute {
-    Front& front;
-    void operator()(const cluster::StartRank& start) { front.start_rank(start.member); }
-    void operator()(const cluster::Send& what) {
-      const auto* prepare = std::get_if<cluster::Prepare>(&what.message);
-      front.send(what.to, prepare == nullptr ? what.message : front.with_addresses(*prepare));
-    }
-    void operator()(const cluster::FenceRank& fence) { front.fence(fence); }
-    void operator()(const cluster::KillRank& kill) {
-      if (Rank* rank = front.find_rank(kill.member)) rank->process->kill();
-    }
-    void operator()(const cluster::BeginDrain& drain) {
-      JournalActions actions;
-      front.journal_.begin_drain(drain.leavers, actions);
-      front.execute(actions);
-    }
-    void operator()(const cluster::CancelDrain&) {
-      // What answers this drain must not answer the next one.
-      std::erase_if(front.events_, [](const cluster::Event& event) {
-        return std::holds_alternative<cluster::LeaversDrained>(event);
-      });
-      JournalActions actions;
-      front.journal_.cancel_drain(actions);
-      front.execute(actions);
-    }
-    void operator()(const cluster::EpochActive& active) {
-      std::vector<RankId> members;
-      for (const Member& member : active.plan.members) members.push_back(member.rank);
-      spdlog::info("epoch {}: ranks {}", active.plan.epoch, fmt::join(members, ", "));
-      JournalActions actions;
-      front.journal_.set_members(members, actions);
-      front.execute(actions);
-      front.unproven_epoch_ = active.plan.epoch;
-      front.tell_if_serving();
-      if (auto on_ready = std::exchange(front.on_ready_, nullptr)) on_ready();
-    }
-    void operator()(const cluster::OperationEnded& ended) { front.end_operation(ended.operation); }
-    void operator()(const cluster::BootstrapFailed& failed) {
-      front.lose_group(Error(FrontError::kGroupLost, failed.error));
-    }
-    void operator()(const cluster::EpochLost& lost) {
-      spdlog::error("{}; {} requests wait", lost.error, front.journal_.n_live());
-      front.unproven_epoch_.reset();
-    }
-    void operator()(const cluster::GroupLost& lost) {
-      front.lose_group(Error(FrontError::kGroupLost, lost.error));
-    }
-    void operator()(const cluster::SetTimer& timer) {
-      front.coordinator_timer_.set(timer.at, [&front = front] { front.handle(cluster::TimePassed{}); });
-    }
-  };
-  std::visit(Execute{*this}, action);
+void Front::execute(const cluster::KillRank& kill) {
+  if (Rank* rank = find_rank(kill.member)) rank->process->kill();
+}
+
+// submit() lets nothing in that is too large; should it happen, it is the request that fails, not the rank.
+void Front::execute(const cluster::Send& send) {
+  Rank* rank = find_rank(send.to);
+  if (rank == nullptr || !rank->channel) return;
+  const transport::Sent sent = rank->channel->send(transport::frame_of(send.message));
+  const auto* assign = std::get_if<cluster::Assign>(&send.message);
+  if (sent != transport::Sent::kTooLarge || assign == nullptr) return;
+  const std::string why =
+      fmt::format("its {} tokens and {} stop ids do not fit one message to a rank",
+                  assign->request.tokens.size(), assign->request.stop.stop_token_ids.size());
+  deployment_.refuse(assign->request.id, why, loop_.now(), effects_);
+}
+
+void Front::execute(const cluster::EpochActive& active) {
+  std::vector<RankId> members;
+  for (const Member& member : active.plan.members) members.push_back(member.rank);
+  spdlog::info("epoch {}: ranks {}", active.plan.epoch, fmt::join(members, ", "));
+  if (auto on_ready = std::exchange(on_ready_, nullptr)) on_ready();
+}
+
+void Front::execute(const cluster::EpochLost& lost) {
+  spdlog::error("{}; {} requests wait", lost.error, deployment_.journal().n_live());
+}
+
+void Front::execute(const cluster::SetTimer& timer) {
+  coordinator_timer_.set(timer.at, [this] { tell(cluster::TimePassed{}); });
 }
 
 Front::Rank* Front::find_rank(const Member& member) {
@@ -99,28 +75,9 @@ Front::Rank* Front::find_rank(const Member& member) {
   return found == ranks_.end() || found->second.member != member ? nullptr : &found->second;
 }
 
-cluster::Prepare Front::with_addresses(const cluster::Prepare& prepare) {
-  cluster::Prepare out = prepare;
-  for (const Member& member : prepare.plan.members) {
-    const Rank* rank = find_rank(member);
-    CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
-    out.addresses.push_back(rank->address);
-  }
-  return out;
-}
-
-void Front::send(const Member& to, const cluster::ToRank& message) {
-  Rank* rank = find_rank(to);
-  if (rank != nullptr && rank->channel) rank->channel->send(transport::frame_of(message));
-}
-
-transport::Sent Front::send(RankId to, const cluster::ToRank& message) {
-  const auto found = ranks_.find(to);
-  if (found == ranks_.end() || !found->second.channel) return transport::Sent::kClosed;
-  return found->second.channel->send(transport::frame_of(message));
-}
-
-void Front::start_rank(const Member& member) {
+void Front::execute(const cluster::StartRank& start) {
+  if (is_stopping()) return;
+  const Member member = start.member;
   // Kills of other programs in this control group are no news of ranks; while one is being lost they may be.
   const auto is_there = [](const auto& rank) {
     return rank.second.channel && rank.second.channel->is_open();
@@ -129,19 +86,22 @@ void Front::start_rank(const Member& member) {
   auto process = LocalProcess::start(loop_, {options_.binary, options_.binary_name},
                                      [this, member](const Ending& ending) { on_rank_exit(member, ending); });
   if (!process)
-    return handle(cluster::RankExited{member, process.error().message()});  // as if it had ended at once
+    return tell(cluster::RankExited{member, process.error().message()});  // as if it ended at once
   Rank& rank = ranks_[member.rank];
   rank = Rank{};
   rank.member = member;
   rank.channel = std::make_unique<transport::ControlChannel>(loop_.context(), (*process)->take_control_fd(),
                                                              "its control channel");
   rank.process = std::move(*process);
-  rank.channel->on_drained([this, member] { on_channel_drained(member); });
+  rank.channel->on_drained([this, member] {
+    deployment_.tell(deployment::ChannelDrained{member}, loop_.now(), effects_);
+    carry_out();
+  });
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) { on_channel_closed(member, error); });
   rank.cores = cores_for_a_rank();
   transport::Frame configure = configure_frame(options_, member, rank.cores);
-  configure.mutable_configure()->set_in_background(coordinator_.active_epoch() != nullptr);
+  configure.mutable_configure()->set_in_background(deployment_.coordinator().active_epoch() != nullptr);
   rank.channel->send(configure);
 }
 
@@ -154,73 +114,52 @@ std::vector<int> Front::cores_for_a_rank() const {
 
 void Front::on_frame(const Member& from, const transport::Frame& frame) {
   Rank* rank = find_rank(from);
-  if (rank == nullptr) return;
+  if (rank == nullptr || is_stopping()) return;
   const auto message = transport::from_rank_of(frame, from);
   if (!message) return spdlog::warn("rank {} sent {}; ignored", from.rank, message.error().message());
-  std::visit([&](const auto& m) { on(*rank, m); }, *message);
-}
-
-void Front::on(Rank& rank, const cluster::LoadProgress& progress) {
-  spdlog::info("rank {}: loaded {:.0f} of {:.0f} MB", rank.member.rank, progress.loaded_bytes / 1e6,
-               progress.total_bytes / 1e6);
-}
-
-void Front::on(Rank&, const cluster::RankPrepareFailed& failed) {
-  if (failed.cause == cluster::RankPrepareFailed::Cause::kPeer)
-    spdlog::warn("rank {} cannot prepare epoch {} yet: {}", failed.member.rank, failed.epoch, failed.error);
-  handle(failed);
-}
-
-void Front::on(Rank&, const cluster::LeaveAsked& leave) {
-  spdlog::info("rank {} got a SIGTERM", leave.member.rank);
-  handle(leave);
-}
-
-void Front::on(Rank&, const cluster::PeerSuspected& suspicion) {
-  spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", suspicion.member.rank,
-               suspicion.whom, suspicion.epoch, suspicion.step, suspicion.exchange, suspicion.what);
-  handle(suspicion);
-}
-
-// Another program may compute other bits, or speak another protocol.
-void Front::on(Rank& rank, const cluster::RankHello& hello) {
-  const std::string difference = describe_difference(options_.identity, hello.identity);
-  if (!difference.empty()) {
-    rank.failure = fmt::format("{} is another build than this server's: {}",
-                               options_.binary_name.empty() ? options_.binary.string() : options_.binary_name,
-                               difference);
-    spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
-    return rank.process->kill();
-  }
-  rank.address = hello.address;
-  rank.stats.kv_blocks_total = hello.kv_blocks_total;
-  handle(hello);
-}
-
-void Front::on(Rank& rank, const cluster::StepOutput& output) {
-  const RankId from = rank.member.rank;
-  if (output.stats) rank.stats = *output.stats;
-  JournalActions actions;
-  for (const request::TokenEvent& token : output.tokens) {
-    actions.clear();
-    journal_.on_output(from, token.request, token.attempt, token.position, token.token, token.finish_reason,
-                       actions);
-    execute(actions);
-  }
-  for (const request::CaughtUp& caught_up : output.caught_up) {
-    actions.clear();
-    journal_.on_caught_up(from, caught_up.request, caught_up.attempt, actions);
-    execute(actions);
-  }
-  if (!output.tokens.empty() && unproven_epoch_)
-    handle(cluster::EpochServes{*std::exchange(unproven_epoch_, std::nullopt)});
+  const auto* hello = std::get_if<cluster::RankHello>(&*message);
+  if (hello != nullptr && refuses(*rank, *hello)) return;
+  look_at(*rank, *message);
+  deployment_.hear(*message, loop_.now(), effects_);
+  carry_out();
   check_shutdown();
 }
 
-// Where no request waits for a token, none will come.
-void Front::tell_if_serving() {
-  if (journal_.n_live() > 0 || !unproven_epoch_) return;
-  handle(cluster::EpochServes{*std::exchange(unproven_epoch_, std::nullopt)});
+// Another program may compute other bits, or speak another protocol.
+bool Front::refuses(Rank& rank, const cluster::RankHello& hello) {
+  const std::string difference = describe_difference(options_.identity, hello.identity);
+  if (difference.empty()) return false;
+  rank.failure =
+      fmt::format("{} is another build than this server's: {}",
+                  options_.binary_name.empty() ? options_.binary.string() : options_.binary_name, difference);
+  spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
+  rank.process->kill();
+  return true;
+}
+
+// What a person may want to know of it.
+void Front::look_at(Rank& rank, const cluster::FromRank& message) {
+  const RankId from = rank.member.rank;
+  if (const auto* output = std::get_if<cluster::StepOutput>(&message)) {
+    if (output->stats) rank.stats = *output->stats;
+  } else if (const auto* report = std::get_if<cluster::RankReport>(&message)) {
+    rank.stats = report->stats;
+  } else if (const auto* hello = std::get_if<cluster::RankHello>(&message)) {
+    rank.stats.kv_blocks_total = hello->kv_blocks_total;
+  } else if (const auto* failed = std::get_if<cluster::RankFailed>(&message)) {
+    rank.failure = failed->error;
+  } else if (const auto* progress = std::get_if<cluster::LoadProgress>(&message)) {
+    spdlog::info("rank {}: loaded {:.0f} of {:.0f} MB", from, progress->loaded_bytes / 1e6,
+                 progress->total_bytes / 1e6);
+  } else if (std::holds_alternative<cluster::LeaveAsked>(message)) {
+    spdlog::info("rank {} got a SIGTERM", from);
+  } else if (const auto* suspicion = std::get_if<cluster::PeerSuspected>(&message)) {
+    spdlog::warn("rank {} waits for rank {} (epoch {}, step {}, exchange {}): {}", from, suspicion->whom,
+                 suspicion->epoch, suspicion->step, suspicion->exchange, suspicion->what);
+  } else if (const auto* cannot = std::get_if<cluster::RankPrepareFailed>(&message);
+             cannot != nullptr && cannot->cause == cluster::RankPrepareFailed::Cause::kPeer) {
+    spdlog::warn("rank {} cannot prepare epoch {} yet: {}", from, cannot->epoch, cannot->error);
+  }
 }
 
 // Often the first sign of a death: the kernel closes a process's files a moment before its parent can reap
@@ -232,39 +171,28 @@ void Front::on_channel_closed(const Member& member, const Error& why) {
   if (!rank->failure.empty()) return;  // it said why it ends: its exit follows
   if (why.is(transport::TransportError::kOutgoingFull)) rank->fenced_as = Ending::Cause::kChannelFull;
   const cluster::RankUnreachable unreachable{member, why.message()};
-  if (!why.is(transport::TransportError::kPeerClosed)) return handle(unreachable);
+  if (!why.is(transport::TransportError::kPeerClosed)) return tell(unreachable);
   if (rank->process->has_ended()) return;
-  const cluster::EpochPlan* active = coordinator_.active_epoch();
+  const cluster::EpochPlan* active = deployment_.coordinator().active_epoch();
   const bool is_member = active != nullptr && std::find(active->members.begin(), active->members.end(),
                                                         member) != active->members.end();
-  if (is_member || coordinator_.recovering()) return handle(unreachable);
+  if (is_member || deployment_.coordinator().recovering()) return tell(unreachable);
   rank->exit_follows = std::make_unique<transport::Timer>(loop_);
-  rank->exit_follows->set(loop_.now() + kExitFollows, [this, unreachable] { handle(unreachable); });
+  rank->exit_follows->set(loop_.now() + kExitFollows, [this, unreachable] { tell(unreachable); });
 }
 
-void Front::on_channel_drained(const Member& member) {
-  if (find_rank(member) == nullptr) return;
-  JournalActions actions;
-  journal_.on_channel_drained(member.rank, actions);
-  execute(actions);
-}
-
-void Front::fence(const cluster::FenceRank& fence) {
+void Front::execute(const deployment::Fence& fence) {
   const Member member = fence.member;
-  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, fence.why,
-               journal_.n_on(member.rank));
-  if (Rank* rank = find_rank(member)) {
-    // With its channel open it lives: what it does now tells more than the kill that follows.
-    if (rank->channel && rank->channel->is_open())
-      rank->fenced_as = cause_of_fence(fence.cause, rank->process->state());
-    rank->channel.reset();
-    rank->stats.n_running = rank->stats.n_waiting = rank->stats.kv_blocks_used = 0;
-    rank->stats.waited_ms.clear();
-    if (options_.kill_fenced == FrontOptions::KillFenced::kYes) rank->process->kill();
-  }
-  JournalActions actions;
-  journal_.fence(member.rank, actions);
-  execute(actions);
+  spdlog::warn("rank {} is fenced: {}; requests it carried: {}", member.rank, fence.why, fence.n_requests);
+  Rank* rank = find_rank(member);
+  if (rank == nullptr) return;
+  // With its channel open it lives: what it does now tells more than the kill that follows.
+  if (rank->channel && rank->channel->is_open())
+    rank->fenced_as = deployment::cause_of_fence(fence.cause, rank->process->state());
+  rank->channel.reset();
+  rank->stats.n_running = rank->stats.n_waiting = rank->stats.kv_blocks_used = 0;
+  rank->stats.waited_ms.clear();
+  if (options_.kill_fenced == FrontOptions::KillFenced::kYes) rank->process->kill();
 }
 
 // What its exit says, unless it was fenced for something that is known better; and whether the kernel killed
@@ -295,49 +223,22 @@ void Front::on_rank_exit(const Member& member, const Ending& exit) {
     loop_.post([this, alive = std::weak_ptr(alive_)] {
       if (!alive.expired()) ended_.clear();
     });
-    handle(cluster::RankExited{member, reason, said});
-    JournalActions actions;
-    journal_.on_ended(member.rank, ending, actions);
-    execute(actions);
+    if (!is_stopping()) {
+      deployment_.tell(deployment::RankEnded{{member, reason, said}, ending}, loop_.now(), effects_);
+      carry_out();
+    }
   }
   if (life_ == Life::kStoppingRanks && ranks_.empty()) on_all_ranks_ended();
 }
 
-void Front::log_shortage() const {
-  const cluster::Shortage& shortage = coordinator_.shortage();
+void Front::log_failed_starts() {
+  const cluster::Coordinator& coordinator = deployment_.coordinator();
+  if (coordinator.n_failed_starts() == std::exchange(n_failed_starts_, coordinator.n_failed_starts())) return;
+  const cluster::Shortage& shortage = coordinator.shortage();
   spdlog::warn("a start failed, {} in a row; {} of {} ranks are missing; the next try comes in {:g} s: {}",
-               shortage.n_failed_starts, coordinator_.n_missing(), coordinator_.wanted_size(),
+               shortage.n_failed_starts, coordinator.n_missing(), coordinator.wanted_size(),
                shortage.next_try ? std::max(0.0, to_ms(*shortage.next_try - loop_.now()) / 1e3) : 0,
                shortage.last_error);
-}
-
-void Front::end_operation(const cluster::Operation& operation) {
-  if (operation.phase == cluster::Phase::kDone) last_pause_ms_ = operation.max_pause_ms;
-  spdlog::log(operation.error ? spdlog::level::warn : spdlog::level::info, "operation {}: {}{}", operation.id,
-              name_of(operation.phase), operation.error ? ": " + *operation.error : "");
-  keep(operation);
-  auto waiters = waiters_.extract(operation.id);
-  if (waiters.empty()) return;
-  for (const auto& done : waiters.mapped()) done(operation);
-}
-
-// A disk that is full costs the records, not the service. A recovery that failed is no wish for fewer ranks:
-// a restart tries again.
-void Front::keep(const cluster::Operation& operation) {
-  if (state_ == nullptr) return;
-  Status kept = state_->save(operation, loop_.now());
-  const bool is_wanted =
-      operation.kind != cluster::OperationKind::kRecover || operation.phase == cluster::Phase::kDone;
-  if (kept && is_wanted && life_ == Life::kServing && coordinator_.running_operation() == nullptr)
-    kept = state_->save_wanted_size(coordinator_.wanted_size());
-  if (!kept) spdlog::error("{}", kept.error().message());
-}
-
-void Front::lose_group(const Error& error) {
-  if (life_ == Life::kStoppingRanks || life_ == Life::kStopped) return;
-  spdlog::error("{}", error.message());
-  fail_all_requests(error);
-  if (auto on_fatal = std::exchange(on_fatal_, nullptr)) on_fatal(error);
 }
 
 }  // namespace concertina::front

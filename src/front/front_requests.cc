@@ -6,13 +6,13 @@
 namespace concertina::front {
 
 namespace {
-FrontError code_of(EmitFailed::Cause cause) {
+FrontError code_of(deployment::EmitFailed::Cause cause) {
   switch (cause) {
-    case EmitFailed::Cause::kTooLarge:
+    case deployment::EmitFailed::Cause::kTooLarge:
       return FrontError::kRequestTooLarge;
-    case EmitFailed::Cause::kNonfiniteLogits:
+    case deployment::EmitFailed::Cause::kNonfiniteLogits:
       return FrontError::kNonfiniteLogits;
-    case EmitFailed::Cause::kEndsRanks:
+    case deployment::EmitFailed::Cause::kEndsRanks:
       break;
   }
   return FrontError::kRankCrashes;
@@ -25,9 +25,10 @@ FrontError code_of(EmitFailed::Cause cause) {
 Status Front::reserve(std::size_t n_requests, ClientId client) {
   RETURN_IF_ERROR(admits());
   const std::size_t n_waiting = n_queued() + n_reserved_, bound = options_.max_num_queued_reqs;
-  const bool fits = n_waiting + n_requests <= bound + journal_.n_free_places();
-  const bool is_crowded_out = n_requests == 1 && journal_.n_queued_of(client) == 0 &&
-                              journal_.n_queued() > journal_.n_clients_queued() && n_waiting < 2 * bound;
+  const bool fits = n_waiting + n_requests <= bound + deployment_.journal().n_free_places();
+  const bool is_crowded_out = n_requests == 1 && deployment_.journal().n_queued_of(client) == 0 &&
+                              deployment_.journal().n_queued() > deployment_.journal().n_clients_queued() &&
+                              n_waiting < 2 * bound;
   if (!fits && !is_crowded_out) {
     return fail(FrontError::kQueueFull,
                 fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_waiting));
@@ -55,9 +56,8 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
   next_request_ = next_request_.next();
   listeners_[id] = &listener;
   made.id = id;
-  JournalActions actions;
-  journal_.submit(std::move(made), client, actions);
-  execute(actions);
+  deployment_.submit(std::move(made), client, loop_.now(), effects_);
+  carry_out();
   return id;
 }
 
@@ -75,7 +75,8 @@ Result<request::Request> Front::to_request(GenerationRequest request) const {
                             made.stop.stop_token_ids.size(), request::kMaxStopTokenIds));
   const std::size_t n_tokens = std::min(
       options_.max_model_len, made.n_prompt_tokens + std::min(made.stop.max_tokens, options_.max_model_len));
-  if (const std::size_t n_bytes = assign_bytes(made, n_tokens); n_bytes > transport::kMaxFrameBytes)
+  if (const std::size_t n_bytes = deployment::assign_bytes(made, n_tokens);
+      n_bytes > transport::kMaxFrameBytes)
     return fail(FrontError::kRequestTooLarge,
                 fmt::format("with {} tokens it may need {} bytes on its way to a rank, and a message has at "
                             "most {}",
@@ -85,59 +86,22 @@ Result<request::Request> Front::to_request(GenerationRequest request) const {
 
 void Front::cancel(RequestId request) {
   listeners_.erase(request);
-  JournalActions actions;
-  journal_.cancel(request, actions);
-  execute(actions);
+  deployment_.cancel(request, loop_.now(), effects_);
+  carry_out();
   check_shutdown();
 }
 
-// submit() lets nothing in that is too large; should it happen, it is the request that fails, not the rank.
-void Front::send_assign(const SendAssign& assign, const request::Request& request) {
-  cluster::Assign message{request};
-  message.request.attempt = assign.attempt;
-  message.request.mode = assign.mode;
-  if (send(assign.to, message) != transport::Sent::kTooLarge) return;
-  JournalActions actions;
-  journal_.refuse(assign.request,
-                  fmt::format("its {} tokens and {} stop ids do not fit one message to a rank",
-                              request.tokens.size(), request.stop.stop_token_ids.size()),
-                  actions);
-  execute(actions);
+// Every request of a broken checkpoint fails: its rank has said so once.
+void Front::execute(const deployment::EmitFailed& failed) {
+  const bool is_said = failed.cause == deployment::EmitFailed::Cause::kNonfiniteLogits;
+  spdlog::log(is_said ? spdlog::level::debug : spdlog::level::err, "request {}: {}", failed.request,
+              failed.why);
+  const auto listener = listeners_.extract(failed.request);
+  if (!listener.empty())
+    listener.mapped()->on_failed(failed.request, Error(code_of(failed.cause), failed.why));
 }
 
-void Front::execute(const JournalActions& actions) {
-  for (const JournalAction& action : actions) {
-    if (const auto* assign = std::get_if<SendAssign>(&action)) {
-      // A listener called for an earlier action may have cancelled this request meanwhile.
-      const request::Request* request = journal_.find(assign->request);
-      if (request != nullptr) send_assign(*assign, *request);
-    } else if (const auto* feed = std::get_if<SendFeed>(&action)) {
-      send(feed->to, cluster::Feed{feed->request, {feed->token}});
-    } else if (const auto* take_over = std::get_if<SendTakeOver>(&action)) {
-      const request::Request* request = journal_.find(take_over->request);
-      if (request == nullptr) continue;
-      const auto generated = request->tokens.begin() + static_cast<std::ptrdiff_t>(request->n_prompt_tokens);
-      send(take_over->to,
-           cluster::TakeOver{request->id, take_over->attempt, {generated, request->tokens.end()}});
-    } else if (const auto* drop = std::get_if<SendDrop>(&action)) {
-      send(drop->to, cluster::Drop{drop->request});
-    } else if (const auto* token = std::get_if<EmitToken>(&action)) {
-      emit(*token);
-    } else if (const auto* failed = std::get_if<EmitFailed>(&action)) {
-      // Every request of a broken checkpoint fails: its rank has said so once.
-      const bool is_said = failed->cause == EmitFailed::Cause::kNonfiniteLogits;
-      spdlog::log(is_said ? spdlog::level::debug : spdlog::level::err, "request {}: {}", failed->request,
-                  failed->why);
-      const auto listener = listeners_.extract(failed->request);
-      if (!listener.empty())
-        listener.mapped()->on_failed(failed->request, Error(code_of(failed->cause), failed->why));
-    } else if (const auto* drained = std::get_if<Drained>(&action)) {
-      handle(cluster::LeaversDrained{drained->n_moved});
-    }
-  }
-}
-
-void Front::emit(const EmitToken& token) {
+void Front::execute(const deployment::EmitToken& token) {
   const auto found = listeners_.find(token.request);
   if (found == listeners_.end()) return;
   GenerationListener* const listener = found->second;
@@ -146,9 +110,9 @@ void Front::emit(const EmitToken& token) {
 }
 
 void Front::fail_all_requests(const Error& error) {
-  JournalActions actions;
-  for (const RequestId request : journal_.live_requests()) journal_.cancel(request, actions);
-  execute(actions);  // ranks that live drop them
+  for (const RequestId request : deployment_.journal().live_requests())
+    deployment_.cancel(request, loop_.now(), effects_);
+  carry_out();  // ranks that live drop them
   // One by one: an answer of several choices ends with the first of them and cancels its others, whose
   // listener is gone then.
   while (!listeners_.empty()) {

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "base/check.h"
+#include "front/exit_status.h"
 
 namespace concertina::front {
 
@@ -66,9 +67,9 @@ Result<RankBinary> own_binary() {
   return RankBinary{"/proc/self/exe", target.string()};
 }
 
-Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop,
-                                                          const RankBinary& binary,
-                                                          std::function<void(const Ending&)> on_exit) {
+Result<std::unique_ptr<LocalProcess>> LocalProcess::start(
+    transport::EventLoop& loop, const RankBinary& binary,
+    std::function<void(const deployment::Ending&)> on_exit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return fail(FrontError::kOperationFailed,
@@ -142,7 +143,7 @@ void LocalProcess::reap() {
   const bool is_ours = done == pid_;
   if (on_exit)
     on_exit(is_ours ? ending_of_status(status)
-                    : Ending{.how = "already reaped", .exit_code = -1});  // may destroy *this
+                    : deployment::Ending{.how = "already reaped", .exit_code = -1});  // may destroy *this
 }
 
 }  // namespace concertina::front

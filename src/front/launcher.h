@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "front/ending.h"
+#include "deployment/ending.h"
 #include "front/service.h"
 #include "transport/event_loop.h"
 
@@ -31,7 +31,7 @@ class LocalProcess {
  public:
   // Runs `binary.path worker --control-fd 3`. `on_exit` comes once, after it was reaped.
   static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop, const RankBinary& binary,
-                                                     std::function<void(const Ending&)> on_exit);
+                                                     std::function<void(const deployment::Ending&)> on_exit);
   ~LocalProcess();  // kills and reaps it if it still runs
   LocalProcess(const LocalProcess&) = delete;
   LocalProcess& operator=(const LocalProcess&) = delete;
@@ -52,7 +52,7 @@ class LocalProcess {
   pid_t pid_ = -1;
   int pid_fd_ = -1, control_fd_ = -1;
   bool reaped_ = false;
-  std::function<void(const Ending&)> on_exit_;
+  std::function<void(const deployment::Ending&)> on_exit_;
   transport::EventLoop* loop_ = nullptr;
   std::unique_ptr<transport::ReadableWatch> watch_;
 };

@@ -10,7 +10,6 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cluster/messages.h"
-#include "front/fair_queue.h"
 #include "front/form.h"
 #include "request/request.h"
 
@@ -45,6 +44,8 @@ struct ModelInfo {
   request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
 };
+
+using request::ClientId;
 
 struct GenerationRequest {
   ClientId client;                   // whose turn it takes
@@ -95,16 +96,16 @@ struct ClusterStatus {
   std::string checkpoint_change;  // how the model folder's files differ by now; empty: they do not
 };
 
-// What the server asks of the rest of the process. Everything on the one front thread (the io_context's);
-// nothing blocks.
-class Service {
+// What the server asks of the rest of the process, in two parts: for clients, and for operators. Everything
+// on the one front thread (the io_context's); nothing blocks.
+class GenerationService {
  public:
-  virtual ~Service() = default;
+  virtual ~GenerationService() = default;
   virtual const ModelInfo& model() const = 0;
   // Whether requests are taken: ok, or kNotReady (before the first epoch) / kShuttingDown. While no epoch
   // serves they wait in the queue.
   virtual Status admits() const = 0;
-  virtual bool ready() const = 0;  // an epoch is active and no shutdown has begun
+  virtual std::size_t max_requests() const = 0;  // of an idle server of this size, those that wait included
 
   // Places for `n_requests` of `client`, which submit() then takes one by one; or why there are none. A
   // client that has nothing waiting gets one even where the queue is full of another's.
@@ -114,6 +115,13 @@ class Service {
   // token, on_failed or cancel().
   virtual Result<RequestId> submit(GenerationRequest request, GenerationListener& listener) = 0;
   virtual void cancel(RequestId request) = 0;  // no call to the listener after this; unknown ids are ignored
+};
+
+class ClusterService {
+ public:
+  virtual ~ClusterService() = default;
+  virtual Status ready() const = 0;  // requests are taken and an epoch serves; or why not
+  virtual ClusterStatus cluster() const = 0;
 
   // `done` comes once, when the operation ended (or at once where nothing is to do), with its final record;
   // or an error (kInvalidSize, kInvalidRetire, kOperationRunning, kNotReady, kShuttingDown). The returned
@@ -122,10 +130,8 @@ class Service {
                                            std::function<void(const cluster::Operation&)> done) = 0;
   virtual std::optional<cluster::Operation> operation(const std::string& id) const = 0;
   virtual bool scaling() const = 0;  // an operation runs that another one would have to wait for
-  virtual ClusterStatus cluster() const = 0;
+
   virtual std::size_t n_queued() const = 0, n_running() const = 0;
-  virtual std::size_t max_requests()
-      const = 0;  // that an idle server of this size takes, those that wait included
   virtual std::uint64_t n_operations(cluster::Phase final_phase) const = 0;
   virtual double last_pause_ms() const = 0;
   virtual std::uint64_t n_failed_ranks() const = 0;      // since the start

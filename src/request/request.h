@@ -9,6 +9,9 @@
 // What a client asked for and what it gets, in the one form that every part of a deployment uses.
 namespace concertina::request {
 
+// Who sent a request, as far as turns go: a key, or a connection without one.
+using ClientId = Id<struct ClientTag, std::uint64_t>;
+
 // How a token is drawn; greedy when temperature is 0.
 struct SamplingParams {
   float temperature = 1.0f;

@@ -138,7 +138,7 @@ void add_rank(Snapshot& out, const front::RankStatus& rank) {
   }
 }
 
-std::string text_of_now(const front::Service& service, const front::ClusterStatus& cluster,
+std::string text_of_now(const front::ClusterService& service, const front::ClusterStatus& cluster,
                         const Labels& labels) {
   Snapshot out(labels);
   for (const front::RankStatus& rank : cluster.ranks) add_rank(out, rank);
@@ -174,7 +174,7 @@ std::string text_of_now(const front::Service& service, const front::ClusterStatu
 
 }  // namespace
 
-std::string Metrics::text(const front::Service& service) {
+std::string Metrics::text(const front::ClusterService& service) {
   State& s = *state_;
   const front::ClusterStatus cluster = service.cluster();
   s.running.Set(static_cast<double>(service.n_running()));

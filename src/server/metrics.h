@@ -19,7 +19,7 @@ class Metrics {
   void on_first_token(Duration since_arrival);
   void on_next_token(Duration since_last);
   void on_finished(const char* reason, Duration since_arrival);  // "stop", "length", "abort", "error"
-  std::string text(const front::Service& service);
+  std::string text(const front::ClusterService& service);
 
  private:
   struct State;

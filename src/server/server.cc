@@ -61,17 +61,18 @@ std::string without_extra_slashes(const std::string& path) {
 }  // namespace
 
 struct Server::State {
-  State(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
+  State(boost::asio::io_context& context, front::GenerationService& generation,
+        front::ClusterService& cluster, const tokenizer::Tokenizer* tokenizer,
         const chat::ChatTemplate* chat_template, ServerOptions given)
       : options(std::move(given)),
         access(access::make_rules(options.host, options.allowed_hosts, options.api_keys, options.own_names)),
-        metrics(service.model().served_name),
+        metrics(generation.model().served_name),
         helpers(
             {.n_threads = n_helper_threads()},
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
-        served_name(service.model().served_name),
-        openai(service, {service.model(), tokenizer, chat_template}, metrics, helpers, context),
-        admin(service, metrics),
+        served_name(generation.model().served_name),
+        openai(generation, {generation.model(), tokenizer, chat_template}, metrics, helpers, context),
+        admin(cluster, metrics),
         routes(make_routes()),
         http(
             context, options.limits,
@@ -170,10 +171,11 @@ struct Server::State {
   http::HttpServer http;
 };
 
-Server::Server(boost::asio::io_context& context, front::Service& service,
-               const tokenizer::Tokenizer* tokenizer, const chat::ChatTemplate* chat_template,
-               ServerOptions options)
-    : state_(std::make_unique<State>(context, service, tokenizer, chat_template, std::move(options))) {}
+Server::Server(boost::asio::io_context& context, front::GenerationService& generation,
+               front::ClusterService& cluster, const tokenizer::Tokenizer* tokenizer,
+               const chat::ChatTemplate* chat_template, ServerOptions options)
+    : state_(std::make_unique<State>(context, generation, cluster, tokenizer, chat_template,
+                                     std::move(options))) {}
 Server::~Server() = default;
 
 Result<std::uint16_t> Server::start() {

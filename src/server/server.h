@@ -24,7 +24,8 @@ struct ServerOptions {
 class Server {
  public:
   // Null tokenizer: token-id prompts only. Null template: no chat. All outlive the server.
-  Server(boost::asio::io_context& context, front::Service& service, const tokenizer::Tokenizer* tokenizer,
+  Server(boost::asio::io_context& context, front::GenerationService& generation,
+         front::ClusterService& cluster, const tokenizer::Tokenizer* tokenizer,
          const chat::ChatTemplate* chat_template, ServerOptions options);
   ~Server();
 

@@ -14,6 +14,8 @@ void write(const cluster::RankHello& message, Frame& frame) {
   out.set_pid(message.address.pid);
   out.set_region_fd(message.address.region_fd);
   out.set_kv_blocks_total(message.kv_blocks_total);
+  out.set_block_size(message.block_size);
+  out.set_max_num_seqs(message.max_num_seqs);
   out.set_version(message.identity.version);
   out.set_build_id(message.identity.build_id);
   out.set_kernel_digest(message.identity.kernel_digest);
@@ -29,6 +31,8 @@ Result<FromRank> read(const Hello& in, const cluster::Member& from) {
   return cluster::RankHello{from,
                             {in.pid(), in.region_fd()},
                             in.kv_blocks_total(),
+                            in.block_size(),
+                            in.max_num_seqs(),
                             {in.version(), in.build_id(), in.kernel_digest(), in.instruction_set()}};
 }
 

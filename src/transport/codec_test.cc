@@ -59,7 +59,7 @@ std::vector<FromRank> all_from_rank() {
   using Cause = cluster::RankPrepareFailed::Cause;
   const cluster::RankStats stats{1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}};
   return {
-      cluster::RankHello{kRank, {1, 2}, 3, {"version", "id", "digest", "avx2"}},
+      cluster::RankHello{kRank, {1, 2}, 3, 4, 5, {"version", "id", "digest", "avx2"}},
       cluster::LoadProgress{kRank, 5, 6},
       cluster::RankPrepared{kRank, Epoch(1), 7},
       cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kOwn},

@@ -81,19 +81,11 @@ void warm(model::KvCache& kv_cache, const model::ModelConfig& config) {
   }
 }
 
-}  // namespace
-
-Result<RankParts> make_rank_parts(const RankOptions& options,
-                                  std::function<void(const exchange::Suspicion&)> on_suspect,
-                                  const std::function<void()>& on_progress,
-                                  std::unique_ptr<device::Stream> stream) {
-  RankParts parts;
-  ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
-  ASSIGN_OR_RETURN(parts.source, open_source(options, config));
-  parts.limits = options.limits;
+// That fit --kv-cache-memory, which must fit the machine's.
+Result<std::size_t> n_kv_blocks(const RankOptions& options, const model::ModelConfig& config) {
   const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
-  parts.limits.n_blocks = options.kv_cache_bytes / block_bytes;
-  if (parts.limits.n_blocks == 0) {
+  const std::size_t n_blocks = options.kv_cache_bytes / block_bytes;
+  if (n_blocks == 0) {
     return fail(WorkerError::kNoKvMemory,
                 fmt::format("--kv-cache-memory is {} bytes, but one KV block of {} tokens needs {}",
                             options.kv_cache_bytes, options.limits.block_size, block_bytes));
@@ -106,6 +98,20 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                             static_cast<double>(options.kv_cache_bytes) / (1 << 30), limit->name,
                             static_cast<double>(limit->available_bytes) / (1 << 30)));
   }
+  return n_blocks;
+}
+
+}  // namespace
+
+Result<RankParts> make_rank_parts(const RankOptions& options,
+                                  std::function<void(const exchange::Suspicion&)> on_suspect,
+                                  const std::function<void()>& on_progress,
+                                  std::unique_ptr<device::Stream> stream) {
+  RankParts parts;
+  ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
+  ASSIGN_OR_RETURN(parts.source, open_source(options, config));
+  parts.limits = options.limits;
+  ASSIGN_OR_RETURN(parts.limits.n_blocks, n_kv_blocks(options, config));
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
   warm(*parts.kv_cache, config);

@@ -32,6 +32,7 @@ class OpenStep {
 StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
       step_output_(cluster::StepOutput{.member = parts_.self}),
+      protocol_(parts_.self),
       sampling_scratch_(parts_.stream.n_threads(),
                         kernels::SamplingScratch(parts_.model.config().vocab_size)) {
   const std::size_t n_sequences = parts_.workspace.limits.max_sequences;
@@ -41,34 +42,27 @@ StepLoop::StepLoop(StepLoopParts parts)
 }
 
 Status StepLoop::run() {
+  using Next = rank::RankProtocol::Next;
   for (;;) {
-    if (apply_inbox() == Inboxed::kLeave) return {};
-    const exchange::EpochView* view = parts_.exchange.epoch_view();
-    if (view == nullptr || is_frozen()) {
-      if (epoch_began_elsewhere()) {
-        enter(prepared_.rbegin()->first, std::chrono::steady_clock::now());
-      } else {
-        wait(std::nullopt);
-      }
-      continue;
-    }
-    const scheduler::StepPlan& plan = make_plan();
-    if (plan.empty() && !commit_) {
-      report_stats();
-      if (wait(next_report()) != exchange::Work::kPeerStarted) continue;
-    }
-    if (Status done = run_step(plan); !done && !done.error().is(exchange::ExchangeError::kAborted))
-      return done;
+    apply_inbox();
+    const Next next = protocol_.next(*this, actions_);
+    perform();
+    if (next == Next::kLeave) return {};
+    if (next == Next::kWait) wait();
+    if (next != Next::kStep) continue;
+    const Status done = run_step(*plan_);
+    if (!done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
+    if (!done) protocol_.void_step();
   }
 }
 
-StepLoop::Inboxed StepLoop::apply_inbox() {
+void StepLoop::apply_inbox() {
   messages_.clear();
   parts_.inbox.take_all(messages_);
   for (InboxMessage& message : messages_) {
     std::visit([this](auto& m) { apply(m); }, message);
+    perform();
   }
-  return leaving_ ? Inboxed::kLeave : Inboxed::kGoOn;
 }
 
 void StepLoop::apply(cluster::ToRank& message) {
@@ -93,62 +87,75 @@ void StepLoop::apply(cluster::TakeOver& message) {
 void StepLoop::apply(cluster::Drop& message) { parts_.scheduler.drop(message.request); }
 
 void StepLoop::apply(EpochPrepared& message) {
+  using Place = rank::RankProtocol::Place;
+  protocol_.on({message.epoch, message.view == nullptr ? Place::kLeaver : Place::kMember});
   prepared_[message.epoch] = std::move(message.view);
   at_test_point(TestPoint::kPrepared);
 }
 
-void StepLoop::apply(cluster::CancelPrepare& message) {
-  if (auto node = prepared_.extract(message.epoch); !node.empty()) parts_.discard(std::move(node.mapped()));
-}
+void StepLoop::apply(cluster::CancelPrepare& message) { protocol_.on(message, actions_); }
 
-// Rule 4: ignored unless this rank is in `from`; held from now on, and carried by the next step that starts.
 void StepLoop::apply(cluster::Commit& message) {
-  const exchange::EpochView* view = parts_.exchange.epoch_view();
-  if (is_frozen() || view == nullptr || view->epoch() != message.from) return;
-  if (!prepared_.contains(message.to)) return;
-  commit_ = message;
-  at_test_point(TestPoint::kCommitReceived);
+  protocol_.on(message);
+  if (protocol_.flip_to() == message.to) at_test_point(TestPoint::kCommitReceived);
 }
 
-void StepLoop::apply(cluster::Enter& message) {
-  if (message.ballot != frozen_) return;  // of an earlier try of a recovery
-  const exchange::EpochView* view = parts_.exchange.epoch_view();
-  if (view != nullptr && view->epoch() >= message.epoch) return;  // a peer's header was here first
-  if (!prepared_.contains(message.epoch)) return;
-  enter(message.epoch, is_frozen() ? frozen_since_ : std::chrono::steady_clock::now());
-  frozen_ = Ballot{};
-}
+void StepLoop::apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
 
-// Rule 6. The step under way, if any, was given up before: the link aborted the exchange. What it computed is
-// void; the tokens of all steps before it are on their way to the front, ahead of this answer.
+// The step under way, if any, was given up before: the link aborted the exchange.
 void StepLoop::apply(cluster::Freeze& message) {
   parts_.exchange.reset_abort();
-  if (message.ballot <= frozen_) return;
-  if (!is_frozen()) frozen_since_ = std::chrono::steady_clock::now();
-  frozen_ = message.ballot;
-  commit_.reset();
+  protocol_.on(message, now(), actions_);
+}
+
+void StepLoop::perform() {
+  for (const rank::Action& action : actions_) {
+    std::visit([this](const auto& a) { perform(a); }, action);
+  }
+  actions_.clear();
+}
+
+void StepLoop::perform(const rank::EnterEpoch& enter) {
+  const auto node = prepared_.extract(enter.epoch);
+  CHECK(!node.empty(), "epoch {} was committed but never prepared here", enter.epoch);
+  step_time_ = StepTime::kSaysNothing;
+  peer_started_ = false;
+  at_test_point(TestPoint::kFlipping);
+  const bool stays = node.mapped() != nullptr;
+  parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
+  parts_.send(cluster::RankFlipped{parts_.self, enter.epoch, to_ms(now() - enter.since)});
+  at_test_point(TestPoint::kEntered);
+}
+
+void StepLoop::perform(const rank::DiscardEpoch& discard) {
+  if (auto node = prepared_.extract(discard.epoch); !node.empty()) parts_.discard(std::move(node.mapped()));
+}
+
+void StepLoop::perform(const rank::Freeze& freeze) {
   at_test_point(TestPoint::kFreezing);
   parts_.exchange.void_epoch();
-  parts_.send(cluster::RankFrozen{parts_.self, frozen_});
+  parts_.send(freeze.answer);
   at_test_point(TestPoint::kFrozen);
 }
 
-bool StepLoop::epoch_began_elsewhere() const {
-  if (is_frozen() || prepared_.empty() || prepared_.rbegin()->second == nullptr) return false;
-  return parts_.exchange.peer_started(*prepared_.rbegin()->second);
-}
+bool StepLoop::peer_started_epoch(Epoch epoch) { return parts_.exchange.peer_started(*prepared_.at(epoch)); }
 
-exchange::Work StepLoop::wait(std::optional<Time> deadline) {
-  return parts_.exchange.wait_for_work(deadline, [this] {
+void StepLoop::wait() {
+  if (protocol_.is_serving()) report_stats();
+  const auto deadline = protocol_.is_serving() ? next_report() : std::nullopt;
+  const exchange::Work work = parts_.exchange.wait_for_work(deadline, [this] {
     if (!parts_.inbox.empty()) return true;
-    return parts_.exchange.epoch_view() == nullptr && epoch_began_elsewhere();
+    const auto epoch = protocol_.joinable();
+    return epoch && peer_started_epoch(*epoch);
   });
+  peer_started_ = work == exchange::Work::kPeerStarted;
 }
 
 // Prefill by predicted time: who decodes, here or on another rank, must not wait for a prompt.
-const scheduler::StepPlan& StepLoop::make_plan() {
+bool StepLoop::has_plan() {
   parts_.scheduler.limit_prefill(parts_.budget.prefill_limit(parts_.scheduler.demand()));
-  return parts_.scheduler.plan();
+  plan_ = &parts_.scheduler.plan();
+  return !plan_->empty();
 }
 
 // The first step of an epoch waits for ranks that enter it later and touches new memory: its time says
@@ -163,17 +170,18 @@ void StepLoop::note_step_time(Time begun) {
 // A step is a transaction: until the commit it has no effect that matters, and a failed one is simply not
 // committed.
 Status StepLoop::run_step(const scheduler::StepPlan& plan) {
-  const Epoch flip_to = commit_ ? commit_->to : Epoch{};
+  peer_started_ = false;
   const OpenStep open(parts_.step_is_open);
   const Time begun = std::chrono::steady_clock::now();
-  parts_.exchange.begin_step(parts_.exchange.next_step(), flip_to, parts_.scheduler.load());
+  parts_.exchange.begin_step(parts_.exchange.next_step(), protocol_.flip_to(), parts_.scheduler.load());
   at_test_point(TestPoint::kStepBegun);
   RETURN_IF_ERROR(compute(plan));
   note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
   report(parts_.scheduler.commit(sampled_));
   at_test_point(TestPoint::kAfterCommit);
-  if (const auto next = parts_.exchange.flip_decided()) enter(*next, std::chrono::steady_clock::now());
+  protocol_.commit_step(parts_.exchange.flip_decided(), now(), actions_);
+  perform();
   return {};
 }
 
@@ -278,20 +286,6 @@ cluster::MoeTimes StepLoop::moe_times() const {
 // Counts travel with a step's tokens, or by themselves when there is news and there are none.
 void StepLoop::report_stats() {
   if (has_news()) parts_.send(cluster::RankReport{parts_.self, stats()});
-}
-
-void StepLoop::enter(Epoch epoch, Time since) {
-  const auto node = prepared_.extract(epoch);
-  CHECK(!node.empty(), "epoch {} was committed but never prepared here", epoch);
-  commit_.reset();
-  step_time_ = StepTime::kSaysNothing;
-  while (!prepared_.empty() && prepared_.begin()->first < epoch)  // of changes that were given up
-    parts_.discard(prepared_.extract(prepared_.begin()).mapped());
-  at_test_point(TestPoint::kFlipping);
-  const bool stays = node.mapped() != nullptr;
-  parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
-  parts_.send(cluster::RankFlipped{parts_.self, epoch, to_ms(std::chrono::steady_clock::now() - since)});
-  at_test_point(TestPoint::kEntered);
 }
 
 }  // namespace concertina::worker

@@ -10,6 +10,7 @@
 #include "exchange/shm_exchange.h"
 #include "kernels/sampling.h"
 #include "model/forward.h"
+#include "rank/rank_protocol.h"
 #include "scheduler/scheduler.h"
 #include "worker/inbox.h"
 
@@ -32,17 +33,16 @@ struct StepLoopParts {
   std::atomic<bool>* step_is_open = nullptr;  // told to others, if set: a step is under way
 };
 
-// The life of a rank between steps: reads its inbox, takes part in every step of its epoch, commits it, flips
-// when all members carried the same flag (docs/epoch_protocol.md). The step thread. Decides nothing that the
-// scheduler, the exchange's protocol or the coordinator decide.
-class StepLoop {
+// The life of a rank between steps: reads its inbox, takes part in every step of its epoch and commits it.
+// The step thread. It hosts rank::RankProtocol, which decides about epochs, and decides nothing itself that
+// this, the scheduler or the exchange's protocol decide.
+class StepLoop : private rank::Sight {
  public:
   explicit StepLoop(StepLoopParts parts);
   Status run();  // until Release (ok), or a step that cannot go on
 
  private:
-  enum class Inboxed : std::uint8_t { kGoOn, kLeave };
-  Inboxed apply_inbox();
+  void apply_inbox();
   void apply(cluster::ToRank& message);
   void apply(cluster::Assign& message);
   void apply(cluster::Feed& message);
@@ -55,12 +55,18 @@ class StepLoop {
   void apply(cluster::Enter& message);
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}  // views hold the mappings: the one that named it is gone already
-  void apply(cluster::Release&) { leaving_ = true; }
+  void apply(cluster::Release& message) { protocol_.on(message); }
+  void perform();  // actions_, and forgets them
+  void perform(const rank::EnterEpoch& enter);
+  void perform(const rank::DiscardEpoch& discard);
+  void perform(const rank::Freeze& freeze);
 
-  bool is_frozen() const { return frozen_ != Ballot{}; }
-  bool epoch_began_elsewhere() const;  // a peer already runs the epoch that this joiner is prepared for
-  exchange::Work wait(std::optional<Time> deadline);
-  const scheduler::StepPlan& make_plan();
+  bool has_plan() override;
+  bool peer_started_step() override { return std::exchange(peer_started_, false); }
+  bool peer_started_epoch(Epoch epoch) override;
+  Time now() override { return std::chrono::steady_clock::now(); }
+
+  void wait();
   Status run_step(const scheduler::StepPlan& plan);
   void note_step_time(Time begun);
   Status compute(const scheduler::StepPlan& plan);
@@ -72,14 +78,15 @@ class StepLoop {
   cluster::RankStats stats();
   cluster::MoeTimes moe_times() const;
   void report_stats();
-  void enter(Epoch epoch, Time since);
 
   StepLoopParts parts_;
   cluster::FromRank step_output_;  // a StepOutput that keeps its room
   std::vector<InboxMessage> messages_;
-  std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;
-  Ballot frozen_;                          // waits for the ENTER of this ballot; Ballot{}: not frozen
-  std::optional<cluster::Commit> commit_;  // held, and carried by every step until the flip
+  rank::RankProtocol protocol_;
+  rank::Actions actions_;
+  std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;  // null: as a leaver
+  const scheduler::StepPlan* plan_ = nullptr;                             // of the step that comes
+  bool peer_started_ = false;  // the last wait ended because of that
   std::vector<model::SequenceSlice> slices_;
   std::vector<TokenId> sampled_;
   std::vector<kernels::SamplingScratch> sampling_scratch_;  // [threads of the pool]
@@ -89,8 +96,6 @@ class StepLoop {
   std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits
   Time reported_at_{};
   enum class StepTime : std::uint8_t { kCounts, kSaysNothing } step_time_ = StepTime::kSaysNothing;
-  Time frozen_since_{};
-  bool leaving_ = false;
 };
 
 }  // namespace concertina::worker

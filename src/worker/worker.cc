@@ -246,7 +246,8 @@ class Worker {
     const cluster::Address address{static_cast<std::uint32_t>(getpid()),
                                    static_cast<std::uint32_t>(parts_.exchange->region_fd())};
     said_hello_ = true;
-    send(cluster::RankHello{self(), address, parts_.limits.n_blocks, own_identity(options_.instruction_set)});
+    send(cluster::RankHello{self(), address, parts_.limits.n_blocks, parts_.limits.block_size,
+                            parts_.limits.max_num_seqs, own_identity(options_.instruction_set)});
   }
 
   cluster::Member self() const { return {options_.rank, options_.incarnation}; }

@@ -186,13 +186,8 @@ void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const {
 }
 
 void AdminApi::ready(const std::shared_ptr<http::Responder>& responder) const {
-  if (const Status admitted = service_.admits(); !admitted) {
-    return responder->send(error_response(from_front(admitted.error())));
-  }
-  if (!service_.ready()) {
-    return responder->send(error_response(from_front(Error(
-        front::FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again"))));
-  }
+  const Status ready = service_.ready();
+  if (!ready) return responder->send(error_response(from_front(ready.error())));
   responder->send({.body = ordered_json{{"ready", true}}.dump()});
 }
 

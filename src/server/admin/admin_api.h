@@ -10,7 +10,7 @@ namespace concertina::server::admin {
 // The elastic API (vLLM's, with what is ours in addition), the cluster's state, health and metrics.
 class AdminApi {
  public:
-  AdminApi(front::Service& service, Metrics& metrics) : service_(service), metrics_(metrics) {}
+  AdminApi(front::ClusterService& service, Metrics& metrics) : service_(service), metrics_(metrics) {}
 
   void scale(const http::Request& request, const std::shared_ptr<http::Responder>& responder);
   void is_scaling(const std::shared_ptr<http::Responder>& responder) const;
@@ -24,7 +24,7 @@ class AdminApi {
  private:
   std::string cluster_text() const;
 
-  front::Service& service_;
+  front::ClusterService& service_;
   Metrics& metrics_;
   SharedText cluster_text_, metrics_text_;
 };

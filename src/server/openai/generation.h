@@ -13,7 +13,7 @@
 namespace concertina::server::openai {
 
 struct GenerationContext {
-  front::Service& service;
+  front::GenerationService& service;
   const tokenizer::Tokenizer* tokenizer;
   Metrics& metrics;
   std::function<void(std::function<void()>)> post;  // runs it on this thread, after what waits already

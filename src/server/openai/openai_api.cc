@@ -16,7 +16,7 @@ front::ClientId client_of(const http::Request& request) {
 }
 }  // namespace
 
-OpenAiApi::OpenAiApi(front::Service& service, ParseContext parse_context, Metrics& metrics,
+OpenAiApi::OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics,
                      HelperThreads& helpers, boost::asio::io_context& loop)
     : service_(service),
       parse_context_(parse_context),

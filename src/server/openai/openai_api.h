@@ -25,7 +25,7 @@ class OpenAiApi {
   static constexpr std::size_t kInlineBytes = 2048;
 
   // `helpers` and what `parse_context` points to outlive this. `loop`: of the thread that calls.
-  OpenAiApi(front::Service& service, ParseContext parse_context, Metrics& metrics, HelperThreads& helpers,
+  OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics, HelperThreads& helpers,
             boost::asio::io_context& loop);
   ~OpenAiApi();
 
@@ -44,7 +44,7 @@ class OpenAiApi {
   void begin(PreparedRequest prepared, front::ClientId client,
              const std::shared_ptr<http::Responder>& responder);
 
-  front::Service& service_;
+  front::GenerationService& service_;
   const ParseContext parse_context_;
   Metrics& metrics_;
   HelperThreads& helpers_;

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "front/journal.h"
+#include "deployment/journal.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 
 void Journal::on_ended(RankId rank, const Ending& ending, JournalActions& actions) {
   const auto node = carried_.extract(rank);
@@ -40,7 +40,7 @@ void Journal::make_suspect(Entry& entry, JournalActions& actions) {
 
 // From its rank back to the head of the queue.
 void Journal::send_home(Entry& entry, JournalActions& actions) {
-  actions.push_back(SendDrop{*entry.rank, entry.request.id});
+  actions.push_back(SendTo{*entry.rank, cluster::Drop{entry.request.id}});
   stop_replay(entry, actions);
   leave_rank(entry);
   queue_.push_ahead({&entry.request.id, 1});
@@ -83,4 +83,4 @@ void Journal::evict(RankId rank, JournalActions& actions) {
   }
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

@@ -1,9 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "front/journal_fixture.h"
+#include "deployment/journal_fixture.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 namespace {
 
 using ::testing::IsEmpty;
@@ -89,11 +89,11 @@ TEST_F(CrashTest, ASuspectHasItsRankToItselfUntilItGivesAToken) {
   fence(kRank0), journal.on_ended(kRank0, kCrash, actions), members({kRank1});
   fence(kRank1), journal.on_ended(kRank1, kCrash, actions), members({kRank0});
   EXPECT_EQ(journal.n_queued(), 1u);
-  EXPECT_THAT(all_of<SendAssign>(submit(request(3))), IsEmpty()) << "a crash now must be 1's alone";
-  const auto joined = all_of<SendAssign>(members({kRank0, kRank1}));
+  EXPECT_THAT(sent<cluster::Assign>(submit(request(3))), IsEmpty()) << "a crash now must be 1's alone";
+  const auto joined = sent<cluster::Assign>(members({kRank0, kRank1}));
   ASSERT_EQ(joined.size(), 1u);
   EXPECT_EQ(joined[0].request, RequestId(2)) << "suspects first";
-  const auto freed = all_of<SendAssign>(output(kRank0, 1, attempt_of(1), 0, 7));
+  const auto freed = sent<cluster::Assign>(output(kRank0, 1, attempt_of(1), 0, 7));
   ASSERT_EQ(freed.size(), 1u);
   EXPECT_EQ(freed[0].request, RequestId(3));
 }
@@ -108,10 +108,10 @@ TEST_F(CrashTest, WithoutAnEmptyRankTheEmptiestIsEmptiedForASuspect) {
   journal.on_ended(kRank0, kCrash, actions), journal.on_ended(kRank1, kCrash, actions);
   EXPECT_EQ(rank_of(1), kRank2);
   EXPECT_EQ(journal.n_on(kRank2), 1u) << "a crash now must be 1's alone";
-  EXPECT_EQ(all_of<SendDrop>(actions).size(), 2u);
-  EXPECT_THAT(all_of<SendAssign>(submit(request(5))), IsEmpty());
-  EXPECT_EQ(all_of<SendAssign>(members({kRank1, kRank2})).size(), 2u) << "others go where there is room";
-  EXPECT_EQ(all_of<SendAssign>(output(kRank2, 1, attempt_of(1), 0, 7)).size(), 1u) << "1 is clear";
+  EXPECT_EQ(sent<cluster::Drop>(actions).size(), 2u);
+  EXPECT_THAT(sent<cluster::Assign>(submit(request(5))), IsEmpty());
+  EXPECT_EQ(sent<cluster::Assign>(members({kRank1, kRank2})).size(), 2u) << "others go where there is room";
+  EXPECT_EQ(sent<cluster::Assign>(output(kRank2, 1, attempt_of(1), 0, 7)).size(), 1u) << "1 is clear";
 }
 
 TEST_F(CrashTest, AnInnocentRequestIsNotGivenUpForDifferentOnesBesideIt) {
@@ -158,9 +158,9 @@ TEST_F(CrashTest, ASuspectOfALeaverStartsAgainOnARankOfItsOwn) {
   end(kRank0, kCrash), end(*journal.rank_of(RequestId(1)), kCrash);
   const RankId leaver = rank_of(1), stayer = leaver == kRank0 ? kRank1 : kRank0;
   const auto actions = drain({leaver});
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, stayer);
-  EXPECT_EQ(all_of<SendAssign>(actions)[0].mode, Mode::kLive) << "no replay beside others";
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Assign>(actions)[0].to, stayer);
+  EXPECT_EQ(sent<cluster::Assign>(actions)[0].mode, Mode::kLive) << "no replay beside others";
   EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
 }
 
@@ -178,4 +178,4 @@ TEST_F(CrashTest, HowARankEndedIsLearntAfterItsRequestsWentOn) {
 }
 
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::deployment

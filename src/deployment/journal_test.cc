@@ -1,25 +1,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "front/journal_fixture.h"
+#include "deployment/journal_fixture.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 namespace {
 
 using ::testing::IsEmpty;
 
 TEST_F(JournalTest, RequestsSpreadOverRanksAndWaitWhenAllAreFull) {
   members({kRank0, kRank1});
-  EXPECT_EQ(all_of<SendAssign>(submit(request(1)))[0].to, kRank0);
-  EXPECT_EQ(all_of<SendAssign>(submit(request(2)))[0].to, kRank1);
+  EXPECT_EQ(sent<cluster::Assign>(submit(request(1)))[0].to, kRank0);
+  EXPECT_EQ(sent<cluster::Assign>(submit(request(2)))[0].to, kRank1);
   submit(request(3)), submit(request(4));
   EXPECT_TRUE(submit(request(5)).empty());
   EXPECT_EQ(journal.n_queued(), 1u);
   const auto actions = output(kRank1, 2, Attempt(1), 0, 7, FinishReason::kStop);
   ASSERT_EQ(all_of<EmitToken>(actions).size(), 1u);
   EXPECT_EQ(all_of<EmitToken>(actions)[0].reason, FinishReason::kStop);
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u) << "the place that came free goes to the waiting request";
-  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u)
+      << "the place that came free goes to the waiting request";
+  EXPECT_EQ(sent<cluster::Assign>(actions)[0].to, kRank1);
   EXPECT_EQ(journal.n_queued(), 0u);
 }
 
@@ -28,9 +29,11 @@ TEST_F(JournalTest, AClientWithOneRequestDoesNotWaitBehindAnothersHundreds) {
   for (std::uint64_t id = 1; id <= 100; ++id) submit(request(id));
   EXPECT_TRUE(submit(request(101), kOther).empty());
   EXPECT_EQ(journal.n_queued_of(kClient), 98u);
-  const auto after_the_first = all_of<SendAssign>(output(kRank0, 1, Attempt(1), 0, 7, FinishReason::kStop));
+  const auto after_the_first =
+      sent<cluster::Assign>(output(kRank0, 1, Attempt(1), 0, 7, FinishReason::kStop));
   ASSERT_EQ(after_the_first.size(), 1u);
-  const auto after_the_second = all_of<SendAssign>(output(kRank0, 2, Attempt(1), 0, 7, FinishReason::kStop));
+  const auto after_the_second =
+      sent<cluster::Assign>(output(kRank0, 2, Attempt(1), 0, 7, FinishReason::kStop));
   ASSERT_EQ(after_the_second.size(), 1u);
   EXPECT_TRUE(after_the_first[0].request == RequestId(101) || after_the_second[0].request == RequestId(101));
 }
@@ -45,8 +48,8 @@ TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree)
   EXPECT_EQ(all_of<EmitFailed>(actions)[0].why, "the model gave no finite logits at token 1");
   EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kNonfiniteLogits);
   EXPECT_THAT(all_of<EmitToken>(actions), IsEmpty()) << "there is no token";
-  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u) << "of its replay";
-  EXPECT_EQ(all_of<SendDrop>(actions)[0].to, kRank0);
+  ASSERT_EQ(sent<cluster::Drop>(actions).size(), 1u) << "of its replay";
+  EXPECT_EQ(sent<cluster::Drop>(actions)[0].to, kRank0);
   EXPECT_EQ(journal.find(RequestId(2)), nullptr);
   EXPECT_EQ(journal.n_on(kRank1), 1u);
   EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 9).empty()) << "nothing comes after";
@@ -57,11 +60,11 @@ TEST(JournalPlaces, SomeAreKeptForClientsOfWhomNothingRuns) {
   JournalActions actions;
   journal.set_members(std::vector{kRank0}, actions);
   for (std::uint64_t id = 1; id <= 40; ++id) journal.submit(request(id), kClient, actions);
-  EXPECT_EQ(all_of<SendAssign>(actions).size(), 14u) << "two places of 16 are kept";
+  EXPECT_EQ(sent<cluster::Assign>(actions).size(), 14u) << "two places of 16 are kept";
   actions.clear();
   journal.submit(request(101), kOther, actions);
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendAssign>(actions)[0].request, RequestId(101)) << "though 26 wait before it";
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Assign>(actions)[0].request, RequestId(101)) << "though 26 wait before it";
   actions.clear();
   journal.submit(request(102), kOther, actions);
   EXPECT_THAT(actions, IsEmpty()) << "now it is no newcomer";
@@ -74,23 +77,23 @@ TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
   JournalActions actions;
   journal.set_members(std::vector{kRank0}, actions);
   journal.submit(request(1, 30), kClient, actions);
-  EXPECT_EQ(all_of<SendAssign>(actions).size(), 1u) << "an empty rank takes any that the server admitted";
+  EXPECT_EQ(sent<cluster::Assign>(actions).size(), 1u) << "an empty rank takes any that the server admitted";
   actions.clear();
   journal.submit(request(2, 9), kClient, actions);
   journal.submit(request(3, 9), kClient, actions);
   EXPECT_EQ(journal.n_queued(), 2u);
   EXPECT_EQ(journal.n_free_places(), 0u);
   journal.set_members(std::vector{kRank0, kRank1}, actions);
-  EXPECT_EQ(all_of<SendAssign>(actions).size(), 2u);
-  EXPECT_EQ(all_of<SendAssign>(actions)[1].to, kRank1);
+  EXPECT_EQ(sent<cluster::Assign>(actions).size(), 2u);
+  EXPECT_EQ(sent<cluster::Assign>(actions)[1].to, kRank1);
 }
 
 TEST_F(JournalTest, AJoinerGetsWaitingRequestsAtOnce) {
   members({kRank0});
   submit(request(1)), submit(request(2)), submit(request(3));
   const auto actions = members({kRank0, kRank1});
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Assign>(actions)[0].to, kRank1);
 }
 
 TEST_F(JournalTest, OnlyTheNextTokenOfTheCurrentAttemptFromItsRankCounts) {
@@ -109,22 +112,22 @@ TEST_F(JournalTest, ALeaversRequestDecodesOnWhileItIsReplayedAndThenMoves) {
   members({kRank0, kRank1});
   submit(request(1)), submit(request(2));
   auto actions = drain({kRank1});
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  const SendAssign replay = all_of<SendAssign>(actions)[0];
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  const Sent replay = sent<cluster::Assign>(actions)[0];
   EXPECT_EQ(replay.to, kRank0);
   EXPECT_EQ(replay.mode, Mode::kReplay);
   EXPECT_TRUE(all_of<Drained>(actions).empty());
 
   actions = output(kRank1, 2, Attempt(1), 0, 9);
   EXPECT_EQ(all_of<EmitToken>(actions).size(), 1u) << "the client hears the leaver meanwhile";
-  ASSERT_EQ(all_of<SendFeed>(actions).size(), 1u) << "and the replay is told";
-  EXPECT_EQ(all_of<SendFeed>(actions)[0].to, kRank0);
+  ASSERT_EQ(sent<cluster::Feed>(actions).size(), 1u) << "and the replay is told";
+  EXPECT_EQ(sent<cluster::Feed>(actions)[0].to, kRank0);
 
   actions = caught_up(kRank0, 2, replay.attempt);
-  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendDrop>(actions)[0].to, kRank1);
-  ASSERT_EQ(all_of<SendTakeOver>(actions).size(), 1u);
-  const Attempt moved = all_of<SendTakeOver>(actions)[0].attempt;
+  ASSERT_EQ(sent<cluster::Drop>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Drop>(actions)[0].to, kRank1);
+  ASSERT_EQ(sent<cluster::TakeOver>(actions).size(), 1u);
+  const Attempt moved = sent<cluster::TakeOver>(actions)[0].attempt;
   EXPECT_GT(moved, replay.attempt);
   ASSERT_EQ(all_of<Drained>(actions).size(), 1u);
   EXPECT_EQ(all_of<Drained>(actions)[0].n_moved, 1u);
@@ -140,8 +143,8 @@ TEST_F(JournalTest, ARequestThatEndsOnTheLeaverEndsItsReplayToo) {
   submit(request(1)), submit(request(2));
   drain({kRank1});
   const auto actions = output(kRank1, 2, Attempt(1), 0, 9, FinishReason::kLength);
-  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendDrop>(actions)[0].to, kRank0);
+  ASSERT_EQ(sent<cluster::Drop>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Drop>(actions)[0].to, kRank0);
   EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
   EXPECT_EQ(journal.n_on(kRank0), 1u);
   EXPECT_EQ(journal.n_on(kRank1), 0u);
@@ -152,7 +155,7 @@ TEST_F(JournalTest, ACancelledRequestLeavesBothRanks) {
   submit(request(1)), submit(request(2));
   drain({kRank1});
   const auto actions = cancel(2);
-  EXPECT_EQ(all_of<SendDrop>(actions).size(), 2u);
+  EXPECT_EQ(sent<cluster::Drop>(actions).size(), 2u);
   EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
   EXPECT_EQ(journal.n_live(), 1u);
 }
@@ -161,25 +164,25 @@ TEST_F(JournalTest, ALeaverGetsNoNewRequestAndOneThatStaysAfterAllDoes) {
   members({kRank0, kRank1});
   submit(request(1));
   EXPECT_EQ(all_of<Drained>(drain({kRank1})).size(), 1u) << "it had none";
-  EXPECT_EQ(all_of<SendAssign>(submit(request(2)))[0].to, kRank0);
+  EXPECT_EQ(sent<cluster::Assign>(submit(request(2)))[0].to, kRank0);
   submit(request(3));
   EXPECT_EQ(journal.n_queued(), 1u);
   JournalActions actions;
   journal.cancel_drain(actions);
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendAssign>(actions)[0].to, kRank1);
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Assign>(actions)[0].to, kRank1);
 }
 
 TEST_F(JournalTest, ARolledBackDrainStopsReplaysAndKeepsWhatMoved) {
   members({kRank0, kRank1, kRank2});
   for (std::uint64_t id = 1; id <= 6; ++id) submit(request(id));
-  const auto replays = all_of<SendAssign>(drain({kRank2}));
+  const auto replays = sent<cluster::Assign>(drain({kRank2}));
   ASSERT_EQ(replays.size(), 2u) << "beyond max_num_seqs of the stayers if need be: they wait there";
   caught_up(replays[0].to, replays[0].request.value(), replays[0].attempt);
   JournalActions actions;
   journal.cancel_drain(actions);
-  ASSERT_EQ(all_of<SendDrop>(actions).size(), 1u);
-  EXPECT_EQ(all_of<SendDrop>(actions)[0].request, replays[1].request);
+  ASSERT_EQ(sent<cluster::Drop>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::Drop>(actions)[0].request, replays[1].request);
   EXPECT_EQ(journal.n_on(kRank2), 1u);
   EXPECT_TRUE(caught_up(replays[1].to, replays[1].request.value(), replays[1].attempt).empty()) << "too late";
 }
@@ -189,7 +192,7 @@ TEST_F(JournalTest, AFencedRanksRequestsGoElsewhereWithAllTheirTokens) {
   submit(request(1)), submit(request(2));
   output(kRank1, 2, Attempt(1), 0, 9);
   const auto actions = fence(kRank1);
-  const auto assigned = all_of<SendAssign>(actions);
+  const auto assigned = sent<cluster::Assign>(actions);
   ASSERT_EQ(assigned.size(), 1u);
   EXPECT_EQ(assigned[0].to, kRank0);
   EXPECT_EQ(assigned[0].mode, Mode::kLive);
@@ -203,9 +206,9 @@ TEST_F(JournalTest, AFencedRanksRequestsGoElsewhereWithAllTheirTokens) {
 TEST_F(JournalTest, WithoutRoomOrWithoutRanksTheyWaitAheadOfAllOthers) {
   members({kRank0});
   for (std::uint64_t id = 1; id <= 3; ++id) submit(request(id));
-  EXPECT_TRUE(all_of<SendAssign>(fence(kRank0)).empty());
+  EXPECT_TRUE(sent<cluster::Assign>(fence(kRank0)).empty());
   EXPECT_EQ(journal.n_queued(), 3u);
-  const auto assigned = all_of<SendAssign>(members({kRank1}));
+  const auto assigned = sent<cluster::Assign>(members({kRank1}));
   ASSERT_EQ(assigned.size(), 2u);
   EXPECT_EQ(assigned[0].request, RequestId(1));
   EXPECT_EQ(assigned[1].request, RequestId(2)) << "it ran before 3 came to wait";
@@ -214,19 +217,19 @@ TEST_F(JournalTest, WithoutRoomOrWithoutRanksTheyWaitAheadOfAllOthers) {
 TEST_F(JournalTest, AReplayThatRunsAlreadyBecomesTheRequest) {
   members({kRank0, kRank1});
   submit(request(1)), submit(request(2));
-  const SendAssign replay = all_of<SendAssign>(drain({kRank1}))[0];
+  const Sent replay = sent<cluster::Assign>(drain({kRank1}))[0];
   const auto actions = fence(kRank1);
-  const auto taken = all_of<SendTakeOver>(actions);
+  const auto taken = sent<cluster::TakeOver>(actions);
   ASSERT_EQ(taken.size(), 1u);
   EXPECT_EQ(taken[0].to, replay.to);
   EXPECT_GT(taken[0].attempt, replay.attempt);
-  EXPECT_TRUE(all_of<SendAssign>(actions).empty());
+  EXPECT_TRUE(sent<cluster::Assign>(actions).empty());
 }
 
 TEST_F(JournalTest, AReplayOnAFencedRankIsGivenUp) {
   members({kRank0, kRank1});
   submit(request(1)), submit(request(2));
-  const SendAssign replay = all_of<SendAssign>(drain({kRank1}))[0];
+  const Sent replay = sent<cluster::Assign>(drain({kRank1}))[0];
   ASSERT_EQ(replay.to, kRank0);
   fence(kRank0);
   EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt).empty());
@@ -252,4 +255,4 @@ TEST_F(JournalTest, WhatCannotBeSentFails) {
 }
 
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::deployment

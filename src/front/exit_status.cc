@@ -1,4 +1,4 @@
-#include "front/ending.h"
+#include "front/exit_status.h"
 
 #include <fmt/format.h>
 #include <sys/wait.h>
@@ -10,14 +10,14 @@
 
 namespace concertina::front {
 
+using deployment::Ending;
+
 namespace {
 bool is_crash(int signal) {
   constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
   return std::find(kCrashes.begin(), kCrashes.end(), signal) != kCrashes.end();
 }
 }  // namespace
-
-bool Ending::is_kill() const { return signal == SIGKILL; }
 
 Ending ending_of_status(int wait_status) {
   if (WIFEXITED(wait_status))
@@ -28,11 +28,6 @@ Ending ending_of_status(int wait_status) {
   return {.cause = is_crash(signal) ? Ending::Cause::kCrash : Ending::Cause::kOther,
           .how = fmt::format("signal {} ({})", signal, strsignal(signal)),
           .signal = signal};
-}
-
-Ending::Cause cause_of_fence(cluster::LossCause cause, char process_state) {
-  const bool is_stuck = cause == cluster::LossCause::kStuckStep;
-  return is_stuck && process_state == 'R' ? Ending::Cause::kStuckStep : Ending::Cause::kOther;
 }
 
 }  // namespace concertina::front

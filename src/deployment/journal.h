@@ -10,33 +10,17 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "front/ending.h"
-#include "front/fair_queue.h"
+#include "cluster/messages.h"
+#include "deployment/ending.h"
+#include "deployment/fair_queue.h"
 #include "request/request.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 
-// ---- Actions: what the shell must do, in this order. Tokens are read from Journal::find(), valid until the
-// next call.
-struct SendAssign {
+// ---- Actions: what must be done, in this order.
+struct SendTo {
   RankId to;
-  RequestId request;
-  Attempt attempt;
-  request::Mode mode;
-};
-struct SendFeed {
-  RankId to;
-  RequestId request;
-  TokenId token;
-};
-struct SendTakeOver {
-  RankId to;
-  RequestId request;
-  Attempt attempt;
-};
-struct SendDrop {
-  RankId to;
-  RequestId request;
+  cluster::ToRank message;
 };
 struct EmitToken {
   RequestId request;
@@ -51,8 +35,7 @@ struct EmitFailed {
 struct Drained {
   std::uint64_t n_moved;
 };
-using JournalAction =
-    std::variant<SendAssign, SendFeed, SendTakeOver, SendDrop, EmitToken, EmitFailed, Drained>;
+using JournalAction = std::variant<SendTo, EmitToken, EmitFailed, Drained>;
 using JournalActions = std::vector<JournalAction>;
 
 // An upper bound of the bytes of an Assign of that request, were it `n_tokens` long.
@@ -60,7 +43,7 @@ std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens);
 
 // Every live request: its prompt, parameters, seed and every token emitted so far, which is enough to run it
 // again anywhere; and which rank computes it. Decides where requests go, when they move, and which tokens
-// count. Pure; the shell executes the actions. One owner.
+// count. Pure; its owner carries the actions out.
 //
 // A rank's tokens count only with the request's current attempt and at the position that is next
 // (docs/epoch_protocol.md, rule 9). Moving a request takes the journal's length and raises the attempt in one
@@ -96,13 +79,15 @@ class Journal {
 
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
   // attempt. With kError there is no token, and the request fails: it would elsewhere, too.
-  void on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
-                 request::FinishReason reason, JournalActions& actions);
+  void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions);
   // A replay has the KV of all it was told of: the request moves there now.
   void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
 
   // All that was sent to the rank is with the kernel.
   void on_channel_drained(RankId rank, JournalActions& actions);
+
+  // What this rank has room for; until it is said, what the constructor was told.
+  void set_capacity(RankId rank, const RankCapacity& capacity) { capacities_[rank] = capacity; }
 
   // The ranks that requests may go to; a rank that is new gets queued requests at once.
   void set_members(std::span<const RankId> members, JournalActions& actions);
@@ -161,8 +146,9 @@ class Journal {
   std::optional<RankId> pick_rank(Room room, std::size_t n_tokens, std::size_t n_bytes,
                                   const std::set<RankId>& avoided, Client client) const;
   Client standing_of(const Entry& entry) const;
-  bool is_full(const Load& load, std::size_t n_tokens, Client client) const;
-  bool is_choked(const Load& load, std::size_t n_bytes) const;
+  const RankCapacity& capacity_of(RankId rank) const;
+  bool is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const;
+  bool is_choked(RankId rank, const Load& load, std::size_t n_bytes) const;
   Load load_of(RankId rank) const;
 
   bool is_suspect(RequestId request) const { return suspects_.contains(request); }
@@ -184,6 +170,8 @@ class Journal {
   void remove(RequestId request, Entry& entry, JournalActions& actions);
   void finish(Entry& entry, JournalActions& actions);
   void assign(Entry& entry, RankId rank, JournalActions& actions);
+  void send_request(const Entry& entry, RankId to, Attempt attempt, request::Mode mode,
+                    JournalActions& actions);
   void start_replay(Entry& entry, RankId target, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
   void settle(Entry& entry, RankId rank);
@@ -191,7 +179,8 @@ class Journal {
   bool can_take_over(const Entry& entry) const;
   void take_over(Entry& entry, JournalActions& actions);
 
-  const RankCapacity capacity_;
+  RankCapacity capacity_;  // of ranks that have not said theirs
+  std::map<RankId, RankCapacity> capacities_;
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;
   std::set<RequestId> suspects_;
@@ -204,4 +193,4 @@ class Journal {
   std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0;
 };
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

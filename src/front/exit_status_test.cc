@@ -1,4 +1,4 @@
-#include "front/ending.h"
+#include "front/exit_status.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 namespace concertina::front {
 namespace {
 
+using deployment::Ending;
 using Cause = Ending::Cause;
 
 int status_of_child(void (*function)()) {
@@ -39,10 +40,10 @@ TEST(Ending, OfAProcessSaysWhoseDoingItWas) {
 
 TEST(Ending, AStuckStepIsItsOwnDoingOnlyWhileItCouldRun) {
   using cluster::LossCause;
-  EXPECT_EQ(cause_of_fence(LossCause::kStuckStep, 'R'), Cause::kStuckStep);
+  EXPECT_EQ(deployment::cause_of_fence(LossCause::kStuckStep, 'R'), Cause::kStuckStep);
   for (const char state : {'T', 't', 'D', 'S', '\0'})
-    EXPECT_EQ(cause_of_fence(LossCause::kStuckStep, state), Cause::kOther) << state;
-  EXPECT_EQ(cause_of_fence(LossCause::kOther, 'R'), Cause::kOther) << "silent, say";
+    EXPECT_EQ(deployment::cause_of_fence(LossCause::kStuckStep, state), Cause::kOther) << state;
+  EXPECT_EQ(deployment::cause_of_fence(LossCause::kOther, 'R'), Cause::kOther) << "silent, say";
 }
 
 }  // namespace

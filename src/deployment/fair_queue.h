@@ -9,11 +9,11 @@
 #include <unordered_map>
 
 #include "base/ids.h"
+#include "request/request.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 
-// Who sent a request, as far as turns go: a key, or a connection without one.
-using ClientId = Id<struct ClientTag, std::uint64_t>;
+using request::ClientId;
 
 // Requests that wait for a rank. Clients take turns, one request each, so that one client's hundreds do not
 // hold another's single one; a client's own keep their order. Requests that have run before (their rank died)
@@ -67,4 +67,4 @@ void FairQueue::visit(Show&& show) {
   }
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

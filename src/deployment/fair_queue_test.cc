@@ -1,9 +1,9 @@
-#include "front/fair_queue.h"
+#include "deployment/fair_queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace concertina::front {
+namespace concertina::deployment {
 namespace {
 
 using ::testing::ElementsAre;
@@ -93,4 +93,4 @@ TEST(FairQueueTest, ARequestThatIsTakenBackLeavesNoEmptyTurn) {
 }
 
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::deployment

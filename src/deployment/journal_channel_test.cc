@@ -1,9 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "front/journal_fixture.h"
+#include "deployment/journal_fixture.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 namespace {
 
 using ::testing::IsEmpty;
@@ -24,23 +24,24 @@ class ChannelTest : public JournalTest {
 TEST_F(ChannelTest, WhatARankHasNotReadYetBoundsWhatItIsSent) {
   members({kRank0});
   std::size_t n_sent = 0;
-  for (std::uint64_t id = 1; id <= 4; ++id) n_sent += all_of<SendAssign>(submit(request(id, kLong))).size();
+  for (std::uint64_t id = 1; id <= 4; ++id)
+    n_sent += sent<cluster::Assign>(submit(request(id, kLong))).size();
   EXPECT_EQ(n_sent, 1u);
   EXPECT_EQ(journal.n_queued(), 3u);
   EXPECT_EQ(journal.n_free_places(), 0u);
   for (std::uint64_t id = 2; id <= 4; ++id) {
-    const auto assigned = all_of<SendAssign>(drained(kRank0));
+    const auto assigned = sent<cluster::Assign>(drained(kRank0));
     ASSERT_EQ(assigned.size(), 1u);
     EXPECT_EQ(assigned[0].request, RequestId(id));
   }
-  EXPECT_THAT(all_of<SendAssign>(drained(kRank0)), IsEmpty());
+  EXPECT_THAT(sent<cluster::Assign>(drained(kRank0)), IsEmpty());
 }
 
 TEST_F(ChannelTest, OneThatIsLargerThanTheBoundGoesAlone) {
   members({kRank0});
-  EXPECT_EQ(all_of<SendAssign>(submit(request(1, 5000))).size(), 1u);
-  EXPECT_THAT(all_of<SendAssign>(submit(request(2, 5000))), IsEmpty());
-  EXPECT_EQ(all_of<SendAssign>(drained(kRank0)).size(), 1u);
+  EXPECT_EQ(sent<cluster::Assign>(submit(request(1, 5000))).size(), 1u);
+  EXPECT_THAT(sent<cluster::Assign>(submit(request(2, 5000))), IsEmpty());
+  EXPECT_EQ(sent<cluster::Assign>(drained(kRank0)).size(), 1u);
 }
 
 TEST_F(ChannelTest, ReplaysAndTakeOversWaitForTheChannelToo) {
@@ -48,19 +49,19 @@ TEST_F(ChannelTest, ReplaysAndTakeOversWaitForTheChannelToo) {
   for (std::uint64_t id = 1; id <= 4; ++id) submit(request(id, kLong)), drained(kRank0), drained(kRank1);
   ASSERT_EQ(journal.n_on(kRank1), 2u);
   auto actions = drain({kRank1});
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  const SendAssign first = all_of<SendAssign>(actions)[0];
-  EXPECT_THAT(all_of<SendTakeOver>(caught_up(kRank0, first.request.value(), first.attempt)), IsEmpty());
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  const Sent first = sent<cluster::Assign>(actions)[0];
+  EXPECT_THAT(sent<cluster::TakeOver>(caught_up(kRank0, first.request.value(), first.attempt)), IsEmpty());
   actions = drained(kRank0);
-  ASSERT_EQ(all_of<SendAssign>(actions).size(), 1u);
-  const SendAssign second = all_of<SendAssign>(actions)[0];
+  ASSERT_EQ(sent<cluster::Assign>(actions).size(), 1u);
+  const Sent second = sent<cluster::Assign>(actions)[0];
   EXPECT_NE(second.request, first.request);
-  EXPECT_EQ(all_of<SendTakeOver>(drained(kRank0)).size(), 1u);
+  EXPECT_EQ(sent<cluster::TakeOver>(drained(kRank0)).size(), 1u);
   caught_up(kRank0, second.request.value(), second.attempt);
   actions = drained(kRank0);
-  EXPECT_EQ(all_of<SendTakeOver>(actions).size(), 1u);
+  EXPECT_EQ(sent<cluster::TakeOver>(actions).size(), 1u);
   EXPECT_EQ(all_of<Drained>(actions).size(), 1u);
 }
 
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::deployment

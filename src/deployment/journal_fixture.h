@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "front/journal.h"
+#include "deployment/journal.h"
 
 // For the stories of the journal, journal*_test.cc alone.
-namespace concertina::front {
+namespace concertina::deployment {
 
 using request::FinishReason;
 using request::Mode;
@@ -33,6 +33,32 @@ std::vector<T> all_of(const JournalActions& actions) {
   return found;
 }
 
+// Messages of one kind, and to whom they go.
+struct Sent {
+  RankId to;
+  RequestId request;
+  Attempt attempt;
+  Mode mode = Mode::kLive;
+};
+inline Sent describe(RankId to, const cluster::Assign& assign) {
+  return {to, assign.request.id, assign.request.attempt, assign.request.mode};
+}
+inline Sent describe(RankId to, const cluster::TakeOver& take_over) {
+  return {to, take_over.request, take_over.attempt};
+}
+template <typename Message>
+Sent describe(RankId to, const Message& message) {
+  return {to, message.request, {}};
+}
+template <typename Message>
+std::vector<Sent> sent(const JournalActions& actions) {
+  std::vector<Sent> found;
+  for (const SendTo& send : all_of<SendTo>(actions)) {
+    if (const auto* match = std::get_if<Message>(&send.message)) found.push_back(describe(send.to, *match));
+  }
+  return found;
+}
+
 class JournalTest : public ::testing::Test {
  protected:
   JournalActions members(std::vector<RankId> ranks) {
@@ -48,7 +74,7 @@ class JournalTest : public ::testing::Test {
   JournalActions output(RankId from, std::uint64_t id, Attempt attempt, std::size_t position, TokenId token,
                         FinishReason reason = FinishReason::kNone) {
     JournalActions actions;
-    journal.on_output(from, RequestId(id), attempt, position, token, reason, actions);
+    journal.on_token(from, {RequestId(id), attempt, position, token, reason}, actions);
     return actions;
   }
   JournalActions drain(std::vector<RankId> leavers) {
@@ -74,4 +100,4 @@ class JournalTest : public ::testing::Test {
   Journal journal{{.max_num_seqs = 2}};
 };
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

@@ -1,4 +1,4 @@
-#include "front/journal.h"
+#include "deployment/journal.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 
 using request::FinishReason;
 using request::Mode;
@@ -44,16 +44,22 @@ std::size_t Journal::n_on(RankId rank) const {
   return load == loads_.end() ? 0 : load->second.n_requests;
 }
 
+const Journal::RankCapacity& Journal::capacity_of(RankId rank) const {
+  const auto found = capacities_.find(rank);
+  return found == capacities_.end() ? capacity_ : found->second;
+}
+
 // As far as is known now: sequences grow, and ranks preempt when they have grown too much.
-bool Journal::is_full(const Load& load, std::size_t n_tokens, Client client) const {
-  const std::size_t n_kept = client == Client::kNew ? 0 : capacity_.max_num_seqs / kKeptShare;
-  if (load.n_requests + n_kept >= capacity_.max_num_seqs) return true;
-  return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity_.kv_tokens;
+bool Journal::is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const {
+  const RankCapacity& capacity = capacity_of(rank);
+  const std::size_t n_kept = client == Client::kNew ? 0 : capacity.max_num_seqs / kKeptShare;
+  if (load.n_requests + n_kept >= capacity.max_num_seqs) return true;
+  return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity.kv_tokens;
 }
 
 // Sent, and not read yet; one request that is larger than the bound goes alone.
-bool Journal::is_choked(const Load& load, std::size_t n_bytes) const {
-  return load.n_unread_bytes > 0 && load.n_unread_bytes + n_bytes > capacity_.channel_bytes;
+bool Journal::is_choked(RankId rank, const Load& load, std::size_t n_bytes) const {
+  return load.n_unread_bytes > 0 && load.n_unread_bytes + n_bytes > capacity_of(rank).channel_bytes;
 }
 
 Journal::Load Journal::load_of(RankId rank) const {
@@ -67,10 +73,10 @@ std::size_t Journal::n_free_places() const {
   std::size_t n_free = 0;
   for (const RankId rank : members_) {
     const Load load = load_of(rank);
-    if (leavers_.contains(rank) || kept.contains(rank) || is_full(load, 1, Client::kNew) ||
-        is_choked(load, 0))
+    if (leavers_.contains(rank) || kept.contains(rank) || is_full(rank, load, 1, Client::kNew) ||
+        is_choked(rank, load, 0))
       continue;
-    n_free += capacity_.max_num_seqs - load.n_requests;
+    n_free += capacity_of(rank).max_num_seqs - load.n_requests;
   }
   return n_free;
 }
@@ -83,7 +89,8 @@ std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens, std::s
   for (const RankId rank : members_) {
     if (leavers_.contains(rank) || avoided.contains(rank)) continue;
     const Load load = load_of(rank);
-    if (is_choked(load, n_bytes) || (room == Room::kNeeded && is_full(load, n_tokens, client))) continue;
+    if (is_choked(rank, load, n_bytes) || (room == Room::kNeeded && is_full(rank, load, n_tokens, client)))
+      continue;
     if (!best ||
         std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
       best = rank, best_load = load;
@@ -136,7 +143,15 @@ void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
   load.n_requests += 1;
   load.n_tokens += entry.request.tokens.size();
   load.n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
-  actions.push_back(SendAssign{rank, entry.request.id, entry.request.attempt, Mode::kLive});
+  send_request(entry, rank, entry.request.attempt, Mode::kLive, actions);
+}
+
+void Journal::send_request(const Entry& entry, RankId to, Attempt attempt, Mode mode,
+                           JournalActions& actions) {
+  cluster::Assign message{entry.request};
+  message.request.attempt = attempt;
+  message.request.mode = mode;
+  actions.push_back(SendTo{to, std::move(message)});
 }
 
 // Of leavers' requests that have none yet; one that finds its rank's channel filling is started later.
@@ -159,7 +174,7 @@ void Journal::start_replay(Entry& entry, RankId target, JournalActions& actions)
   load.n_requests += 1;
   load.n_tokens += entry.request.tokens.size();
   load.n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
-  actions.push_back(SendAssign{target, entry.request.id, entry.last_attempt, Mode::kReplay});
+  send_request(entry, target, entry.last_attempt, Mode::kReplay, actions);
 }
 
 void Journal::stop_replay(Entry& entry, JournalActions& actions) {
@@ -167,7 +182,7 @@ void Journal::stop_replay(Entry& entry, JournalActions& actions) {
   Load& load = loads_[entry.replay->rank];
   load.n_requests -= 1;
   load.n_tokens -= entry.request.tokens.size();
-  actions.push_back(SendDrop{entry.replay->rank, entry.request.id});
+  actions.push_back(SendTo{entry.replay->rank, cluster::Drop{entry.request.id}});
   entry.replay.reset();
 }
 
@@ -214,7 +229,7 @@ void Journal::on_channel_drained(RankId rank, JournalActions& actions) {
 
 void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   if (entry.rank) {
-    actions.push_back(SendDrop{*entry.rank, request});
+    actions.push_back(SendTo{*entry.rank, cluster::Drop{request}});
   } else {
     queue_.erase(request);
   }
@@ -224,8 +239,8 @@ void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   entries_.erase(request);
 }
 
-void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::size_t position, TokenId token,
-                        FinishReason reason, JournalActions& actions) {
+void Journal::on_token(RankId from, const request::TokenEvent& event, JournalActions& actions) {
+  const auto& [request, attempt, position, token, reason] = event;
   const auto found = entries_.find(request);
   if (found == entries_.end() || found->second.rank != from || found->second.request.attempt != attempt ||
       found->second.request.tokens.size() - found->second.request.n_prompt_tokens != position) {
@@ -247,7 +262,7 @@ void Journal::on_output(RankId from, RequestId request, Attempt attempt, std::si
   if (reason == FinishReason::kNone) {
     if (entry.replay) {
       loads_[entry.replay->rank].n_unread_bytes += kFeedBytes;
-      actions.push_back(SendFeed{entry.replay->rank, request, token});
+      actions.push_back(SendTo{entry.replay->rank, cluster::Feed{request, {token}}});
     }
     if (was_suspect) advance(actions);  // its rank is for all again
     return;
@@ -277,7 +292,7 @@ void Journal::move_caught_up(JournalActions& actions) {
   for (const RequestId id : live_requests()) {
     Entry& entry = entries_.at(id);
     if (!entry.replay || entry.replay->state != Replay::State::kCaughtUp || !can_take_over(entry)) continue;
-    actions.push_back(SendDrop{*entry.rank, id});
+    actions.push_back(SendTo{*entry.rank, cluster::Drop{id}});
     take_over(entry, actions);
     ++n_moved_;
   }
@@ -285,7 +300,8 @@ void Journal::move_caught_up(JournalActions& actions) {
 
 // All generated tokens travel with it.
 bool Journal::can_take_over(const Entry& entry) const {
-  return !is_choked(load_of(entry.replay->rank), assign_bytes(entry.request, entry.request.tokens.size()));
+  return !is_choked(entry.replay->rank, load_of(entry.replay->rank),
+                    assign_bytes(entry.request, entry.request.tokens.size()));
 }
 
 // The replay becomes the request; its share of the load too.
@@ -295,7 +311,11 @@ void Journal::take_over(Entry& entry, JournalActions& actions) {
   entry.replay.reset();
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
   loads_[*entry.rank].n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
-  actions.push_back(SendTakeOver{*entry.rank, entry.request.id, entry.request.attempt});
+  const auto generated =
+      entry.request.tokens.begin() + static_cast<std::ptrdiff_t>(entry.request.n_prompt_tokens);
+  actions.push_back(SendTo{
+      *entry.rank,
+      cluster::TakeOver{entry.request.id, entry.request.attempt, {generated, entry.request.tokens.end()}}});
 }
 
 void Journal::fence(RankId rank, JournalActions& actions) {
@@ -360,4 +380,4 @@ void Journal::check_drained(JournalActions& actions) {
   actions.push_back(Drained{n_moved_});
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

@@ -5,7 +5,7 @@
 
 #include "cluster/loss.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 
 // How a rank ended, and whose doing that was. What comes after kOther is the rank's own doing, which a
 // request may have made it do; kOther may be anybody's: a rank that was killed or stopped from outside, or
@@ -27,11 +27,9 @@ struct Ending {
   bool is_own_doing() const { return cause != Cause::kOther; }
 };
 
-Ending ending_of_status(int wait_status);  // as waitpid gives it
-
 // Of a rank that is fenced while its process lives, in state `process_state` of /proc/PID/stat (0: unknown).
 // A step that stands still is its own doing only while it could run: one that
 // is stopped (T), traced (t) or waits for a disk (D) could not.
 Ending::Cause cause_of_fence(cluster::LossCause cause, char process_state);
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

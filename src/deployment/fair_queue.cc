@@ -1,10 +1,10 @@
-#include "front/fair_queue.h"
+#include "deployment/fair_queue.h"
 
 #include <algorithm>
 
 #include "base/check.h"
 
-namespace concertina::front {
+namespace concertina::deployment {
 
 void FairQueue::push(RequestId request, ClientId client) {
   CHECK(client_of_.emplace(request, client).second, "request {} waits already", request);
@@ -49,4 +49,4 @@ FairQueue::Turn FairQueue::pop(Turn turn) {
   return next;
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::deployment

@@ -1,0 +1,208 @@
+#include "deployment/deployment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+namespace concertina::deployment {
+namespace {
+
+using cluster::Member;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// A host whose ranks answer everything at once, but for preparations while these are held back.
+class Host {
+ public:
+  explicit Host(std::size_t size, std::size_t max_num_seqs = 8)
+      : config_{.cluster = {.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = size}},
+        max_num_seqs_(max_num_seqs),
+        deployment_(std::in_place, config_, Incarnation(1)) {
+    deployment_->start(now_, effects_);
+    settle();
+  }
+
+  void submit(std::uint64_t id, std::size_t n_prompt = 3) {
+    request::Request request{.id = RequestId(id), .tokens = std::vector<TokenId>(n_prompt, 5)};
+    request.n_prompt_tokens = n_prompt;
+    deployment_->submit(std::move(request), request::ClientId(1), now_, effects_);
+    settle();
+  }
+  void scale(std::size_t size) {
+    const std::string id = "op-" + std::to_string(++n_operations_);
+    ASSERT_TRUE(deployment_->scale({id, size, {}, seconds(10)}, now_, effects_));
+    settle();
+  }
+  void hear(const cluster::FromRank& message) {
+    deployment_->hear(message, now_, effects_);
+    settle();
+  }
+  // The next token of a request, from the rank and of the attempt that it was last given to.
+  void token(std::uint64_t id, TokenId token) { hear(output(id, token)); }
+  cluster::StepOutput output(std::uint64_t id, TokenId token) const {
+    const auto& [to, attempt] = given_.at(RequestId(id));
+    const auto found = emitted_.find(RequestId(id));
+    const std::size_t position = found == emitted_.end() ? 0 : found->second.size();
+    return {to, {{RequestId(id), attempt, position, token}}, {}, {}};
+  }
+  void die(std::uint32_t rank) { end(started_.at(RankId(rank)), "signal 9"); }
+  // Another front takes over, with no more than a snapshot.
+  void replace_front() {
+    const Deployment::Snapshot snapshot = deployment_->snapshot();
+    deployment_.emplace(config_, snapshot);
+  }
+  void let_prepare() {
+    is_holding = false;
+    for (const auto& message : std::exchange(held_, {})) hear(message);
+  }
+
+  const Member& member(std::uint32_t rank) const { return started_.at(RankId(rank)); }
+  const Member& rank_of(std::uint64_t id) const { return given_.at(RequestId(id)).first; }
+  std::vector<TokenId> stream(std::uint64_t id) const {
+    const auto found = emitted_.find(RequestId(id));
+    return found == emitted_.end() ? std::vector<TokenId>{} : found->second;
+  }
+  const Deployment& deployment() const { return *deployment_; }
+  std::size_t size() const { return deployment_->coordinator().active_epoch()->members.size(); }
+
+  bool is_holding = false;
+  std::vector<cluster::Prepare> prepares;
+  std::vector<Member> fenced;
+
+ private:
+  void settle() {
+    for (std::size_t i = 0; i < effects_.size(); ++i) {
+      const Effect effect = effects_[i];
+      std::visit([this](const auto& e) { execute(e); }, effect);
+    }
+    effects_.clear();
+  }
+  void say(const cluster::FromRank& message) { deployment_->hear(message, now_, effects_); }
+  void end(const Member& member, const std::string& how) {
+    deployment_->tell(RankEnded{{member, how}, {}}, now_, effects_);
+    settle();
+  }
+
+  template <typename E>
+  void execute(const E&) {}
+  void execute(const cluster::StartRank& start) {
+    started_[start.member.rank] = start.member;
+    say(cluster::RankHello{start.member, {100 + start.member.rank.value(), 3}, 50, 4, max_num_seqs_, {}});
+  }
+  void execute(const Fence& fence) {
+    fenced.push_back(fence.member);
+    deployment_->tell(RankEnded{{fence.member, "signal 9"}, {}}, now_, effects_);
+  }
+  void execute(const EmitToken& token) { emitted_[token.request].push_back(token.token); }
+  void execute(const cluster::Send& send) {
+    std::visit([&](const auto& message) { answer(send.to, message); }, send.message);
+  }
+
+  template <typename M>
+  void answer(const Member&, const M&) {}
+  void answer(const Member& by, const cluster::Prepare& prepare) {
+    prepares.push_back(prepare);
+    const cluster::RankPrepared prepared{by, prepare.plan.epoch};
+    is_holding ? held_.push_back(prepared) : say(prepared);
+  }
+  void answer(const Member& by, const cluster::Commit& commit) { say(cluster::RankFlipped{by, commit.to}); }
+  void answer(const Member& by, const cluster::Enter& enter) { say(cluster::RankFlipped{by, enter.epoch}); }
+  void answer(const Member& by, const cluster::Freeze& freeze) {
+    say(cluster::RankFrozen{by, freeze.ballot});
+  }
+  void answer(const Member& by, const cluster::Release&) {
+    deployment_->tell(RankEnded{{by, "exit code 0"}, {}}, now_, effects_);
+  }
+  void answer(const Member& by, const cluster::Assign& assign) {
+    const request::Request& request = assign.request;
+    if (request.mode == request::Mode::kLive) {
+      given_[request.id] = {by, request.attempt};
+    } else {
+      say(cluster::StepOutput{by, {}, {{request.id, request.attempt, request.tokens.size()}}, {}});
+    }
+  }
+  void answer(const Member& by, const cluster::TakeOver& take_over) {
+    given_[take_over.request] = {by, take_over.attempt};
+  }
+
+  const Config config_;
+  const std::size_t max_num_seqs_;
+  std::optional<Deployment> deployment_;
+  Effects effects_;
+  Time now_{seconds(100)};
+  std::map<RankId, Member> started_;
+  std::map<RequestId, std::pair<Member, Attempt>> given_;
+  std::map<RequestId, std::vector<TokenId>> emitted_;
+  std::vector<cluster::FromRank> held_;
+  int n_operations_ = 0;
+};
+
+TEST(Deployment, RequestsRunAndPreparationsSayWhereMembersAre) {
+  Host host(2);
+  ASSERT_EQ(host.size(), 2u);
+  ASSERT_EQ(host.prepares.size(), 2u);
+  EXPECT_THAT(host.prepares[0].addresses, ElementsAre(cluster::Address{100, 3}, cluster::Address{101, 3}));
+  host.submit(1);
+  host.token(1, 7);
+  host.token(1, 8);
+  EXPECT_THAT(host.stream(1), ElementsAre(7, 8));
+}
+
+TEST(Deployment, WhatALostRankCarriedGoesOnElsewhereAndNothingOfItCounts) {
+  Host host(2);
+  host.submit(1);
+  host.token(1, 7);
+  const Member lost = host.rank_of(1);
+  const cluster::StepOutput late = host.output(1, 8);
+  host.die(lost.rank.value());
+  EXPECT_NE(host.rank_of(1), lost);
+  host.hear(late);
+  EXPECT_THAT(host.stream(1), ElementsAre(7)) << "sent before it died";
+  host.token(1, 8);
+  EXPECT_THAT(host.stream(1), ElementsAre(7, 8));
+  EXPECT_EQ(host.size(), 2u) << "and another one came in its place";
+}
+
+TEST(Deployment, ALeaversRequestsMoveBeforeItGoes) {
+  Host host(2);
+  host.submit(1), host.submit(2);
+  host.token(1, 7), host.token(2, 7);
+  host.scale(1);
+  EXPECT_EQ(host.size(), 1u);
+  EXPECT_EQ(host.rank_of(1), host.member(0));
+  EXPECT_EQ(host.rank_of(2), host.member(0));
+  host.token(1, 8), host.token(2, 8);
+  EXPECT_THAT(host.stream(1), ElementsAre(7, 8));
+  EXPECT_THAT(host.stream(2), ElementsAre(7, 8));
+  EXPECT_THAT(host.fenced, IsEmpty());
+}
+
+TEST(Deployment, ARanksHelloSaysHowMuchItHasRoomFor) {
+  Host host(1, 2);
+  for (std::uint64_t id = 1; id <= 3; ++id) host.submit(id);
+  EXPECT_EQ(host.deployment().journal().n_on(RankId(0)), 2u);
+  EXPECT_EQ(host.deployment().journal().n_queued(), 1u);
+}
+
+TEST(Deployment, AnotherFrontGoesOnInTheMiddleOfAnOperation) {
+  Host host(2);
+  host.submit(1), host.submit(2);
+  host.token(1, 7);
+  host.is_holding = true;
+  host.scale(1);
+  EXPECT_EQ(host.size(), 2u) << "its preparation is held back";
+  host.replace_front();
+  host.token(2, 9);
+  host.let_prepare();
+  EXPECT_EQ(host.size(), 1u);
+  host.replace_front();
+  host.token(1, 8);
+  EXPECT_THAT(host.stream(1), ElementsAre(7, 8));
+  EXPECT_THAT(host.stream(2), ElementsAre(9));
+  EXPECT_EQ(host.deployment().coordinator().find_operation("op-1")->phase, cluster::Phase::kDone);
+}
+
+}  // namespace
+}  // namespace concertina::deployment

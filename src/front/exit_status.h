@@ -1,0 +1,9 @@
+#pragma once
+
+#include "deployment/ending.h"
+
+namespace concertina::front {
+
+deployment::Ending ending_of_status(int wait_status);  // as waitpid gives it
+
+}  // namespace concertina::front
