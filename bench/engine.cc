@@ -145,12 +145,17 @@ double Engine::prefill_s(std::size_t n_tokens, std::uint64_t seed) {
   on_every_rank([&](std::size_t index, Rank& rank) {
     Random random(seed * 1000 + index);
     std::vector<std::vector<TokenId>> tokens(1);
-    for (std::size_t i = 0; i < n_tokens; ++i)
-      tokens[0].push_back(static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size)));
     std::vector<TokenId> next(1);
+    const auto step = [&](std::size_t position, std::size_t n) {
+      tokens[0].clear();
+      for (std::size_t i = 0; i < n; ++i)
+        tokens[0].push_back(static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size)));
+      rank.step_and_choose(1, position, n, tokens, next);
+    };
+    const std::size_t most = options_.max_num_batched_tokens;
     start.arrive_and_wait();
     const auto begin = Clock::now();
-    rank.step_and_choose(1, 0, n_tokens, tokens, next);
+    for (std::size_t at = 0; at < n_tokens; at += most) step(at, std::min(most, n_tokens - at));
     start.arrive_and_wait();
     if (index == 0) seconds = seconds_since(begin);
   });

@@ -25,7 +25,7 @@ class Engine {
   static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
   ~Engine();
 
-  // Seconds for one prompt of n_tokens random tokens on every rank, in one step.
+  // Seconds for one prompt of n_tokens random tokens on every rank, max_num_batched_tokens a step.
   double prefill_s(std::size_t n_tokens, std::uint64_t seed);
 
   // Seconds for n_steps of decoding with n_sequences (spread over the ranks evenly), each after a prompt of

@@ -17,11 +17,13 @@ namespace concertina::bench {
 namespace {
 
 constexpr double kRunSeconds = 1.0;  // of decoding, at least: processor time is counted in hundredths
-constexpr std::size_t kPrompt = 8, kPrefill = 512, kMaxDiscarded = 10;
+constexpr double kMaxSteps = 512;
+constexpr std::size_t kPrompt = 8, kMaxDiscarded = 10;
 
 struct Options {
   std::vector<std::string> models;
   std::vector<std::size_t> sequences{1, 8, 32};
+  std::vector<std::size_t> prompts{512, 2048, 4096};
   std::vector<std::string> shapes{"1x1", "1x2", "2x1"};           // ranks x threads
   std::vector<std::string> forms{"float32", "bfloat16", "int8"};  // what rows are in products
   std::size_t n_runs = 5;
@@ -65,31 +67,34 @@ class Table {
     engine_options.n_ranks = std::stoul(shape.substr(0, x));
     engine_options.n_threads = std::stoul(shape.substr(x + 1));
     engine_options.n_sequences = *std::max_element(options_.sequences.begin(), options_.sequences.end());
+    const std::size_t longest = *std::max_element(options_.prompts.begin(), options_.prompts.end());
+    engine_options.max_model_len = std::max(engine_options.max_model_len, longest + 1);
     auto engine = Engine::create(engine_options);
     CHECK(engine.has_value(), "{}", engine.error().message());
     const model::ModelConfig config = model::read_config(model_path).value();
     const MachineRates& rates = rates_of(engine_options.n_ranks * engine_options.n_threads);
+    const LimitOf limit{config, rates, rows, engine_options.n_ranks};
     const auto name = [&](const std::string& what) {
       const std::string name = std::filesystem::path(model_path).filename().string();
       return fmt::format("{} {} {} {}", name, form, shape, what);
     };
     for (const std::size_t n : options_.sequences) {
       const double step_s = (*engine)->decode_s(n, kPrompt, 2, 0) / 2;
-      const auto n_steps = static_cast<std::size_t>(
-          std::clamp(kRunSeconds / step_s, 8.0, static_cast<double>(engine_options.max_model_len) / 2));
+      const auto n_steps = static_cast<std::size_t>(std::clamp(kRunSeconds / step_s, 8.0, kMaxSteps));
       const Counters before = (*engine)->counters();
       const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
         return Run{static_cast<double>(n * n_steps), (*engine)->decode_s(n, kPrompt, n_steps, seed)};
       });
       const std::string what = name(fmt::format("decode, {} sequences", n));
-      add(what, summary, decode_limit(config, rates, rows, n));
+      add(what, summary, decode_limit(limit, n));
       add_moe_times(what, before, (*engine)->counters());
     }
-    const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
-      return Run{static_cast<double>(kPrefill * engine_options.n_ranks),
-                 (*engine)->prefill_s(kPrefill, seed)};
-    });
-    add(name(fmt::format("prefill of {}", kPrefill)), summary, prefill_limit(config, rates, rows, kPrefill));
+    for (const std::size_t n : options_.prompts) {
+      const Summary summary = undisturbed(options_.n_runs, [&](std::uint64_t seed) {
+        return Run{static_cast<double>(n * engine_options.n_ranks), (*engine)->prefill_s(n, seed)};
+      });
+      add(name(fmt::format("prefill of {}", n)), summary, prefill_limit(limit, n));
+    }
   }
 
   void write() const { write_json(options_.json_path, json_); }
@@ -147,6 +152,8 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"float32", "bfloat16", "int8"}))
       ->capture_default_str();
   app.add_option("--sequences", options.sequences, "side by side while decoding")->capture_default_str();
+  app.add_option("--prompts", options.prompts, "tokens of each, prefilled 512 at a time")
+      ->capture_default_str();
   app.add_option("--runs", options.n_runs, "runs that count")->capture_default_str();
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
   CLI11_PARSE(app, argc, argv);

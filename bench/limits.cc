@@ -37,38 +37,37 @@ double rate_of(const MachineRates& rates, kernels::RowForm rows) {
 }
 
 // Seconds of one step with n tokens, of which n_logits want logits.
-double step_s(const model::ModelConfig& config, const MachineRates& rates, kernels::RowForm rows, double n,
-              double n_logits, double attention_operations) {
+double step_s(const LimitOf& of, double n, double n_logits, double attention_operations) {
+  const model::ModelConfig& config = of.config;
   const Shape shape = shape_of(config);
   const double n_moe = static_cast<double>(config.n_moe_layers),
                n_experts = static_cast<double>(config.n_experts);
   const double share = n_moe > 0 ? static_cast<double>(config.top_k) / n_experts : 0;
   const double n_touched = n_experts * (1 - std::pow(1 - share, n));
-  const double parameters = shape.shared + n_moe * n_touched * shape.expert + shape.head;
+  const double parameters =
+      static_cast<double>(of.n_ranks) * (shape.shared + shape.head) + n_moe * n_touched * shape.expert;
   const double weight_bytes =
-      rows == kernels::RowForm::kInt8 ? 1 : static_cast<double>(tensor::element_bytes(config.dtype));
+      of.rows == kernels::RowForm::kInt8 ? 1 : static_cast<double>(tensor::element_bytes(config.dtype));
   const double products = 2 * (n * (shape.shared + n_moe * static_cast<double>(config.top_k) * shape.expert) +
                                n_logits * shape.head);
-  const double rate = rate_of(rates, rows);
+  const double rate = rate_of(of.rates, of.rows);
   const auto seconds = [](double work, double g_per_s) { return g_per_s > 0 ? work / (g_per_s * 1e9) : 0; };
-  const double operations_s = seconds(products, rate) + seconds(attention_operations, rates.fma_gflop_s);
-  return std::max(parameters * weight_bytes / (rates.read_gb_s * 1e9), operations_s);
+  const double operations_s = seconds(products, rate) + seconds(attention_operations, of.rates.fma_gflop_s);
+  return std::max(parameters * weight_bytes / (of.rates.read_gb_s * 1e9), operations_s);
 }
 
 }  // namespace
 
-double decode_limit(const model::ModelConfig& config, const MachineRates& rates, kernels::RowForm rows,
-                    std::size_t n_sequences) {
+double decode_limit(const LimitOf& of, std::size_t n_sequences) {
   const auto n = static_cast<double>(n_sequences);
-  return n / step_s(config, rates, rows, n, n, 0);
+  return n / step_s(of, n, n, 0);
 }
 
-double prefill_limit(const model::ModelConfig& config, const MachineRates& rates, kernels::RowForm rows,
-                     std::size_t n_tokens) {
-  const auto n = static_cast<double>(n_tokens);
+double prefill_limit(const LimitOf& of, std::size_t n_tokens) {
+  const auto n = static_cast<double>(n_tokens), n_ranks = static_cast<double>(of.n_ranks);
   const double attention =
-      4 * shape_of(config).q_width * n * (n + 1) / 2 * static_cast<double>(config.n_layers);
-  return n / step_s(config, rates, rows, n, 1, attention);
+      4 * shape_of(of.config).q_width * n * (n + 1) / 2 * static_cast<double>(of.config.n_layers);
+  return n_ranks * n / step_s(of, n_ranks * n, n_ranks, n_ranks * attention);
 }
 
 }  // namespace concertina::bench

@@ -27,7 +27,8 @@ struct Options {
   std::string json_path = "build/bench_peer.json";
 };
 
-constexpr std::size_t kPrompt = 8, kPrefill = 512;
+constexpr std::size_t kPrompt = 8;
+constexpr std::size_t kPrompts[] = {512, 2048, 4096};  // as the peer's program has them
 
 Measured measure_own(Engine& engine, const Options& options, std::uint64_t seed) {
   Measured rates;
@@ -35,7 +36,8 @@ Measured measure_own(Engine& engine, const Options& options, std::uint64_t seed)
     rates[fmt::format("decode {}", n)] =
         static_cast<double>(n * options.n_steps) / engine.decode_s(n, kPrompt, options.n_steps, seed);
   }
-  rates[fmt::format("prefill {}", kPrefill)] = kPrefill / engine.prefill_s(kPrefill, seed);
+  for (const std::size_t n : kPrompts)
+    rates[fmt::format("prefill {}", n)] = static_cast<double>(n) / engine.prefill_s(n, seed);
   return rates;
 }
 
@@ -64,8 +66,12 @@ Measured measure_peer(const Options& options) {
 int run(const Options& options) {
   std::map<std::string, std::unique_ptr<Engine>> engines;
   for (const std::string& form : options.forms) {
-    auto engine = Engine::create(
-        {.model_path = options.model, .n_ranks = 1, .n_threads = options.n_threads, .form = form_of(form)});
+    auto engine =
+        Engine::create({.model_path = options.model,
+                        .n_ranks = 1,
+                        .n_threads = options.n_threads,
+                        .max_model_len = *std::max_element(std::begin(kPrompts), std::end(kPrompts)) + 1,
+                        .form = form_of(form)});
     CHECK(engine.has_value(), "{}", engine.error().message());
     (*engine)->decode_s(1, kPrompt, 2, 0);
     engines[form] = std::move(*engine);
@@ -119,10 +125,13 @@ int run(const Options& options) {
     }
   };
   for (const std::size_t n : options.sequences)
-    lines(fmt::format("decode {}", n),
-          [&](kernels::RowForm form) { return decode_limit(config, rates, form, n); });
-  lines(fmt::format("prefill {}", kPrefill),
-        [&](kernels::RowForm form) { return prefill_limit(config, rates, form, kPrefill); });
+    lines(fmt::format("decode {}", n), [&](kernels::RowForm form) {
+      return decode_limit({config, rates, form}, n);
+    });
+  for (const std::size_t n : kPrompts)
+    lines(fmt::format("prefill {}", n), [&](kernels::RowForm form) {
+      return prefill_limit({config, rates, form}, n);
+    });
   write_json(options.json_path, json);
   return 0;
 }

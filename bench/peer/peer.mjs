@@ -38,14 +38,17 @@ for (const n of sequences.map(Number)) {
   await context.dispose();
 }
 
-const context = await model.createContext({sequences: 1, contextSize: 1024, batchSize: 512, threads: Number(threads)});
-const sequence = context.getSequence();
-const values = [];
-for (let run = 0; run <= Number(runs); ++run) {
-  await sequence.clearHistory();
-  const begin = performance.now();
-  await sequence.evaluateWithoutGeneratingNewTokens(randomTokens(512));
-  if (run > 0) values.push((1e3 * 512) / (performance.now() - begin));
+for (const n of [512, 2048, 4096]) {
+  const context = await model.createContext({sequences: 1, contextSize: n + 256, batchSize: 512, threads: Number(threads)});
+  const sequence = context.getSequence();
+  const values = [];
+  for (let run = 0; run <= Number(runs); ++run) {
+    await sequence.clearHistory();
+    const begin = performance.now();
+    await sequence.evaluateWithoutGeneratingNewTokens(randomTokens(n));
+    if (run > 0) values.push((1e3 * n) / (performance.now() - begin));
+  }
+  report(`prefill ${n}`, values);
+  await context.dispose();
 }
-report("prefill 512", values);
 process.exit(0);

@@ -25,8 +25,8 @@ class OpenAiApi {
   static constexpr std::size_t kInlineBytes = 2048;
 
   // `helpers` and what `parse_context` points to outlive this. `loop`: of the thread that calls.
-  OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics, HelperThreads& helpers,
-            boost::asio::io_context& loop);
+  OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics,
+            HelperThreads& helpers, boost::asio::io_context& loop);
   ~OpenAiApi();
 
   void list_models(const std::shared_ptr<http::Responder>& responder) const;
