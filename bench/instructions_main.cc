@@ -64,7 +64,8 @@ class RankAlone {
                            .pool = *parts.pool,
                            .scheduler = *parts.scheduler,
                            .budget = *parts.budget,
-                           .exchange = *parts.exchange,
+                           .exchange = *parts.steps,
+                           .experts = *parts.experts,
                            .inbox = inbox_,
                            .send =
                                [&](transport::Frame&& frame) {

@@ -81,7 +81,8 @@ class ThreadRank {
                      .pool = *parts_.pool,
                      .scheduler = *parts_.scheduler,
                      .budget = *parts_.budget,
-                     .exchange = *parts_.exchange,
+                     .exchange = *parts_.steps,
+                     .experts = *parts_.experts,
                      .inbox = inbox_,
                      .send =
                          [&](transport::Frame&& frame) {
@@ -93,17 +94,17 @@ class ThreadRank {
     });
   }
   ~ThreadRank() {
-    parts_.exchange->abort();
+    parts_.steps->abort();
     tell(Leave{});
     thread_.join();
   }
   void freeze(Ballot ballot) {
-    parts_.exchange->abort();
+    parts_.steps->abort();
     tell(Freeze{ballot});
   }
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
-    parts_.exchange->ring_self();
+    parts_.steps->ring_self();
   }
   const RankParts& parts() const { return parts_; }
   EpochLoader& loader() { return loader_; }
@@ -251,8 +252,7 @@ class Deployment {
     if (std::find(members.begin(), members.end(), prepare.to) != members.end()) {
       std::vector<exchange::MemberAddress> addresses;
       for (const Member& member : members) {
-        addresses.push_back(
-            {member.rank, member.incarnation, getpid(), ranks_.at(member)->parts().exchange->region_fd()});
+        addresses.push_back({member, ranks_.at(member)->parts().link->address()});
       }
       auto built = rank.loader().prepare(prepare.plan, addresses);
       CHECK(built.has_value(), "{}", built.error().message());

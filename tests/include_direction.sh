@@ -52,6 +52,16 @@ for folder in kvcache scheduler cluster exchange/protocol; do
     bad=1
   fi
 done
+if grep -rnE '#include "(kernels|tensor|checkpoint)/' exchange --include='*.h' --include='*.cc' |
+  grep -vE '_test\.cc:|/test_group\.h:'; then
+  echo "src/exchange moves rows: it is given a model::ExpertRunner and calls no kernel"
+  bad=1
+fi
+if grep -rnE '#include "exchange/(shm|cpu_exchange)' exchange --include='*.h' --include='*.cc' |
+  grep -E 'exchange/(link|step_protocol|epoch_view|epoch_builder|counters)\.(h|cc):'; then
+  echo "src/exchange: the protocol of steps and the views of epochs know no memory, only the Link"
+  bad=1
+fi
 if grep -nE "$pure_pattern" front/journal.h front/journal.cc; then
   echo "src/front/journal is pure"
   bad=1

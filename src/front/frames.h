@@ -9,28 +9,22 @@
 
 namespace concertina::front {
 
-// What the front tells ranks, as frames of the control channel. `process_of` a member: where its exchange
-// memory is.
-struct MemberProcess {
-  std::uint32_t pid = 0;
-  std::uint32_t region_fd = 0;
-};
+// What the front tells ranks, as frames of the control channel.
 
 transport::Frame configure_frame(const FrontOptions& options, const cluster::Member& member,
                                  std::span<const int> cores);
 
-template <typename ProcessOf>
-transport::Frame prepare_frame(const cluster::EpochPlan& plan, const ProcessOf& process_of) {
+// link_of(member): where it is reached, as its HELLO said it.
+template <typename LinkOf>
+transport::Frame prepare_frame(const cluster::EpochPlan& plan, const LinkOf& link_of) {
   transport::Frame frame;
   transport::Prepare& prepare = *frame.mutable_prepare();
   prepare.set_epoch(plan.epoch.value());
   for (const cluster::Member& member : plan.members) {
-    const MemberProcess process = process_of(member);
     transport::Member& out = *prepare.add_members();
     out.set_rank(member.rank.value());
     out.set_incarnation(member.incarnation.value());
-    out.set_pid(process.pid);
-    out.set_region_fd(process.region_fd);
+    *out.mutable_link() = link_of(member);
   }
   for (const auto& layer : plan.placement.layers) {
     transport::LayerPlacement& out = *prepare.add_layers();

@@ -11,15 +11,11 @@
 #include "front/options.h"
 #include "front/service.h"
 #include "front/state_store.h"
+#include "transport/control.pb.h"
 #include "transport/event_loop.h"
 
 namespace concertina::transport {
 class ControlChannel;
-class Frame;
-class Hello;
-class PrepareFailed;
-class StepOutput;
-class Stats;
 enum class Sent : std::uint8_t;
 }  // namespace concertina::transport
 
@@ -79,7 +75,7 @@ class Front : public Service {
     cluster::Member member;
     std::unique_ptr<LocalProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
-    std::uint32_t region_fd = 0;
+    transport::LinkAddress link;
     std::vector<int> cores;                          // of its compute threads; empty: any
     std::unique_ptr<transport::Timer> exit_follows;  // its channel has closed
     std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;

@@ -46,7 +46,7 @@ void Front::execute_one(const cluster::Action& action) {
       front.send(prepare.to, prepare_frame(prepare.plan, [this](const Member& member) {
                    const Rank* rank = front.find_rank(member);
                    CHECK(rank != nullptr, "rank {} of an epoch is not running", member.rank);
-                   return MemberProcess{static_cast<std::uint32_t>(rank->process->pid()), rank->region_fd};
+                   return rank->link;
                  }));
     }
     void operator()(const cluster::SendCancelPrepare& cancel) {
@@ -242,7 +242,7 @@ void Front::on_hello(Rank& rank, const transport::Hello& hello) {
     spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
     return rank.process->kill();
   }
-  rank.region_fd = hello.region_fd();
+  rank.link = hello.link();
   rank.kv_blocks_total = hello.kv_blocks_total();
   handle(cluster::RankHello{rank.member});
 }

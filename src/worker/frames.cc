@@ -21,10 +21,8 @@ cluster::EpochPlan plan_of(const transport::Prepare& prepare) {
 std::vector<exchange::MemberAddress> addresses_of(const transport::Prepare& prepare) {
   std::vector<exchange::MemberAddress> addresses;
   for (const transport::Member& member : prepare.members()) {
-    addresses.push_back({.rank = RankId(member.rank()),
-                         .incarnation = Incarnation(member.incarnation()),
-                         .pid = member.pid(),
-                         .region_fd = static_cast<int>(member.region_fd())});
+    addresses.push_back({{RankId(member.rank()), Incarnation(member.incarnation())},
+                         {exchange::LinkKind(member.link().kind()), member.link().bytes()}});
   }
   return addresses;
 }

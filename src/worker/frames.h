@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cluster/types.h"
-#include "exchange/epoch_view.h"
+#include "exchange/link.h"
 #include "transport/control.pb.h"
 #include "worker/inbox.h"
 

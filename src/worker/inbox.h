@@ -5,7 +5,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/ids.h"
-#include "exchange/shm_exchange.h"
+#include "exchange/epoch_view.h"
 #include "scheduler/types.h"
 
 namespace concertina::worker {

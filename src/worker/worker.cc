@@ -121,7 +121,8 @@ class Worker {
                    .pool = *parts_.pool,
                    .scheduler = *parts_.scheduler,
                    .budget = *parts_.budget,
-                   .exchange = *parts_.exchange,
+                   .exchange = *parts_.steps,
+                   .experts = *parts_.experts,
                    .inbox = inbox_,
                    .send = [this](transport::Frame&& frame) { link_.send(std::move(frame)); },
                    .discard =
@@ -168,13 +169,13 @@ class Worker {
     // Whoever is released stops at once, also in the middle of a step whose peers are leaving too.
     // Frozen ones too: the abort comes before the message, which takes it back.
     if (std::holds_alternative<Leave>(*message) || std::holds_alternative<Freeze>(*message))
-      parts_.exchange->abort();
+      parts_.steps->abort();
     tell(std::move(*message));
   }
 
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
-    parts_.exchange->ring_self();
+    parts_.steps->ring_self();
   }
 
   // On the loader's thread.
@@ -241,7 +242,7 @@ class Worker {
   // On the link's thread.
   transport::Frame heartbeat() {
     transport::Frame frame;
-    frame.mutable_heartbeat()->set_progress(said_hello_ ? parts_.exchange->n_exchanges_completed() : 0);
+    frame.mutable_heartbeat()->set_progress(said_hello_ ? parts_.steps->n_exchanges_completed() : 0);
     frame.mutable_heartbeat()->set_loaded(n_loaded_);
     return frame;
   }
@@ -262,8 +263,9 @@ class Worker {
     transport::Hello& hello = *frame.mutable_hello();
     hello.set_rank(options_.rank.value());
     hello.set_incarnation(options_.incarnation.value());
-    hello.set_pid(static_cast<std::uint32_t>(getpid()));
-    hello.set_region_fd(static_cast<std::uint32_t>(parts_.exchange->region_fd()));
+    const exchange::LinkAddress address = parts_.link->address();
+    hello.mutable_link()->set_kind(static_cast<std::uint32_t>(address.kind));
+    hello.mutable_link()->set_bytes(address.bytes);
     const BuildIdentity identity = own_identity();
     hello.set_version(identity.version);
     hello.set_instruction_set(identity.instruction_set);
