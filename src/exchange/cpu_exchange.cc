@@ -56,9 +56,6 @@ void CpuExchange::begin_layer() { layer_begun_ = PartClock::now(); }
 
 Status CpuExchange::run_layer(MoeLayerId layer, const model::RoutedTokens& tokens, std::span<float> out) {
   const Layout& layout = config_.layout;
-  const std::uint32_t next = steps_.position().exchange;
-  CHECK(layer.value() == next && next < config_.n_moe_layers, "MoE layer {} runs where {} of {} comes next",
-        layer, next, config_.n_moe_layers);
   CHECK(tokens.n_tokens <= layout.max_tokens, "{} tokens, at most {}", tokens.n_tokens, layout.max_tokens);
   CHECK(tokens.hidden.size() >= tokens.n_tokens * layout.hidden_size &&
         out.size() >= tokens.n_tokens * layout.hidden_size);
@@ -82,6 +79,10 @@ Status CpuExchange::run(const Exchange& exchange) {
   PartClock clock(routed_since ? *routed_since : PartClock::now());
   if (routed_since) clock.end(Part::kRoute);
   RETURN_IF_ERROR(steps_.begin_exchange());
+  const std::uint32_t next = steps_.position().exchange;  // of a void step it would say nothing
+  if (exchange.layer)
+    CHECK(exchange.layer->value() == next && next < config_.n_moe_layers,
+          "MoE layer {} runs where {} of {} comes next", *exchange.layer, next, config_.n_moe_layers);
   write_dispatch(exchange);
   clock.end(Part::kDispatch);
   at_test_point(TestPoint::kDispatchWritten);

@@ -213,6 +213,25 @@ TEST(CpuExchange, MoeLayersRunInTheirOrder) {
                "MoE layer 1 runs where 0 of 2 comes next");
 }
 
+// The rank finds out of its next step's first layer, as it did of the layer that was aborted.
+TEST(CpuExchange, AfterAStepThatWasAbortedInItsMiddleTheNextOneFailsAtItsFirstLayer) {
+  const TestModel model({}, 1);
+  TestGroup group(model, 2);
+  Random random(1);
+  group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
+  std::thread ends_after_one_layer([&] {
+    group.rank(1)->begin_step(StepId(0), Epoch{});
+    EXPECT_TRUE(group.rank(1).experts().run_layer(MoeLayerId(0), {}, {}));
+  });
+  group.rank(0)->begin_step(StepId(0), Epoch{});
+  EXPECT_TRUE(group.rank(0).experts().run_layer(MoeLayerId(0), {}, {}));
+  ends_after_one_layer.join();
+  group.rank(0)->abort();
+  EXPECT_TRUE(group.rank(0).experts().run_layer(MoeLayerId(1), {}, {}).error().is(ExchangeError::kAborted));
+  group.rank(0)->begin_step(group.rank(0)->next_step(), Epoch{});
+  EXPECT_TRUE(group.rank(0).experts().run_layer(MoeLayerId(0), {}, {}).error().is(ExchangeError::kAborted));
+}
+
 TEST(CpuExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
   const TestModel model({}, 1);
   TestGroup group(model, 3);

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <set>
 
-
 namespace concertina::exchange {
 namespace {
 
