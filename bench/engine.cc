@@ -47,8 +47,8 @@ struct Engine::Rank {
                         .block_table = block_tables[i],
                         .logits = model::Logits::kLast});
     }
-    parts.exchange->begin_step(parts.exchange->next_step(), Epoch{});
-    const auto logits = model::forward(*parts.model, slices, *parts.kv_cache, *parts.exchange,
+    parts.steps->begin_step(parts.steps->next_step(), Epoch{});
+    const auto logits = model::forward(*parts.model, slices, *parts.kv_cache, *parts.experts,
                                        *parts.workspace, *parts.stream);
     CHECK(logits.has_value(), "{}", logits.error().message());
     return *logits;
@@ -113,7 +113,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
     ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {
                        CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
                      }));
-    addresses.push_back({member.rank, member.incarnation, getpid(), parts.exchange->region_fd()});
+    addresses.push_back({member, parts.link->address()});
     members.push_back(member);
     engine->ranks_.push_back(
         std::make_unique<Rank>(std::move(parts), sequences_of_a_rank(options), options.max_model_len));
@@ -125,7 +125,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
     worker::RankParts& parts = engine->ranks_[i]->parts;
     ASSIGN_OR_RETURN(auto prepared, worker::EpochLoader(parts, RankId(i)).prepare(plan, addresses));
-    parts.exchange->enter_epoch(std::move(prepared.view));
+    parts.steps->enter_epoch(std::move(prepared.view));
   }
   return engine;
 }
@@ -200,7 +200,7 @@ std::span<const float> Engine::next_logits(std::size_t position, std::span<const
 
 std::vector<exchange::ExchangeCounters> Engine::counters() const {
   std::vector<exchange::ExchangeCounters> all;
-  for (const auto& rank : ranks_) all.push_back(rank->parts.exchange->counters());
+  for (const auto& rank : ranks_) all.push_back(rank->parts.steps->counters());
   return all;
 }
 

@@ -65,7 +65,8 @@ class RankAlone {
                            .stream = *parts.stream,
                            .scheduler = *parts.scheduler,
                            .budget = *parts.budget,
-                           .exchange = *parts.exchange,
+                           .exchange = *parts.steps,
+                           .experts = *parts.experts,
                            .inbox = inbox_,
                            .send =
                                [&](const cluster::FromRank& message) {

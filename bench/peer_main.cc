@@ -63,7 +63,7 @@ Measured measure_peer(const Options& options) {
   return rates;
 }
 
-int run(const Options& options) {
+std::map<std::string, std::unique_ptr<Engine>> make_engines(const Options& options) {  // by form
   std::map<std::string, std::unique_ptr<Engine>> engines;
   for (const std::string& form : options.forms) {
     auto engine =
@@ -76,6 +76,11 @@ int run(const Options& options) {
     (*engine)->decode_s(1, kPrompt, 2, 0);
     engines[form] = std::move(*engine);
   }
+  return engines;
+}
+
+int run(const Options& options) {
+  const auto engines = make_engines(options);
   const model::ModelConfig config = model::read_config(options.model).value();
   std::map<std::string, std::map<std::string, Summary>> own;  // by form
   std::map<std::string, Summary> peer;

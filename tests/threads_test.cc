@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "deployment/deployment.h"
+#include "worker/epoch_loader.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
 
@@ -76,7 +77,8 @@ class ThreadRank {
                      .stream = *parts_.stream,
                      .scheduler = *parts_.scheduler,
                      .budget = *parts_.budget,
-                     .exchange = *parts_.exchange,
+                     .exchange = *parts_.steps,
+                     .experts = *parts_.experts,
                      .inbox = inbox_,
                      .send = [&](const FromRank& message) { mailbox.push(message); },
                      .discard = [](std::shared_ptr<const exchange::EpochView>) {}});
@@ -85,23 +87,25 @@ class ThreadRank {
     });
   }
   ~ThreadRank() {
-    parts_.exchange->abort();
+    parts_.steps->abort();
     tell(cluster::Release{});
     thread_.join();
   }
   void freeze(Ballot ballot) {
-    parts_.exchange->abort();
+    parts_.steps->abort();
     tell(cluster::Freeze{ballot});
   }
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
-    parts_.exchange->ring_self();
+    parts_.steps->ring_self();
   }
   const RankParts& parts() const { return parts_; }
+  EpochLoader& loader() { return loader_; }
 
  private:
   Member member_;
   RankParts parts_;
+  EpochLoader loader_{parts_, member_.rank};
   Inbox inbox_{4096};
   std::thread thread_;
 };
@@ -202,13 +206,12 @@ class ThreadGroup {
     auto& rank = ranks_[start.member] =
         std::make_unique<ThreadRank>(start.member, mailbox_, step_time_budget_);
     const RankParts& parts = rank->parts();
-    hear(cluster::RankHello{
-        start.member,
-        {static_cast<std::uint32_t>(getpid()), static_cast<std::uint32_t>(parts.exchange->region_fd())},
-        parts.limits.n_blocks,
-        parts.limits.block_size,
-        parts.limits.max_num_seqs,
-        {}});
+    hear(cluster::RankHello{start.member,
+                            parts.link->address(),
+                            parts.limits.n_blocks,
+                            parts.limits.block_size,
+                            parts.limits.max_num_seqs,
+                            {}});
   }
   void execute(const cluster::Send& send) {
     ThreadRank& rank = *ranks_.at(send.to);
@@ -232,10 +235,9 @@ class ThreadGroup {
       return {prepare.plan.epoch, nullptr};
     std::vector<exchange::MemberAddress> addresses;
     for (std::size_t i = 0; i < members.size(); ++i) {
-      addresses.push_back({members[i].rank, members[i].incarnation, prepare.addresses[i].pid,
-                           static_cast<int>(prepare.addresses[i].region_fd)});
+      addresses.push_back({members[i], prepare.addresses[i]});
     }
-    auto built = prepare_epoch(ranks_.at(self)->parts(), self.rank, prepare.plan, addresses, nullptr, {});
+    auto built = ranks_.at(self)->loader().prepare(prepare.plan, addresses);
     CHECK(built.has_value(), "{}", built.error().message());
     return {prepare.plan.epoch, built->view};
   }

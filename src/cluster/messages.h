@@ -36,7 +36,7 @@ struct Drop {
 };
 struct Prepare {  // to every member of the target epoch, and its leavers
   EpochPlan plan;
-  std::vector<Address> addresses;  // [plan.members]: filled where processes are known
+  std::vector<LinkAddress> addresses;  // [plan.members]: filled where processes are known
   bool operator==(const Prepare&) const = default;
 };
 struct CancelPrepare {
@@ -71,7 +71,7 @@ using ToRank = std::variant<Assign, Feed, TakeOver, Drop, Prepare, CancelPrepare
 // ---- From a rank. `member`: whose channel it came on.
 struct RankHello {  // its control channel and exchange memory are up
   Member member;
-  Address address;
+  LinkAddress address;
   std::size_t kv_blocks_total = 0, block_size = 0, max_num_seqs = 0;  // what it has room for
   BuildIdentity identity;
   bool operator==(const RankHello&) const = default;

@@ -19,10 +19,13 @@ struct Member {
   auto operator<=>(const Member&) const = default;
 };
 
-// Where the exchange memory of a rank is found: /proc/PID/fd/FD.
-struct Address {
-  std::uint32_t pid = 0, region_fd = 0;
-  bool operator==(const Address&) const = default;
+// Where a rank is reached, as its own link says it and links of the same kind read it (exchange/link.h). Who
+// passes it on does not look into the bytes.
+enum class LinkKind : std::uint32_t { kNone = 0, kSharedMemory = 1 };
+struct LinkAddress {
+  LinkKind kind = LinkKind::kNone;
+  std::string bytes;
+  bool operator==(const LinkAddress&) const = default;
 };
 
 // For each MoE layer (0-based among MoE layers, not among decoder layers) and rank: the experts in its slots,

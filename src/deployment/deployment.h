@@ -97,7 +97,7 @@ class Deployment {
  private:
   struct Rank {
     cluster::Member member;
-    cluster::Address address;  // as its HELLO said
+    cluster::LinkAddress address;  // as its HELLO said
   };
   struct State {
     cluster::Coordinator coordinator;

@@ -8,6 +8,10 @@
 namespace concertina::deployment {
 namespace {
 
+cluster::LinkAddress link_of(RankId rank) {
+  return {cluster::LinkKind::kSharedMemory, "memory of " + std::to_string(rank.value())};
+}
+
 using cluster::Member;
 using std::chrono::seconds;
 using ::testing::ElementsAre;
@@ -89,7 +93,7 @@ class Host {
   void execute(const E&) {}
   void execute(const cluster::StartRank& start) {
     started_[start.member.rank] = start.member;
-    say(cluster::RankHello{start.member, {100 + start.member.rank.value(), 3}, 50, 4, max_num_seqs_, {}});
+    say(cluster::RankHello{start.member, link_of(start.member.rank), 50, 4, max_num_seqs_, {}});
   }
   void execute(const Fence& fence) {
     fenced.push_back(fence.member);
@@ -143,7 +147,7 @@ TEST(Deployment, RequestsRunAndPreparationsSayWhereMembersAre) {
   Host host(2);
   ASSERT_EQ(host.size(), 2u);
   ASSERT_EQ(host.prepares.size(), 2u);
-  EXPECT_THAT(host.prepares[0].addresses, ElementsAre(cluster::Address{100, 3}, cluster::Address{101, 3}));
+  EXPECT_THAT(host.prepares[0].addresses, ElementsAre(link_of(RankId(0)), link_of(RankId(1))));
   host.submit(1);
   host.token(1, 7);
   host.token(1, 8);

@@ -47,9 +47,9 @@ TEST(Allocations, AStepOfTwoRanksNeedsNoneAfterTheFirst) {
     std::size_t before = 0;
     for (std::uint64_t step = 0; step < 20; ++step) {
       if (step == 1) before = n_allocations;
-      group.rank(rank).begin_step(StepId(step), Epoch{});
+      group.rank(rank)->begin_step(StepId(step), Epoch{});
       for (std::uint32_t layer = 0; layer < model.shape.n_moe_layers; ++layer)
-        ASSERT_TRUE(group.rank(rank).run_layer(MoeLayerId(layer), tokens.routed(), out));
+        ASSERT_TRUE(group.rank(rank).run_layer(MoeLayerId(layer), tokens, out));
     }
     EXPECT_EQ(n_allocations, before) << "rank " << rank;
   };

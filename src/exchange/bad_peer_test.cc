@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "exchange/header_slot.h"
+#include "exchange/shm/header_slot.h"
 #include "exchange/test_group.h"
 
 namespace concertina::exchange {
@@ -22,13 +22,13 @@ class BadPeer : public testing::Test {
         transport::Region::create({RankId(1), Incarnation(101), layout_.numbers()}, layout_.body_bytes());
     EXPECT_TRUE(region);
     region_ = std::make_unique<transport::Region>(std::move(*region));
-    group_.addresses.push_back({RankId(1), Incarnation(101), getpid(), region_->fd()});
+    group_.addresses.push_back({{RankId(1), Incarnation(101)}, ShmLink::address_of(getpid(), region_->fd())});
     cluster::EpochPlan plan{.epoch = Epoch(1),
                             .members = {{RankId(0), Incarnation(100)}, {RankId(1), Incarnation(101)}}};
     plan.placement.layers = {{{RankId(0), {ExpertId(0)}}, {RankId(1), {ExpertId(1)}}}};
     group_.enter_all({.epoch = Epoch(1), .members = {plan.members[0]}, .placement = everything_on_rank_0()});
     plan.epoch = Epoch(2);
-    group_.rank(0).enter_epoch(group_.view(0, plan));
+    group_.rank(0)->enter_epoch(group_.view(0, plan));
   }
 
   static cluster::Placement everything_on_rank_0() {
@@ -47,9 +47,9 @@ class BadPeer : public testing::Test {
   void write_dispatch(const Header& header, std::vector<Entry> entries = {}) {
     Entry* all = reinterpret_cast<Entry*>(region_->body().data() + layout_.entries(kBank));
     for (std::size_t i = 0; i < entries.size(); ++i) all[header.begin + i] = entries[i];
-    store(layout_.dispatch_header(kBank, RankId(0)), header);
+    store(layout_.header(Half::kDispatch, kBank, RankId(0)), header);
   }
-  void write_result(const Header& header) { store(layout_.result_header(kBank, RankId(0)), header); }
+  void write_result(const Header& header) { store(layout_.header(Half::kResult, kBank, RankId(0)), header); }
 
   // Rank 0 runs a step with one token for each expert.
   Status run() {
@@ -57,8 +57,8 @@ class BadPeer : public testing::Test {
     TestTokens tokens(model_.shape, 2, random);
     tokens.expert_ids = {ExpertId(0), ExpertId(1)};
     std::vector<float> out(2 * model_.shape.hidden_size);
-    group_.rank(0).begin_step(StepId(0), Epoch{});
-    return group_.rank(0).run_layer(MoeLayerId(0), tokens.routed(), out);
+    group_.rank(0)->begin_step(StepId(0), Epoch{});
+    return group_.rank(0).run_layer(MoeLayerId(0), tokens, out);
   }
   void expect_refused(const std::string& text) {
     const Status status = run();

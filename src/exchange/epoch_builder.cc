@@ -19,6 +19,15 @@ std::string numbers_of(const std::set<ExpertId>& experts) {
   return fmt::format("{}", numbers);
 }
 
+Result<const MemberAddress*> find_address(const cluster::Member& member,
+                                          std::span<const MemberAddress> addresses) {
+  const auto address = std::find_if(addresses.begin(), addresses.end(),
+                                    [&](const MemberAddress& a) { return a.member == member; });
+  if (address != addresses.end()) return &*address;
+  return fail(ExchangeError::kBadEpoch, fmt::format("no address of rank {} (incarnation {}) was given",
+                                                    member.rank, member.incarnation));
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const EpochView>> EpochBuilder::build(
@@ -42,44 +51,24 @@ Status EpochBuilder::add_members(const cluster::EpochPlan& plan, std::span<const
                                  EpochView& view) {
   bool has_self = false;
   for (const cluster::Member& member : plan.members) {
-    if (member.rank.value() >= layout_.max_ranks)
+    if (member.rank.value() >= max_ranks_)
       return misfit(plan.epoch,
-                    fmt::format("rank {} is out of range: max_ranks is {}", member.rank, layout_.max_ranks));
+                    fmt::format("rank {} is out of range: max_ranks is {}", member.rank, max_ranks_));
     if (!view.members_.empty() && view.members_.back().rank >= member.rank)
       return misfit(plan.epoch, fmt::format("members are not ascending at rank {}", member.rank));
-    PeerPointer region;
+    std::shared_ptr<const PeerLink> link;
     if (member == self_) {
       has_self = true;
       view.self_ = view.members_.size();
     } else {
-      ASSIGN_OR_RETURN(region, map_peer(member, addresses));
+      ASSIGN_OR_RETURN(const MemberAddress* address, find_address(member, addresses));
+      ASSIGN_OR_RETURN(link, link_.connect(*address));
     }
-    view.members_.push_back({member.rank, member.incarnation, std::move(region)});
+    view.members_.push_back({member.rank, member.incarnation, std::move(link)});
   }
   if (has_self) return {};
   return misfit(plan.epoch,
                 fmt::format("rank {} (incarnation {}) is not a member", self_.rank, self_.incarnation));
-}
-
-Result<EpochBuilder::PeerPointer> EpochBuilder::map_peer(const cluster::Member& member,
-                                                         std::span<const MemberAddress> addresses) {
-  const auto address = std::find_if(addresses.begin(), addresses.end(), [&](const MemberAddress& a) {
-    return a.rank == member.rank && a.incarnation == member.incarnation;
-  });
-  if (address == addresses.end())
-    return fail(ExchangeError::kBadEpoch, fmt::format("no address of rank {} (incarnation {}) was given",
-                                                      member.rank, member.incarnation));
-  std::lock_guard lock(mutex_);
-  std::erase_if(mapped_, [](const auto& entry) { return entry.second.expired(); });
-  if (PeerPointer known = mapped_[member].lock()) return known;
-  const transport::RegionIdentity identity{member.rank, member.incarnation, layout_.numbers()};
-  ASSIGN_OR_RETURN(transport::PeerRegion opened, transport::PeerRegion::open(address->pid, address->region_fd,
-                                                                             identity, layout_.body_bytes()));
-  const auto region = std::make_shared<const transport::PeerRegion>(std::move(opened));
-  for_hot_parts(layout_, prefault_tokens_,
-                [&](std::size_t offset, std::size_t n) { region->prefault(offset, n); });
-  mapped_[member] = region;
-  return region;
 }
 
 // A replica on this rank comes first; else ranks spread over the replicas by their own number.

@@ -21,7 +21,7 @@ class EpochBuilderTest : public testing::Test {
     slots_ = model_.slots_of(RankId(0), plan_.placement);
   }
 
-  auto build() { return group_.rank(0).build_epoch(plan_, group_.addresses, model_.set_of(slots_)); }
+  auto build() { return group_.rank(0).epochs().build(plan_, group_.addresses, model_.set_of(slots_)); }
   void expect_refused(const std::string& text) {
     const auto view = build();
     ASSERT_FALSE(view);
@@ -95,13 +95,13 @@ TEST_F(EpochBuilderTest, ExpertsMustBeThoseOfThePlan) {
   expect_refused("MoE layer 1: experts [0] were given, the plan has [0, 2]");
   const TestModel smaller({.n_moe_layers = 1, .n_experts = 3}, 1);
   slots_.pop_back();
-  const auto view = group_.rank(0).build_epoch(plan_, group_.addresses, smaller.set_of(slots_));
+  const auto view = group_.rank(0).epochs().build(plan_, group_.addresses, smaller.set_of(slots_));
   ASSERT_FALSE(view);
   EXPECT_THAT(view.error().message(), HasSubstr("experts of 1 MoE layers were given, the model has 2"));
 }
 
 TEST_F(EpochBuilderTest, APeerThatIsGoneOrAnotherIsATransportError) {
-  group_.addresses[1].region_fd = group_.addresses[0].region_fd;
+  group_.addresses[1].address = group_.addresses[0].address;
   const auto view = build();
   ASSERT_FALSE(view);
   EXPECT_TRUE(view.error().is(transport::TransportError::kWrongRegion)) << view.error().message();

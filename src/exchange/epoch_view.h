@@ -6,32 +6,21 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "base/result.h"
-#include "cluster/types.h"
-#include "exchange/error.h"
+#include "exchange/link.h"
 #include "model/expert_set.h"
-#include "transport/shm/region.h"
 
 namespace concertina::exchange {
 
-// Where the exchange memory of a member is found: /proc/PID/fd/FD. As the front tells it.
-struct MemberAddress {
-  RankId rank;
-  Incarnation incarnation;
-  std::int64_t pid = 0;
-  int region_fd = -1;
-};
-
-// One epoch as one rank sees it: members with their mapped memory, who computes which expert, and this rank's
+// One epoch as one rank sees it: members and how they are reached, who computes which expert, and this rank's
 // experts. Immutable: built beside serving by any thread, used by the step thread from enter_epoch() on. It
-// keeps peers' memory mapped and experts alive: forgetting a peer is destroying the views that name it (not
-// on the step thread: unmapping takes time).
+// keeps peers connected and experts alive: forgetting a peer is destroying the views that name it (not on the
+// step thread: unmapping takes time).
 class EpochView {
  public:
   struct Peer {
     RankId rank;
     Incarnation incarnation;
-    std::shared_ptr<const transport::PeerRegion> region;  // null for this rank itself
+    std::shared_ptr<const PeerLink> link;  // null for this rank itself
   };
 
   Epoch epoch() const { return epoch_; }

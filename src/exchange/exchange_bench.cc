@@ -33,9 +33,9 @@ void exchange(benchmark::State& state) {
   std::uint64_t step = 0;
   const auto run = [&](std::uint32_t rank, const TestTokens& tokens, std::span<float> out) {
     for (std::uint64_t i = 0; i < kSteps; ++i) {
-      group.rank(rank).begin_step(group.rank(rank).next_step(), Epoch{});
+      group.rank(rank)->begin_step(group.rank(rank)->next_step(), Epoch{});
       for (std::uint32_t layer = 0; layer < kLayers; ++layer)
-        CHECK(group.rank(rank).run_layer(MoeLayerId(layer), tokens.routed(), out).has_value());
+        CHECK(group.rank(rank).run_layer(MoeLayerId(layer), tokens, out).has_value());
     }
   };
   std::vector<std::thread> peers;

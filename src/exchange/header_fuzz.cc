@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "exchange/error.h"
-#include "exchange/header_slot.h"
+#include "exchange/shm/header_slot.h"
 #include "exchange/test_group.h"
 
 namespace {
@@ -21,7 +21,9 @@ struct Peers {
       *transport::Region::create({RankId(1), Incarnation(101), layout.numbers()}, layout.body_bytes()));
   Epoch epoch{1};
 
-  Peers() { group.addresses.push_back({RankId(1), Incarnation(101), getpid(), region.fd()}); }
+  Peers() {
+    group.addresses.push_back({{RankId(1), Incarnation(101)}, ShmLink::address_of(getpid(), region.fd())});
+  }
 
   void store(std::size_t offset, const Header& header) {
     reinterpret_cast<HeaderSlot*>(region.body().data() + offset)->store(header);
@@ -43,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   cluster::EpochPlan plan{.epoch = peers.epoch,
                           .members = {{RankId(0), Incarnation(100)}, {RankId(1), Incarnation(101)}}};
   plan.placement.layers = {{{RankId(0), {ExpertId(0)}}, {RankId(1), {ExpertId(1)}}}};
-  peers.group.rank(0).enter_epoch(peers.group.view(0, plan));
+  peers.group.rank(0)->enter_epoch(peers.group.view(0, plan));
   const std::size_t bank = bank_of(peers.epoch, 0);
   auto* const entries = reinterpret_cast<Entry*>(peers.region.body().data() + peers.layout.entries(bank));
   for (std::size_t i = 0; i < std::min<std::size_t>(8, peers.layout.max_entries()); ++i)
@@ -52,14 +54,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Header dispatch = header, result = header;
   dispatch.begin = input.begin, dispatch.count = input.count, dispatch.n_rows = input.n_rows;
   result.begin = input.result_begin, result.count = input.result_count;
-  peers.store(peers.layout.dispatch_header(bank, RankId(0)), dispatch);
-  peers.store(peers.layout.result_header(bank, RankId(0)), result);
+  peers.store(peers.layout.header(Half::kDispatch, bank, RankId(0)), dispatch);
+  peers.store(peers.layout.header(Half::kResult, bank, RankId(0)), result);
   Random random(2);
   TestTokens tokens(peers.model.shape, 2, random);
   tokens.expert_ids = {ExpertId(0), ExpertId(1)};
   std::vector<float> out(2 * peers.model.shape.hidden_size);
-  peers.group.rank(0).begin_step(StepId(0), Epoch{});
-  const Status done = peers.group.rank(0).run_layer(MoeLayerId(0), tokens.routed(), out);
+  peers.group.rank(0)->begin_step(StepId(0), Epoch{});
+  const Status done = peers.group.rank(0).run_layer(MoeLayerId(0), tokens, out);
   CHECK(done || done.error().is(ExchangeError::kBadPeerData), "{}", done.error().message());
   return 0;
 }

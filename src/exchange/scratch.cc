@@ -13,14 +13,9 @@ Result<Scratch> Scratch::make(const Layout& layout, std::size_t n_experts) {
   ASSIGN_OR_RETURN(scratch.in, ReservedArray<const float*>::make(n_results, "addresses of activations"));
   ASSIGN_OR_RETURN(scratch.out, ReservedArray<float*>::make(n_results, "addresses of results"));
   scratch.slot_begin.resize(n_experts + 2);
-  scratch.dispatch.resize(layout.max_ranks);
-  scratch.result.resize(layout.max_ranks);
-  scratch.has_arrived.resize(layout.max_ranks);
-  scratch.was_older.resize(layout.max_ranks);
   scratch.n_sent.resize(layout.max_ranks);
   scratch.next_sent.resize(layout.max_ranks);
-  scratch.flags.reserve(layout.max_ranks);
-  scratch.loads.reserve(layout.max_ranks);
+  scratch.first_result.resize(layout.max_ranks);
   return scratch;
 }
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/reserved_array.h"
-#include "exchange/protocol/header.h"
 #include "exchange/protocol/layout.h"
 
 namespace concertina::exchange {
@@ -21,12 +20,8 @@ struct Scratch {
   ReservedArray<float*> out;              // [max_results] grouped by slot
   std::vector<std::uint32_t> slot_begin;  // [n_experts + 2]
   // Of each member.
-  std::vector<Header> dispatch, result;          // [max_ranks] as awaited; this rank's own among them
-  std::vector<std::uint8_t> has_arrived;         // [max_ranks]
-  std::vector<std::uint8_t> was_older;           // [max_ranks]
   std::vector<std::uint32_t> n_sent, next_sent;  // [max_ranks] own entries for each member
-  std::vector<Epoch> flags;                      // [max_ranks]
-  std::vector<scheduler::StepLoad> loads;        // [members] of the last step that had its first headers
+  std::vector<const float*> first_result;        // [max_ranks] of the rows for this rank
 
   static Result<Scratch> make(const Layout& layout, std::size_t n_experts);
 };

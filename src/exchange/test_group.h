@@ -17,7 +17,9 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "device/stream.h"
-#include "exchange/shm_exchange.h"
+#include "exchange/cpu_exchange.h"
+#include "exchange/epoch_builder.h"
+#include "exchange/shm/shm_link.h"
 #include "kernels/combine.h"
 #include "model/expert_runner.h"
 
@@ -131,6 +133,56 @@ inline std::vector<float> expected_output(const TestModel& model, std::size_t la
   return out;
 }
 
+// One rank: its link, its steps and its exchange.
+class TestRank {
+ public:
+  TestRank(const TestModel& model, const StepProtocolConfig& config)
+      : n_moe_layers_(model.shape.n_moe_layers), self_{config.rank, config.incarnation} {
+    const TestShape& shape = model.shape;
+    const Layout layout{shape.max_ranks, shape.max_tokens, shape.top_k, shape.hidden_size};
+    link_ = get(ShmLink::create({.self = self_, .layout = layout}));
+    runner_ = get(
+        model::CpuExpertRunner::create(model.expert_shape(), {.max_rows = layout.max_results()}, stream_));
+    steps_ = std::make_unique<StepProtocol>(config, *link_);
+    epochs_ = std::make_unique<EpochBuilder>(self_, shape.max_ranks,
+                                             ModelShape{shape.n_moe_layers, shape.n_experts}, *link_);
+    experts_ =
+        get(CpuExchange::create({layout, shape.n_moe_layers, shape.n_experts}, *steps_, *link_, *runner_));
+  }
+
+  StepProtocol* operator->() { return steps_.get(); }
+  CpuExchange& experts() { return *experts_; }
+  EpochBuilder& epochs() { return *epochs_; }
+  MemberAddress address() const { return {self_, link_->address()}; }
+
+  Status run_layer(MoeLayerId layer, const TestTokens& tokens, std::span<float> out) {
+    return experts_->run_layer(layer, tokens.routed(), out);
+  }
+  // The exchanges of a step without tokens of its own, all of them.
+  Status serve_step() {
+    if (n_moe_layers_ == 0) return experts_->run_empty();
+    for (std::uint32_t layer = 0; layer < n_moe_layers_; ++layer)
+      RETURN_IF_ERROR(experts_->run_layer(MoeLayerId(layer), {}, {}));
+    return {};
+  }
+
+ private:
+  template <typename T>
+  static T get(Result<T> result) {
+    CHECK(result.has_value(), "{}", result.error().message());
+    return std::move(*result);
+  }
+
+  const std::size_t n_moe_layers_;
+  const cluster::Member self_;
+  device::Stream stream_{1};
+  std::unique_ptr<ShmLink> link_;
+  std::unique_ptr<model::ExpertRunner> runner_;
+  std::unique_ptr<StepProtocol> steps_;
+  std::unique_ptr<EpochBuilder> epochs_;
+  std::unique_ptr<CpuExchange> experts_;
+};
+
 // Ranks 0..n_ranks-1 of one process. A rank that waits in vain aborts all, so that a broken test ends; with a
 // short timeout, steps that are to succeed want kNote, or a busy machine would fail them.
 class TestGroup {
@@ -141,48 +193,28 @@ class TestGroup {
   TestGroup(const TestModel& model, std::size_t n_ranks, Duration peer_timeout = std::chrono::seconds(60))
       : model_(model) {
     for (std::uint32_t rank = 0; rank < n_ranks; ++rank) {
-      streams_.push_back(std::make_unique<device::Stream>(1));
-      const TestShape& shape = model.shape;
-      auto runner = model::CpuExpertRunner::create(
-          model.expert_shape(), {.max_rows = shape.max_ranks * shape.max_tokens * shape.top_k},
-          *streams_.back());
-      CHECK(runner.has_value(), "{}", runner.error().message());
-      runners_.push_back(std::move(*runner));
-      ExchangeConfig config = config_of(RankId(rank), peer_timeout);
-      config.runner = runners_.back().get();
-      config.on_suspect = [this](const Suspicion& suspicion) { note(suspicion); };
-      auto exchange = ShmExchange::create(config);
-      CHECK(exchange.has_value(), "{}", exchange.error().message());
-      addresses.push_back({config.rank, config.incarnation, getpid(), (*exchange)->region_fd()});
-      exchanges_.push_back(std::move(*exchange));
+      ranks_.push_back(std::make_unique<TestRank>(
+          model, StepProtocolConfig{.rank = RankId(rank),
+                                    .incarnation = Incarnation(100 + rank),
+                                    .max_ranks = model.shape.max_ranks,
+                                    .peer_timeout = peer_timeout,
+                                    .on_suspect = [this](const Suspicion& suspicion) { note(suspicion); }}));
+      addresses.push_back(ranks_.back()->address());
     }
   }
 
-  ExchangeConfig config_of(RankId rank, Duration peer_timeout) const {
-    const TestShape& shape = model_.shape;
-    return {.rank = rank,
-            .incarnation = Incarnation(100 + rank.value()),
-            .max_ranks = shape.max_ranks,
-            .max_tokens = shape.max_tokens,
-            .top_k = shape.top_k,
-            .hidden_size = shape.hidden_size,
-            .n_moe_layers = shape.n_moe_layers,
-            .n_experts = shape.n_experts,
-            .peer_timeout = peer_timeout};
-  }
-
-  ShmExchange& rank(std::uint32_t rank) { return *exchanges_[rank]; }
+  TestRank& rank(std::uint32_t rank) { return *ranks_[rank]; }
 
   std::shared_ptr<const EpochView> view(std::uint32_t rank, const cluster::EpochPlan& plan) {
-    auto view = exchanges_[rank]->build_epoch(plan, addresses,
-                                              model_.set_of(model_.slots_of(RankId(rank), plan.placement)));
+    auto view = ranks_[rank]->epochs().build(plan, addresses,
+                                             model_.set_of(model_.slots_of(RankId(rank), plan.placement)));
     CHECK(view.has_value(), "{}", view.error().message());
     return *view;
   }
 
   void enter_all(const cluster::EpochPlan& plan) {
     for (const cluster::Member& member : plan.members)
-      rank(member.rank.value()).enter_epoch(view(member.rank.value(), plan));
+      rank(member.rank.value())->enter_epoch(view(member.rank.value(), plan));
   }
 
   std::vector<Suspicion> suspicions() {
@@ -197,13 +229,11 @@ class TestGroup {
     std::lock_guard lock(mutex_);
     suspicions_.push_back(suspicion);
     if (on_suspicion_ == OnSuspicion::kNote) return;
-    for (const auto& exchange : exchanges_) exchange->abort();
+    for (const auto& rank : ranks_) (*rank)->abort();
   }
 
   const TestModel& model_;
-  std::vector<std::unique_ptr<device::Stream>> streams_;
-  std::vector<std::unique_ptr<model::ExpertRunner>> runners_;
-  std::vector<std::unique_ptr<ShmExchange>> exchanges_;
+  std::vector<std::unique_ptr<TestRank>> ranks_;
   std::mutex mutex_;
   std::vector<Suspicion> suspicions_;
   std::atomic<OnSuspicion> on_suspicion_ = OnSuspicion::kAbort;

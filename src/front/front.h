@@ -9,6 +9,7 @@
 #include "front/options.h"
 #include "front/service.h"
 #include "front/state_store.h"
+#include "transport/control.pb.h"
 #include "transport/event_loop.h"
 
 namespace concertina::transport {

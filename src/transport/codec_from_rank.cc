@@ -1,4 +1,5 @@
 #include "transport/codec.h"
+#include "transport/codec_parts.h"
 #include "transport/error.h"
 
 namespace concertina::transport {
@@ -11,8 +12,7 @@ void write(const cluster::RankHello& message, Frame& frame) {
   Hello& out = *frame.mutable_hello();
   out.set_rank(message.member.rank.value());
   out.set_incarnation(message.member.incarnation.value());
-  out.set_pid(message.address.pid);
-  out.set_region_fd(message.address.region_fd);
+  write(message.address, *out.mutable_link());
   out.set_kv_blocks_total(message.kv_blocks_total);
   out.set_block_size(message.block_size);
   out.set_max_num_seqs(message.max_num_seqs);
@@ -29,7 +29,7 @@ Result<FromRank> read(const Hello& in, const cluster::Member& from) {
                             said.incarnation, from.rank, from.incarnation));
   }
   return cluster::RankHello{from,
-                            {in.pid(), in.region_fd()},
+                            read(in.link()),
                             in.kv_blocks_total(),
                             in.block_size(),
                             in.max_num_seqs(),

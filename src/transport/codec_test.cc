@@ -46,7 +46,7 @@ std::vector<ToRank> all_to_rank() {
           cluster::Drop{RequestId(7)},
           cluster::Prepare{
               {Epoch(8), {{RankId(0), Incarnation(4)}, kRank}, placement, {{RankId(9), Incarnation(2)}}},
-              {{11, 12}, {13, 14}}},
+              {{cluster::LinkKind::kSharedMemory, "one"}, {cluster::LinkKind::kNone, ""}}},
           cluster::CancelPrepare{Epoch(9)},
           cluster::Commit{Epoch(9), Epoch(10)},
           cluster::Enter{Epoch(11), Ballot(3)},
@@ -59,7 +59,12 @@ std::vector<FromRank> all_from_rank() {
   using Cause = cluster::RankPrepareFailed::Cause;
   const cluster::RankStats stats{1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}};
   return {
-      cluster::RankHello{kRank, {1, 2}, 3, 4, 5, {"version", "id", "digest", "avx2"}},
+      cluster::RankHello{kRank,
+                         {cluster::LinkKind::kSharedMemory, std::string("\0\xff", 2)},
+                         3,
+                         4,
+                         5,
+                         {"version", "id", "digest", "avx2"}},
       cluster::LoadProgress{kRank, 5, 6},
       cluster::RankPrepared{kRank, Epoch(1), 7},
       cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kOwn},

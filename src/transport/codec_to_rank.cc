@@ -1,4 +1,5 @@
 #include "transport/codec.h"
+#include "transport/codec_parts.h"
 #include "transport/error.h"
 
 namespace concertina::transport {
@@ -115,9 +116,7 @@ void write(const cluster::Prepare& message, Frame& frame) {
   for (std::size_t i = 0; i < message.plan.members.size(); ++i) {
     Member& member = *out.add_members();
     write(message.plan.members[i], member);
-    const cluster::Address address = i < message.addresses.size() ? message.addresses[i] : cluster::Address{};
-    member.set_pid(address.pid);
-    member.set_region_fd(address.region_fd);
+    if (i < message.addresses.size()) write(message.addresses[i], *member.mutable_link());
   }
   write(message.plan.placement, out);
   for (const cluster::Member& leaver : message.plan.leavers) write(leaver, *out.add_leavers());
@@ -126,7 +125,7 @@ cluster::Prepare read(const Prepare& in) {
   cluster::Prepare message{.plan = {.epoch = Epoch(in.epoch()), .placement = read_placement(in)}};
   for (const Member& member : in.members()) {
     message.plan.members.push_back(read(member));
-    message.addresses.push_back({member.pid(), member.region_fd()});
+    message.addresses.push_back(read(member.link()));
   }
   for (const Member& leaver : in.leavers()) message.plan.leavers.push_back(read(leaver));
   return message;

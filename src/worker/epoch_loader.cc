@@ -29,7 +29,7 @@ Result<PreparedEpoch> EpochLoader::prepare(const cluster::EpochPlan& plan,
                                            const OnLoadProgress& on_progress) {
   PreparedEpoch prepared;
   ASSIGN_OR_RETURN(const auto experts, load_experts(plan, on_progress, prepared.moved_bytes));
-  ASSIGN_OR_RETURN(prepared.view, parts_.exchange->build_epoch(plan, addresses, experts));
+  ASSIGN_OR_RETURN(prepared.view, parts_.epochs->build(plan, addresses, experts));
   held_.add(experts);
   return prepared;
 }

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "exchange/shm_exchange.h"
+#include "exchange/epoch_view.h"
 #include "worker/rank_parts.h"
 
 namespace concertina::worker {

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/check.h"
 
@@ -17,7 +16,7 @@ class EpochLoading : public testing::Test {
   EpochLoading() {
     for (const RankParts* parts : {&parts_, &peer_}) {
       const auto rank = static_cast<std::uint32_t>(addresses_.size());
-      addresses_.push_back({RankId(rank), Incarnation(rank + 1), getpid(), parts->exchange->region_fd()});
+      addresses_.push_back({{RankId(rank), Incarnation(rank + 1)}, parts->link->address()});
     }
   }
 

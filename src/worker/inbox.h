@@ -5,7 +5,7 @@
 
 #include "base/bounded_queue.h"
 #include "cluster/messages.h"
-#include "exchange/shm_exchange.h"
+#include "exchange/epoch_view.h"
 
 namespace concertina::worker {
 

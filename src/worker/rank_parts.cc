@@ -9,6 +9,8 @@
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/weight_arena.h"
+#include "exchange/cpu_exchange.h"
+#include "exchange/shm/shm_link.h"
 
 namespace concertina::worker {
 
@@ -49,23 +51,31 @@ Result<SourcePtr> open_source(const RankOptions& options, const model::ModelConf
 
 Status make_exchange(const RankOptions& options, const model::ModelConfig& config,
                      std::function<void(const exchange::Suspicion&)> on_suspect, RankParts& parts) {
-  exchange::ExchangeConfig exchange{.rank = options.rank, .incarnation = options.incarnation};
-  exchange.max_ranks = options.max_ranks;
-  exchange.max_tokens = options.limits.max_num_batched_tokens;
-  exchange.top_k = std::max<std::size_t>(1, config.top_k);  // a dense model has none
-  exchange.hidden_size = config.hidden_size;
-  exchange.n_moe_layers = config.n_moe_layers;
-  exchange.n_experts = config.n_experts;
-  exchange.prefault_tokens = std::min<std::size_t>(128, options.limits.max_num_batched_tokens);
-  exchange.peer_timeout = options.peer_timeout;
-  exchange.on_suspect = std::move(on_suspect);
+  const cluster::Member self{options.rank, options.incarnation};
+  const exchange::Layout layout{.max_ranks = options.max_ranks,
+                                .max_tokens = options.limits.max_num_batched_tokens,
+                                .top_k = std::max<std::size_t>(1, config.top_k),  // a dense model has none
+                                .hidden_size = config.hidden_size};
+  ASSIGN_OR_RETURN(parts.link, exchange::ShmLink::create(
+                                   {.self = self,
+                                    .layout = layout,
+                                    .prefault_tokens = std::min<std::size_t>(128, layout.max_tokens)}));
+  parts.steps = std::make_unique<exchange::StepProtocol>(
+      exchange::StepProtocolConfig{.rank = options.rank,
+                                   .incarnation = options.incarnation,
+                                   .max_ranks = options.max_ranks,
+                                   .peer_timeout = options.peer_timeout,
+                                   .on_suspect = std::move(on_suspect)},
+      *parts.link);
+  parts.epochs = std::make_unique<exchange::EpochBuilder>(
+      self, options.max_ranks, exchange::ModelShape{config.n_moe_layers, config.n_experts}, *parts.link);
   ASSIGN_OR_RETURN(parts.runner, model::CpuExpertRunner::create(
                                      model::expert_shape(config),
-                                     {.max_rows = exchange.max_ranks * exchange.max_tokens * exchange.top_k,
-                                      .activations = options.activations},
+                                     {.max_rows = layout.max_results(), .activations = options.activations},
                                      *parts.stream));
-  exchange.runner = parts.runner.get();
-  ASSIGN_OR_RETURN(parts.exchange, exchange::ShmExchange::create(exchange));
+  ASSIGN_OR_RETURN(parts.experts,
+                   exchange::CpuExchange::create({layout, config.n_moe_layers, config.n_experts},
+                                                 *parts.steps, *parts.link, *parts.runner));
   return {};
 }
 

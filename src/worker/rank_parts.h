@@ -5,7 +5,10 @@
 
 #include "checkpoint/weight_source.h"
 #include "device/stream.h"
-#include "exchange/shm_exchange.h"
+#include "exchange/epoch_builder.h"
+#include "exchange/link.h"
+#include "exchange/step_protocol.h"
+#include "model/expert_runner.h"
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
 #include "worker/inbox.h"
@@ -46,8 +49,11 @@ struct RankParts {
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<scheduler::StepBudget> budget;
+  std::unique_ptr<exchange::Link> link;
+  std::unique_ptr<exchange::StepProtocol> steps;
+  std::unique_ptr<exchange::EpochBuilder> epochs;
   std::unique_ptr<model::ExpertRunner> runner;
-  std::unique_ptr<exchange::ShmExchange> exchange;
+  std::unique_ptr<model::ExpertExchange> experts;
   scheduler::Limits limits;
 };
 

@@ -198,7 +198,7 @@ Status StepLoop::compute(const scheduler::StepPlan& plan) {
   const model::Batch batch{slices_};
   ASSIGN_OR_RETURN(
       const std::span<const float> logits,
-      model::forward(parts_.model, batch, parts_.kv_cache, parts_.exchange, parts_.workspace, parts_.stream));
+      model::forward(parts_.model, batch, parts_.kv_cache, parts_.experts, parts_.workspace, parts_.stream));
   sample(plan, logits);
   return {};
 }

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "exchange/shm_exchange.h"
+#include "exchange/step_protocol.h"
 #include "kernels/sampling.h"
 #include "model/forward.h"
 #include "rank/rank_protocol.h"
@@ -25,7 +25,8 @@ struct StepLoopParts {
   device::Stream& stream;
   scheduler::Scheduler& scheduler;
   scheduler::StepBudget& budget;
-  exchange::ShmExchange& exchange;
+  exchange::StepProtocol& exchange;
+  model::ExpertExchange& experts;
   Inbox& inbox;
   std::function<void(const cluster::FromRank&)> send;  // to the front, in order
   std::function<void(std::shared_ptr<const exchange::EpochView>)>

@@ -61,9 +61,7 @@ RankOptions options_of(const transport::Configure& configure) {
 std::vector<exchange::MemberAddress> addresses_of(const cluster::Prepare& prepare) {
   std::vector<exchange::MemberAddress> addresses;
   for (std::size_t i = 0; i < prepare.plan.members.size(); ++i) {
-    const auto& [rank, incarnation] = prepare.plan.members[i];
-    const cluster::Address& address = prepare.addresses[i];
-    addresses.push_back({rank, incarnation, address.pid, static_cast<int>(address.region_fd)});
+    addresses.push_back({prepare.plan.members[i], prepare.addresses[i]});
   }
   return addresses;
 }
@@ -125,7 +123,8 @@ class Worker {
                    .stream = *parts_.stream,
                    .scheduler = *parts_.scheduler,
                    .budget = *parts_.budget,
-                   .exchange = *parts_.exchange,
+                   .exchange = *parts_.steps,
+                   .experts = *parts_.experts,
                    .inbox = inbox_,
                    .send = [this](const cluster::FromRank& message) { send(message); },
                    .discard =
@@ -174,13 +173,13 @@ class Worker {
     }
     // Whoever is released stops at once, also in the middle of a step whose peers are leaving too.
     // Frozen ones too: the abort comes before the message, which takes it back.
-    if (is_release || std::holds_alternative<cluster::Freeze>(*message)) parts_.exchange->abort();
+    if (is_release || std::holds_alternative<cluster::Freeze>(*message)) parts_.steps->abort();
     tell(std::move(*message));
   }
 
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
-    parts_.exchange->ring_self();
+    parts_.steps->ring_self();
   }
 
   // On the loader's thread.
@@ -231,7 +230,7 @@ class Worker {
 
   // On the link's thread.
   transport::Frame heartbeat() {
-    const std::uint64_t progress = said_hello_ ? parts_.exchange->n_exchanges_completed() : 0;
+    const std::uint64_t progress = said_hello_ ? parts_.steps->n_exchanges_completed() : 0;
     return transport::frame_of(cluster::Heartbeat{self(), progress, n_loaded_});
   }
 
@@ -243,10 +242,8 @@ class Worker {
   void ask_to_leave() { send(cluster::LeaveAsked{self()}); }
 
   void say_hello() {
-    const cluster::Address address{static_cast<std::uint32_t>(getpid()),
-                                   static_cast<std::uint32_t>(parts_.exchange->region_fd())};
     said_hello_ = true;
-    send(cluster::RankHello{self(), address, parts_.limits.n_blocks, parts_.limits.block_size,
+    send(cluster::RankHello{self(), parts_.link->address(), parts_.limits.n_blocks, parts_.limits.block_size,
                             parts_.limits.max_num_seqs, own_identity(options_.instruction_set)});
   }
 

@@ -8,6 +8,8 @@
 
 namespace concertina::exchange {
 
+const char* name_of(Half half) { return half == Half::kDispatch ? "dispatch" : "result"; }
+
 HeaderMatch classify(const std::optional<Header>& found, const Position& expected, Incarnation incarnation) {
   if (!found) return HeaderMatch::kAbsent;
   if (found->position.epoch < expected.epoch || found->incarnation != incarnation) return HeaderMatch::kOlder;

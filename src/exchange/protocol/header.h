@@ -19,6 +19,10 @@ struct Position {
   bool operator==(const Position&) const = default;
 };
 
+// The halves of an exchange: rows to the experts, and back.
+enum class Half : std::uint8_t { kDispatch, kResult };
+const char* name_of(Half half);  // "dispatch"
+
 // What a rank tells one member in one half of one exchange. Dispatch: `count` entries for the reader begin at
 // entry `begin`, they name rows below `n_rows` of the activations. Result: the reader's `count` rows begin at
 // row `begin`.

@@ -10,11 +10,9 @@ constexpr std::size_t whole_pages(std::size_t n_bytes) {
 
 }  // namespace
 
-std::size_t Layout::dispatch_header(std::size_t bank, RankId reader) const {
-  return bank * bank_bytes() + reader.value() * kHeaderBytes;
-}
-std::size_t Layout::result_header(std::size_t bank, RankId reader) const {
-  return dispatch_header(bank, RankId(static_cast<std::uint32_t>(max_ranks + reader.value())));
+std::size_t Layout::header(Half half, std::size_t bank, RankId reader) const {
+  const std::size_t place = reader.value() + (half == Half::kDispatch ? 0 : max_ranks);
+  return bank * bank_bytes() + place * kHeaderBytes;
 }
 std::size_t Layout::entries(std::size_t bank) const {
   return bank * bank_bytes() + whole_pages(2 * max_ranks * kHeaderBytes);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/ids.h"
+#include "exchange/protocol/header.h"
 
 namespace concertina::exchange {
 
@@ -18,6 +19,8 @@ inline constexpr std::size_t kHeaderBytes = 128;  // two cache lines: processors
 constexpr std::size_t bank_of(Epoch epoch, std::uint64_t exchange_index) {
   return (epoch.value() % 2) * 2 + exchange_index % 2;
 }
+
+constexpr std::size_t bank_of(const Position& position) { return bank_of(position.epoch, position.index); }
 
 // One (row, expert) that a rank wants computed: a row of its activations in the same bank.
 struct Entry {
@@ -41,8 +44,7 @@ struct Layout {
   std::size_t max_results() const { return max_ranks * max_entries(); }
   std::size_t row_bytes() const { return hidden_size * sizeof(float); }
 
-  std::size_t dispatch_header(std::size_t bank, RankId reader) const;
-  std::size_t result_header(std::size_t bank, RankId reader) const;
+  std::size_t header(Half half, std::size_t bank, RankId reader) const;
   std::size_t entries(std::size_t bank) const;
   std::size_t activations(std::size_t bank) const;
   std::size_t results(std::size_t bank) const;

@@ -111,10 +111,10 @@ TEST(Layout, PartsLieOnPagesInOrderAndDoNotOverlap) {
   std::size_t end = 0;
   for (std::size_t bank = 0; bank < kBanks; ++bank) {
     for (std::uint32_t rank = 0; rank < 5; ++rank) {
-      EXPECT_EQ(layout.dispatch_header(bank, RankId(rank)), end + rank * kHeaderBytes);
-      EXPECT_EQ(layout.result_header(bank, RankId(rank)), end + (5 + rank) * kHeaderBytes);
+      EXPECT_EQ(layout.header(Half::kDispatch, bank, RankId(rank)), end + rank * kHeaderBytes);
+      EXPECT_EQ(layout.header(Half::kResult, bank, RankId(rank)), end + (5 + rank) * kHeaderBytes);
     }
-    EXPECT_GE(layout.entries(bank), layout.result_header(bank, RankId(4)) + kHeaderBytes);
+    EXPECT_GE(layout.entries(bank), layout.header(Half::kResult, bank, RankId(4)) + kHeaderBytes);
     EXPECT_GE(layout.activations(bank), layout.entries(bank) + 21 * sizeof(Entry));
     EXPECT_GE(layout.results(bank), layout.activations(bank) + 7 * 400);
     end = (bank + 1) * layout.bank_bytes();

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/time.h"
+#include "transport/wait_result.h"
 
 namespace concertina::transport {
 
@@ -14,8 +15,6 @@ struct DoorbellWords {
   std::atomic<std::uint32_t> rings;     // a futex word; everybody increments it
   std::atomic<std::uint32_t> sleeping;  // 1 while the owner sleeps, or is about to; only the owner writes it
 };
-
-enum class WaitResult { kReady, kDeadline, kAborted };
 
 // Wakes the one thread that owns it, from any thread or process. A ring without reason is harmless: who wakes
 // up looks for itself. ring(): any thread. wait(): the owner only. Costs no CPU while nobody rings.

@@ -1,4 +1,4 @@
-#include "exchange/shm_exchange.h"
+#include "exchange/cpu_exchange.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,8 +20,8 @@ std::vector<std::uint32_t> ranks_below(std::uint32_t n) {
 }
 
 // One step of a rank, every output compared with the oracle. 0 tokens: it serves, in one of the two ways.
-bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epoch flag) {
-  exchange.begin_step(exchange.next_step(), flag);
+bool run_step(const TestModel& model, TestRank& exchange, Random& random, Epoch flag) {
+  exchange->begin_step(exchange->next_step(), flag);
   const std::size_t n_tokens = random.below(3) == 0 ? 0 : random.below(model.shape.max_tokens + 1);
   if (n_tokens == 0 && random.below(2) == 0) {
     const Status status = exchange.serve_step();
@@ -31,7 +31,7 @@ bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epo
   for (std::uint32_t layer = 0; layer < model.shape.n_moe_layers; ++layer) {
     const TestTokens tokens(model.shape, n_tokens, random);
     std::vector<float> out(n_tokens * model.shape.hidden_size, -1.0f);
-    const Status status = exchange.run_layer(MoeLayerId(layer), tokens.routed(), out);
+    const Status status = exchange.run_layer(MoeLayerId(layer), tokens, out);
     EXPECT_TRUE(status) << status.error().message();
     if (!status) return false;
     EXPECT_EQ(out, expected_output(model, layer, tokens))
@@ -40,25 +40,25 @@ bool run_step(const TestModel& model, ShmExchange& exchange, Random& random, Epo
   return true;
 }
 
-TEST(ShmExchange, ItsTimeIsCountedByPart) {
+TEST(CpuExchange, ItsTimeIsCountedByPart) {
   const TestModel model({.n_experts = 4, .top_k = 2}, 1);
   TestGroup group(model, 1);
   Random random(3);
   group.enter_all(random_plan(Epoch(1), ranks_below(1), model.shape, random));
-  ShmExchange& exchange = group.rank(0);
-  const PartTimes& times = exchange.counters().part_times;
+  TestRank& exchange = group.rank(0);
+  const PartTimes& times = exchange->counters().part_times;
   const TestTokens tokens(model.shape, 4, random);
   std::vector<float> out(4 * model.shape.hidden_size);
   const Time begin = std::chrono::steady_clock::now();
-  exchange.begin_step(StepId(0), Epoch{});
-  ASSERT_TRUE(exchange.run_layer(MoeLayerId(0), tokens.routed(), out));
+  exchange->begin_step(StepId(0), Epoch{});
+  ASSERT_TRUE(exchange.run_layer(MoeLayerId(0), tokens, out));
   EXPECT_EQ(times[Part::kRoute], Duration{}) << "nobody said that a layer began";
-  exchange.begin_layer();
+  exchange.experts().begin_layer();
   const Time begun = std::chrono::steady_clock::now();
   while (std::chrono::steady_clock::now() == begun) {
   }
   const Duration routed = std::chrono::steady_clock::now() - begun;
-  ASSERT_TRUE(exchange.run_layer(MoeLayerId(1), tokens.routed(), out));
+  ASSERT_TRUE(exchange.run_layer(MoeLayerId(1), tokens, out));
   EXPECT_GE(times[Part::kRoute], routed);
   Duration sum{};
   for (const Part part : kParts) sum += times[part];
@@ -82,8 +82,8 @@ TEST_P(AnyNumberOfRanks, GivesEveryTokenTheBitsItHasAlone) {
     });
   for (std::thread& thread : threads) thread.join();
   for (std::uint32_t rank = 0; rank < GetParam(); ++rank) {
-    EXPECT_EQ(group.rank(rank).counters().n_steps, 40u);
-    EXPECT_EQ(group.rank(rank).counters().n_exchanges, 80u);
+    EXPECT_EQ(group.rank(rank)->counters().n_steps, 40u);
+    EXPECT_EQ(group.rank(rank)->counters().n_exchanges, 80u);
   }
 }
 INSTANTIATE_TEST_SUITE_P(Ranks, AnyNumberOfRanks, testing::Values(1, 2, 3, 4, 5));
@@ -113,11 +113,11 @@ class Membership : public testing::Test {
     for (std::size_t i = 0; i < eras_.size(); ++i) {
       const auto view = eras_[i]->views.find(rank);
       if (view == eras_[i]->views.end()) {
-        if (std::exchange(was_member, false)) group_.rank(rank).leave_epoch();
+        if (std::exchange(was_member, false)) group_.rank(rank)->leave_epoch();
         continue;
       }
       if (!was_member && i > 0) join(rank, *view->second);
-      group_.rank(rank).enter_epoch(view->second);
+      group_.rank(rank)->enter_epoch(view->second);
       was_member = true;
       if (!live_through(rank, i, random)) return;
     }
@@ -125,13 +125,13 @@ class Membership : public testing::Test {
 
   // A joiner starts nothing: the first header of its epoch wakes it.
   void join(std::uint32_t rank, const EpochView& view) {
-    ShmExchange& exchange = group_.rank(rank);
-    EXPECT_EQ(exchange.wait_for_work(std::nullopt, [&] { return exchange.peer_started(view); }),
+    TestRank& exchange = group_.rank(rank);
+    EXPECT_EQ(exchange->wait_for_work(std::nullopt, [&] { return exchange->peer_started(view); }),
               Work::kOwnWork);
   }
 
   bool live_through(std::uint32_t rank, std::size_t i, Random& random) {
-    ShmExchange& exchange = group_.rank(rank);
+    TestRank& exchange = group_.rank(rank);
     const bool is_last = i + 1 == eras_.size();
     const Epoch next = is_last ? Epoch{} : eras_[i + 1]->plan.epoch;
     const std::uint64_t commit_at = 2 + random.below(8);
@@ -139,8 +139,8 @@ class Membership : public testing::Test {
       const bool all_flipped = i == 0 || eras_[i - 1]->n_flipped == eras_[i - 1]->plan.members.size();
       if (!run_step(model_, exchange, random, step >= commit_at && all_flipped ? next : Epoch{}))
         return false;
-      if (exchange.flip_decided()) {
-        EXPECT_EQ(*exchange.flip_decided(), next);
+      if (exchange->flip_decided()) {
+        EXPECT_EQ(*exchange->flip_decided(), next);
         std::lock_guard lock(eras_[i]->mutex);
         eras_[i]->last_steps.push_back(step);
         ++eras_[i]->n_flipped;
@@ -185,17 +185,17 @@ TEST_F(Membership, ManyFlipsBetweenTheSameTwoSizes) {
   run(3);
 }
 
-TEST(ShmExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
+TEST(CpuExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
   const TestModel model({.n_moe_layers = 0, .n_experts = 0, .top_k = 1}, 1);
   TestGroup group(model, 2);
   Random random(1);
   group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
   const auto run = [&](std::uint32_t rank) {
-    ShmExchange& exchange = group.rank(rank);
+    TestRank& exchange = group.rank(rank);
     for (std::uint64_t step = 0; step < 3; ++step) {
-      exchange.begin_step(StepId(step), step >= rank + 1 ? Epoch(2) : Epoch{});
-      EXPECT_TRUE(rank == 0 ? exchange.run_empty() : exchange.serve_step());
-      EXPECT_EQ(exchange.flip_decided(), step == 2 ? std::optional(Epoch(2)) : std::nullopt);
+      exchange->begin_step(StepId(step), step >= rank + 1 ? Epoch(2) : Epoch{});
+      EXPECT_TRUE(rank == 0 ? exchange.experts().run_empty() : exchange.serve_step());
+      EXPECT_EQ(exchange->flip_decided(), step == 2 ? std::optional(Epoch(2)) : std::nullopt);
     }
   };
   std::thread other(run, 1);
@@ -203,17 +203,36 @@ TEST(ShmExchange, ADenseModelsOnlyExchangeCarriesTheFlag) {
   other.join();
 }
 
-TEST(ShmExchange, MoeLayersRunInTheirOrder) {
+TEST(CpuExchange, MoeLayersRunInTheirOrder) {
   const TestModel model({}, 1);
   TestGroup group(model, 1);
   Random random(1);
   group.enter_all(random_plan(Epoch(1), {0}, model.shape, random));
-  group.rank(0).begin_step(StepId(0), Epoch{});
-  EXPECT_DEATH((void)group.rank(0).run_layer(MoeLayerId(1), {}, {}),
+  group.rank(0)->begin_step(StepId(0), Epoch{});
+  EXPECT_DEATH((void)group.rank(0).experts().run_layer(MoeLayerId(1), {}, {}),
                "MoE layer 1 runs where 0 of 2 comes next");
 }
 
-TEST(ShmExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
+// The rank finds out of its next step's first layer, as it did of the layer that was aborted.
+TEST(CpuExchange, AfterAStepThatWasAbortedInItsMiddleTheNextOneFailsAtItsFirstLayer) {
+  const TestModel model({}, 1);
+  TestGroup group(model, 2);
+  Random random(1);
+  group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
+  std::thread ends_after_one_layer([&] {
+    group.rank(1)->begin_step(StepId(0), Epoch{});
+    EXPECT_TRUE(group.rank(1).experts().run_layer(MoeLayerId(0), {}, {}));
+  });
+  group.rank(0)->begin_step(StepId(0), Epoch{});
+  EXPECT_TRUE(group.rank(0).experts().run_layer(MoeLayerId(0), {}, {}));
+  ends_after_one_layer.join();
+  group.rank(0)->abort();
+  EXPECT_TRUE(group.rank(0).experts().run_layer(MoeLayerId(1), {}, {}).error().is(ExchangeError::kAborted));
+  group.rank(0)->begin_step(group.rank(0)->next_step(), Epoch{});
+  EXPECT_TRUE(group.rank(0).experts().run_layer(MoeLayerId(0), {}, {}).error().is(ExchangeError::kAborted));
+}
+
+TEST(CpuExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
   const TestModel model({}, 1);
   TestGroup group(model, 3);
   Random random(1);
@@ -222,13 +241,13 @@ TEST(ShmExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
     return scheduler::StepLoad{.n_streams = 10 * step + rank, .n_positions = 7, .wanted_at = rank};
   };
   const auto run = [&](std::uint32_t rank) {
-    ShmExchange& exchange = group.rank(rank);
+    TestRank& exchange = group.rank(rank);
     for (std::uint32_t step = 0; step < 3; ++step) {
-      exchange.begin_step(StepId(step), Epoch{}, load_of(rank, step));
+      exchange->begin_step(StepId(step), Epoch{}, load_of(rank, step));
       EXPECT_TRUE(exchange.serve_step());
-      ASSERT_EQ(exchange.loads().size(), 3u);
+      ASSERT_EQ(exchange->loads().size(), 3u);
       for (std::uint32_t other = 0; other < 3; ++other)
-        EXPECT_EQ(exchange.loads()[other], load_of(other, step)) << "rank " << rank << ", step " << step;
+        EXPECT_EQ(exchange->loads()[other], load_of(other, step)) << "rank " << rank << ", step " << step;
     }
   };
   std::vector<std::thread> others;
@@ -237,15 +256,15 @@ TEST(ShmExchange, EveryMemberLearnsWhatEachComputesInTheStep) {
   for (std::thread& other : others) other.join();
 }
 
-TEST(ShmExchange, AnIdleRankIsWokenByAPeersStepAndServesIt) {
+TEST(CpuExchange, AnIdleRankIsWokenByAPeersStepAndServesIt) {
   const TestModel model({}, 4);
   TestGroup group(model, 2);
   Random random(5);
   group.enter_all(random_plan(Epoch(1), {0, 1}, model.shape, random));
   std::thread idle([&] {
     for (int step = 0; step < 50; ++step) {
-      EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
-      group.rank(1).begin_step(StepId(step), Epoch{});
+      EXPECT_EQ(group.rank(1)->wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
+      group.rank(1)->begin_step(StepId(step), Epoch{});
       EXPECT_TRUE(group.rank(1).serve_step());
     }
   });
@@ -253,22 +272,22 @@ TEST(ShmExchange, AnIdleRankIsWokenByAPeersStepAndServesIt) {
   idle.join();
 }
 
-TEST(ShmExchange, ItsOwnControlThreadWakesARankThroughTheSameBell) {
+TEST(CpuExchange, ItsOwnControlThreadWakesARankThroughTheSameBell) {
   const TestModel model({}, 4);
   TestGroup group(model, 1);
   std::atomic<bool> has_work{false};
   std::thread control([&] {
     has_work = true;
-    group.rank(0).ring_self();
+    group.rank(0)->ring_self();
   });
-  EXPECT_EQ(group.rank(0).wait_for_work(std::nullopt, [&] { return has_work.load(); }), Work::kOwnWork);
+  EXPECT_EQ(group.rank(0)->wait_for_work(std::nullopt, [&] { return has_work.load(); }), Work::kOwnWork);
   control.join();
-  EXPECT_EQ(group.rank(0).wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
-  group.rank(0).abort();
-  EXPECT_EQ(group.rank(0).wait_for_work(std::nullopt, [] { return false; }), Work::kAborted);
+  EXPECT_EQ(group.rank(0)->wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
+  group.rank(0)->abort();
+  EXPECT_EQ(group.rank(0)->wait_for_work(std::nullopt, [] { return false; }), Work::kAborted);
 }
 
-TEST(ShmExchange, AHeaderOfALaterEpochIsLeftUnreadUntilItIsEntered) {
+TEST(CpuExchange, AHeaderOfALaterEpochIsLeftUnreadUntilItIsEntered) {
   const TestModel model({}, 6);
   TestGroup group(model, 2);
   Random random(7);
@@ -278,32 +297,32 @@ TEST(ShmExchange, AHeaderOfALaterEpochIsLeftUnreadUntilItIsEntered) {
   const auto view = group.view(1, second);
   std::thread early([&] {
     Random own(8);
-    group.rank(0).enter_epoch(group.view(0, second));
+    group.rank(0)->enter_epoch(group.view(0, second));
     EXPECT_TRUE(run_step(model, group.rank(0), own, Epoch{}));
   });
   // Rank 1 is in epoch 1 still: the header wakes it, but starts no step of epoch 1.
-  EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [&] { return group.rank(1).peer_started(*view); }),
+  EXPECT_EQ(group.rank(1)->wait_for_work(std::nullopt, [&] { return group.rank(1)->peer_started(*view); }),
             Work::kOwnWork);
-  EXPECT_EQ(group.rank(1).wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
-  group.rank(1).enter_epoch(view);
-  EXPECT_EQ(group.rank(1).wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
+  EXPECT_EQ(group.rank(1)->wait_for_work(Time{}, [] { return false; }), Work::kDeadline);
+  group.rank(1)->enter_epoch(view);
+  EXPECT_EQ(group.rank(1)->wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
   EXPECT_TRUE(run_step(model, group.rank(1), random, Epoch{}));
   early.join();
 }
 
-TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
+TEST(CpuExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
   const TestModel model({}, 9);
   TestGroup group(model, 3, std::chrono::milliseconds(20));  // the first suspicion aborts all
   Random random(10);
   group.enter_all(random_plan(Epoch(4), {0, 1, 2}, model.shape, random));
   const auto run = [&](std::uint32_t rank) {
-    group.rank(rank).begin_step(StepId(0), Epoch{});
+    group.rank(rank)->begin_step(StepId(0), Epoch{});
     const Status status = group.rank(rank).serve_step();
     ASSERT_FALSE(status);
     EXPECT_TRUE(status.error().is(ExchangeError::kAborted));
-    group.rank(rank).begin_step(group.rank(rank).next_step(), Epoch{});
+    group.rank(rank)->begin_step(group.rank(rank)->next_step(), Epoch{});
     EXPECT_FALSE(group.rank(rank).serve_step()) << "after a void step the epoch is over";
-    EXPECT_EQ(group.rank(rank).flip_decided(), std::nullopt);
+    EXPECT_EQ(group.rank(rank)->flip_decided(), std::nullopt);
   };
   std::thread other(run, 2);
   run(0);
@@ -319,7 +338,7 @@ TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
                         "incarnation 101; seen nothing"));
   // A new epoch without the silent one goes on.
   const auto recovered = random_plan(Epoch(5), {0, 2}, model.shape, random);
-  group.rank(0).reset_abort(), group.rank(2).reset_abort();
+  group.rank(0)->reset_abort(), group.rank(2)->reset_abort();
   group.set(TestGroup::OnSuspicion::kNote);
   group.enter_all(recovered);
   std::thread again([&] {
@@ -330,7 +349,7 @@ TEST(ShmExchange, ASilentPeerIsSuspectedByNameAndOnlyAnAbortEndsTheWait) {
   again.join();
 }
 
-TEST(ShmExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
+TEST(CpuExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
   const TestModel model({}, 12);
   TestGroup group(model, 2, std::chrono::milliseconds(20));
   group.set(TestGroup::OnSuspicion::kNote);
@@ -342,27 +361,27 @@ TEST(ShmExchange, HeadersOfOlderEpochsAreDroppedAndCounted) {
   });
   EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch{}));
   other.join();
-  ASSERT_EQ(group.rank(0).counters().n_older_headers, 0u);
+  ASSERT_EQ(group.rank(0)->counters().n_older_headers, 0u);
   group.set(TestGroup::OnSuspicion::kAbort);
-  group.rank(0).enter_epoch(
+  group.rank(0)->enter_epoch(
       group.view(0, random_plan(Epoch(3), {0, 1}, model.shape, random)));  // the same banks
-  group.rank(0).begin_step(StepId(0), Epoch{});
+  group.rank(0)->begin_step(StepId(0), Epoch{});
   EXPECT_FALSE(group.rank(0).serve_step());
-  EXPECT_EQ(group.rank(0).counters().n_older_headers, 1u);
+  EXPECT_EQ(group.rank(0)->counters().n_older_headers, 1u);
   EXPECT_THAT(group.suspicions().back().what, HasSubstr("seen epoch 1, step 0, exchange 0"));
 }
 
-TEST(ShmExchange, OneRankAloneComputesEverythingAndWaitsForNobody) {
+TEST(CpuExchange, OneRankAloneComputesEverythingAndWaitsForNobody) {
   const TestModel model({.top_k = 6}, 15);  // every expert for every token
   TestGroup group(model, 1);
   Random random(16);
   group.enter_all(random_plan(Epoch(1), {0}, model.shape, random));
   for (int step = 0; step < 20; ++step) EXPECT_TRUE(run_step(model, group.rank(0), random, Epoch(2)));
-  EXPECT_EQ(group.rank(0).flip_decided(), Epoch(2));
-  EXPECT_EQ(group.rank(0).counters().bytes_read, 0u);
+  EXPECT_EQ(group.rank(0)->flip_decided(), Epoch(2));
+  EXPECT_EQ(group.rank(0)->counters().bytes_read, 0u);
 }
 
-TEST(ShmExchange, ViewsKeepPeersMappedOnceAndForgetThemWhenDestroyed) {
+TEST(CpuExchange, ViewsKeepPeersMappedOnceAndForgetThemWhenDestroyed) {
   const TestModel model({}, 17);
   TestGroup group(model, 3);
   Random random(18);
@@ -381,26 +400,6 @@ TEST(ShmExchange, ViewsKeepPeersMappedOnceAndForgetThemWhenDestroyed) {
   EXPECT_EQ(n_maps(), before + 2);
   second.reset();
   EXPECT_EQ(n_maps(), before);
-}
-
-TEST(ShmExchange, AnImpossibleConfigurationIsRefused) {
-  const TestModel model({}, 19);
-  const TestGroup group(model, 1);
-  device::Stream on(1);
-  const auto runner = model::CpuExpertRunner::create(model.expert_shape(), {}, on).value();
-  const auto refused = [&](auto change, const char* text) {
-    ExchangeConfig config = group.config_of(RankId(0), std::chrono::seconds(1));
-    config.runner = runner.get();
-    change(config);
-    const auto exchange = ShmExchange::create(config);
-    ASSERT_FALSE(exchange);
-    EXPECT_TRUE(exchange.error().is(ExchangeError::kBadConfig));
-    EXPECT_THAT(exchange.error().message(), HasSubstr(text));
-  };
-  refused([](ExchangeConfig& c) { c.rank = RankId(6); }, "rank 6 is out of range: max_ranks is 6");
-  refused([](ExchangeConfig& c) { c.max_tokens = 0; }, "max_tokens is 0");
-  refused([](ExchangeConfig& c) { c.runner = nullptr; }, "nobody to run experts");
-  refused([](ExchangeConfig& c) { c.n_experts = 0; }, "2 MoE layers with 0 experts");
 }
 
 }  // namespace

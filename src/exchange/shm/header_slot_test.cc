@@ -1,4 +1,4 @@
-#include "exchange/header_slot.h"
+#include "exchange/shm/header_slot.h"
 
 #include <gtest/gtest.h>
 

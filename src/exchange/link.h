@@ -1,0 +1,73 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/function_ref.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "cluster/types.h"
+#include "exchange/protocol/header.h"
+#include "transport/wait_result.h"
+
+namespace concertina::exchange {
+
+using cluster::LinkAddress;
+using cluster::LinkKind;
+
+struct MemberAddress {
+  cluster::Member member;
+  LinkAddress address;
+};
+
+// One peer, as this rank reaches it. Views share it; destroying the last one that names the peer forgets it.
+class PeerLink {
+ public:
+  virtual ~PeerLink() = default;
+
+  // Step thread. Into the slot that the header's half and position say, and the peer is woken: who has seen
+  // the header also sees what was written to the own body before. Never blocks.
+  virtual void publish(Half half, const Header& header) const = 0;
+
+  // What the peer published last for this rank in the slot of this half and position; nullopt: nothing yet,
+  // or it is being written. Step thread, often.
+  virtual std::optional<Header> look(Half half, const Position& at) const = 0;
+
+  // The peer's exchange memory, which Layout describes; null where a link carries headers alone.
+  virtual const std::byte* body() const = 0;
+};
+
+// How a rank and its peers reach one another: it moves headers, and rows if it can, and wakes. It decides
+// nothing; StepProtocol does. Peers may be reached in different ways; the rank has one place to wait.
+class Link {
+ public:
+  enum class Carries : std::uint8_t {
+    kHeaders,         // rows go another way: over a bus between devices
+    kHeadersAndRows,  // a rank writes rows into its own body, and its peers read them in theirs of it
+  };
+
+  virtual ~Link() = default;
+  virtual Carries carries() const = 0;
+
+  // ---- Any thread.
+  virtual LinkAddress address() const = 0;  // what peers connect to
+
+  // A peer that is connected already is the same one. Fails with kBadAddress, or as the link does.
+  virtual Result<std::shared_ptr<const PeerLink>> connect(const MemberAddress& peer) = 0;
+
+  virtual void ring() const = 0;  // wakes this rank's own step thread, after the cause was made visible
+
+  // ---- Step thread.
+  virtual std::byte* body() const = 0;  // this rank's own; null where a link carries headers alone
+
+  // Returns kReady once ready() is true, which wins over both others; it is called by this thread alone,
+  // often, and at least after every publish() of a peer. kDeadline at `deadline` (none: never), kAborted once
+  // `abort` is true (set it, then ring).
+  virtual transport::WaitResult wait(FunctionRef<bool()> ready, std::optional<Time> deadline,
+                                     const std::atomic<bool>& abort) const = 0;
+};
+
+}  // namespace concertina::exchange
