@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "model/error.h"
+#include "model/weight_visitor.h"
 
 namespace concertina::model {
 
@@ -13,77 +14,12 @@ using checkpoint::WeightSource;
 using tensor::Shape;
 using tensor::Weight;
 
-std::int64_t extent(std::size_t n) { return static_cast<std::int64_t>(n); }
-
 std::size_t layer_of(const ModelConfig& config, MoeLayerId moe_layer) {
   for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
     if (config.moe_index[layer] == moe_layer.value()) return layer;
   }
   CHECK(false, "MoE layer {} of {}", moe_layer, config.n_moe_layers);
   return 0;
-}
-
-// What reads a weight: kProduct is what --quantization is about.
-enum class Use : std::uint8_t { kProduct, kOther };
-
-// The table of tensors: names, shapes and uses, once, for loading, verifying and counting. visit(weight,
-// name, shape, use) -> Status.
-template <typename Visit>
-Status visit_mlp(const std::string& prefix, const ModelConfig& config, std::size_t width,
-                 const char* const (&names)[3], kernels::ExpertWeights& out, const Visit& visit) {
-  const std::int64_t hidden = extent(config.hidden_size), inner = extent(width);
-  RETURN_IF_ERROR(visit(out.gate, prefix + names[0] + ".weight", Shape{inner, hidden}, Use::kProduct));
-  RETURN_IF_ERROR(visit(out.up, prefix + names[1] + ".weight", Shape{inner, hidden}, Use::kProduct));
-  return visit(out.down, prefix + names[2] + ".weight", Shape{hidden, inner}, Use::kProduct);
-}
-
-template <typename Visit>
-Status visit_expert(const ModelConfig& config, std::size_t layer, ExpertId expert,
-                    kernels::ExpertWeights& out, const Visit& visit) {
-  const Family& family = *config.family;
-  const std::string prefix = fmt::format("model.layers.{}.{}experts.{}.", layer, family.moe_prefix, expert);
-  return visit_mlp(prefix, config, config.moe_intermediate_size,
-                   {family.gate_name, family.up_name, family.down_name}, out, visit);
-}
-
-template <typename Visit>
-Status visit_layer(const ModelConfig& config, std::size_t index, LayerWeights& out, const Visit& visit) {
-  const std::string prefix = fmt::format("model.layers.{}.", index), attention = prefix + "self_attn.";
-  const std::int64_t hidden = extent(config.hidden_size), q_width = extent(config.n_heads * config.head_dim),
-                     kv_width = extent(config.n_kv_heads * config.head_dim);
-  RETURN_IF_ERROR(visit(out.input_norm, prefix + "input_layernorm.weight", Shape{hidden}, Use::kOther));
-  RETURN_IF_ERROR(
-      visit(out.post_attention_norm, prefix + "post_attention_layernorm.weight", Shape{hidden}, Use::kOther));
-  RETURN_IF_ERROR(visit(out.attention.q, attention + "q_proj.weight", Shape{q_width, hidden}, Use::kProduct));
-  RETURN_IF_ERROR(
-      visit(out.attention.k, attention + "k_proj.weight", Shape{kv_width, hidden}, Use::kProduct));
-  RETURN_IF_ERROR(
-      visit(out.attention.v, attention + "v_proj.weight", Shape{kv_width, hidden}, Use::kProduct));
-  RETURN_IF_ERROR(visit(out.attention.o, attention + "o_proj.weight", Shape{hidden, q_width}, Use::kProduct));
-  if (config.family->qk_norm != QkNorm::kNone) {
-    const bool per_head = config.family->qk_norm == QkNorm::kPerHead;
-    const std::int64_t head = extent(config.head_dim);
-    RETURN_IF_ERROR(visit(out.attention.q_norm, attention + "q_norm.weight", Shape{per_head ? head : q_width},
-                          Use::kOther));
-    RETURN_IF_ERROR(visit(out.attention.k_norm, attention + "k_norm.weight",
-                          Shape{per_head ? head : kv_width}, Use::kOther));
-  }
-  if (config.is_moe(index)) {
-    return visit(out.router, prefix + config.family->moe_prefix + "gate.weight",
-                 Shape{extent(config.n_experts), hidden}, Use::kOther);
-  }
-  return visit_mlp(prefix + "mlp.", config, config.intermediate_size, {"gate_proj", "up_proj", "down_proj"},
-                   out.mlp, visit);
-}
-
-template <typename Visit>
-Status visit_ends(const ModelConfig& config, Weight& embedding, Weight& final_norm, Weight& head,
-                  const Visit& visit) {
-  const Shape table{extent(config.vocab_size), extent(config.hidden_size)};
-  RETURN_IF_ERROR(visit(embedding, "model.embed_tokens.weight", table, Use::kOther));
-  RETURN_IF_ERROR(visit(final_norm, "model.norm.weight", Shape{extent(config.hidden_size)}, Use::kOther));
-  const bool tied = config.head == ModelConfig::Head::kTiedToEmbedding;
-  return visit(head, tied ? "model.embed_tokens.weight" : "lm_head.weight", table, Use::kProduct);
 }
 
 // ---- What a kernel reads together must be of one dtype.
@@ -148,16 +84,23 @@ Status verify_experts(const ModelConfig& config, std::size_t layer, const Visit&
 
 Result<std::unique_ptr<Model>> Model::load(const ModelConfig& config, const WeightSource& source,
                                            std::size_t max_model_len, Quantization quantization,
-                                           const std::function<void()>& on_layer) {
+                                           const std::function<void()>& on_weight) {
   std::unique_ptr<Model> model(new Model(config, source, max_model_len, quantization));
-  const auto load = loader(source, quantization);
-  RETURN_IF_ERROR(visit_ends(config, model->embedding_, model->final_norm_, model->head_, load));
-  model->layers_.resize(config.n_layers);
-  for (std::size_t i = 0; i < config.n_layers; ++i) {
-    RETURN_IF_ERROR(visit_layer(config, i, model->layers_[i], load));
-    if (on_layer) on_layer();
-  }
+  const auto load = [load = loader(source, quantization), &on_weight](Weight& out, const std::string& name,
+                                                                      const Shape& shape, Use use) -> Status {
+    RETURN_IF_ERROR(load(out, name, shape, use));
+    if (on_weight) on_weight();
+    return {};
+  };
+  RETURN_IF_ERROR(visit_common(config, model->weights_, load));
   return model;
+}
+
+void Model::for_each_weight(const std::function<void(const Weight&)>& visit) const {
+  (void)visit_common(config_, weights_, [&](const Weight& weight, const auto&...) -> Status {
+    visit(weight);
+    return {};
+  });
 }
 
 Result<kernels::ExpertWeights> Model::load_expert(MoeLayerId moe_layer, ExpertId expert) const {
@@ -185,20 +128,15 @@ ExpertShape expert_shape(const ModelConfig& config) {
   return {config.n_moe_layers, config.n_experts, config.hidden_size, config.moe_intermediate_size};
 }
 
-std::size_t bytes_of(const kernels::ExpertWeights& expert) {
-  return expert.gate.bytes() + expert.up.bytes() + expert.down.bytes();
-}
-
 Status verify_checkpoint(const ModelConfig& config, const WeightSource& source) {
   const auto verify = [&source](Weight& out, const std::string& name, const Shape& shape, Use) -> Status {
     ASSIGN_OR_RETURN(out.dtype, source.verify(name, shape));
     return {};
   };
-  Weight unused;
-  RETURN_IF_ERROR(visit_ends(config, unused, unused, unused, verify));
+  CommonWeights common(config);
+  RETURN_IF_ERROR(visit_common(config, common, verify));
   for (std::size_t i = 0; i < config.n_layers; ++i) {
-    LayerWeights layer;
-    RETURN_IF_ERROR(visit_layer(config, i, layer, verify));
+    const LayerWeights& layer = common.layers[i];
     RETURN_IF_ERROR(check_attention(i, layer.attention));
     if (config.is_moe(i)) {
       RETURN_IF_ERROR(verify_experts(config, i, verify));
@@ -210,18 +148,6 @@ Status verify_checkpoint(const ModelConfig& config, const WeightSource& source) 
 }
 
 namespace {
-
-// Every tensor of the model: first what all ranks hold (visit_common), then the experts, layer by layer.
-template <typename Visit>
-Status visit_common(const ModelConfig& config, const Visit& visit) {
-  Weight unused;
-  RETURN_IF_ERROR(visit_ends(config, unused, unused, unused, visit));
-  for (std::size_t i = 0; i < config.n_layers; ++i) {
-    LayerWeights layer;
-    RETURN_IF_ERROR(visit_layer(config, i, layer, visit));
-  }
-  return {};
-}
 
 template <typename Visit>
 Status visit_all_experts(const ModelConfig& config, const Visit& visit) {
@@ -254,7 +180,8 @@ Result<std::vector<checkpoint::ArenaTensor>> arena_tensors(const ModelConfig& co
     if (known.emplace(name, kept).second) tensors.push_back({name, shape, dtype, kept});
     return {};
   };
-  RETURN_IF_ERROR(visit_common(config, add));
+  CommonWeights common(config);
+  RETURN_IF_ERROR(visit_common(config, common, add));
   RETURN_IF_ERROR(visit_all_experts(config, add));
   return tensors;
 }
@@ -262,18 +189,14 @@ Result<std::vector<checkpoint::ArenaTensor>> arena_tensors(const ModelConfig& co
 Result<std::vector<checkpoint::ArenaTensor>> norms_and_head(const ModelConfig& config,
                                                             const WeightSource& source) {
   std::vector<checkpoint::ArenaTensor> tensors;
-  Weight embedding, norm, head;
+  CommonWeights common(config);
   const auto add = [&](Weight& out, const std::string& name, const Shape& shape, Use) -> Status {
-    if (shape.size() > 1 && &out != &head) return {};
+    if (shape.size() > 1 && &out != &common.head) return {};
     ASSIGN_OR_RETURN(const tensor::DType dtype, source.verify(name, shape));
     tensors.push_back({name, shape, dtype, dtype});
     return {};
   };
-  RETURN_IF_ERROR(visit_ends(config, embedding, norm, head, add));
-  for (std::size_t i = 0; i < config.n_layers; ++i) {
-    LayerWeights layer;
-    RETURN_IF_ERROR(visit_layer(config, i, layer, add));
-  }
+  RETURN_IF_ERROR(visit_common(config, common, add));
   return tensors;
 }
 
@@ -289,7 +212,8 @@ Result<OwnWeightBytes> own_weight_bytes(const ModelConfig& config, const WeightS
       return {};
     };
   };
-  RETURN_IF_ERROR(visit_common(config, count_into(bytes.each_rank)));
+  CommonWeights common(config);
+  RETURN_IF_ERROR(visit_common(config, common, count_into(bytes.each_rank)));
   RETURN_IF_ERROR(visit_all_experts(config, count_into(bytes.all_ranks)));
   return bytes;
 }

@@ -35,29 +35,39 @@ struct LayerWeights {
   kernels::ExpertWeights mlp;  // dense layers
 };
 
+// What every rank holds: all but the experts.
+struct CommonWeights {
+  explicit CommonWeights(const ModelConfig& config) : layers(config.n_layers) {}
+  tensor::Weight embedding, head;  // [vocab_size, hidden_size]
+  tensor::Weight final_norm;       // [hidden_size]
+  std::vector<LayerWeights> layers;
+};
+
 // The weights that every rank holds, and where experts come from. Experts are loaded one by one: a rank holds
 // only those in its slots. Immutable after load(); any thread.
 class Model {
  public:
-  // `source` outlives the model. `max_model_len` positions get rotary tables. `on_layer`, if any, is called
-  // after each layer.
+  // `source` outlives the model. `max_model_len` positions get rotary tables. `on_weight`, if any, is called
+  // after each.
   static Result<std::unique_ptr<Model>> load(const ModelConfig& config,
                                              const checkpoint::WeightSource& source,
                                              std::size_t max_model_len,
                                              Quantization quantization = Quantization::kNone,
-                                             const std::function<void()>& on_layer = {});
+                                             const std::function<void()>& on_weight = {});
 
   const ModelConfig& config() const { return config_; }
   Quantization quantization() const { return quantization_; }
   WeightsVersion version() const { return WeightsVersion(1); }  // the only one: an epoch brings no others yet
-  const tensor::Weight& embedding() const { return embedding_; }  // [vocab_size, hidden_size]
-  const tensor::Weight& final_norm() const { return final_norm_; }
-  const tensor::Weight& head() const { return head_; }  // [vocab_size, hidden_size]
-  const LayerWeights& layer(std::size_t index) const { return layers_[index]; }
+  const tensor::Weight& embedding() const { return weights_.embedding; }
+  const tensor::Weight& final_norm() const { return weights_.final_norm; }
+  const tensor::Weight& head() const { return weights_.head; }
+  const LayerWeights& layer(std::size_t index) const { return weights_.layers[index]; }
   // Of what the layer leaves: the next one's, or the one before the head.
   const tensor::Weight& norm_after(std::size_t index) const {
-    return index + 1 < layers_.size() ? layers_[index + 1].input_norm : final_norm_;
+    return index + 1 < weights_.layers.size() ? layer(index + 1).input_norm : final_norm();
   }
+  // All of them; the head also where it is the embedding.
+  void for_each_weight(const std::function<void(const tensor::Weight&)>& visit) const;
   const kernels::RopeTable& rope() const { return rope_; }
 
   Result<kernels::ExpertWeights> load_expert(MoeLayerId layer, ExpertId expert) const;
@@ -68,18 +78,17 @@ class Model {
       : config_(config),
         source_(source),
         quantization_(quantization),
-        rope_(max_model_len, config.head_dim, config.rope_theta) {}
+        rope_(max_model_len, config.head_dim, config.rope_theta),
+        weights_(config) {}
 
   ModelConfig config_;
   const checkpoint::WeightSource& source_;
   const Quantization quantization_;
   kernels::RopeTable rope_;
-  tensor::Weight embedding_, final_norm_, head_;
-  std::vector<LayerWeights> layers_;
+  CommonWeights weights_;
 };
 
 ExpertShape expert_shape(const ModelConfig& config);
-std::size_t bytes_of(const kernels::ExpertWeights& expert);
 
 // Checks every tensor that the model needs, experts too, by name and shape, without reading data.
 Status verify_checkpoint(const ModelConfig& config, const checkpoint::WeightSource& source);

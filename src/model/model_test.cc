@@ -61,7 +61,7 @@ TEST(Model, ARankLoadsEverythingButTheExpertsAndEachExpertAlone) {
   EXPECT_THAT(source.loaded, ElementsAre("model.layers.2.mlp.experts.5.down_proj.weight",
                                          "model.layers.2.mlp.experts.5.gate_proj.weight",
                                          "model.layers.2.mlp.experts.5.up_proj.weight"));
-  EXPECT_EQ(bytes_of(*expert), 3u * 64 * 32 * sizeof(float));
+  EXPECT_EQ(expert->down.bytes(), 64 * 32 * sizeof(float));
 }
 
 TEST(Model, VerifyMissesWhateverLoadingWouldMiss) {

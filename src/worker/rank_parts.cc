@@ -146,25 +146,29 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
 }
 
 // MADV_POPULATE_READ takes as long (docs/performance.md).
-void touch(const tensor::Weight& weight) {
-  const auto* const bytes = static_cast<const volatile char*>(weight.data);
-  for (std::size_t i = 0; i < weight.bytes(); i += 4096) (void)bytes[i];
+std::uint64_t touch(const tensor::Weight& weight) {
+  std::uint64_t n_bytes = 0;
+  const auto touch_part = [&](const void* begin, std::size_t n) {
+    const auto* const bytes = static_cast<const volatile char*>(begin);
+    for (std::size_t i = 0; i < n; i += 4096) (void)bytes[i];
+    n_bytes += n;
+  };
+  touch_part(weight.data, weight.bytes());
+  if (weight.dtype == tensor::DType::kI8) {
+    const auto n_rows = static_cast<std::size_t>(weight.shape[0]);
+    touch_part(weight.scales, n_rows * sizeof(float));
+    touch_part(weight.sums, n_rows * sizeof(std::int32_t));
+  }
+  return n_bytes;
 }
 
-void prefault(const model::Model& model, const std::function<void()>& on_progress) {
-  const auto touch_one = [&](const tensor::Weight& weight) {
-    if (weight) touch(weight);
+std::uint64_t prefault(const model::Model& model, const std::function<void()>& on_progress) {
+  std::uint64_t n_bytes = 0;
+  model.for_each_weight([&](const tensor::Weight& weight) {
+    n_bytes += touch(weight);
     on_progress();
-  };
-  for (std::size_t i = 0; i < model.config().n_layers; ++i) {
-    const model::LayerWeights& layer = model.layer(i);
-    const model::AttentionWeights& attention = layer.attention;
-    for (const tensor::Weight* weight : {&attention.q, &attention.k, &attention.v, &attention.o,
-                                         &layer.router, &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down})
-      touch_one(*weight);
-  }
-  touch_one(model.embedding());
-  touch_one(model.head());
+  });
+  return n_bytes;
 }
 
 }  // namespace concertina::worker

@@ -67,11 +67,11 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                                   const std::function<void()>& on_progress = {},
                                   std::unique_ptr<device::Stream> stream = nullptr);
 
-// Reads one byte of every page: the kernel maps it, from the disk if need be.
-void touch(const tensor::Weight& weight);
+// Reads one byte of every page of a weight: the kernel maps it, from the disk if need be. Returns its bytes.
+std::uint64_t touch(const tensor::Weight& weight);
 
 // Touches the pages of all weights but the experts', so that no step waits for the disk. `on_progress` is
-// called after each weight: a slow disk is no standstill. Any thread.
-void prefault(const model::Model& model, const std::function<void()>& on_progress);
+// called after each weight: a slow disk is no standstill. Returns their bytes. Any thread.
+std::uint64_t prefault(const model::Model& model, const std::function<void()>& on_progress);
 
 }  // namespace concertina::worker
