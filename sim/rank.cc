@@ -40,7 +40,7 @@ void Rank::start() {
 
 void Rank::beat() {
   if (!is_alive()) return;
-  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, n_exchanges_});
+  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, n_exchanges_, n_loaded_});
   world_.schedule.after(world_.scenario.cluster.peer_timeout / 10, [this] { beat(); });
 }
 
@@ -113,6 +113,7 @@ void Rank::handle(cluster::ToRank& message) {
 }
 
 void Rank::load(const cluster::EpochPlan& plan) {
+  ++n_loaded_;
   const bool fails = world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_prepare_fails);
   world_.schedule.after(world_.about(world_.scenario.load_time), [this, plan, fails] {
     if (!is_alive() || plan.epoch <= obsolete_epoch_) return;
