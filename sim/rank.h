@@ -136,7 +136,7 @@ class Rank : private rank::Sight {
   std::vector<std::size_t> n_sent_;      // [member]
   std::vector<exchange::Header> dispatch_, result_;
   std::vector<char> has_arrived_;
-  std::uint64_t n_exchanges_ = 0, n_waits_ = 0;
+  std::uint64_t n_exchanges_ = 0, n_loaded_ = 0, n_waits_ = 0;
   enum class Told : std::uint8_t { kNothing, kTokens } told_ = Told::kNothing;  // of the step under way
   Memory memory_;
 };

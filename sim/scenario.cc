@@ -89,10 +89,20 @@ void Scenario::stop_ranks_all_the_time() {
   n_requests = 80;
 }
 
+// One that was fenced in the middle of a step wakes up while its requests are not further yet, and its peers
+// two epochs on, in the same banks: its step's results are others', and it finishes it.
+void Scenario::fence_ranks_in_mid_step() {
+  stop_ranks_all_the_time();
+  shape.n_layers = cluster.n_moe_layers = 1;
+  start_time = milliseconds(1);
+  load_time = microseconds(100);
+  message_time = microseconds(5);
+}
+
 void Scenario::break_rule(Mutant the_mutant) {
   mutant = the_mutant;
   cluster.broken = row_of(mutant).of_coordinator;
-  if (mutant == Mutant::kPositionAlone) stop_ranks_all_the_time();
+  if (mutant == Mutant::kPositionAlone) fence_ranks_in_mid_step();
 }
 
 Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
@@ -153,6 +163,8 @@ Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   if (one_in(4)) s.make_short_of_ranks(random);
   if (one_in(8)) s.stop_ranks_all_the_time();
   s.kill_fenced = one_in(3) ? KillFenced::kNo : KillFenced::kYes;
+  Random leaves(seed ^ 0x1ea7e);  // of its own: what was drawn before it stays as it was
+  if (leaves.below(2) == 0) s.cluster.leave_delay = milliseconds(leaves.below(300));
   return s;
 }
 

@@ -45,6 +45,7 @@ struct Scenario {
   static Scenario draw(std::uint64_t seed, std::size_t max_ranks);
   void make_short_of_ranks(Random& random);
   void stop_ranks_all_the_time();
+  void fence_ranks_in_mid_step();
   void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
   rank::RankProtocol::Broken broken_rank_rule() const;
 

@@ -1,15 +1,9 @@
 #include "cluster/coordinator.h"
 
-#include <fmt/ranges.h>
-
 #include "base/check.h"
 #include "cluster/coordinator_state.h"
 
 namespace concertina::cluster {
-
-std::string name_ranks(const std::vector<RankId>& ranks) {
-  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ", "));
-}
 
 Coordinator::Coordinator(const CoordinatorConfig& config, Incarnation first_incarnation)
     : state_(std::make_unique<State>(config, first_incarnation)) {
@@ -63,8 +57,8 @@ bool Coordinator::recovering() const {
 const EpochPlan* Coordinator::active_epoch() const { return state_->active ? &*state_->active : nullptr; }
 
 std::size_t Coordinator::wanted_size() const {
-  return state_->operations.running() != nullptr && !state_->cancelled ? state_->goal.wanted
-                                                                       : state_->wanted_size;
+  return state_->operations.running() != nullptr && !state_->goal.cancelled ? state_->goal.wanted
+                                                                            : state_->wanted_size;
 }
 
 std::size_t Coordinator::n_missing() const {
@@ -82,7 +76,7 @@ bool Coordinator::is_pausing() const {
 
 std::vector<RankView> Coordinator::ranks() const {
   std::vector<RankView> views;
-  for (const auto& [id, rank] : state_->ranks) {
+  for (const auto& [id, rank] : state_->ranks.all()) {
     views.push_back({rank.member, rank.state, state_->active ? n_slots(state_->active->placement, id) : 0});
   }
   return views;
@@ -122,6 +116,8 @@ const char* Coordinator::state_name() const {
   }
   return "unknown";
 }
+
+std::string Coordinator::check() const { return state_->check(); }
 
 std::string Coordinator::waits_for() const { return state_->waits_for(); }
 

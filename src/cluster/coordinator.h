@@ -181,6 +181,8 @@ class Coordinator {
 
   // What is under way, in a word or two: "idle", "preparing", "recovering" ...
   const char* state_name() const;
+  // What of its state does not go together, for tests and simulations; empty: nothing.
+  std::string check() const;
   // Whom the change under way waits for, for a person: "ranks 2, 3 to prepare epoch 6". Empty if none is.
   std::string waits_for() const;
 

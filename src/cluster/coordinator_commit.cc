@@ -22,7 +22,7 @@ void Coordinator::State::on(const RankFlipped& event, Turn& turn) {
     return commit_when_ready(turn);
   }
   if (!is_in(Stage::kCommitting) || event.epoch != change->plan.epoch) return ignore();
-  if (change->awaited.erase(event.member) == 0) return ignore();
+  if (!change->answer(event.member)) return ignore();
   Operation& operation = *operations.running();
   operation.max_pause_ms = std::max(operation.max_pause_ms, event.pause_ms);
   if (active->epoch != change->plan.epoch) publish(turn);
@@ -37,8 +37,8 @@ void Coordinator::State::publish(Turn& turn) {
   last_placement = active->placement;
   if (!change->joiners.empty()) shortage = {};
   for (const Member& joiner : change->joiners) {
-    ranks.at(joiner.rank).state = RankState::kActive;
-    joined.insert(joiner);
+    ranks.set(joiner, RankState::kActive);
+    goal.joined.insert(joiner);
     if (change->awaited.contains(joiner))
       turn.actions.push_back(Send{joiner, Enter{active->epoch, Ballot{}}});
   }

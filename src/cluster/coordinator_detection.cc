@@ -18,7 +18,7 @@ void Coordinator::State::on(const TimePassed&, Turn& turn) {
   check_frozen(turn);
   for (const FailureDetector::Verdict& verdict : detector.check(turn.now)) {
     detector.forget(verdict.member);
-    const bool is_over = life == Life::kOver || is_fenced(verdict.member) || told.contains(verdict.member);
+    const bool is_over = life == Life::kOver || is_fenced(verdict.member) || ranks.is_told(verdict.member);
     if (is_over) continue;  // by what another one's loss led to
     lose(turn, verdict.member, verdict.why, verdict.cause);
   }
@@ -28,15 +28,15 @@ void Coordinator::State::on(const TimePassed&, Turn& turn) {
 }
 
 void Coordinator::State::on(const RankUnreachable& event, Turn& turn) {
-  if (life == Life::kOver || is_fenced(event.member) || told.contains(event.member)) return ignore();
+  if (life == Life::kOver || is_fenced(event.member) || ranks.is_told(event.member)) return ignore();
   lose(turn, event.member, event.why);
 }
 
 void Coordinator::State::on(const Heartbeat& event, Turn& turn) {
-  if (is_fenced(event.member) || told.contains(event.member)) return ignore();
+  if (is_fenced(event.member) || ranks.is_told(event.member)) return ignore();
   if (!detector.watches(event.member)) {  // its first one
     detector.watch(event.member, turn.now);
-    if (ranks.at(event.member.rank).up == Rank::Up::kNo)
+    if (ranks.at(event.member).up == Membership::Up::kNo)
       begin_task(turn, event.member, "it got no further with its start", load_limit());
   }
   detector.heard(event.member, event.progress, turn.now);
@@ -44,16 +44,15 @@ void Coordinator::State::on(const Heartbeat& event, Turn& turn) {
 }
 
 void Coordinator::State::on(const PeerSuspected& event, Turn& turn) {
-  const auto rank = ranks.find(event.whom);
-  if (rank == ranks.end() || !active || event.epoch != active->epoch) return ignore();
-  detector.suspected(rank->second.member, event.what, turn.now);
+  const Membership::Rank* rank = ranks.find(event.whom);
+  if (rank == nullptr || !active || event.epoch != active->epoch) return ignore();
+  detector.suspected(rank->member, event.what, turn.now);
 }
 
 // A member is fenced; a joiner or a standby is killed, and another start takes its place.
 void Coordinator::State::lose(Turn& turn, const Member& member, const std::string& why, LossCause cause) {
-  const RankState state = ranks.at(member.rank).state;
-  const int n_failed_before = ranks.at(member.rank).n_failed_before;
-  if (state == RankState::kStandby) return kill(turn, member);
+  const int n_failed_before = ranks.at(member).n_failed_before;
+  if (ranks.at(member).state == RankState::kStandby) return kill(turn, member);
   if (!is_joiner(member)) return recover(turn, member, why, cause);
   kill(turn, member);
   lose_joiner(turn, {member, why}, n_failed_before);
@@ -78,7 +77,7 @@ void Coordinator::State::set_timer(Turn& turn) {
     if (at != Time::max() && (!next || at < *next)) next = at;
   };
   if (life != Life::kOver) {
-    for (const auto& [member, deadline] : told) add(deadline);
+    if (const auto kill = ranks.next_kill()) add(*kill);
     if (!may_start(shortage, turn.now)) add(*shortage.next_try);
     const bool runs = is_out() && !(recovery && breaks(CoordinatorConfig::Broken::kClockOnlyWithoutRanks));
     if (const auto end = runs ? end_of(outage, config.group_lost_timeout) : std::nullopt) add(*end);

@@ -12,7 +12,6 @@ void Coordinator::State::start_operation(Turn& turn, Operation operation, Goal t
   operation.started = turn.now;
   operations.start(std::move(operation));
   goal = std::move(the_goal);
-  joined.clear();
   if (is_out()) operations.set_phase(Phase::kRecovering, turn.now);
   if (breaks(CoordinatorConfig::Broken::kForgetsPause)) shortage = {};
 }
@@ -30,9 +29,9 @@ void Coordinator::State::go_on(Turn& turn) {
   if (life == Life::kWithoutRanks) return grow(turn, goal.size);
   if (life != Life::kServing) return;
   if (operations.running() == nullptr) return start_what_is_due(turn);
-  const std::vector<Member> leavers = leavers_now();
+  const std::vector<Member> leavers = goal.leavers(active->members);
   const std::size_t n_stayers = active->members.size() - leavers.size();
-  if (n_stayers < goal.size && !cancelled) return grow(turn, goal.size - n_stayers);
+  if (const std::size_t n_missing = goal.n_missing(n_stayers); n_missing > 0) return grow(turn, n_missing);
   if (n_stayers > 0 && !leavers.empty()) return begin_change(turn, 0, leavers);
   end_when_reached(turn);
 }
@@ -40,66 +39,24 @@ void Coordinator::State::go_on(Turn& turn) {
 // In a pause, or while numbers are taken, no rank is started, but those that are up join: all or nothing
 // would be never where two of three can start. Not for a scale, which leaves no trace if it fails.
 void Coordinator::State::grow(Turn& turn, std::size_t n_needed) {
-  if (may_start(shortage, turn.now) && numbers_are_free(n_needed)) return begin_change(turn, n_needed, {});
+  if (may_start(shortage, turn.now) && ranks.has_numbers_for(n_needed))
+    return begin_change(turn, n_needed, {});
   if (life == Life::kBootstrapping || (!is_recovering_alone() && !is_out())) return;
   if (breaks(CoordinatorConfig::Broken::kAllOrNothing)) return;
-  const auto is_ready = [](const auto& entry) {
-    return entry.second.state == RankState::kStandby && entry.second.up == Rank::Up::kYes;
-  };
-  const auto n_ready = static_cast<std::size_t>(std::count_if(ranks.begin(), ranks.end(), is_ready));
-  const std::size_t n = std::min(n_needed, n_ready), size = members_now().size() + n;
+  const std::size_t n = std::min(n_needed, ranks.n_standbys_up()), size = members_now().size() + n;
   if (n > 0 && size > shortage.too_few && size >= config.min_size) begin_change(turn, n, {});
-}
-
-// A number stays taken until its process was reaped, which for a fenced rank may be a while: go_on() comes
-// again then.
-bool Coordinator::State::numbers_are_free(std::size_t n_joiners) const {
-  const auto is_taken = [](const auto& entry) { return entry.second.state != RankState::kStandby; };
-  const auto n_taken = static_cast<std::size_t>(std::count_if(ranks.begin(), ranks.end(), is_taken));
-  return n_taken + n_joiners <= config.max_rank_numbers();
-}
-
-// Ascending. Those that must leave, and as many of the highest as are too many.
-std::vector<Member> Coordinator::State::leavers_now() const {
-  if (cancelled) return taken_back_now();
-  std::vector<Member> leavers;
-  std::size_t n_stayers = active->members.size();
-  for (const Member& member : active->members) n_stayers -= goal.retire.contains(member) ? 1 : 0;
-  for (auto member = active->members.rbegin(); member != active->members.rend(); ++member) {
-    const bool is_named = goal.retire.contains(*member);
-    if (!is_named && n_stayers <= goal.size) continue;
-    n_stayers -= is_named ? 0 : 1;
-    leavers.push_back(*member);
-  }
-  std::reverse(leavers.begin(), leavers.end());
-  return leavers;
-}
-
-// Where an operation is undone: as many as are too many, first the ranks that it brought. Not all of those
-// where others were lost meanwhile.
-std::vector<Member> Coordinator::State::taken_back_now() const {
-  std::vector<Member> leavers = active->members;
-  const auto leaves_first = [this](const Member& a, const Member& b) {
-    return std::pair(joined.contains(a), a) > std::pair(joined.contains(b), b);
-  };
-  std::sort(leavers.begin(), leavers.end(), leaves_first);
-  leavers.resize(leavers.size() - std::min(leavers.size(), goal.size));
-  std::sort(leavers.begin(), leavers.end());
-  return leavers;
 }
 
 // Ranks that were told to end are part of an operation until they are reaped. Standbys that it does not need
 // any more are told now.
 void Coordinator::State::end_when_reached(Turn& turn) {
-  for (const auto& [id, rank] : ranks) {
-    if (rank.state == RankState::kStandby) kill(turn, rank.member);
-  }
-  if (!told.empty()) return;
-  if (!cancelled) return end_operation(turn, Phase::kDone);
+  for (const Member& member : ranks.standbys()) kill(turn, member);
+  if (ranks.awaits_end()) return;
+  if (!goal.cancelled) return end_operation(turn, Phase::kDone);
   Operation& operation = *operations.running();
-  operation.failure = cancelled->failure;
-  operation.error = cancelled->error;
-  Phase phase = cancelled->phase;
+  operation.failure = goal.cancelled->failure;
+  operation.error = goal.cancelled->error;
+  Phase phase = goal.cancelled->phase;
   if (phase == Phase::kRolledBack && active->members.size() != operation.from_size) {
     phase = Phase::kFailed;
     *operation.error += fmt::format("; ranks were lost, and the size is {}", active->members.size());
@@ -110,9 +67,7 @@ void Coordinator::State::end_when_reached(Turn& turn) {
 void Coordinator::State::end_operation(Turn& turn, Phase final_phase) {
   const Operation& operation = operations.end(final_phase, turn.now);
   if (final_phase == Phase::kDone) wanted_size = goal.wanted;
-  cancelled.reset();
   goal = {};
-  joined.clear();
   turn.actions.push_back(OperationEnded{operation});
   start_what_is_due(turn);
 }

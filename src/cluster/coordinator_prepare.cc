@@ -41,7 +41,7 @@ void Coordinator::State::await_joiners(Turn& turn) {
   change->stage = Stage::kStarting;
   change->awaited.clear();
   for (const Member& joiner : change->joiners) {
-    if (ranks.at(joiner.rank).up == Rank::Up::kNo) change->awaited.insert(joiner);
+    if (ranks.at(joiner).up == Membership::Up::kNo) change->awaited.insert(joiner);
   }
   if (change->awaited.empty()) send_prepare(turn);
 }
@@ -54,36 +54,18 @@ Epoch Coordinator::State::take_epoch() {
   return last_epoch;
 }
 
-// Standbys first, those that are up before the others; then new ones with the lowest numbers without a
-// process, each with an incarnation of its own.
 std::vector<Member> Coordinator::State::take_joiners(Turn& turn, std::size_t n) {
-  std::vector<Member> joiners;
-  for (const Rank::Up up : {Rank::Up::kYes, Rank::Up::kNo}) {
-    for (auto& [id, rank] : ranks) {
-      if (joiners.size() == n || rank.state != RankState::kStandby || rank.up != up) continue;
-      rank.state = RankState::kJoining;
-      rank.n_failed_before = std::min(rank.n_failed_before, shortage.n_failed_starts);
-      joiners.push_back(rank.member);
-    }
-  }
-  for (RankId rank; joiners.size() < n; rank = rank.next()) {
-    if (ranks.contains(rank)) continue;
-    CHECK(rank.value() < config.max_rank_numbers(), "no free rank number below {}",
-          config.max_rank_numbers());
-    const Member joiner{rank, next_incarnation};
-    next_incarnation = next_incarnation.next();
-    ranks[rank] = {.member = joiner, .n_failed_before = shortage.n_failed_starts};
+  Membership::Joiners joiners = ranks.take_joiners(n, shortage.n_failed_starts);
+  for (const Member& joiner : joiners.new_ones) {
     begin_task(turn, joiner, "it gave no sign of life since it was started", config.start_timeout);
-    joiners.push_back(joiner);
     turn.actions.push_back(StartRank{joiner});
   }
-  std::sort(joiners.begin(), joiners.end());
-  return joiners;
+  return std::move(joiners.all);
 }
 
 void Coordinator::State::begin_drain(Turn& turn) {
   change->drain = Drain::kPending;
-  for (const Member& leaver : change->plan.leavers) ranks.at(leaver.rank).state = RankState::kLeaving;
+  for (const Member& leaver : change->plan.leavers) ranks.set(leaver, RankState::kLeaving);
   turn.actions.push_back(
       BeginDrain{ranks_of(change->plan.leavers), ranks_of(change->plan.members), change->plan.epoch});
 }
@@ -97,12 +79,9 @@ void Coordinator::State::send_prepare(Turn& turn) {
 }
 
 void Coordinator::State::on(const RankHello& event, Turn& turn) {
-  const auto rank = ranks.find(event.member.rank);
-  if (rank == ranks.end() || rank->second.member != event.member || rank->second.up == Rank::Up::kYes)
-    return ignore();
-  rank->second.up = Rank::Up::kYes;
+  if (!ranks.say_hello(event.member)) return ignore();
   if (detector.watches(event.member)) detector.end_task(event.member);
-  if (!is_in(Stage::kStarting) || change->awaited.erase(event.member) == 0) return go_on(turn);
+  if (!is_in(Stage::kStarting) || !change->answer(event.member)) return go_on(turn);
   if (change->awaited.empty()) send_prepare(turn);
 }
 
@@ -114,16 +93,14 @@ void Coordinator::State::on(const RankPrepared& event, Turn& turn) {
     return enter_when_frozen(turn);
   }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
-  if (change->awaited.erase(event.member) == 0) return ignore();
+  if (!change->answer(event.member)) return ignore();
   detector.end_task(event.member);
   if (Operation* operation = operations.running()) operation->moved_bytes += event.moved_bytes;
   commit_when_ready(turn);
 }
 
 void Coordinator::State::on(const LeaversDrained& event, Turn& turn) {
-  if (!is_in(Stage::kPreparing) && !is_in(Stage::kStarting)) return ignore();
-  if (change->drain != Drain::kPending || change->plan.epoch != event.epoch) return ignore();
-  change->drain = Drain::kDone;
+  if (!change || !change->drained(event.epoch)) return ignore();
   operations.running()->moved_requests += event.moved_requests;
   commit_when_ready(turn);
 }
@@ -131,7 +108,7 @@ void Coordinator::State::on(const LeaversDrained& event, Turn& turn) {
 // COMMIT waits for all to be prepared, for the drain, and until every member of the epoch in force is in it:
 // else a rank still in the epoch before would share banks with the next one.
 void Coordinator::State::commit_when_ready(Turn& turn) {
-  if (!is_in(Stage::kPreparing) || !change->awaited.empty() || change->drain == Drain::kPending) return;
+  if (!change || !change->is_ready()) return;
   if (recovery) {
     if (recovery->unfrozen.empty()) enter_filled(turn);
     return;
@@ -142,48 +119,18 @@ void Coordinator::State::commit_when_ready(Turn& turn) {
 }
 
 std::string Coordinator::State::waits_for() const {
-  if (recovery) {
-    std::string text;
-    if (!recovery->unfrozen.empty()) text = name_ranks(recovery->unfrozen) + " to freeze";
-    if (!recovery->unprepared.empty())
-      text += fmt::format("{}{} to prepare epoch {}", text.empty() ? "" : ", and for ",
-                          name_ranks(recovery->unprepared), recovery->plan.epoch);
-    if (!wants_room()) return text;
-    return fmt::format("{}{}room for the weights ({}){}", text, text.empty() ? "" : ", and for ",
-                       recovery->want, change ? ": " + waits_for_change() : "");
-  }
-  if (!change) {
-    std::vector<RankId> ending;
-    for (const auto& [member, deadline] : told) ending.push_back(member.rank);
-    for (const auto& [id, rank] : ranks) {
-      if (rank.state == RankState::kFailed && !told.contains(rank.member)) ending.push_back(id);
-    }
-    const bool pauses = operations.running() != nullptr && members_now().size() < goal.size;
-    if (ending.empty()) return pauses ? "a pause before the next start of a rank" : "";
-    return name_ranks(ending) + " to end";
-  }
-  return waits_for_change();
+  if (recovery) return recovery->waits_for() + (wants_room() && change ? ": " + waits_for_change() : "");
+  if (change) return waits_for_change();
+  if (const auto ending = ranks.ending(); !ending.empty()) return name_ranks(ending) + " to end";
+  const bool pauses = operations.running() != nullptr && members_now().size() < goal.size;
+  return pauses ? "a pause before the next start of a rank" : "";
 }
 
 std::string Coordinator::State::waits_for_change() const {
-  const std::string who = change->awaited.empty() ? "" : name_ranks(change->awaited);
-  switch (change->stage) {
-    case Stage::kStarting:
-      return who + " to start";
-    case Stage::kCommitting:
-      return fmt::format("{} to flip into epoch {}", who, change->plan.epoch);
-    case Stage::kReleasing:
-    case Stage::kCancelling:
-      return who + " to end";
-    case Stage::kPreparing:
-      break;
-  }
-  std::string text;
-  const auto add = [&text](const std::string& what) { text += (text.empty() ? "" : ", and for ") + what; };
-  if (!who.empty()) add(fmt::format("{} to prepare epoch {}", who, change->plan.epoch));
-  if (change->drain == Drain::kPending)
-    add(fmt::format("the requests of {} to move", name_ranks(change->plan.leavers)));
-  if (!entering.empty()) add(fmt::format("{} to enter epoch {}", name_ranks(entering), active->epoch));
+  std::string text = change->waits_for();
+  if (is_in(Stage::kPreparing) && !entering.empty())
+    text += fmt::format("{}{} to enter epoch {}", text.empty() ? "" : ", and for ", name_ranks(entering),
+                        active->epoch);
   return text;
 }
 

@@ -28,7 +28,7 @@ void Coordinator::State::recover(Turn& turn, const Member& victim, const std::st
   const std::size_t n_left = members_now().size() - 1;
   fence(turn, victim, why, cause);
   if (is_cancellable()) dissolve_change(turn);
-  if (is_in(Stage::kCommitting)) joined.insert(change->joiners.begin(), change->joiners.end());
+  if (is_in(Stage::kCommitting)) goal.joined.insert(change->joiners.begin(), change->joiners.end());
   change.reset();
   outage = after_loss(std::move(outage), config.group_lost_timeout, turn.now);
   start_recover_operation(turn, n_left);
@@ -42,8 +42,7 @@ void Coordinator::State::fence(Turn& turn, const Member& victim, const std::stri
   entering.erase(victim);
   leave_asked.erase(victim);
   ++n_fenced;
-  if (const auto rank = ranks.find(victim.rank); rank != ranks.end() && rank->second.member == victim)
-    rank->second.state = RankState::kFailed;
+  ranks.fence(victim);
   turn.actions.push_back(FenceRank{victim, why, cause});
 }
 
@@ -71,7 +70,7 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
   std::erase_if(targets, fenced);
   std::erase_if(concerned, fenced);
   if (targets.empty()) {  // those that were to leave stay
-    std::erase_if(concerned, [this](const Member& member) { return told.contains(member); });
+    std::erase_if(concerned, [this](const Member& member) { return ranks.is_told(member); });
     targets = concerned;
     if (!targets.empty()) turn.actions.push_back(CancelDrain{});
   }
@@ -111,8 +110,8 @@ void Coordinator::State::lose_all_ranks(Turn& turn) {
     return lose_group(turn, "all ranks were lost, and failed ranks are not replaced");
   turn.actions.push_back(EpochLost{"all ranks were lost: they are started again"});
   goal.retire.clear();
-  if (cancelled) {  // there is nothing to go back to
-    Outcome outcome = std::move(*cancelled);
+  if (goal.cancelled) {  // there is nothing to go back to
+    Outcome outcome = std::move(*goal.cancelled);
     outcome.error += "; all ranks were lost meanwhile";
     abandon_operation(turn, std::move(outcome));
   }
@@ -120,14 +119,13 @@ void Coordinator::State::lose_all_ranks(Turn& turn) {
 }
 
 void Coordinator::State::on(const RankFrozen& event, Turn& turn) {
-  if (!recovery || event.ballot != recovery->ballot) return ignore();
-  if (recovery->unfrozen.erase(event.member) == 0) return ignore();
+  if (!recovery || !recovery->frozen(event.member, event.ballot)) return ignore();
   enter_when_frozen(turn);
 }
 
 void Coordinator::State::enter_when_frozen(Turn& turn) {
   if (wants_room()) return commit_when_ready(turn);
-  if (recovery->unfrozen.empty() && recovery->unprepared.empty()) enter_recovered(turn);
+  if (recovery->is_complete()) enter_recovered(turn);
 }
 
 // Everybody left is frozen: nobody reads anybody's memory, and whoever leaves can go.

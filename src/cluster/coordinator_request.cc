@@ -75,6 +75,7 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
   if (has_size && request.retire.empty() && turn.actions.empty() && has_nobody_else()) {
     const Operation done = operations.end(Phase::kDone, now);  // at once: no action but what was due anyway
     wanted_size = request.target_size;
+    goal = {};
     return ScaleReply{done, {}};
   }
   go_on(turn);

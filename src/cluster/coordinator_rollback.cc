@@ -11,7 +11,7 @@ using Drain = EpochChange::Drain;
 
 // Until COMMIT, and in a pause before a start.
 bool Coordinator::State::deadline_counts(Time now) const {
-  if (operations.running() == nullptr || cancelled) return false;
+  if (operations.running() == nullptr || goal.cancelled) return false;
   if (change) return is_cancellable();
   return (!recovery || wants_room()) && !may_start(shortage, now) && members_now().size() < goal.size;
 }
@@ -43,7 +43,7 @@ void Coordinator::State::on(const RankPrepareFailed& event, Turn& turn) {
     return recover(turn, event.member, what);
   }
   if (!is_in(Stage::kPreparing) || event.epoch != change->plan.epoch) return ignore();
-  if (!contains(change->everyone, event.member)) return ignore();
+  if (!change->takes_part(event.member)) return ignore();
   if (event.cause == RankPrepareFailed::Cause::kPeer) return await_loss_of_peer(turn, event);
   if (life == Life::kBootstrapping) {
     return lose_group(
@@ -64,27 +64,22 @@ void Coordinator::State::await_loss_of_peer(Turn& turn, const RankPrepareFailed&
 // The first reason counts, if a second one comes while the operation is undone.
 void Coordinator::State::cancel_change(Turn& turn, Outcome outcome) {
   CHECK(is_cancellable(), "COMMIT was sent");
-  if (cancelled) {  // this change was the way back
-    cancelled->phase = Phase::kFailed;
-    cancelled->failure = outcome.failure;
-    cancelled->error += fmt::format("; then going back failed, and the size stays {}: {}",
-                                    active->members.size(), outcome.error);
-    goal = {active->members.size(), {}};
+  if (goal.cancelled) {  // this change was the way back
+    goal.stay(outcome, active->members.size());
   } else {
     turn_back(std::move(outcome));
   }
   withdraw_change(turn);
   if (change->drain != Drain::kNotNeeded) {
     turn.actions.push_back(CancelDrain{});
-    for (const Member& leaver : change->plan.leavers) ranks.at(leaver.rank).state = RankState::kActive;
+    for (const Member& leaver : change->plan.leavers) ranks.set(leaver, RankState::kActive);
   }
   change->stage = Stage::kCancelling;
   change->awaited.clear();
   for (const Member& joiner : change->joiners) {
-    const auto rank = ranks.find(joiner.rank);
-    if (rank == ranks.end()) continue;  // it ended already
+    if (ranks.find(joiner.rank) == nullptr) continue;  // it ended already
     change->awaited.insert(joiner);
-    if (!told.contains(joiner)) kill(turn, joiner);
+    if (!ranks.is_told(joiner)) kill(turn, joiner);
   }
   if (change->awaited.empty()) finish_cancelled(turn);
 }
@@ -92,15 +87,14 @@ void Coordinator::State::cancel_change(Turn& turn, Outcome outcome) {
 // To the size before, or to the wanted one where the operation began with fewer: it may have begun with fewer
 // than the weights need, and what is wanted would be started again at once.
 void Coordinator::State::turn_back(Outcome outcome) {
-  cancelled = std::move(outcome);
-  goal = {std::max(operations.running()->from_size, wanted_size), {}};
+  goal.turn_back(std::move(outcome), std::max(operations.running()->from_size, wanted_size));
 }
 
 // Takes PREPARE back from all who stay.
 void Coordinator::State::withdraw_change(Turn& turn) {
   if (change->stage != Stage::kPreparing) return;
   for (const Member& member : change->everyone) {
-    if (is_fenced(member) || told.contains(member)) continue;
+    if (is_fenced(member) || ranks.is_told(member)) continue;
     detector.end_task(member);
     turn.actions.push_back(Send{member, CancelPrepare{change->plan.epoch}});
   }
@@ -112,11 +106,11 @@ void Coordinator::State::dissolve_change(Turn& turn) {
   if (change->drain != Drain::kNotNeeded) {
     turn.actions.push_back(CancelDrain{});
     for (const Member& leaver : change->plan.leavers) {
-      if (!is_fenced(leaver)) ranks.at(leaver.rank).state = RankState::kActive;
+      if (!is_fenced(leaver)) ranks.set(leaver, RankState::kActive);
     }
   }
   for (const Member& joiner : change->joiners) {
-    if (!is_fenced(joiner) && !told.contains(joiner)) ranks.at(joiner.rank).state = RankState::kStandby;
+    if (!is_fenced(joiner) && !ranks.is_told(joiner)) ranks.set(joiner, RankState::kStandby);
   }
   change.reset();
 }

@@ -48,7 +48,7 @@ void Coordinator::State::give_up_start(Turn& turn, const Member& joiner, const s
 // A change that could not be prepared. A joiner that is to blame ends; where it is a member, or room that is
 // wanted, the joiners stand by until the next try.
 void Coordinator::State::fail_try(Turn& turn, const RankPrepareFailed& event, const std::string& what) {
-  const bool is_joiner = contains(change->joiners, event.member);
+  const bool is_joiner = change->is_joiner(event.member);
   const bool wants = event.cause == RankPrepareFailed::Cause::kRoom;
   if (recovery && !is_joiner && !wants) return recover(turn, event.member, what);
   count_failed_start(turn, what, shortage.n_failed_starts);
@@ -63,7 +63,7 @@ void Coordinator::State::fail_try(Turn& turn, const RankPrepareFailed& event, co
 
 // Nobody waits for a recovery that nobody asked for: until its COMMIT whatever is asked for takes its place.
 bool Coordinator::State::gives_way() const {
-  return is_recovering_alone() && !cancelled && (!change || is_cancellable()) &&
+  return is_recovering_alone() && !goal.cancelled && (!change || is_cancellable()) &&
          !breaks(Broken::kRefusesInPause);
 }
 
@@ -76,7 +76,6 @@ void Coordinator::State::give_way(Turn& turn, const std::string& to) {
       shortage.last_error.empty() ? "" : ", and the last start failed: " + shortage.last_error);
   turn.actions.push_back(OperationEnded{operations.end(Phase::kFailed, turn.now)});
   goal = {};
-  joined.clear();
 }
 
 // Where no epoch serves there is nothing to go back to: the operation ends, and the ranks come back by a
@@ -86,7 +85,7 @@ void Coordinator::State::abandon_operation(Turn& turn, Outcome outcome) {
   operation.failure = outcome.failure;
   operation.error = std::move(outcome.error);
   turn.actions.push_back(OperationEnded{operations.end(Phase::kFailed, turn.now)});
-  cancelled.reset();
+  goal.cancelled.reset();
   start_recover_operation(turn, members_now().size());
 }
 
@@ -99,12 +98,9 @@ void Coordinator::State::want_room(Turn& turn, const std::string& what) {
       turn.actions.push_back(Send{member, CancelPrepare{recovery->plan.epoch}});
     shortage.too_few = recovery->plan.members.size();
   }
-  recovery->room = Recovery::Room::kWanted;
-  recovery->want = what;
-  recovery->plan.epoch = Epoch{};
-  recovery->unprepared.clear();
+  recovery->want_room(what);
   const bool cannot_be_reached = !is_recovering_alone() && goal.size <= recovery->plan.members.size();
-  if (cancelled || cannot_be_reached)
+  if (goal.cancelled || cannot_be_reached)
     abandon_operation(turn, {Phase::kFailed, Operation::Failure::kRankFailed,
                              fmt::format("ranks were lost meanwhile, and those left are too few: {}", what)});
   if (goal.size <= recovery->plan.members.size())  // nobody is to come: the same ranks try again
@@ -118,10 +114,9 @@ void Coordinator::State::enter_filled(Turn& turn) {
   const EpochChange filled = std::move(*change);
   recovery.reset();
   change.reset();
-  joined.insert(filled.joiners.begin(), filled.joiners.end());
-  enter_epoch(turn, filled.plan, [&](const Member& member) {
-    return contains(filled.joiners, member) ? Ballot{} : done.ballot;
-  });
+  goal.joined.insert(filled.joiners.begin(), filled.joiners.end());
+  enter_epoch(turn, filled.plan,
+              [&](const Member& member) { return filled.is_joiner(member) ? Ballot{} : done.ballot; });
   for (const Member& leaver : done.plan.leavers) release(turn, leaver);
   go_on(turn);
 }

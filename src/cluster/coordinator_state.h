@@ -6,8 +6,11 @@
 #include <set>
 #include <string>
 
+#include "cluster/change.h"
 #include "cluster/coordinator.h"
 #include "cluster/failure_detector.h"
+#include "cluster/goal.h"
+#include "cluster/membership.h"
 #include "cluster/operation_log.h"
 #include "cluster/placement.h"
 
@@ -24,94 +27,49 @@ struct Turn {
   Actions actions;
 };
 
-// What the running operation is to reach; after a cancellation, what it goes back to.
-struct Goal {
-  std::size_t size = 0;
-  std::set<Member> retire;  // members that must leave, whichever their number
-  std::size_t wanted = 0;   // the wanted size once it is done; a leave in a shortage asks for fewer than that
-  int n_failed_starts = 0;  // in a row, of its own
-};
-
-// How an operation that is cancelled will end, once all of it is undone.
-struct Outcome {
-  Phase phase;
-  Operation::Failure failure;
-  std::string error;
-};
-
-// One change of the epoch under way. Bootstrap is one from no epoch with joiners only; a replace is two, one
-// by one.
-struct EpochChange {
-  enum class Stage : std::uint8_t {
-    kStarting,    // joiners start: awaits their hello
-    kPreparing,   // awaits RankPrepared of everyone; and the drain
-    kCommitting,  // COMMIT was sent, no way back: awaits RankFlipped of everyone
-    kReleasing,   // leavers were released: awaits their exit
-    kCancelling,  // joiners were killed: awaits their exit
-  };
-  enum class Drain : std::uint8_t { kNotNeeded, kPending, kDone };
-
-  Stage stage = Stage::kStarting;
-  Drain drain = Drain::kNotNeeded;
-  EpochPlan plan;
-  std::vector<Member> joiners;
-  std::vector<Member> everyone;  // members of both epochs, ascending: whoever takes part
-  std::set<Member> awaited;      // whose answer of this stage is missing
-};
-
-// Ranks were lost: those left freeze, prepare an epoch of their own and enter it (rules 6 to 8).
-struct Recovery {
-  Ballot ballot;
-  std::vector<Member> survivors;  // everybody left of the epochs concerned, ascending: all freeze
-  EpochPlan plan;                 // of those that go on; the others of them leave
-  std::set<Member> unfrozen, unprepared;
-  Time freeze_deadline{};
-  Placement placement;  // that the survivors hold
-  // kWanted: those left are too few for the weights. They stay frozen; joiners are brought by a change beside
-  // this, whose epoch all enter together (rule 17). Then `plan` has no epoch.
-  enum class Room : std::uint8_t { kEnough, kWanted } room = Room::kEnough;
-  std::string want;  // who said so
-};
-
+// The coordinator's state is made of values that hold to rules of their own: Membership (which processes there
+// are), Goal (what the running operation is to reach), EpochChange and Recovery (what is under way),
+// OperationLog, Shortage, Outage, FailureDetector. This joins them, and this is the map:
+//
+//   event ─▶ on(event): the values that it concerns ─▶ go_on(): what comes next
+//
+//   a change or a recovery is under way       it is awaited: commit_when_ready(), enter_when_frozen()
+//   a recovery wants room, nobody is left,
+//     or ranks are missing                    grow(): a change with joiners
+//   ranks are too many, or must leave         begin_change() with leavers
+//   the goal is reached                       end_when_reached(), then start_what_is_due()
+//
+//   a loss, at any time ─▶ recover(): fence, freeze, an epoch of those that are left; then go_on()
+//   a failed start or preparation ─▶ count it, dissolve_change() or cancel_change(); then go_on()
+//
+// Which of the values may be there together is in coordinator_check.cc.
 struct Coordinator::State {
   State(const CoordinatorConfig& config, Incarnation first_incarnation)
       : config(config),
         first_incarnation(first_incarnation),
-        next_incarnation(first_incarnation),
         wanted_size(config.initial_size),
+        ranks(first_incarnation, config.max_rank_numbers()),
         operations(config.n_operations_kept),
         detector(config.peer_timeout) {}
 
   enum class Life : std::uint8_t { kNew, kBootstrapping, kServing, kWithoutRanks, kOver };
-  struct Rank {
-    enum class Up : std::uint8_t { kNo, kYes };  // it said hello
-    Member member;
-    RankState state = RankState::kJoining;
-    Up up = Up::kNo;
-    int n_failed_before = 0;  // starts that had failed when this one was made
-  };
-
   const CoordinatorConfig config;
   const Incarnation first_incarnation;
-  Incarnation next_incarnation;
   Epoch last_epoch;    // highest number ever planned
   Ballot last_ballot;  // highest ever used
   std::size_t wanted_size;
   Life life = Life::kNew;
   std::string end_reason;           // kOver: why
-  std::map<RankId, Rank> ranks;     // processes started and not yet reaped
-  std::map<Member, Time> told;      // to end, released or killed: when to kill (again); erased when reaped
+  Membership ranks;                 // processes started and not yet reaped
   std::optional<EpochPlan> active;  // the epoch in force
   Placement last_placement;         // of the latest epoch in force, kept over the loss of all ranks
   std::set<Member> entering;        // its members that have not reported to be in it
   std::optional<EpochChange> change;
   std::optional<Recovery> recovery;  // beside a change only where room is wanted
   OperationLog operations;
-  Goal goal;                // of the running operation
-  std::set<Member> joined;  // members that it brought
+  Goal goal;  // of the running operation
   Shortage shortage;
   Outage outage;
-  std::optional<Outcome> cancelled;    // the running operation is being undone and will end so
   std::map<Member, Time> leave_asked;  // by ranks that got a SIGTERM: one operation each, and not before
   enum class ShuttingDown : std::uint8_t { kNo, kYes } shutting_down = ShuttingDown::kNo;
   FailureDetector detector;
@@ -132,9 +90,6 @@ struct Coordinator::State {
   std::string own_id(const char* what);
   void go_on(Turn& turn);
   void grow(Turn& turn, std::size_t n_needed);
-  bool numbers_are_free(std::size_t n_joiners) const;
-  std::vector<Member> leavers_now() const;
-  std::vector<Member> taken_back_now() const;
   void end_when_reached(Turn& turn);
   void end_operation(Turn& turn, Phase final_phase);
   void start_what_is_due(Turn& turn);
@@ -220,13 +175,12 @@ struct Coordinator::State {
   void enter_recovered(Turn& turn);
   void check_frozen(Turn& turn);
 
+  std::string check() const;  // coordinator_check.cc
   void ignore() { ++n_ignored_events; }
   bool breaks(CoordinatorConfig::Broken rule) const { return config.broken == rule; }
   bool is_in(EpochChange::Stage stage) const { return change && change->stage == stage; }
-  bool is_cancellable() const {  // COMMIT was not sent
-    return is_in(EpochChange::Stage::kStarting) || is_in(EpochChange::Stage::kPreparing);
-  }
-  bool wants_room() const { return recovery && recovery->room == Recovery::Room::kWanted; }
+  bool is_cancellable() const { return change && change->is_cancellable(); }  // COMMIT was not sent
+  bool wants_room() const { return recovery && recovery->wants_room(); }
   // No epoch serves, though one has.
   bool is_out() const { return recovery.has_value() || life == Life::kWithoutRanks; }
   const std::vector<Member>& members_now() const {  // those of the epoch in force that are left
@@ -234,7 +188,7 @@ struct Coordinator::State {
     return recovery ? recovery->plan.members : active ? active->members : kNobody;
   }
   bool is_joiner(const Member& member) const {  // of a change that has sent no COMMIT
-    return (life != Life::kServing || is_cancellable()) && change && contains(change->joiners, member);
+    return (life != Life::kServing || is_cancellable()) && change && change->is_joiner(member);
   }
   bool has_nobody_else() const {  // an epoch serves, and no process is coming, going or standing by
     return !is_out() && ranks.size() == active->members.size();
@@ -242,10 +196,7 @@ struct Coordinator::State {
   bool is_recovering_alone() const {  // no client asked for what runs
     return operations.running() != nullptr && operations.running()->kind == OperationKind::kRecover;
   }
-  bool is_fenced(const Member& member) const {
-    const auto rank = ranks.find(member.rank);
-    return rank == ranks.end() || rank->second.member != member || rank->second.state == RankState::kFailed;
-  }
+  bool is_fenced(const Member& member) const { return ranks.is_fenced(member); }
   bool is_active(const Member& member) const {
     return active && std::binary_search(active->members.begin(), active->members.end(), member);
   }
@@ -254,7 +205,7 @@ struct Coordinator::State {
 template <typename BallotOf>
 void Coordinator::State::enter_epoch(Turn& turn, const EpochPlan& plan, const BallotOf& ballot_of) {
   const bool has_new = std::any_of(plan.members.begin(), plan.members.end(), [this](const Member& member) {
-    return ranks.at(member.rank).state == RankState::kJoining;
+    return ranks.at(member).state == RankState::kJoining;
   });
   active = plan;
   last_placement = plan.placement;
@@ -263,23 +214,10 @@ void Coordinator::State::enter_epoch(Turn& turn, const EpochPlan& plan, const Ba
   outage = after_entering(std::move(outage), turn.now);
   if (has_new) shortage = {};
   for (const Member& member : plan.members) {
-    ranks.at(member.rank).state = RankState::kActive;
+    ranks.set(member, RankState::kActive);
     turn.actions.push_back(Send{member, Enter{plan.epoch, ballot_of(member)}});
   }
   turn.actions.push_back(EpochActive{plan});
-}
-
-// Helpers for messages: "rank 3", "ranks 1, 3".
-std::string name_ranks(const std::vector<RankId>& ranks);
-template <typename Members>
-std::vector<RankId> ranks_of(const Members& members) {
-  std::vector<RankId> ranks;
-  for (const Member& member : members) ranks.push_back(member.rank);
-  return ranks;
-}
-template <typename Members>
-std::string name_ranks(const Members& members) {
-  return name_ranks(ranks_of(members));
 }
 
 }  // namespace concertina::cluster

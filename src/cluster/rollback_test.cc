@@ -396,5 +396,23 @@ TEST(StaleEvents, OfACancelledOperationDoNotReachTheNext) {
   EXPECT_EQ(story.sent<Prepare>().back().plan.epoch, Epoch(4)) << "2 was used, 3 has the parity of 1";
 }
 
+TEST(StaleEvents, TheAnswerToADrainThatWasCancelledIsNoneToTheNext) {
+  Story story(3);
+  story.begin();
+  story.hold<LeaversDrained>();
+  story.scale(2, {}, seconds(2));
+  const Epoch cancelled = story.all<BeginDrain>().back().epoch;
+  story.pass(seconds(2));
+  EXPECT_EQ(story.operation("op-1").phase, Phase::kRolledBack);
+  EXPECT_EQ(story.scale(2).phase, Phase::kPreparing);
+  story.handle(LeaversDrained{cancelled, 9});
+  EXPECT_EQ(story.operation("op-2").phase, Phase::kPreparing) << "its own leaver has requests yet";
+  const Epoch own = story.all<BeginDrain>().back().epoch;
+  story.handle(LeaversDrained{own, 2});
+  EXPECT_EQ(story.operation("op-2").moved_requests, 2u);
+  story.let_go();
+  EXPECT_EQ(story.operation("op-2").phase, Phase::kDone);
+}
+
 }  // namespace
 }  // namespace concertina::cluster
