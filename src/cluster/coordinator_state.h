@@ -27,8 +27,8 @@ struct Turn {
   Actions actions;
 };
 
-// The coordinator's state is made of values that hold to rules of their own: Membership (which processes there
-// are), Goal (what the running operation is to reach), EpochChange and Recovery (what is under way),
+// The coordinator's state is made of values that hold to rules of their own: Membership (which processes
+// there are), Goal (what the running operation is to reach), EpochChange and Recovery (what is under way),
 // OperationLog, Shortage, Outage, FailureDetector. This joins them, and this is the map:
 //
 //   event ─▶ on(event): the values that it concerns ─▶ go_on(): what comes next
