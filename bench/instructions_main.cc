@@ -65,7 +65,7 @@ class RankAlone {
                            .stream = *parts.stream,
                            .scheduler = *parts.scheduler,
                            .budget = *parts.budget,
-                           .exchange = *parts.steps,
+                           .steps = *parts.steps,
                            .experts = *parts.experts,
                            .inbox = inbox_,
                            .send =

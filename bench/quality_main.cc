@@ -92,7 +92,8 @@ Sequences write_text(const Options& options, const Sequences& beginnings) {
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       if (position + 1 < kBeginning) continue;
       const auto row = logits.subspan(i * vocab_size, vocab_size);
-      sequences[i].push_back(kernels::sample(row, {}, random.uniform(), scratch).value());
+      sequences[i].push_back(
+          kernels::sample(row, {}, random.uniform(), scratch, device::best_instruction_set()).value());
     }
   }
   return sequences;

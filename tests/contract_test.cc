@@ -1,25 +1,12 @@
-// The HTTP contract against a real server: fields, status codes, framing, and that everything answers during
-// a scale.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+// The HTTP contract for clients, on a real server: fields, status codes, framing.
+#include "tests/contract.h"
+
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
-#include <regex>
-#include <thread>
-
-#include "base/check.h"
-#include "client/admin.h"
-#include "tests/harness/load.h"
-#include "tests/harness/server_process.h"
-
 namespace concertina {
 namespace {
-
-using nlohmann::json;
-using ::testing::HasSubstr;
 
 // Sends a request, closes the sending side and reads to the end, as `nc -N` does.
 std::string half_closed(const std::string& url, const std::string& body) {
@@ -42,62 +29,6 @@ std::string half_closed(const std::string& url, const std::string& body) {
   close(fd);
   return answer;
 }
-
-class Contract : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    auto started = harness::ServerProcess::start(
-        {.binary = CONCERTINA_BINARY,
-         .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", "2",
-                       "--max-data-parallel-size", "3", "--served-model-name", "demo", "--peer-timeout-ms",
-                       "60000", "--replay-chunk-tokens", "2"}});  // scale-downs take long enough to look at
-    CHECK(started.has_value(), "{}", started.error().message());
-    server = std::move(*started);
-    CHECK(server->wait_ready().has_value());
-  }
-  static void TearDownTestSuite() { server.reset(); }
-
-  struct Answer {
-    int status = 0;
-    json body;
-    std::string text;
-    std::map<std::string, std::string> headers;
-  };
-  static Answer call(const std::string& method, const std::string& target, const std::string& body = "") {
-    const auto response = client::request(server->url(), method, target, body, std::chrono::seconds(60));
-    CHECK(response.has_value(), "{} {}: {}", method, target, response.error().message());
-    return {response->status, json::parse(response->body, nullptr, false), response->body, response->headers};
-  }
-  static Answer post(const std::string& target, const json& body) {
-    return call("POST", target, body.dump());
-  }
-  static std::vector<std::string> events(const std::string& target, const json& body) {
-    std::vector<std::string> out;
-    const auto response = client::stream(server->url(), target, body.dump(), [&](std::string_view data) {
-      out.emplace_back(data);
-      return client::StreamControl::kContinue;
-    });
-    CHECK(response.has_value(), "{}", response.error().message());
-    return out;
-  }
-  static void expect_error(const Answer& answer, int status, const std::string& param,
-                           const std::string& words) {
-    EXPECT_EQ(answer.status, status) << answer.text;
-    ASSERT_TRUE(answer.body.is_object() && answer.body.contains("error")) << answer.text;
-    const json& error = answer.body["error"];
-    for (const char* field : {"message", "type", "param", "code"})
-      EXPECT_TRUE(error.contains(field)) << field;
-    EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(words));
-    EXPECT_EQ(error["param"], param.empty() ? json() : json(param)) << answer.text;
-    if (status == 503) {
-      EXPECT_TRUE(answer.headers.contains("retry-after"));
-    }
-  }
-
-  static inline std::unique_ptr<harness::ServerProcess> server;
-  const json chat_body = {{"messages", {{{"role", "user"}, {"content", "What is the capital of France?"}}}},
-                          {"temperature", 0}};
-};
 
 TEST_F(Contract, AnswersAChat) {
   const Answer answer = post("/v1/chat/completions", chat_body);
@@ -254,129 +185,6 @@ TEST_F(Contract, BadFieldsAreNamed) {
   expect_error(call("GET", "/nothing"), 404, "", "/nothing");
   expect_error(call("POST", "/v1/completions", std::string(5 << 20, ' ')), 413, "",
                "at most 4194304 bytes (--max-body-bytes)");
-}
-
-TEST_F(Contract, ScaleIsValidatedFirst) {
-  const auto scale = [](json body) { return post("/scale_elastic_ep", body); };
-  for (const json& size : {json(0), json(-1), json(true), json("4"), json(4.5), json()}) {
-    expect_error(scale({{"new_data_parallel_size", size}}), 400, "new_data_parallel_size", "integer");
-  }
-  expect_error(scale({{"new_data_parallel_size", 9}}), 400, "new_data_parallel_size", "3");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"drain_timeout", 0}}), 400, "drain_timeout", "in 1..");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"drain_timeout", true}}), 400, "drain_timeout",
-               "integer");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"retire", {17}}}), 400, "retire", "17");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"retire", {0, 1}}}), 400, "retire", "");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"wait", "no"}}), 400, "wait", "true or false");
-  expect_error(scale({{"new_data_parallel_size", 1}, {"retier", {0}}}), 400, "retier", "not a field");
-  const Answer same = scale({{"new_data_parallel_size", 2}});
-  EXPECT_EQ(same.status, 200);
-  EXPECT_EQ(same.body["message"], "Scaled to 2 data parallel engines");
-}
-
-TEST_F(Contract, ScalesAndTellsOfIt) {
-  const Answer up = post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", "mine"}});
-  ASSERT_EQ(up.status, 200) << up.text;
-  EXPECT_EQ(up.body["operation_id"], "mine");
-  EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", "mine"}}).status, 200)
-      << "a retry";
-  expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"operation_id", "mine"}}), 409,
-               "operation_id", "use another");
-  for (const char* id : {"a\nFAKE 12:00 error", "\x1b[2J", "two words", "a/b", ""})
-    expect_error(post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"operation_id", id}}), 400,
-                 "operation_id", "1 to 128 of");
-  const json operation = call("GET", "/operations/mine").body;
-  for (const char* field : {"operation_id", "kind", "from_size", "to_size", "phase", "started", "phases_ms",
-                            "moved_requests", "moved_bytes", "max_pause_ms", "error"}) {
-    EXPECT_TRUE(operation.contains(field)) << field;
-  }
-  EXPECT_EQ(operation["phase"], "done");
-  EXPECT_GT(operation["moved_bytes"], 0);
-  const json cluster = call("GET", "/cluster").body;
-  EXPECT_TRUE(cluster["size"] == 3 && cluster["max_size"] == 3) << cluster;
-  EXPECT_TRUE(cluster["operation"].is_null());
-  int n_experts = 0;
-  for (const json& rank : cluster["ranks"]) n_experts += rank["experts"].get<int>();
-  EXPECT_EQ(n_experts, 6 * 16) << "every expert of every layer once";
-  const Answer replaced =
-      post("/scale_elastic_ep", {{"new_data_parallel_size", 3}, {"retire", {1}}, {"wait", false}});
-  EXPECT_EQ(replaced.status, 202) << replaced.text;
-  const std::string id = replaced.body["operation_id"];
-  ASSERT_TRUE(harness::eventually([&] { return call("GET", "/operations/" + id).body["phase"] == "done"; }));
-  EXPECT_EQ(call("GET", "/operations/" + id).body["kind"], "replace");
-  expect_error(call("GET", "/operations/nobody"), 404, "operation_id", "nobody");
-  EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 2}}).status, 200);
-}
-
-TEST_F(Contract, EverythingAnswersDuringAScaleAndASecondOneIsRefusedByName) {
-  const auto requests = harness::make_requests(3, 8, 300, 4093, 200);
-  harness::Load load(server->url(), requests, harness::Load::Restart::kYes);
-  load.wait_for_tokens(100);
-  // Enough streams on the leaver that the operation is still under way when the next calls arrive.
-  const Answer first =
-      post("/scale_elastic_ep", {{"new_data_parallel_size", 1}, {"wait", false}, {"operation_id", "slow"}});
-  EXPECT_EQ(first.status, 202) << first.text;
-  const Answer second = post("/scale_elastic_ep", {{"new_data_parallel_size", 3}});
-  expect_error(second, 409, "", "slow");
-  EXPECT_THAT(second.text, HasSubstr(R"("code":"operation_running","operation_id":"slow")"));
-  EXPECT_EQ(call("GET", "/is_scaling_elastic_ep").body["is_scaling_elastic_ep"], true);
-  EXPECT_EQ(call("POST", "/is_scaling_elastic_ep").body["is_scaling_elastic_ep"], true);
-  for (const char* path : {"/health", "/ready", "/cluster", "/metrics", "/version", "/v1/models"})
-    EXPECT_EQ(call("GET", path).status, 200) << path;
-  EXPECT_EQ(post("/v1/completions", {{"prompt", "x"}, {"max_tokens", 1}}).status, 200);
-  ASSERT_TRUE(harness::eventually([&] { return call("GET", "/operations/slow").body["phase"] == "done"; }));
-  EXPECT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 2}}).status, 200);
-  load.stop_restarting();
-  for (const auto& record : load.join()) EXPECT_EQ(record.error, "");
-}
-
-TEST_F(Contract, ShowsModelsAndMetrics) {
-  EXPECT_EQ(call("GET", "/v1/models").body["data"][0]["id"], "demo");
-  EXPECT_EQ(call("GET", "/v1/models/demo").body["id"], "demo");
-  EXPECT_EQ(call("GET", "/v1/models/other").status, 404);
-  for (const char* path : {"/v1/models/", "//v1/models", "/v1//models//"})
-    EXPECT_EQ(call("GET", path).status, 200) << path;
-  EXPECT_TRUE(call("GET", "/version").body.contains("version"));
-  const std::string metrics = call("GET", "/metrics").text;
-  for (const char* name :
-       {"vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc",
-        "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:request_success_total",
-        "vllm:time_to_first_token_seconds_bucket", "vllm:inter_token_latency_seconds_bucket",
-        "vllm:e2e_request_latency_seconds_bucket", "concertina_epoch", "concertina_ranks",
-        "concertina_operations_total", "concertina_last_pause_seconds", "concertina_moe_layers_total",
-        "concertina_log_dropped_total"}) {
-    EXPECT_THAT(metrics, HasSubstr(name));
-  }
-  for (const char* part : {"route", "dispatch", "wait", "compute", "combine"})
-    EXPECT_THAT(metrics, HasSubstr(fmt::format("part=\"{}\",rank=\"0\"", part)));
-}
-
-TEST_F(Contract, ARankThatOnlyServesItsPeersIsMeasuredAndItsSeriesEndWithIt) {
-  const json scale = {{"new_data_parallel_size", 3}};
-  ASSERT_EQ(post("/scale_elastic_ep", scale).status, 200);
-  ASSERT_EQ(post("/v1/completions", {{"prompt", "x"}, {"max_tokens", 20}, {"ignore_eos", true}}).status, 200);
-  const auto n_layers = [&](const char* rank) {
-    const std::string metrics = call("GET", "/metrics").text;
-    std::smatch found;
-    const std::regex series(
-        fmt::format("concertina_moe_layers_total\\{{[^}}]*rank=\"{}\"[^}}]*\\}} (\\d+)", rank));
-    return std::regex_search(metrics, found, series) ? std::stol(found[1]) : 0;
-  };
-  EXPECT_TRUE(harness::eventually([&] { return n_layers("2") > 0 && n_layers("1") >= n_layers("2"); }));
-  ASSERT_EQ(post("/scale_elastic_ep", {{"new_data_parallel_size", 2}}).status, 200);
-  EXPECT_THAT(call("GET", "/metrics").text, testing::Not(HasSubstr("rank=\"2\"")));
-}
-
-TEST_F(Contract, AClientThatGoesAwayFreesItsBlocksAtOnce) {
-  client::GenerationRequest request{
-      .prompt_ids = std::vector<TokenId>(100, 5), .max_tokens = 900, .ignore_eos = true};
-  std::size_t n_chunks = 0;
-  const auto generated = client::generate(server->url(), request, [&](const client::GenerationChunk&) {
-    return ++n_chunks < 5 ? client::StreamControl::kContinue : client::StreamControl::kDisconnect;
-  });
-  ASSERT_TRUE(generated) << generated.error().message();
-  EXPECT_TRUE(
-      harness::eventually([] { return client::fetch_cluster(server->url())->n_kv_blocks_used() == 0; }));
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ class ThreadRank {
                      .stream = *parts_.stream,
                      .scheduler = *parts_.scheduler,
                      .budget = *parts_.budget,
-                     .exchange = *parts_.steps,
+                     .steps = *parts_.steps,
                      .experts = *parts_.experts,
                      .inbox = inbox_,
                      .send = [&](const FromRank& message) { mailbox.push(message); },

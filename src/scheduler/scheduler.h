@@ -1,39 +1,16 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 
 #include "base/result.h"
 #include "request/request.h"
 #include "scheduler/step_budget.h"
+#include "scheduler/step_plan.h"
 #include "scheduler/types.h"
 
 namespace concertina::scheduler {
 
 enum class SchedulerError { kUnknownRequest, kDuplicateRequest, kTooLong };
-
-// One sequence's share of a step: tokens [start_position, start_position + n_tokens) of the sequence.
-struct PlanEntry {
-  RequestId request;
-  std::size_t start_position = 0;
-  std::size_t n_tokens = 0;
-  enum class Sample : std::uint8_t {
-    kNo,
-    kYes
-  } sample = Sample::kNo;                // the last token's logits give the next token
-  std::span<const TokenId> tokens;       // [n_tokens]; valid until the next change to the scheduler
-  std::span<const BlockId> block_table;  // covers positions [0, start_position + n_tokens); same validity
-  const request::SamplingParams* sampling = nullptr;  // same validity
-};
-
-// What one step computes. Made by plan() without changing anything that was committed; void by not being
-// committed.
-struct StepPlan {
-  std::vector<PlanEntry> entries;
-  std::size_t n_tokens = 0;
-  std::size_t n_prefill_tokens = 0;  // of these: not a live sequence's next token
-  bool empty() const { return entries.empty(); }
-};
 
 struct CommitResult {
   std::vector<request::TokenEvent> outputs;

@@ -104,7 +104,7 @@ void StepLoop::apply(cluster::Enter& message) { protocol_.on(message, now(), act
 
 // The step under way, if any, was given up before: the link aborted the exchange.
 void StepLoop::apply(cluster::Freeze& message) {
-  parts_.exchange.reset_abort();
+  parts_.steps.reset_abort();
   protocol_.on(message, now(), actions_);
 }
 
@@ -122,7 +122,7 @@ void StepLoop::perform(const rank::EnterEpoch& enter) {
   peer_started_ = false;
   at_test_point(TestPoint::kFlipping);
   const bool stays = node.mapped() != nullptr;
-  parts_.discard(stays ? parts_.exchange.enter_epoch(node.mapped()) : parts_.exchange.leave_epoch());
+  parts_.discard(stays ? parts_.steps.enter_epoch(node.mapped()) : parts_.steps.leave_epoch());
   parts_.send(cluster::RankFlipped{parts_.self, enter.epoch, to_ms(now() - enter.since)});
   at_test_point(TestPoint::kEntered);
 }
@@ -133,17 +133,17 @@ void StepLoop::perform(const rank::DiscardEpoch& discard) {
 
 void StepLoop::perform(const rank::Freeze& freeze) {
   at_test_point(TestPoint::kFreezing);
-  parts_.exchange.void_epoch();
+  parts_.steps.void_epoch();
   parts_.send(freeze.answer);
   at_test_point(TestPoint::kFrozen);
 }
 
-bool StepLoop::peer_started_epoch(Epoch epoch) { return parts_.exchange.peer_started(*prepared_.at(epoch)); }
+bool StepLoop::peer_started_epoch(Epoch epoch) { return parts_.steps.peer_started(*prepared_.at(epoch)); }
 
 void StepLoop::wait() {
   if (protocol_.is_serving()) report_stats();
   const auto deadline = protocol_.is_serving() ? next_report() : std::nullopt;
-  const exchange::Work work = parts_.exchange.wait_for_work(deadline, [this] {
+  const exchange::Work work = parts_.steps.wait_for_work(deadline, [this] {
     if (!parts_.inbox.empty()) return true;
     const auto epoch = protocol_.joinable();
     return epoch && peer_started_epoch(*epoch);
@@ -163,7 +163,7 @@ bool StepLoop::has_plan() {
 void StepLoop::note_step_time(Time begun) {
   const Duration time = std::chrono::steady_clock::now() - begun;
   const bool counts = std::exchange(step_time_, StepTime::kCounts) == StepTime::kCounts;
-  parts_.budget.on_step(parts_.exchange.loads(), parts_.exchange.epoch_view()->self(),
+  parts_.budget.on_step(parts_.steps.loads(), parts_.steps.epoch_view()->self(),
                         counts ? std::optional(time) : std::nullopt);
 }
 
@@ -173,14 +173,14 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   peer_started_ = false;
   const OpenStep open(parts_.step_is_open);
   const Time begun = std::chrono::steady_clock::now();
-  parts_.exchange.begin_step(parts_.exchange.next_step(), protocol_.flip_to(), parts_.scheduler.load());
+  parts_.steps.begin_step(parts_.steps.next_step(), protocol_.flip_to(), parts_.scheduler.load());
   at_test_point(TestPoint::kStepBegun);
   RETURN_IF_ERROR(compute(plan));
   note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
   report(parts_.scheduler.commit(sampled_));
   at_test_point(TestPoint::kAfterCommit);
-  protocol_.commit_step(parts_.exchange.flip_decided(), now(), actions_);
+  protocol_.commit_step(parts_.steps.flip_decided(), now(), actions_);
   perform();
   return {};
 }
@@ -252,13 +252,13 @@ bool StepLoop::has_news() const {
 }
 
 std::optional<Time> StepLoop::next_report() const {
-  if (parts_.exchange.counters().n_exchanges == n_reported_exchanges_) return std::nullopt;
+  if (parts_.steps.counters().n_exchanges == n_reported_exchanges_) return std::nullopt;
   return reported_at_ + kReportInterval;
 }
 
 cluster::RankStats StepLoop::stats() {
   const scheduler::Counts& counts = reported_counts_ = parts_.scheduler.counts();
-  n_reported_exchanges_ = parts_.exchange.counters().n_exchanges;
+  n_reported_exchanges_ = parts_.steps.counters().n_exchanges;
   reported_at_ = std::chrono::steady_clock::now();
   cluster::RankStats stats{.n_running = counts.running,
                            .n_waiting = counts.waiting,
@@ -267,13 +267,13 @@ cluster::RankStats StepLoop::stats() {
                            .n_preemptions = counts.n_preemptions,
                            .n_nonfinite_logits = n_nonfinite_,
                            .moe_times = moe_times()};
-  for (const exchange::PeerCounters& peer : parts_.exchange.counters().peers)
+  for (const exchange::PeerCounters& peer : parts_.steps.counters().peers)
     stats.waited_ms.emplace_back(peer.rank, to_ms(peer.waited));
   return stats;
 }
 
 cluster::MoeTimes StepLoop::moe_times() const {
-  const exchange::ExchangeCounters& counters = parts_.exchange.counters();
+  const exchange::ExchangeCounters& counters = parts_.steps.counters();
   const auto part_ms = [&](exchange::Part part) { return to_ms(counters.part_times[part]); };
   return {.n_layers = counters.n_exchanges,
           .route_ms = part_ms(exchange::Part::kRoute),

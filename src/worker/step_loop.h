@@ -25,7 +25,7 @@ struct StepLoopParts {
   device::Stream& stream;
   scheduler::Scheduler& scheduler;
   scheduler::StepBudget& budget;
-  exchange::StepProtocol& exchange;
+  exchange::StepProtocol& steps;
   model::ExpertExchange& experts;
   Inbox& inbox;
   std::function<void(const cluster::FromRank&)> send;  // to the front, in order

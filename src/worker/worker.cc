@@ -123,7 +123,7 @@ class Worker {
                    .stream = *parts_.stream,
                    .scheduler = *parts_.scheduler,
                    .budget = *parts_.budget,
-                   .exchange = *parts_.steps,
+                   .steps = *parts_.steps,
                    .experts = *parts_.experts,
                    .inbox = inbox_,
                    .send = [this](const cluster::FromRank& message) { send(message); },

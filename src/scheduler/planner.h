@@ -1,0 +1,71 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "kvcache/block_pool.h"
+#include "scheduler/prefill_limit.h"
+#include "scheduler/sequence.h"
+#include "scheduler/step_plan.h"
+#include "scheduler/types.h"
+
+namespace concertina::scheduler {
+
+// Every sequence is in one of the queues; what it holds of the pool is its `blocks`.
+struct Queues {
+  explicit Queues(std::size_t n_blocks) : pool(n_blocks) {}
+  kvcache::BlockPool pool;
+  Queue running, waiting;            // live
+  Queue replaying, waiting_replays;  // replays
+  std::uint64_t n_preemptions = 0;
+
+  void remove(Sequence* sequence) {
+    for (Queue* queue : {&running, &waiting, &replaying, &waiting_replays}) queue->remove(sequence);
+    pool.give_back(sequence->blocks);
+  }
+};
+
+// Decides what the next step computes: who runs, who gives way, who has how many tokens. It takes blocks and
+// moves sequences between the queues while it plans; what a plan computes is not noted in them. Takes no
+// memory once its vectors have grown.
+class Planner {
+ public:
+  Planner(const Limits& limits, Queues& queues) : limits_(limits), queues_(queues) {}  // both outlive it
+
+  const StepPlan& make();   // the same plan until forget()
+  void forget();            // what is in the queues has changed
+  void forget_committed();  // the plan was carried out, and some of its sequences are gone
+  bool is_made() const { return made_ == Made::kYes; }
+  const StepPlan& plan() const { return plan_; }
+  std::span<Sequence* const> planned() const { return planned_; }  // of the plan's entries
+
+  void limit_prefill(const PrefillLimit& limit);  // of plans from now on
+
+ private:
+  bool has_blocks_for(Sequence& sequence, std::size_t n_positions);
+  void preempt(Sequence* victim);
+  bool make_room(Sequence* sequence, std::size_t n_positions);
+  void add_entry(Sequence* sequence, std::size_t n_tokens);
+  std::size_t budget_left() const;
+  bool is_running(const Sequence* sequence) const;
+  void take_turns();
+  void plan_decodes();
+  PrefillLimit left_for_prompts() const;
+  void find_prompts();
+  void put_oldest_first();
+  void add_prompt(Sequence* sequence, const PrefillLimit& room);
+  void plan_prompts();
+  void admit_replays(std::size_t max_entries, std::size_t max_tokens);
+  void plan_replays();
+
+  const Limits& limits_;
+  Queues& queues_;
+  StepPlan plan_;
+  std::vector<Sequence*> planned_;
+  std::vector<Sequence*> turn_, prompts_;                             // scratch
+  PrefillLimit limit_{.max_tokens = limits_.max_num_batched_tokens};  // of the next plan
+  PrefillLimit left_ = limit_;                                        // by the plan so far
+  enum class Made : std::uint8_t { kNo, kYes } made_ = Made::kNo;
+};
+
+}  // namespace concertina::scheduler
