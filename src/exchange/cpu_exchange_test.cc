@@ -6,7 +6,7 @@
 #include <fstream>
 #include <thread>
 
-#include "exchange/test_group.h"
+#include "exchange/test_step.h"
 
 namespace concertina::exchange {
 namespace {

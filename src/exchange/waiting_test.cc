@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "exchange/test_group.h"
+#include "exchange/test_step.h"
 
 namespace concertina::exchange {
 namespace {
