@@ -58,15 +58,7 @@ class RankAlone {
     worker::ControlLink link(
         ends_[1], [](const transport::Frame&) {}, [](const Error&) {});
     link.start();
-    worker::RankParts& parts = engine_->parts_of_only_rank();
-    worker::StepLoop loop({.model = *parts.model,
-                           .kv_cache = *parts.kv_cache,
-                           .workspace = *parts.workspace,
-                           .stream = *parts.stream,
-                           .scheduler = *parts.scheduler,
-                           .budget = *parts.budget,
-                           .steps = *parts.steps,
-                           .experts = *parts.experts,
+    worker::StepLoop loop({.rank = engine_->parts_of_only_rank(),
                            .inbox = inbox_,
                            .send =
                                [&](const cluster::FromRank& message) {

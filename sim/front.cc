@@ -57,11 +57,9 @@ void Front::tell(const cluster::Event& event) {
 }
 
 void Front::carry_out() {
-  for (std::size_t i = 0; i < effects_.size() && !is_over_; ++i) {
-    const deployment::Effect effect = std::move(effects_[i]);
-    std::visit([this](const auto& e) { execute(e); }, effect);
-  }
-  effects_.clear();
+  effects_.carry_out([this](const auto& effect) {
+    if (!is_over_) execute(effect);
+  });
   check();
   if (replacing_.below(kEventsAFront) == 0) replace_front();
 }

@@ -77,7 +77,7 @@ class Front : private deployment::Observer {
   World& world_;
   Coverage& coverage_;
   std::optional<deployment::Deployment> deployment_;
-  deployment::Effects effects_;
+  deployment::EffectQueue effects_;
   cluster::Invariants invariants_;
   std::string state_before_;
   Random replacing_;                        // of its own, so that all else is as without

@@ -59,15 +59,17 @@ std::size_t draw_size(Random& random, std::size_t max) {
   return 1 + random.below(bound);
 }
 
+Duration between(Random& random, Duration low, Duration high) {
+  const auto width = static_cast<std::uint64_t>((high - low).count());
+  return low + Duration(static_cast<std::int64_t>(random.below(width + 1)));
+}
+
 }  // namespace
 
 // Starts fail and room is wanted for seconds on end, as long as the pauses between tries; what else goes
 // wrong is as much rarer.
 void Scenario::make_short_of_ranks(Random& random) {
-  const auto up_to = [&random](Duration low, Duration high) {
-    return low + Duration(static_cast<std::int64_t>(
-                     random.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
-  };
+  const auto up_to = [&random](Duration low, Duration high) { return between(random, low, high); };
   length = up_to(milliseconds(2000), milliseconds(12000));
   for (Duration* every : {&scale_every, &kill_every, &stop_every, &slow_every, &break_every, &part_every,
                           &leave_every, &cancel_every, &kill_all_every})
@@ -110,10 +112,7 @@ Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   Scenario s;
   s.seed = seed;
   const auto one_in = [&](std::uint64_t n) { return random.below(n) == 0; };
-  const auto between = [&](Duration low, Duration high) {
-    return low + Duration(static_cast<std::int64_t>(
-                     random.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
-  };
+  const auto between = [&](Duration low, Duration high) { return sim::between(random, low, high); };
   const auto sometimes = [&](Duration low, Duration high) {
     return one_in(2) ? Duration{} : between(low, high);
   };

@@ -31,11 +31,9 @@ class Mailbox {
     messages_.push_back(std::move(message));
     arrived_.notify_one();
   }
-  FromRank pop() {
+  std::optional<FromRank> pop(Duration timeout) {
     std::unique_lock lock(mutex_);
-    const bool in_time =
-        arrived_.wait_for(lock, std::chrono::seconds(120), [this] { return !messages_.empty(); });
-    CHECK(in_time, "no rank said anything for 120 s");
+    if (!arrived_.wait_for(lock, timeout, [this] { return !messages_.empty(); })) return std::nullopt;
     FromRank message = std::move(messages_.front());
     messages_.pop_front();
     return message;
@@ -71,14 +69,7 @@ class ThreadRank {
     parts_ = std::move(*parts);
     thread_ = std::thread([this, &mailbox] {
       StepLoop loop({.self = member_,
-                     .model = *parts_.model,
-                     .kv_cache = *parts_.kv_cache,
-                     .workspace = *parts_.workspace,
-                     .stream = *parts_.stream,
-                     .scheduler = *parts_.scheduler,
-                     .budget = *parts_.budget,
-                     .steps = *parts_.steps,
-                     .experts = *parts_.experts,
+                     .rank = parts_,
                      .inbox = inbox_,
                      .send = [&](const FromRank& message) { mailbox.push(message); },
                      .discard = [](std::shared_ptr<const exchange::EpochView>) {}});
@@ -158,7 +149,13 @@ class ThreadGroup {
   }
   bool is_changing() const { return coordinator().running_operation() != nullptr; }
 
-  void pump() { hear(mailbox_.pop()); }
+  void pump() {
+    const auto message = mailbox_.pop(std::chrono::seconds(120));
+    CHECK(message.has_value(),
+          "no rank said anything for 120 s; {} requests live; the coordinator waits for: {}",
+          deployment_.journal().n_live(), coordinator().waits_for());
+    hear(*message);
+  }
   void pump_until_emitted(std::size_t n_tokens) {
     while (n_emitted_ < n_tokens) {
       CHECK(deployment_.journal().n_live() > 0, "all streams have ended after {} tokens of {}", n_emitted_,
@@ -190,14 +187,7 @@ class ThreadGroup {
   }
 
   void carry_out() {
-    if (is_carrying_out_) return;
-    is_carrying_out_ = true;
-    for (std::size_t i = 0; i < effects_.size(); ++i) {
-      const deployment::Effect effect = std::move(effects_[i]);
-      std::visit([this](const auto& e) { execute(e); }, effect);
-    }
-    effects_.clear();
-    is_carrying_out_ = false;
+    effects_.carry_out([this](const auto& effect) { execute(effect); });
   }
 
   template <typename Effect>
@@ -245,8 +235,7 @@ class ThreadGroup {
   const Duration step_time_budget_;
   Mailbox mailbox_;
   deployment::Deployment deployment_;
-  deployment::Effects effects_;
-  bool is_carrying_out_ = false;
+  deployment::EffectQueue effects_;
   std::map<Member, std::unique_ptr<ThreadRank>> ranks_;
   std::map<RequestId, std::vector<TokenId>> streams_;
   RequestId next_request_{1};

@@ -35,6 +35,15 @@ Status check_named_once(const std::vector<RankId>& retire) {
 
 }  // namespace
 
+Goal Coordinator::State::goal_of(const ScaleRequested& request) const {
+  Goal wanted{.size = request.target_size, .wanted = request.target_size};
+  for (const Member& member : members_now()) {
+    const auto& retire = request.retire;
+    if (std::find(retire.begin(), retire.end(), member.rank) != retire.end()) wanted.retire.insert(member);
+  }
+  return wanted;
+}
+
 // What the request alone shows to be wrong comes first; then a retry of a known id, before the checks against
 // members, who are others once the operation has ended.
 Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleRequested& request, Time now) {
@@ -60,11 +69,7 @@ Result<Coordinator::ScaleReply> Coordinator::State::request_scale(const ScaleReq
 
   Turn turn{now, {}};
   if (operations.running() != nullptr) give_way(turn, request.id);
-  Goal wanted{.size = request.target_size, .wanted = request.target_size};
-  for (const Member& member : members_now()) {
-    const auto& retire = request.retire;
-    if (std::find(retire.begin(), retire.end(), member.rank) != retire.end()) wanted.retire.insert(member);
-  }
+  Goal wanted = goal_of(request);
   const bool has_size = request.target_size == members_now().size();
   const OperationKind kind =
       has_size && !wanted.retire.empty() ? OperationKind::kReplace : OperationKind::kScale;

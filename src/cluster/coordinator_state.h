@@ -84,6 +84,7 @@ struct Coordinator::State {
   // coordinator_request.cc
   Result<ScaleReply> request_scale(const ScaleRequested& request, Time now);
   Status check_retire(const ScaleRequested& request) const;
+  Goal goal_of(const ScaleRequested& request) const;
 
   // coordinator_operation.cc: what the running operation does next, and what starts by itself
   void start_operation(Turn& turn, Operation operation, Goal the_goal);

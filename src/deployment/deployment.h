@@ -25,6 +25,28 @@ using Effect = std::variant<cluster::StartRank, cluster::KillRank, Fence, cluste
                             cluster::BootstrapFailed, cluster::GroupLost, cluster::SetTimer>;
 using Effects = std::vector<Effect>;
 
+// What a host has still to do. Who asks the deployment again while it carries effects out finds what comes of
+// that behind what is left: they are carried out by whoever began.
+class EffectQueue {
+ public:
+  operator Effects&() { return effects_; }  // where the deployment appends
+  template <typename Execute>
+  void carry_out(const Execute& execute) {
+    if (is_carrying_out_) return;
+    is_carrying_out_ = true;
+    for (std::size_t i = 0; i < effects_.size(); ++i) {
+      const Effect effect = std::move(effects_[i]);
+      std::visit(execute, effect);
+    }
+    effects_.clear();
+    is_carrying_out_ = false;
+  }
+
+ private:
+  Effects effects_;
+  bool is_carrying_out_ = false;
+};
+
 // A process that was started has ended, fenced or not, and was reaped.
 struct RankEnded {
   cluster::RankExited exit;
@@ -61,8 +83,7 @@ struct Config {
 // clients want goes in with the time; effects come out. The hosts are front::Front, the simulator's front and
 // tests/threads_test.cc. One owner.
 //
-// Every call appends its effects. A host that calls again while it carries them out puts what comes of that
-// behind what is left.
+// Every call appends its effects.
 class Deployment {
  public:
   Deployment(const Config& config, Incarnation first_incarnation);

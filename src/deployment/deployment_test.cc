@@ -77,11 +77,7 @@ class Host {
 
  private:
   void settle() {
-    for (std::size_t i = 0; i < effects_.size(); ++i) {
-      const Effect effect = effects_[i];
-      std::visit([this](const auto& e) { execute(e); }, effect);
-    }
-    effects_.clear();
+    effects_.carry_out([this](const auto& effect) { execute(effect); });
   }
   void say(const cluster::FromRank& message) { deployment_->hear(message, now_, effects_); }
   void end(const Member& member, const std::string& how) {
@@ -134,7 +130,7 @@ class Host {
   const Config config_;
   const std::size_t max_num_seqs_;
   std::optional<Deployment> deployment_;
-  Effects effects_;
+  EffectQueue effects_;
   Time now_{seconds(100)};
   std::map<RankId, Member> started_;
   std::map<RequestId, std::pair<Member, Attempt>> given_;

@@ -34,7 +34,7 @@ class Stream {
   }
 
  private:
-  // About a microsecond's work: as long as it takes until another thread has noticed that there is some.
+  // So that a piece is not shorter than handing it over. Chosen, not measured against others.
   static constexpr std::size_t kFloatsWorthSharing = 8192;
 
   ThreadPool pool_;

@@ -130,8 +130,7 @@ class Front : public GenerationService, public ClusterService {
   const ModelInfo model_;
   const std::unique_ptr<StateStore> state_;
   deployment::Deployment deployment_;
-  deployment::Effects effects_;  // to be carried out, in order
-  enum class Carrying : std::uint8_t { kNothing, kEffects } carrying_ = Carrying::kNothing;
+  deployment::EffectQueue effects_;
   std::uint64_t n_failed_starts_ = 0;  // told of in the log
   std::map<RankId, Rank> ranks_;
   std::vector<std::unique_ptr<LocalProcess>> ended_;  // reaped; destroyed outside their own callbacks

@@ -25,17 +25,9 @@ void Front::tell(const cluster::Event& event) {
   carry_out();
 }
 
-// What comes of it meanwhile is carried out behind it, by whoever began.
 void Front::carry_out() {
   log_failed_starts();
-  if (carrying_ == Carrying::kEffects) return;
-  carrying_ = Carrying::kEffects;
-  for (std::size_t i = 0; i < effects_.size(); ++i) {
-    const deployment::Effect effect = std::move(effects_[i]);
-    std::visit([this](const auto& e) { execute(e); }, effect);
-  }
-  effects_.clear();
-  carrying_ = Carrying::kNothing;
+  effects_.carry_out([this](const auto& effect) { execute(effect); });
 }
 
 void Front::execute(const cluster::KillRank& kill) {

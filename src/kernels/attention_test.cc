@@ -3,8 +3,8 @@
 #include "kernels/elementwise.h"
 #include "kernels/paged_attention.h"
 #include "kernels/rms_norm.h"
-#include "kernels/rope.h"
 #include "kernels/test_support.h"
+#include "kernels/unfused.h"
 
 namespace concertina::kernels {
 namespace {
@@ -41,7 +41,7 @@ struct Sequence {
       const auto rows = [&](const std::vector<float>& of, std::size_t n_heads) {
         return std::span(of).subspan(begin * n_heads * head_dim, n * n_heads * head_dim);
       };
-      write_kv(rows(k, kKvHeads), rows(v, kKvHeads), {&part, 1}, kv, on);
+      write_kv(rows(k, kKvHeads), rows(v, kKvHeads), {&part, 1}, kv);
       paged_attention(rows(q, kHeads), {&part, 1}, kv, 0.2f, kHeads, scratch,
                       std::span(out).subspan(begin * kHeads * head_dim, n * kHeads * head_dim), on);
     }
@@ -152,8 +152,7 @@ TEST_P(RowOps, RopeTurnsHalvesAgainstEachOther) {
   const std::vector<std::uint32_t> positions{0, 1, 499};
   const auto x = random_rows(random, positions.size() * n_heads * head_dim);
   auto turned = x;
-  device::Stream on(1, {}, GetParam());
-  rope(turned, positions, table, n_heads, head_dim, on);
+  rope(turned, positions, table, n_heads, head_dim, GetParam());
   const auto heads = to_matrix(x, head_dim);
   for (std::size_t i = 0; i < heads.size(); ++i) {
     const auto expected = ref::rope(heads[i], positions[i / n_heads], 10000.0);

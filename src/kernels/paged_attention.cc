@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/ops.h"
 
 namespace concertina::kernels {
 
@@ -107,17 +107,6 @@ std::size_t paged_kv_floats(std::size_t n_blocks, std::size_t block_size, std::s
 
 std::size_t attention_scratch_floats(std::size_t head_dim, std::size_t n_threads) {
   return n_threads * cpu::attention_task_floats(head_dim);
-}
-
-void write_kv(std::span<const float> k, std::span<const float> v,
-              std::span<const AttentionSequence> sequences, const PagedKv& kv, device::Stream& on) {
-  const std::size_t row_floats = kv.n_kv_heads * kv.head_dim;
-  for (const AttentionSequence& sequence : sequences) {
-    on.for_rows(sequence.n_rows, 2 * row_floats, [&](std::size_t i) {
-      const std::size_t from = (sequence.row_begin + i) * row_floats;
-      cpu::store_kv(k.data() + from, v.data() + from, sequence, sequence.start_position + i, kv);
-    });
-  }
 }
 
 void paged_attention(std::span<const float> q, std::span<const AttentionSequence> sequences,

@@ -33,11 +33,6 @@ struct AttentionSequence {
   std::span<const BlockId> block_table;  // covers [0, start_position + n_rows)
 };
 
-// Puts the rows' keys and values at their positions.
-void write_kv(std::span<const float> k,  // [n_rows, n_kv_heads, head_dim]
-              std::span<const float> v,  // [n_rows, n_kv_heads, head_dim]
-              std::span<const AttentionSequence> sequences, const PagedKv& kv, device::Stream& on);
-
 // Causal attention of every row over its sequence's positions 0..its own, whose KV must have been written.
 // Query head h reads KV head h / (n_heads / n_kv_heads). Row-invariant: positions are walked in ascending
 // order from 0, in spans of 256 (kernels/cpu/attention_impl.h). The heads of a group and some rows of a

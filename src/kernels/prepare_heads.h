@@ -22,8 +22,8 @@ struct HeadsPreparation {
   const RopeTable* rope = nullptr;
 };
 
-// Norms and rotates q and k where they lie, and puts k and v at their positions: rms_norm, rope and write_kv
-// in one round of the stream's threads, with the bits of one after the other. Rows lie by sequence,
+// Norms and rotates q and k where they lie, and puts k and v at their positions, in
+// one round of the stream's threads, with the bits of one after the other. Rows lie by sequence,
 // ascending.
 void prepare_heads(std::span<float> q,        // [n_rows, n_heads, head_dim]
                    std::span<float> k,        // [n_rows, n_kv_heads, head_dim]

@@ -2,6 +2,7 @@
 
 #include "kernels/rms_norm.h"
 #include "kernels/test_support.h"
+#include "kernels/unfused.h"
 
 namespace concertina::kernels {
 namespace {
@@ -55,9 +56,9 @@ TEST_P(PreparedHeads, AreNormedRotatedAndStoredAsByThreeOpsWhoeverSharesTheWork)
       rms_norm(expected_q, q_norm, 1e-6f, expected_q, is_per_head ? kRows * kHeads : kRows, one);
       rms_norm(expected_k, k_norm, 1e-6f, expected_k, is_per_head ? kRows * kKvHeads : kRows, one);
     }
-    rope(expected_q, positions, table, kHeads, kHeadDim, one);
-    rope(expected_k, positions, table, kKvHeads, kHeadDim, one);
-    write_kv(expected_k, v, batch, kv_of(expected_kv), one);
+    rope(expected_q, positions, table, kHeads, kHeadDim, GetParam());
+    rope(expected_k, positions, table, kKvHeads, kHeadDim, GetParam());
+    write_kv(expected_k, v, batch, kv_of(expected_kv));
 
     for (const std::size_t n_threads : {1, 2, 5}) {
       device::Stream on(n_threads, {}, GetParam());

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "kernels/cpu/rows.h"
 
 namespace concertina::kernels {
 
@@ -25,16 +24,6 @@ std::span<const float> RopeTable::cosines(std::size_t position) const {
 }
 std::span<const float> RopeTable::sines(std::size_t position) const {
   return std::span(sines_).subspan(position * half_, half_);
-}
-
-void rope(std::span<float> x, std::span<const std::uint32_t> positions, const RopeTable& table,
-          std::size_t n_heads, std::size_t head_dim, device::Stream& on) {
-  const std::size_t row_floats = n_heads * head_dim;
-  CHECK(x.size() >= positions.size() * row_floats && table.rotary_dim() <= head_dim);
-  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
-  on.for_rows(positions.size(), row_floats, [&](std::size_t row) {
-    cpu::rotate_heads(ops, table, positions[row], n_heads, head_dim, x.data() + row * row_floats);
-  });
 }
 
 }  // namespace concertina::kernels

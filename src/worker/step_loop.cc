@@ -31,11 +31,12 @@ class OpenStep {
 
 StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
+      rank_(parts_.rank),
       step_output_(cluster::StepOutput{.member = parts_.self}),
       protocol_(parts_.self),
-      sampling_scratch_(parts_.stream.n_threads(),
-                        kernels::SamplingScratch(parts_.model.config().vocab_size)) {
-  const std::size_t n_sequences = parts_.workspace.limits.max_sequences;
+      sampling_scratch_(rank_.stream->n_threads(),
+                        kernels::SamplingScratch(rank_.model->config().vocab_size)) {
+  const std::size_t n_sequences = rank_.workspace->limits.max_sequences;
   slices_.reserve(n_sequences);
   sampling_.reserve(n_sequences);
   sampled_.reserve(n_sequences);
@@ -71,20 +72,20 @@ void StepLoop::apply(cluster::ToRank& message) {
 
 void StepLoop::apply(cluster::Assign& message) {
   const RequestId id = message.request.id;
-  if (Status added = parts_.scheduler.add(std::move(message.request)); !added) {
+  if (Status added = rank_.scheduler->add(std::move(message.request)); !added) {
     spdlog::error("request {} refused: {}", id, added.error().message());
   }
 }
 
-void StepLoop::apply(cluster::Feed& message) { parts_.scheduler.feed(message.request, message.tokens); }
+void StepLoop::apply(cluster::Feed& message) { rank_.scheduler->feed(message.request, message.tokens); }
 
 void StepLoop::apply(cluster::TakeOver& message) {
-  if (!parts_.scheduler.take_over(message.request, message.attempt, message.generated)) {
+  if (!rank_.scheduler->take_over(message.request, message.attempt, message.generated)) {
     spdlog::error("request {} cannot be taken over: it is not here", message.request);
   }
 }
 
-void StepLoop::apply(cluster::Drop& message) { parts_.scheduler.drop(message.request); }
+void StepLoop::apply(cluster::Drop& message) { rank_.scheduler->drop(message.request); }
 
 void StepLoop::apply(EpochPrepared& message) {
   using Place = rank::RankProtocol::Place;
@@ -104,7 +105,7 @@ void StepLoop::apply(cluster::Enter& message) { protocol_.on(message, now(), act
 
 // The step under way, if any, was given up before: the link aborted the exchange.
 void StepLoop::apply(cluster::Freeze& message) {
-  parts_.steps.reset_abort();
+  rank_.steps->reset_abort();
   protocol_.on(message, now(), actions_);
 }
 
@@ -122,7 +123,7 @@ void StepLoop::perform(const rank::EnterEpoch& enter) {
   peer_started_ = false;
   at_test_point(TestPoint::kFlipping);
   const bool stays = node.mapped() != nullptr;
-  parts_.discard(stays ? parts_.steps.enter_epoch(node.mapped()) : parts_.steps.leave_epoch());
+  parts_.discard(stays ? rank_.steps->enter_epoch(node.mapped()) : rank_.steps->leave_epoch());
   parts_.send(cluster::RankFlipped{parts_.self, enter.epoch, to_ms(now() - enter.since)});
   at_test_point(TestPoint::kEntered);
 }
@@ -133,17 +134,17 @@ void StepLoop::perform(const rank::DiscardEpoch& discard) {
 
 void StepLoop::perform(const rank::Freeze& freeze) {
   at_test_point(TestPoint::kFreezing);
-  parts_.steps.void_epoch();
+  rank_.steps->void_epoch();
   parts_.send(freeze.answer);
   at_test_point(TestPoint::kFrozen);
 }
 
-bool StepLoop::peer_started_epoch(Epoch epoch) { return parts_.steps.peer_started(*prepared_.at(epoch)); }
+bool StepLoop::peer_started_epoch(Epoch epoch) { return rank_.steps->peer_started(*prepared_.at(epoch)); }
 
 void StepLoop::wait() {
   if (protocol_.is_serving()) report_stats();
   const auto deadline = protocol_.is_serving() ? next_report() : std::nullopt;
-  const exchange::Work work = parts_.steps.wait_for_work(deadline, [this] {
+  const exchange::Work work = rank_.steps->wait_for_work(deadline, [this] {
     if (!parts_.inbox.empty()) return true;
     const auto epoch = protocol_.joinable();
     return epoch && peer_started_epoch(*epoch);
@@ -153,8 +154,8 @@ void StepLoop::wait() {
 
 // Prefill by predicted time: who decodes, here or on another rank, must not wait for a prompt.
 bool StepLoop::has_plan() {
-  parts_.scheduler.limit_prefill(parts_.budget.prefill_limit(parts_.scheduler.demand()));
-  plan_ = &parts_.scheduler.plan();
+  rank_.scheduler->limit_prefill(rank_.budget->prefill_limit(rank_.scheduler->demand()));
+  plan_ = &rank_.scheduler->plan();
   return !plan_->empty();
 }
 
@@ -163,7 +164,7 @@ bool StepLoop::has_plan() {
 void StepLoop::note_step_time(Time begun) {
   const Duration time = std::chrono::steady_clock::now() - begun;
   const bool counts = std::exchange(step_time_, StepTime::kCounts) == StepTime::kCounts;
-  parts_.budget.on_step(parts_.steps.loads(), parts_.steps.epoch_view()->self(),
+  rank_.budget->on_step(rank_.steps->loads(), rank_.steps->epoch_view()->self(),
                         counts ? std::optional(time) : std::nullopt);
 }
 
@@ -173,14 +174,14 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   peer_started_ = false;
   const OpenStep open(parts_.step_is_open);
   const Time begun = std::chrono::steady_clock::now();
-  parts_.steps.begin_step(parts_.steps.next_step(), protocol_.flip_to(), parts_.scheduler.load());
+  rank_.steps->begin_step(rank_.steps->next_step(), protocol_.flip_to(), rank_.scheduler->load());
   at_test_point(TestPoint::kStepBegun);
   RETURN_IF_ERROR(compute(plan));
   note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
-  report(parts_.scheduler.commit(sampled_));
+  report(rank_.scheduler->commit(sampled_));
   at_test_point(TestPoint::kAfterCommit);
-  protocol_.commit_step(parts_.steps.flip_decided(), now(), actions_);
+  protocol_.commit_step(rank_.steps->flip_decided(), now(), actions_);
   perform();
   return {};
 }
@@ -198,7 +199,7 @@ Status StepLoop::compute(const scheduler::StepPlan& plan) {
   const model::Batch batch{slices_};
   ASSIGN_OR_RETURN(
       const std::span<const float> logits,
-      model::forward(parts_.model, batch, parts_.kv_cache, parts_.experts, parts_.workspace, parts_.stream));
+      model::forward(*rank_.model, batch, *rank_.kv_cache, *rank_.experts, *rank_.workspace, *rank_.stream));
   sample(plan, logits);
   return {};
 }
@@ -209,8 +210,8 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
     if (entry.sample == scheduler::PlanEntry::Sample::kYes) sampling_.push_back(&entry);
   }
   sampled_.resize(sampling_.size());
-  const std::size_t vocab_size = parts_.model.config().vocab_size;
-  parts_.stream.pool().parallel_for(
+  const std::size_t vocab_size = rank_.model->config().vocab_size;
+  rank_.stream->pool().parallel_for(
       sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
         for (std::size_t i = begin; i < end; ++i) {
           const scheduler::PlanEntry& entry = *sampling_[i];
@@ -218,7 +219,7 @@ void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> lo
           const float uniform =
               sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens);
           sampled_[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), params, uniform,
-                                        sampling_scratch_[thread], parts_.stream.instruction_set())
+                                        sampling_scratch_[thread], rank_.stream->instruction_set())
                             .value_or(request::kNoToken);
         }
       });
@@ -246,19 +247,19 @@ void StepLoop::report(const scheduler::CommitResult& result) {
 
 // A rank that only serves its peers has counts that never change.
 bool StepLoop::has_news() const {
-  if (parts_.scheduler.counts() != reported_counts_) return true;
+  if (rank_.scheduler->counts() != reported_counts_) return true;
   const auto due = next_report();
   return due && std::chrono::steady_clock::now() >= *due;
 }
 
 std::optional<Time> StepLoop::next_report() const {
-  if (parts_.steps.counters().n_exchanges == n_reported_exchanges_) return std::nullopt;
+  if (rank_.steps->counters().n_exchanges == n_reported_exchanges_) return std::nullopt;
   return reported_at_ + kReportInterval;
 }
 
 cluster::RankStats StepLoop::stats() {
-  const scheduler::Counts& counts = reported_counts_ = parts_.scheduler.counts();
-  n_reported_exchanges_ = parts_.steps.counters().n_exchanges;
+  const scheduler::Counts& counts = reported_counts_ = rank_.scheduler->counts();
+  n_reported_exchanges_ = rank_.steps->counters().n_exchanges;
   reported_at_ = std::chrono::steady_clock::now();
   cluster::RankStats stats{.n_running = counts.running,
                            .n_waiting = counts.waiting,
@@ -267,13 +268,13 @@ cluster::RankStats StepLoop::stats() {
                            .n_preemptions = counts.n_preemptions,
                            .n_nonfinite_logits = n_nonfinite_,
                            .moe_times = moe_times()};
-  for (const exchange::PeerCounters& peer : parts_.steps.counters().peers)
+  for (const exchange::PeerCounters& peer : rank_.steps->counters().peers)
     stats.waited_ms.emplace_back(peer.rank, to_ms(peer.waited));
   return stats;
 }
 
 cluster::MoeTimes StepLoop::moe_times() const {
-  const exchange::ExchangeCounters& counters = parts_.steps.counters();
+  const exchange::ExchangeCounters& counters = rank_.steps->counters();
   const auto part_ms = [&](exchange::Part part) { return to_ms(counters.part_times[part]); };
   return {.n_layers = counters.n_exchanges,
           .route_ms = part_ms(exchange::Part::kRoute),

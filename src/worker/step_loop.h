@@ -7,26 +7,16 @@
 #include <optional>
 #include <vector>
 
-#include "exchange/step_protocol.h"
 #include "kernels/sampling.h"
-#include "model/forward.h"
 #include "rank/rank_protocol.h"
-#include "scheduler/scheduler.h"
-#include "worker/inbox.h"
+#include "worker/rank_parts.h"
 
 namespace concertina::worker {
 
 // What the loop works with; all of it outlives the loop.
 struct StepLoopParts {
   cluster::Member self;
-  const model::Model& model;
-  model::KvCache& kv_cache;
-  model::Workspace& workspace;
-  device::Stream& stream;
-  scheduler::Scheduler& scheduler;
-  scheduler::StepBudget& budget;
-  exchange::StepProtocol& steps;
-  model::ExpertExchange& experts;
+  const RankParts& rank;
   Inbox& inbox;
   std::function<void(const cluster::FromRank&)> send;  // to the front, in order
   std::function<void(std::shared_ptr<const exchange::EpochView>)>
@@ -80,7 +70,8 @@ class StepLoop : private rank::Sight {
   cluster::MoeTimes moe_times() const;
   void report_stats();
 
-  StepLoopParts parts_;
+  const StepLoopParts parts_;
+  const RankParts& rank_;
   cluster::FromRank step_output_;  // a StepOutput that keeps its room
   std::vector<InboxMessage> messages_;
   rank::RankProtocol protocol_;

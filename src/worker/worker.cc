@@ -117,14 +117,7 @@ class Worker {
     at_test_point(TestPoint::kHello);
     say_hello();
     StepLoop loop({.self = self(),
-                   .model = *parts_.model,
-                   .kv_cache = *parts_.kv_cache,
-                   .workspace = *parts_.workspace,
-                   .stream = *parts_.stream,
-                   .scheduler = *parts_.scheduler,
-                   .budget = *parts_.budget,
-                   .steps = *parts_.steps,
-                   .experts = *parts_.experts,
+                   .rank = parts_,
                    .inbox = inbox_,
                    .send = [this](const cluster::FromRank& message) { send(message); },
                    .discard =
