@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "base/schedule.h"
 #include "cluster/messages.h"
 #include "scheduler/scheduler.h"
 #include "sim/memory.h"
-#include "sim/schedule.h"
 
 namespace concertina::sim {
 

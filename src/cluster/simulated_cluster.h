@@ -7,8 +7,10 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "base/schedule.h"
 #include "cluster/coordinator.h"
 #include "cluster/invariants.h"
+#include "cluster/simulated_parts.h"
 
 // For tests of the coordinator.
 namespace concertina::cluster {
@@ -18,10 +20,13 @@ namespace concertina::cluster {
 class SimulatedCluster {
  public:
   explicit SimulatedCluster(std::uint64_t seed)
-      : random_(seed), config_(draw_config()), coordinator_(config_, Incarnation(1)), invariants_(config_) {}
+      : random_(seed),
+        config_(draw_config(random_)),
+        coordinator_(config_, Incarnation(1)),
+        invariants_(config_) {}
 
   void begin() {
-    const Actions actions = coordinator_.bootstrap(now_);
+    const Actions actions = coordinator_.bootstrap(schedule_.now());
     invariants_.after_bootstrap(actions, coordinator_);
     execute(actions);
     while (!coordinator_.ready()) step();
@@ -46,7 +51,7 @@ class SimulatedCluster {
 
   // Operations and deaths side by side: of any rank at any moment, sometimes of all.
   void run_with_deaths(std::size_t n_events) {
-    for (std::size_t i = 0; i < n_events && n_lost_ == 0 && violations().empty(); ++i) {
+    for (std::size_t i = 0; i < n_events && counts_.n_lost == 0 && violations().empty(); ++i) {
       if (random_.below(40) == 0) kill_some_rank();
       if (random_.below(1000) == 0) kill_all();
       if (coordinator_.running_operation() == nullptr && coordinator_.ready() && random_.below(4) == 0)
@@ -59,7 +64,7 @@ class SimulatedCluster {
     if (ranks_.empty()) return;
     auto rank = ranks_.begin();
     std::advance(rank, random_.below(ranks_.size()));
-    ++n_killed_;
+    ++counts_.n_killed;
     const Member victim = rank->first;
     if (random_.below(2) == 0) deliver(RankUnreachable{victim, "its control channel closed"});
     die(victim, "signal 9");
@@ -74,53 +79,26 @@ class SimulatedCluster {
     all.insert(all.end(), violations_.begin(), violations_.end());
     return all;
   }
-  std::size_t n_replaces_undone() const { return n_replaces_undone_; }
-  std::size_t n_lost() const { return n_lost_; }
-  std::size_t n_epochs_lost() const { return n_epochs_lost_; }
-  std::size_t n_killed() const { return n_killed_; }
+  const SimulatedCounts& counts() const { return counts_; }
   void stop_failing() { p_joiner_fails_ = 0; }
   void request_new_if_idle() {
     if (coordinator_.running_operation() == nullptr && coordinator_.ready()) request_new();
   }
   void step() {
     CHECK(!schedule_.empty(), "deadlock: waiting for {}", coordinator_.waits_for());
-    auto next = schedule_.extract(schedule_.begin());
-    now_ = std::max(now_, next.key().first);
-    next.mapped()();
+    schedule_.step();
   }
 
  private:
-  struct SimulatedRank {
-    Time last_in{}, last_out{};  // each channel keeps its order
-    Epoch entered;               // Epoch{}: in none
-    Ballot frozen;               // Ballot{}: it is not
-    std::set<Epoch> prepared;
-  };
-
-  CoordinatorConfig draw_config() {
-    CoordinatorConfig config;
-    config.n_moe_layers = random_.below(4);
-    config.n_experts = config.n_moe_layers == 0 ? 0 : 1 + random_.below(9);
-    config.max_size = 1 + random_.below(8);
-    config.initial_size = 1 + random_.below(config.max_size);
-    config.n_operations_kept = 1 + random_.below(10);
-    config.release_timeout = std::chrono::milliseconds(20);
-    return config;
-  }
-
   // ---- Time and channels.
 
-  void at(Time time, std::function<void()> what) { schedule_[{time, ++n_scheduled_}] = std::move(what); }
-  Duration delay() {
-    const bool is_slow = random_.below(16) == 0;
-    return std::chrono::microseconds(1 + random_.below(is_slow ? 5000 : 300));
-  }
+  Duration delay() { return draw_delay(random_); }
 
   void to_rank(const Member& to, std::function<void(SimulatedRank&)> message) {
     const auto rank = ranks_.find(to);
     if (rank == ranks_.end()) return;  // it is dead, and the coordinator will hear of it
-    rank->second.last_in = std::max(now_ + delay(), rank->second.last_in + Duration(1));
-    at(rank->second.last_in, [this, to, message = std::move(message)] {
+    rank->second.last_in = std::max(schedule_.now() + delay(), rank->second.last_in + Duration(1));
+    schedule_.at(rank->second.last_in, [this, to, message = std::move(message)] {
       if (const auto found = ranks_.find(to); found != ranks_.end()) message(found->second);
     });
   }
@@ -128,22 +106,22 @@ class SimulatedCluster {
   void report(const Member& from, const Event& event) {
     if (!ranks_.contains(from)) return;
     SimulatedRank& rank = ranks_.at(from);
-    rank.last_out = std::max(now_ + delay(), rank.last_out + Duration(1));
-    at(rank.last_out, [this, event] { deliver(event); });
+    rank.last_out = std::max(schedule_.now() + delay(), rank.last_out + Duration(1));
+    schedule_.at(rank.last_out, [this, event] { deliver(event); });
     if (random_.below(16) == 0)
-      at(rank.last_out + random_.below(20) * delay(), [this, event] { deliver(event); });
+      schedule_.at(rank.last_out + random_.below(20) * delay(), [this, event] { deliver(event); });
   }
 
   // Its exit is seen on its own: maybe before what it said last.
   void die(const Member& member, const std::string& how) {
     if (ranks_.erase(member) == 0) return;
-    at(now_ + delay(), [this, member, how] { deliver(RankExited{member, how}); });
+    schedule_.after(delay(), [this, member, how] { deliver(RankExited{member, how}); });
     if (random_.below(8) == 0)
-      at(now_ + 40 * delay(), [this, member] { deliver(RankExited{member, "said twice"}); });
+      schedule_.after(40 * delay(), [this, member] { deliver(RankExited{member, "said twice"}); });
   }
 
   void deliver(const Event& event) {
-    const Actions actions = coordinator_.handle(event, now_);
+    const Actions actions = coordinator_.handle(event, schedule_.now());
     invariants_.after_event(event, actions, coordinator_);
     execute(actions);
   }
@@ -155,7 +133,7 @@ class SimulatedCluster {
   // ---- Clients.
 
   void request(const ScaleRequested& request) {
-    const auto reply = coordinator_.request_scale(request, now_);
+    const auto reply = coordinator_.request_scale(request, schedule_.now());
     invariants_.after_request(request, reply, coordinator_);
     if (reply) return execute(reply->actions);
     require(reply.error().is(ClusterError::kInvalidRetire) ||
@@ -166,23 +144,7 @@ class SimulatedCluster {
 
   void request_new() {
     const std::vector<Member>& members = coordinator_.active_epoch()->members;
-    ScaleRequested scale{.id = std::to_string(++n_requests_)};
-    scale.target_size = 1 + random_.below(config_.max_size);
-    scale.drain_timeout = random_.below(3) == 0 ? std::chrono::microseconds(random_.below(3000))
-                                                : std::chrono::milliseconds(1000);
-    const bool is_replace = random_.below(3) == 0;
-    if (is_replace) scale.target_size = std::min(members.size(), config_.max_size);
-    std::size_t n_retired = members.size() - std::min(members.size(), scale.target_size);
-    if (n_retired == 0 && is_replace) n_retired = 1 + random_.below(members.size());
-    if (is_replace || random_.below(2) == 0) {
-      std::vector<Member> left = members;
-      for (; n_retired > 0; --n_retired) {
-        const auto drawn = left.begin() + static_cast<std::ptrdiff_t>(random_.below(left.size()));
-        scale.retire.push_back(drawn->rank);
-        left.erase(drawn);
-      }
-    }
-    request(scale);
+    request(draw_scale(random_, std::to_string(++n_requests_), members, config_.max_size));
   }
 
   void request_while_running() {
@@ -190,7 +152,7 @@ class SimulatedCluster {
     const bool is_retry = random_.below(2) == 0;
     const std::string id = is_retry ? running.id : "other";
     const ScaleRequested request{.id = id, .target_size = is_retry ? running.to_size : 1};
-    const auto reply = coordinator_.request_scale(request, now_);
+    const auto reply = coordinator_.request_scale(request, schedule_.now());
     invariants_.after_request(request, reply, coordinator_);
     if (is_retry) {
       require(reply && reply->operation == running && reply->actions.empty(),
@@ -257,15 +219,10 @@ class SimulatedCluster {
       const std::vector<Member>& members = plans_.at(commit.from).members;
       if (carried.size() < members.size()) return;
       // The step that all carry the flag in completes if nobody freezes or dies within it.
+      for (const Member& member : members)
+        if (!runs(member)) return;
       for (const Member& member : members) {
-        const auto found = ranks_.find(member);
-        if (found == ranks_.end() || found->second.frozen != Ballot{}) return;
-      }
-      for (const Member& member : members) {
-        at(now_ + delay(), [this, member, to = commit.to] {
-          const auto found = ranks_.find(member);
-          if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(member, to);
-        });
+        schedule_.after(delay(), [this, member, to = commit.to] { flip_unless_frozen(member, to); });
       }
     });
   }
@@ -281,6 +238,13 @@ class SimulatedCluster {
   // Killed where it is local; its exit follows, or was seen before.
   void execute(const FenceRank& fence) { die(fence.member, "signal 9"); }
 
+  bool runs(const Member& member) const {  // it lives, and is not frozen
+    const auto found = ranks_.find(member);
+    return found != ranks_.end() && found->second.frozen == Ballot{};
+  }
+  void flip_unless_frozen(const Member& member, Epoch epoch) {
+    if (runs(member)) flip(member, epoch);
+  }
   void flip(const Member& member, Epoch epoch) {
     const auto rank = ranks_.find(member);
     if (rank == ranks_.end() || rank->second.entered >= epoch) return;
@@ -294,10 +258,7 @@ class SimulatedCluster {
       const bool waits = found != ranks_.end() && found->second.entered == Epoch{} &&
                          found->second.frozen == Ballot{} && found->second.prepared.contains(epoch);
       if (waits && random_.below(4) == 0) {
-        at(now_ + delay(), [this, peer, epoch] {
-          const auto later = ranks_.find(peer);
-          if (later != ranks_.end() && later->second.frozen == Ballot{}) flip(peer, epoch);
-        });
+        schedule_.after(delay(), [this, peer, epoch] { flip_unless_frozen(peer, epoch); });
       }
     }
   }
@@ -311,10 +272,8 @@ class SimulatedCluster {
         rank.frozen = Ballot{};
         return flip(to, enter.epoch);
       }
-      at(now_ + (is_slow ? std::chrono::milliseconds(20) : std::chrono::milliseconds(0)), [this, to, enter] {
-        const auto found = ranks_.find(to);
-        if (found != ranks_.end() && found->second.frozen == Ballot{}) flip(to, enter.epoch);
-      });
+      schedule_.after(std::chrono::milliseconds(is_slow ? 20 : 0),
+                      [this, to, enter] { flip_unless_frozen(to, enter.epoch); });
     });
   }
 
@@ -346,45 +305,44 @@ class SimulatedCluster {
 
   void execute(const BeginDrain& drain) {
     const std::uint64_t n_moved = random_.below(5);
-    at(now_ + (random_.below(4) == 0 ? 10 : 1) * delay(), [this, epoch = drain.epoch, n_moved] {
+    schedule_.after((random_.below(4) == 0 ? 10 : 1) * delay(), [this, epoch = drain.epoch, n_moved] {
       deliver(LeaversDrained{epoch, n_moved});  // cancelled meanwhile or not
     });
   }
   void execute(const CancelDrain&) {
     const Operation* operation = coordinator_.running_operation();
-    if (operation != nullptr && operation->kind == OperationKind::kReplace) ++n_replaces_undone_;
+    if (operation != nullptr && operation->kind == OperationKind::kReplace) ++counts_.n_replaces_undone;
   }
 
   void execute(const SetTimer& timer) {
     const std::uint64_t id = ++timer_;
     const bool rings_in_vain = random_.below(8) == 0;  // though replaced
-    at(timer.at, [this, id, rings_in_vain] {
+    schedule_.at(timer.at, [this, id, rings_in_vain] {
       if (id == timer_ || rings_in_vain) deliver(TimePassed{});
     });
   }
 
   // Nobody waits for a token here: each epoch serves.
   void execute(const EpochActive& active) {
-    at(now_ + delay(), [this, epoch = active.plan.epoch] { deliver(EpochServes{epoch}); });
+    schedule_.after(delay(), [this, epoch = active.plan.epoch] { deliver(EpochServes{epoch}); });
   }
-  void execute(const EpochLost&) { ++n_epochs_lost_; }
+  void execute(const EpochLost&) { ++counts_.n_epochs_lost; }
   void execute(const OperationEnded&) {}
   void execute(const BootstrapFailed& failed) { require(false, failed.error); }
-  void execute(const GroupLost&) { ++n_lost_; }
+  void execute(const GroupLost&) { ++counts_.n_lost; }
 
   Random random_;
   const CoordinatorConfig config_;
   Coordinator coordinator_;
   Invariants invariants_;
   std::vector<std::string> violations_;  // that ranks saw
-  Time now_{std::chrono::seconds(1)};
-  std::map<std::pair<Time, std::uint64_t>, std::function<void()>> schedule_;
+  Schedule schedule_;
   std::map<Member, SimulatedRank> ranks_;
   std::map<Epoch, EpochPlan> plans_;
   std::map<Epoch, std::set<Member>> carried_;
-  std::uint64_t n_scheduled_ = 0, n_requests_ = 0, timer_ = 0;
+  std::uint64_t n_requests_ = 0, timer_ = 0;
   std::uint64_t p_joiner_fails_ = 60;  // of 1000, at each point where it may
-  std::size_t n_replaces_undone_ = 0, n_lost_ = 0, n_epochs_lost_ = 0, n_killed_ = 0;
+  SimulatedCounts counts_;
 };
 
 }  // namespace concertina::cluster

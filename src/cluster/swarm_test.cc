@@ -17,12 +17,12 @@ TEST(Swarm, EveryOperationEndsAndEveryRuleHolds) {
     cluster.run(50);
     cluster.rest();
     ASSERT_THAT(cluster.violations(), testing::IsEmpty());
-    ASSERT_EQ(cluster.n_lost(), 0u);
+    ASSERT_EQ(cluster.counts().n_lost, 0u);
     n_done += cluster.coordinator().n_operations(Phase::kDone);
     n_failed += cluster.coordinator().n_operations(Phase::kFailed);
     n_rolled_back += cluster.coordinator().n_operations(Phase::kRolledBack);
     n_ignored += cluster.coordinator().n_ignored_events();
-    n_replaces_undone += cluster.n_replaces_undone();
+    n_replaces_undone += cluster.counts().n_replaces_undone;
   }
   EXPECT_EQ(n_done + n_failed + n_rolled_back, 5000u);
   // The swarm is of use only if it goes everywhere.
@@ -44,8 +44,8 @@ TEST(Swarm, WhoeverDiesTheGroupRecoversAndEveryRuleHolds) {
     cluster.stop_failing();
     cluster.rest();
     ASSERT_THAT(cluster.violations(), testing::IsEmpty());
-    n_killed += cluster.n_killed();
-    n_epochs_lost += cluster.n_epochs_lost();
+    n_killed += cluster.counts().n_killed;
+    n_epochs_lost += cluster.counts().n_epochs_lost;
     n_fenced += cluster.coordinator().n_fenced();
     n_done += cluster.coordinator().n_operations(Phase::kDone);
   }

@@ -6,9 +6,10 @@
 
 #include "base/time.h"
 
-namespace concertina::sim {
+namespace concertina {
 
-// Virtual time: what happens next, and when. Events of the same time happen in the order they were made.
+// Virtual time, for simulations: what happens next, and when. Events of the same time happen in the order
+// they were made.
 class Schedule {
  public:
   Time now() const { return now_; }
@@ -32,4 +33,4 @@ class Schedule {
   std::map<std::pair<Time, std::uint64_t>, std::function<void()>> events_;
 };
 
-}  // namespace concertina::sim
+}  // namespace concertina
