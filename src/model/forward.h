@@ -22,8 +22,8 @@ struct Workspace {
   WorkspaceLimits limits;
   tensor::FloatBuffer hidden, normed, layer_out;  // [max_tokens, hidden_size]
   tensor::FloatBuffer last;                       // [max_sequences, hidden_size], of rows that want logits
-  tensor::FloatBuffer q, attended;                // [max_tokens, n_heads * head_dim]
-  tensor::FloatBuffer k, v;                       // [max_tokens, n_kv_heads * head_dim]
+  tensor::FloatBuffer q, attended;                // [max_tokens, q_width] of the widest layer
+  tensor::FloatBuffer k, v;                       // [max_tokens, kv_width] of the widest layer
   tensor::FloatBuffer router_logits;              // [max_tokens, n_experts]
   tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
   tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
@@ -33,6 +33,9 @@ struct Workspace {
   std::vector<ExpertId> expert_ids;  // [max_tokens, top_k]
   std::vector<TokenId> tokens;       // [max_tokens]
   std::vector<kernels::AttentionSequence> sequences;
+
+ private:
+  Workspace(const ModelConfig& config, const LargestLayer& layer, const WorkspaceLimits& limits);
 };
 
 // One forward pass of this rank's batch, which may be empty: the rank then only serves its peers' experts.
