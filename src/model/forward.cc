@@ -1,14 +1,12 @@
 #include "model/forward.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/linear.h"
-#include "kernels/prepare_heads.h"
 #include "kernels/rms_norm.h"
 #include "kernels/router.h"
 
@@ -42,31 +40,6 @@ std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
     n_tokens += slice.tokens.size();
   }
   return n_tokens;
-}
-
-// w.normed -> w.layer_out
-void attend(const GqaSpec& spec, const Model& model, std::size_t layer, std::size_t n_tokens,
-            KvCache& kv_cache, Workspace& w, device::Stream& on) {
-  const ModelConfig& config = model.config();
-  const GqaWeights& weights = model.layer(layer).gqa;
-  const auto normed = rows(w.normed, n_tokens * config.hidden_size);
-  const auto q = rows(w.q, n_tokens * spec.q_width());
-  const auto k = rows(w.k, n_tokens * spec.kv_width()), v = rows(w.v, k.size());
-  const kernels::Projection projections[] = {{&weights.q, q}, {&weights.k, k}, {&weights.v, v}};
-  linear(normed, projections, n_tokens, on, w.narrowed.room());
-  const kernels::PagedKv kv = kv_cache.layer(layer);
-  kernels::prepare_heads(q, k, v, w.sequences,
-                         {.norm = spec.qk_norm,
-                          .q_norm = &weights.q_norm,
-                          .k_norm = &weights.k_norm,
-                          .epsilon = config.rms_norm_eps,
-                          .rope = &model.rope()},
-                         spec.n_heads, kv, on);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
-  const auto attended = rows(w.attended, q.size()),
-             scratch = rows(w.attention_scratch, w.attention_scratch.size());
-  kernels::paged_attention(q, w.sequences, kv, scale, spec.n_heads, scratch, attended, on);
-  linear(attended, weights.o, rows(w.layer_out, normed.size()), n_tokens, on, w.narrowed.room());
 }
 
 // w.normed -> w.layer_out
@@ -120,15 +93,11 @@ Workspace::Workspace(const ModelConfig& config, const LargestLayer& layer, const
       normed(limits.max_tokens * config.hidden_size),
       layer_out(limits.max_tokens * config.hidden_size),
       last(limits.max_sequences * config.hidden_size),
-      q(limits.max_tokens * layer.q_width),
-      attended(q.size()),
-      k(limits.max_tokens * layer.kv_width),
-      v(k.size()),
+      attention(layer, limits.max_tokens, limits.n_threads),
       router_logits(limits.max_tokens * config.experts().n_experts),
       router_weights(limits.max_tokens * config.experts().top_k),
       gate(limits.max_tokens * layer.intermediate_size),
       up(gate.size()),
-      attention_scratch(kernels::attention_scratch_floats(layer.head_dim, limits.n_threads)),
       logits(limits.max_sequences * config.vocab_size),
       narrowed(std::max(limits.max_tokens, limits.max_sequences),
                std::max({config.hidden_size, layer.q_width, layer.intermediate_size}), limits.activations),
@@ -141,6 +110,7 @@ Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache&
                                        ExpertExchange& exchange, Workspace& w, device::Stream& on) {
   const ModelConfig& config = model.config();
   const std::size_t n_tokens = lay_out(batch, kv_cache.block_size(), w);
+  w.attention.prepare(w.sequences, kv_cache);
   const auto hidden = rows(w.hidden, n_tokens * config.hidden_size), normed = rows(w.normed, hidden.size());
   const auto layer_out = rows(w.layer_out, hidden.size());
 
@@ -151,8 +121,7 @@ Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache&
     RETURN_IF_ERROR(exchange.run_empty());  // every step has a first exchange: flags travel there
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
     const LayerSpec& spec = config.layers[i];
-    std::visit([&](const auto& attention) { attend(attention, model, i, n_tokens, kv_cache, w, on); },
-               spec.attention);
+    w.attention.run(model, i, normed, layer_out, w.narrowed.room(), on);
     add_rms_norm(hidden, layer_out, model.layer(i).post_attention_norm, epsilon, normed, n_tokens, on);
     if (const MoeSpec* moe = spec.moe()) {
       RETURN_IF_ERROR(run_experts(*moe, model, i, n_tokens, exchange, w, on));
