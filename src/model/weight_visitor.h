@@ -19,7 +19,7 @@ inline StoredWeight stored(const ModelConfig& config, Role role, tensor::Shape s
                            ExpertId expert = {}) {
   const TensorRow& row = row_of(*config.family, role);
   return {fmt::format(fmt::runtime(row.name), fmt::arg("layer", layer), fmt::arg("expert", expert)),
-          std::move(shape), row.use, row.storage};
+          std::move(shape), use_of(role), row.storage};
 }
 
 // visit(weight, role, shape)

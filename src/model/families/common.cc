@@ -14,20 +14,18 @@ namespace {
 using nlohmann::json;
 
 constexpr TensorRow kRows[] = {
-    {.role = Role::kEmbedding, .name = "model.embed_tokens.weight", .use = Use::kOther},
-    {.role = Role::kFinalNorm, .name = "model.norm.weight", .use = Use::kOther},
+    {.role = Role::kEmbedding, .name = "model.embed_tokens.weight"},
+    {.role = Role::kFinalNorm, .name = "model.norm.weight"},
     {.role = Role::kHead, .name = "lm_head.weight"},
-    {.role = Role::kInputNorm, .name = "model.layers.{layer}.input_layernorm.weight", .use = Use::kOther},
-    {.role = Role::kPostAttentionNorm,
-     .name = "model.layers.{layer}.post_attention_layernorm.weight",
-     .use = Use::kOther},
+    {.role = Role::kInputNorm, .name = "model.layers.{layer}.input_layernorm.weight"},
+    {.role = Role::kPostAttentionNorm, .name = "model.layers.{layer}.post_attention_layernorm.weight"},
     {.role = Role::kQ, .name = "model.layers.{layer}.self_attn.q_proj.weight"},
     {.role = Role::kK, .name = "model.layers.{layer}.self_attn.k_proj.weight"},
     {.role = Role::kV, .name = "model.layers.{layer}.self_attn.v_proj.weight"},
     {.role = Role::kO, .name = "model.layers.{layer}.self_attn.o_proj.weight"},
-    {.role = Role::kQNorm, .name = "model.layers.{layer}.self_attn.q_norm.weight", .use = Use::kOther},
-    {.role = Role::kKNorm, .name = "model.layers.{layer}.self_attn.k_norm.weight", .use = Use::kOther},
-    {.role = Role::kRouter, .name = "model.layers.{layer}.mlp.gate.weight", .use = Use::kOther},
+    {.role = Role::kQNorm, .name = "model.layers.{layer}.self_attn.q_norm.weight"},
+    {.role = Role::kKNorm, .name = "model.layers.{layer}.self_attn.k_norm.weight"},
+    {.role = Role::kRouter, .name = "model.layers.{layer}.mlp.gate.weight"},
     {.role = Role::kDenseGate, .name = "model.layers.{layer}.mlp.gate_proj.weight"},
     {.role = Role::kDenseUp, .name = "model.layers.{layer}.mlp.up_proj.weight"},
     {.role = Role::kDenseDown, .name = "model.layers.{layer}.mlp.down_proj.weight"},
@@ -78,6 +76,32 @@ const TensorRow* find(std::span<const TensorRow> rows, Role role) {
 }
 
 }  // namespace
+
+Use use_of(Role role) {
+  switch (role) {
+    case Role::kEmbedding:
+    case Role::kFinalNorm:
+    case Role::kInputNorm:
+    case Role::kPostAttentionNorm:
+    case Role::kQNorm:
+    case Role::kKNorm:
+    case Role::kRouter:
+      return Use::kOther;
+    case Role::kHead:
+    case Role::kQ:
+    case Role::kK:
+    case Role::kV:
+    case Role::kO:
+    case Role::kDenseGate:
+    case Role::kDenseUp:
+    case Role::kDenseDown:
+    case Role::kExpertGate:
+    case Role::kExpertUp:
+    case Role::kExpertDown:
+      return Use::kProduct;
+  }
+  return Use::kOther;
+}
 
 const TensorRow& row_of(const Family& family, Role role) {
   const TensorRow* row = find(family.tensors, role);

@@ -38,7 +38,6 @@ enum class Role : std::uint8_t {
 struct TensorRow {
   Role role{};
   const char* name = nullptr;
-  Use use = Use::kProduct;
   Storage storage = Plain{};
 };
 
@@ -53,6 +52,8 @@ struct Family {
 
 // All of them; the first words of an error about an unknown architecture.
 std::span<const Family* const> families();
+
+Use use_of(Role role);
 
 // The family's row, else the common one. There is one for every role.
 const TensorRow& row_of(const Family& family, Role role);

@@ -5,7 +5,7 @@ namespace concertina::model {
 namespace {
 
 constexpr TensorRow kTensors[] = {
-    {.role = Role::kRouter, .name = "model.layers.{layer}.block_sparse_moe.gate.weight", .use = Use::kOther},
+    {.role = Role::kRouter, .name = "model.layers.{layer}.block_sparse_moe.gate.weight"},
     {.role = Role::kExpertGate, .name = "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight"},
     {.role = Role::kExpertUp, .name = "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight"},
     {.role = Role::kExpertDown, .name = "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight"},
