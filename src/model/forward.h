@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/attention.h"
 #include "model/batch.h"
 #include "model/expert_exchange.h"
 #include "model/kv_cache.h"
@@ -22,17 +23,18 @@ struct Workspace {
   WorkspaceLimits limits;
   tensor::FloatBuffer hidden, normed, layer_out;  // [max_tokens, hidden_size]
   tensor::FloatBuffer last;                       // [max_sequences, hidden_size], of rows that want logits
-  tensor::FloatBuffer q, attended;                // [max_tokens, n_heads * head_dim]
-  tensor::FloatBuffer k, v;                       // [max_tokens, n_kv_heads * head_dim]
-  tensor::FloatBuffer router_logits;              // [max_tokens, n_experts]
-  tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
-  tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
-  tensor::FloatBuffer attention_scratch;
-  tensor::FloatBuffer logits;        // [max_sequences, vocab_size]
-  kernels::RowBuffer narrowed;       // rows of any product's input
-  std::vector<ExpertId> expert_ids;  // [max_tokens, top_k]
-  std::vector<TokenId> tokens;       // [max_tokens]
+  AttentionBackend attention;
+  tensor::FloatBuffer router_logits;   // [max_tokens, n_experts]
+  tensor::FloatBuffer router_weights;  // [max_tokens, top_k]
+  tensor::FloatBuffer gate, up;        // [max_tokens, intermediate_size]; dense layers
+  tensor::FloatBuffer logits;          // [max_sequences, vocab_size]
+  kernels::RowBuffer narrowed;         // rows of any product's input
+  std::vector<ExpertId> expert_ids;    // [max_tokens, top_k]
+  std::vector<TokenId> tokens;         // [max_tokens]
   std::vector<kernels::AttentionSequence> sequences;
+
+ private:
+  Workspace(const ModelConfig& config, const LargestLayer& layer, const WorkspaceLimits& limits);
 };
 
 // One forward pass of this rank's batch, which may be empty: the rank then only serves its peers' experts.
