@@ -31,9 +31,10 @@ namespace concertina::front {
 // ranks do not start, or no epoch has served for --group-lost-timeout.
 class Front : public GenerationService, public ClusterService {
  public:
-  // `state` keeps operations and the wanted size; null: nothing outlives the process.
+  // `state` keeps operations and the wanted size; null: nothing outlives the process. `start_process`: none:
+  // options.binary, on this machine.
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
-        std::unique_ptr<StateStore> state = nullptr);
+        std::unique_ptr<StateStore> state = nullptr, StartProcess start_process = {});
   ~Front() override;
 
   // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
@@ -75,7 +76,7 @@ class Front : public GenerationService, public ClusterService {
  private:
   struct Rank {
     cluster::Member member;
-    std::unique_ptr<LocalProcess> process;
+    std::unique_ptr<RankProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
     std::vector<int> cores;                              // of its compute threads; empty: any
     std::unique_ptr<transport::Timer> exit_follows;      // its channel has closed
@@ -134,11 +135,12 @@ class Front : public GenerationService, public ClusterService {
   const FrontOptions options_;
   const ModelInfo model_;
   const std::unique_ptr<StateStore> state_;
+  const StartProcess start_process_;
   deployment::Deployment deployment_;
   deployment::EffectQueue effects_;
   std::uint64_t n_failed_starts_ = 0;  // told of in the log
   std::map<RankId, Rank> ranks_;
-  std::vector<std::unique_ptr<LocalProcess>> ended_;  // reaped; destroyed outside their own callbacks
+  std::vector<std::unique_ptr<RankProcess>> ended_;  // reaped; destroyed outside their own callbacks
   deployment::Shutdown shutdown_;
   Gate requests_;  // closed when no more are taken
   std::unordered_map<RequestId, Running> running_;

@@ -75,8 +75,7 @@ void Front::execute(const cluster::StartRank& start) {
     return rank.second.channel && rank.second.channel->is_open();
   };
   if (std::all_of(ranks_.begin(), ranks_.end(), is_there)) n_memory_kills_ = n_out_of_memory_kills();
-  auto process = LocalProcess::start(loop_, {options_.binary, options_.binary_name},
-                                     [this, member](const Ending& ending) { on_rank_exit(member, ending); });
+  auto process = start_process_([this, member](const Ending& ending) { on_rank_exit(member, ending); });
   if (!process)
     return tell(cluster::RankExited{member, process.error().message()});  // as if it ended at once
   Rank& rank = ranks_[member.rank];
