@@ -122,8 +122,8 @@ class FrontTest : public testing::Test {
   // Whatever happens on the loop until `is_so`.
   void until(const std::function<bool()>& is_so, const std::string& what) {
     while (!is_so()) {
-      const std::size_t n_done = loop.context().run_one_for(std::chrono::seconds(60));
-      CHECK(n_done > 0, "nothing happened for 60 s; the test waits for {}", what);
+      const std::size_t n_done = loop.context().run_one_for(std::chrono::seconds(20));
+      CHECK(n_done > 0, "nothing happened for 20 s; the test waits for {}", what);
     }
   }
   FakeRank& rank(std::size_t i) { return *ranks.at(i); }
