@@ -78,7 +78,7 @@ worker::RankOptions rank_options(const EngineOptions& options, const model::Mode
                  .n_blocks = 0,
                  .replay_chunk_tokens = 8};
   rank.kv_cache_bytes = rank_sequences * (options.max_model_len / kBlockSize + 1) *
-                        model::KvCache::bytes_per_block(config, kBlockSize);
+                        model::kv_spec(config).bytes_per_block(kBlockSize);
   rank.max_ranks = options.n_ranks;
   rank.peer_timeout = std::chrono::seconds(60);
   rank.n_threads = options.n_threads;
@@ -107,10 +107,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
     engine->ranks_.push_back(
         std::make_unique<Rank>(std::move(parts), sequences_of_a_rank(options), options.max_model_len));
   }
-  const cluster::EpochPlan plan{
-      .epoch = Epoch(1),
-      .members = members,
-      .placement = cluster::plan_placement({}, {}, members, {config.n_moe_layers, config.n_experts})};
+  const cluster::EpochPlan plan{.epoch = Epoch(1),
+                                .members = members,
+                                .placement = cluster::plan_placement(
+                                    {}, {}, members, {config.moe_layers.size(), config.experts().n_experts})};
   for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
     worker::RankParts& parts = engine->ranks_[i]->parts;
     ASSIGN_OR_RETURN(auto prepared, worker::EpochLoader(parts, RankId(i)).prepare(plan, addresses));

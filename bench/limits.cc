@@ -11,20 +11,24 @@ struct Shape {
   double shared = 0;  // parameters that every token uses, without head and embedding
   double expert = 0;  // of one expert of one layer
   double head = 0;
-  double kv_width = 0, q_width = 0;
+  double attention = 0;  // operations of one position against another, in all layers
 };
+
+void add(Shape& shape, double hidden, const model::GqaSpec& spec) {
+  shape.shared += hidden * static_cast<double>(2 * (spec.q_width() + spec.kv_width()));
+  shape.attention += 4 * static_cast<double>(spec.q_width());
+}
 
 Shape shape_of(const model::ModelConfig& config) {
   const auto hidden = static_cast<double>(config.hidden_size);
   Shape shape;
-  shape.q_width = static_cast<double>(config.n_heads * config.head_dim);
-  shape.kv_width = static_cast<double>(config.n_kv_heads * config.head_dim);
-  const auto n_layers = static_cast<double>(config.n_layers),
-             n_moe = static_cast<double>(config.n_moe_layers);
-  shape.shared = n_layers * hidden * (2 * shape.q_width + 2 * shape.kv_width) +
-                 n_moe * hidden * static_cast<double>(config.n_experts) +
-                 (n_layers - n_moe) * 3 * hidden * static_cast<double>(config.intermediate_size);
-  shape.expert = 3 * hidden * static_cast<double>(config.moe_intermediate_size);
+  for (const model::LayerSpec& layer : config.layers) {
+    std::visit([&](const auto& attention) { add(shape, hidden, attention); }, layer.attention);
+    const model::DenseSpec* const dense = layer.dense();
+    shape.shared +=
+        hidden * static_cast<double>(dense ? 3 * dense->intermediate_size : layer.moe()->n_experts);
+  }
+  shape.expert = 3 * hidden * static_cast<double>(config.experts().intermediate_size);
   shape.head = hidden * static_cast<double>(config.vocab_size);
   return shape;
 }
@@ -40,16 +44,16 @@ double rate_of(const MachineRates& rates, kernels::RowForm rows) {
 double step_s(const LimitOf& of, double n, double n_logits, double attention_operations) {
   const model::ModelConfig& config = of.config;
   const Shape shape = shape_of(config);
-  const double n_moe = static_cast<double>(config.n_moe_layers),
-               n_experts = static_cast<double>(config.n_experts);
-  const double share = n_moe > 0 ? static_cast<double>(config.top_k) / n_experts : 0;
+  const double n_moe = static_cast<double>(config.moe_layers.size()),
+               n_experts = static_cast<double>(config.experts().n_experts),
+               top_k = static_cast<double>(config.experts().top_k);
+  const double share = n_moe > 0 ? top_k / n_experts : 0;
   const double n_touched = n_experts * (1 - std::pow(1 - share, n));
   const double parameters =
       static_cast<double>(of.n_ranks) * (shape.shared + shape.head) + n_moe * n_touched * shape.expert;
   const double weight_bytes =
       of.rows == kernels::RowForm::kInt8 ? 1 : static_cast<double>(tensor::element_bytes(config.dtype));
-  const double products = 2 * (n * (shape.shared + n_moe * static_cast<double>(config.top_k) * shape.expert) +
-                               n_logits * shape.head);
+  const double products = 2 * (n * (shape.shared + n_moe * top_k * shape.expert) + n_logits * shape.head);
   const double rate = rate_of(of.rates, of.rows);
   const auto seconds = [](double work, double g_per_s) { return g_per_s > 0 ? work / (g_per_s * 1e9) : 0; };
   const double operations_s = seconds(products, rate) + seconds(attention_operations, of.rates.fma_gflop_s);
@@ -65,8 +69,7 @@ double decode_limit(const LimitOf& of, std::size_t n_sequences) {
 
 double prefill_limit(const LimitOf& of, std::size_t n_tokens) {
   const auto n = static_cast<double>(n_tokens), n_ranks = static_cast<double>(of.n_ranks);
-  const double attention =
-      4 * shape_of(of.config).q_width * n * (n + 1) / 2 * static_cast<double>(of.config.n_layers);
+  const double attention = shape_of(of.config).attention * n * (n + 1) / 2;
   return n_ranks * n / step_s(of, n_ranks * n, n_ranks, n_ranks * attention);
 }
 

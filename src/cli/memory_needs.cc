@@ -8,12 +8,14 @@ namespace concertina::cli {
 namespace {
 
 std::uint64_t bytes_of_buffers(const model::ModelConfig& config, const front::FrontOptions& options) {
-  const std::uint64_t hidden = config.hidden_size,
-                      heads = (2 * config.n_heads + 2 * config.n_kv_heads) * config.head_dim;
-  const std::uint64_t a_token = 4 * hidden + heads + 2 * config.intermediate_size + config.n_experts;
-  const std::uint64_t exchanged = 4 * (1 + config.top_k) * hidden;  // four banks: activations, result rows
-  return sizeof(float) * (options.max_num_batched_tokens * (a_token + exchanged) +
-                          options.max_num_seqs * config.vocab_size + options.max_model_len * config.head_dim);
+  const model::LargestLayer layer = model::largest_layer(config);
+  const model::MoeSpec experts = config.experts();
+  const std::uint64_t hidden = config.hidden_size, heads = 2 * (layer.q_width + layer.kv_width);
+  const std::uint64_t a_token = 4 * hidden + heads + 2 * layer.intermediate_size + experts.n_experts;
+  const std::uint64_t exchanged = 4 * (1 + experts.top_k) * hidden;  // four banks: activations, result rows
+  return sizeof(float) *
+         (options.max_num_batched_tokens * (a_token + exchanged) + options.max_num_seqs * config.vocab_size +
+          options.max_model_len * config.rope.rotary_dim);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "cli/error.h"
 #include "cli/process_limits.h"
 #include "cli/sizes.h"
-#include "model/kv_cache.h"
+#include "model/kv_spec.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
 
@@ -29,8 +29,8 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
     spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
   }
   o.front.model_path = std::filesystem::absolute(o.model).string();
-  o.front.n_moe_layers = config.n_moe_layers;
-  o.front.n_experts = config.n_experts;
+  o.front.n_moe_layers = config.moe_layers.size();
+  o.front.n_experts = config.experts().n_experts;
   o.front.max_model_len = o.max_model_len.value_or(config.max_position_embeddings);
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
     return bad_flag(
@@ -38,7 +38,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
                     o.front.max_model_len, config.max_position_embeddings));
   }
   // A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
-  const std::size_t block_bytes = model::KvCache::bytes_per_block(config, o.front.block_size);
+  const std::size_t block_bytes = model::kv_spec(config).bytes_per_block(o.front.block_size);
   const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
   if (o.front.kv_cache_bytes / block_bytes < n_needed) {
     return bad_flag(fmt::format(

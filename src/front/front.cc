@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/memory_limits.h"
-#include "transport/codec.h"
 #include "transport/control_channel.h"
 
 namespace concertina::front {
@@ -15,7 +14,6 @@ namespace {
 // Of requests on the way to a rank: some 50,000 tokens, which take half a millisecond to write. With more,
 // one client's 128 choices of a long prompt would hold up every stream.
 constexpr std::size_t kUnreadBytes = 256 << 10;
-constexpr Duration kStopRanksTimeout = std::chrono::seconds(5), kReapTimeout = std::chrono::seconds(2);
 
 // Never used twice, over restarts too: the wall clock at the start, then counted up.
 Incarnation first_incarnation() {
@@ -50,12 +48,17 @@ deployment::Config config_of(const FrontOptions& options) {
 }  // namespace
 
 Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
-             std::unique_ptr<StateStore> state)
+             std::unique_ptr<StateStore> state, StartProcess start_process)
     : loop_(loop),
       options_(std::move(options)),
       model_(std::move(model)),
       state_(std::move(state)),
+      start_process_(
+          start_process ? std::move(start_process) : StartProcess([this](RankProcess::OnExit on_exit) {
+            return LocalProcess::start(loop_, {options_.binary, options_.binary_name}, std::move(on_exit));
+          })),
       deployment_(config_of(options_), first_incarnation()),
+      shutdown_({.finish = options_.shutdown_timeout}),
       coordinator_timer_(loop),
       shutdown_timer_(loop) {}
 
@@ -77,7 +80,7 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
 }
 
 Status Front::admits() const {
-  if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
+  if (!shutdown_.is_serving()) return fail(FrontError::kShuttingDown, "the server is shutting down");
   if (!checkpoint_change_.empty() && options_.weight_loading == FrontOptions::WeightLoading::kLazy)
     return fail(changed_under_ranks(options_.model_path, checkpoint_change_));
   if (deployment_.coordinator().has_served()) return {};
@@ -99,7 +102,6 @@ void Front::on_checkpoint_changed(const std::string& what) {
   spdlog::error("{}; {} requests end, and no more are taken", error.message(),
                 deployment_.journal().n_live());
   fail_all_requests(error);
-  check_shutdown();
 }
 
 void Front::on_texts_changed(const std::string& what) {
@@ -116,85 +118,6 @@ Status Front::ready() const {
   RETURN_IF_ERROR(admits());
   if (deployment_.coordinator().ready()) return {};
   return fail(FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again");
-}
-
-void Front::begin_shutdown(std::function<void()> on_stopped) {
-  if (life_ != Life::kServing) return;
-  on_stopped_ = std::move(on_stopped);
-  life_ = Life::kShuttingDown;
-  tell(cluster::ShutdownBegun{});
-  shutdown_timer_.set(loop_.now() + options_.shutdown_timeout, [this] {
-    spdlog::warn("shutdown: {} requests still ran after --shutdown-timeout; they end now",
-                 deployment_.journal().n_live());
-    fail_all_requests(
-        Error(FrontError::kShuttingDown, "the server shut down before the answer was complete"));
-    stop_ranks();
-  });
-  check_shutdown();
-}
-
-void Front::check_shutdown() {
-  if (life_ == Life::kShuttingDown && deployment_.journal().n_live() == 0) stop_ranks();
-}
-
-void Front::stop_now() {
-  if (life_ == Life::kStopped) return;
-  fail_all_requests(Error(FrontError::kShuttingDown, "the server was stopped"));
-  if (life_ != Life::kStoppingRanks) stop_ranks();
-  for (auto& [id, rank] : ranks_) {
-    if (rank.process) rank.process->kill();
-  }
-}
-
-void Front::lose_group(const std::string& why) {
-  if (is_stopping()) return;
-  spdlog::error("{}", why);
-  const Error error(FrontError::kGroupLost, why);
-  fail_all_requests(error);
-  if (auto on_fatal = std::exchange(on_fatal_, nullptr)) on_fatal(error);
-}
-
-void Front::stop_ranks() {
-  if (is_stopping()) return;
-  life_ = Life::kStoppingRanks;
-  coordinator_timer_.cancel();
-  if (const cluster::Operation* running = deployment_.coordinator().running_operation()) {
-    cluster::Operation cut = *running;
-    cut.phase = cluster::Phase::kFailed;
-    cut.failure = cluster::Operation::Failure::kShutDown;
-    cut.error = "the server shut down while it ran";
-    end_operation(cut);
-  }
-  const transport::Frame release = transport::frame_of(cluster::Release{});
-  for (auto& [id, rank] : ranks_) {
-    rank.channel ? void(rank.channel->send(release)) : rank.process->kill();  // none: it was fenced
-  }
-  shutdown_timer_.set(loop_.now() + kStopRanksTimeout, [this] {
-    for (auto& [id, rank] : ranks_) {
-      spdlog::warn("rank {} (pid {}) did not stop in time: killed", id, rank.process->pid());
-      rank.process->kill();
-    }
-    shutdown_timer_.set(loop_.now() + kReapTimeout, [this] { leave_unreaped(); });
-  });
-  if (ranks_.empty()) on_all_ranks_ended();
-}
-
-// The kernel ends a frozen or traced process when it is let go, and not before: nobody waits for that.
-void Front::leave_unreaped() {
-  for (auto& [id, rank] : ranks_) {
-    spdlog::warn("rank {} (pid {}) was killed but does not end (is it frozen or traced?): left behind", id,
-                 rank.process->pid());
-  }
-  on_all_ranks_ended();
-}
-
-void Front::on_all_ranks_ended() {
-  if (life_ == Life::kStopped) return;
-  life_ = Life::kStopped;
-  shutdown_timer_.cancel();
-  loop_.post([on_stopped = std::exchange(on_stopped_, nullptr)] {
-    if (on_stopped) on_stopped();
-  });
 }
 
 }  // namespace concertina::front

@@ -4,7 +4,10 @@
 #include <memory>
 #include <unordered_map>
 
+#include "base/gate.h"
+#include "base/lifetime.h"
 #include "deployment/deployment.h"
+#include "deployment/shutdown.h"
 #include "front/launcher.h"
 #include "front/options.h"
 #include "front/service.h"
@@ -28,9 +31,10 @@ namespace concertina::front {
 // ranks do not start, or no epoch has served for --group-lost-timeout.
 class Front : public GenerationService, public ClusterService {
  public:
-  // `state` keeps operations and the wanted size; null: nothing outlives the process.
+  // `state` keeps operations and the wanted size; null: nothing outlives the process. `start_process`: none:
+  // options.binary, on this machine.
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
-        std::unique_ptr<StateStore> state = nullptr);
+        std::unique_ptr<StateStore> state = nullptr, StartProcess start_process = {});
   ~Front() override;
 
   // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
@@ -72,7 +76,7 @@ class Front : public GenerationService, public ClusterService {
  private:
   struct Rank {
     cluster::Member member;
-    std::unique_ptr<LocalProcess> process;
+    std::unique_ptr<RankProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
     std::vector<int> cores;                              // of its compute threads; empty: any
     std::unique_ptr<transport::Timer> exit_follows;      // its channel has closed
@@ -80,9 +84,10 @@ class Front : public GenerationService, public ClusterService {
     std::string failure;                                 // what it said before it ended
     std::optional<deployment::Ending::Cause> fenced_as;  // known when it was fenced; else its exit tells
   };
-  enum class Life : std::uint8_t { kServing, kShuttingDown, kStoppingRanks, kStopped };
-
-  bool is_stopping() const { return life_ == Life::kStoppingRanks || life_ == Life::kStopped; }
+  struct Running {  // a request
+    GenerationListener* listener;
+    Gate::Pass pass;
+  };
 
   // front_ranks.cc: what ranks say and do, and what is decided about them
   void tell(const cluster::Event& event);
@@ -118,28 +123,31 @@ class Front : public GenerationService, public ClusterService {
   void execute(const deployment::EmitFailed& failed);
   void fail_all_requests(const Error& error);
 
-  // front.cc: shutdown
+  // front_shutdown.cc: how all of it ends
   void lose_group(const std::string& why);
-  void stop_ranks();
-  void leave_unreaped();
-  void on_all_ranks_ended();
-  void check_shutdown();
+  void shut_down(deployment::Shutdown::Event event);
+  void perform(deployment::Shutdown::Act act);
+  void refuse_requests();
+  void release_ranks();
+  void log_overdue() const;
 
   transport::EventLoop& loop_;
   const FrontOptions options_;
   const ModelInfo model_;
   const std::unique_ptr<StateStore> state_;
+  const StartProcess start_process_;
   deployment::Deployment deployment_;
   deployment::EffectQueue effects_;
   std::uint64_t n_failed_starts_ = 0;  // told of in the log
   std::map<RankId, Rank> ranks_;
-  std::vector<std::unique_ptr<LocalProcess>> ended_;  // reaped; destroyed outside their own callbacks
-  std::unordered_map<RequestId, GenerationListener*> listeners_;
+  std::vector<std::unique_ptr<RankProcess>> ended_;  // reaped; destroyed outside their own callbacks
+  deployment::Shutdown shutdown_;
+  Gate requests_;  // closed when no more are taken
+  std::unordered_map<RequestId, Running> running_;
   std::unordered_map<std::string, std::vector<std::function<void(const cluster::Operation&)>>> waiters_;
   std::function<void()> on_ready_, on_stopped_;
   std::function<void(const Error&)> on_fatal_;
   transport::Timer coordinator_timer_, shutdown_timer_;
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // posted functions hold it weakly
   std::optional<std::uint64_t> n_memory_kills_;  // in this control group, those of earlier ranks included
   RequestId next_request_{1};
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
@@ -147,7 +155,7 @@ class Front : public GenerationService, public ClusterService {
   double last_pause_ms_ = 0;
   std::string checkpoint_change_;  // empty: none
   std::string texts_change_;       // empty: none
-  Life life_ = Life::kServing;
+  Lifetime lifetime_;              // last: what is posted does nothing once this ends
 };
 
 }  // namespace concertina::front

@@ -45,7 +45,7 @@ std::size_t Front::max_requests() const {
 
 Result<cluster::Operation> Front::scale(const ScaleRequest& request,
                                         std::function<void(const cluster::Operation&)> done) {
-  if (life_ != Life::kServing) return fail(FrontError::kShuttingDown, "the server is shutting down");
+  if (!shutdown_.is_serving()) return fail(FrontError::kShuttingDown, "the server is shutting down");
   cluster::ScaleRequested event;
   event.id = request.operation_id;
   while (event.id.empty() ||
@@ -169,8 +169,7 @@ void Front::keep(const cluster::Operation& operation) {
   Status kept = state_->save(operation, loop_.now());
   const bool is_wanted =
       operation.kind != cluster::OperationKind::kRecover || operation.phase == cluster::Phase::kDone;
-  if (kept && is_wanted && life_ == Life::kServing &&
-      deployment_.coordinator().running_operation() == nullptr)
+  if (kept && is_wanted && shutdown_.is_serving() && deployment_.coordinator().running_operation() == nullptr)
     kept = state_->save_wanted_size(deployment_.coordinator().wanted_size());
   if (!kept) spdlog::error("{}", kept.error().message());
 }

@@ -20,7 +20,7 @@ constexpr Duration kExitFollows = std::chrono::milliseconds(200);  // the end of
 }  // namespace
 
 void Front::tell(const cluster::Event& event) {
-  if (is_stopping()) return;
+  if (shutdown_.is_stopping()) return;
   deployment_.tell(event, loop_.now(), effects_);
   carry_out();
 }
@@ -68,15 +68,14 @@ Front::Rank* Front::find_rank(const Member& member) {
 }
 
 void Front::execute(const cluster::StartRank& start) {
-  if (is_stopping()) return;
+  if (shutdown_.is_stopping()) return;
   const Member member = start.member;
   // Kills of other programs in this control group are no news of ranks; while one is being lost they may be.
   const auto is_there = [](const auto& rank) {
     return rank.second.channel && rank.second.channel->is_open();
   };
   if (std::all_of(ranks_.begin(), ranks_.end(), is_there)) n_memory_kills_ = n_out_of_memory_kills();
-  auto process = LocalProcess::start(loop_, {options_.binary, options_.binary_name},
-                                     [this, member](const Ending& ending) { on_rank_exit(member, ending); });
+  auto process = start_process_([this, member](const Ending& ending) { on_rank_exit(member, ending); });
   if (!process)
     return tell(cluster::RankExited{member, process.error().message()});  // as if it ended at once
   Rank& rank = ranks_[member.rank];
@@ -106,7 +105,7 @@ std::vector<int> Front::cores_for_a_rank() const {
 
 void Front::on_frame(const Member& from, const transport::Frame& frame) {
   Rank* rank = find_rank(from);
-  if (rank == nullptr || is_stopping()) return;
+  if (rank == nullptr || shutdown_.is_stopping()) return;
   const auto message = transport::from_rank_of(frame, from);
   if (!message) return spdlog::warn("rank {} sent {}; ignored", from.rank, message.error().message());
   const auto* hello = std::get_if<cluster::RankHello>(&*message);
@@ -114,7 +113,6 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
   look_at(*rank, *message);
   deployment_.hear(*message, loop_.now(), effects_);
   carry_out();
-  check_shutdown();
 }
 
 // Another program may compute other bits, or speak another protocol.
@@ -212,15 +210,13 @@ void Front::on_rank_exit(const Member& member, const Ending& exit) {
     const std::string reason = rank->failure.empty() ? ending.how : rank->failure;
     ended_.push_back(std::move(rank->process));
     ranks_.erase(member.rank);
-    loop_.post([this, alive = std::weak_ptr(alive_)] {
-      if (!alive.expired()) ended_.clear();
-    });
-    if (!is_stopping()) {
+    loop_.post(lifetime_.guard([this] { ended_.clear(); }));
+    if (!shutdown_.is_stopping()) {
       deployment_.tell(deployment::RankEnded{{member, reason, said}, ending}, loop_.now(), effects_);
       carry_out();
     }
   }
-  if (life_ == Life::kStoppingRanks && ranks_.empty()) on_all_ranks_ended();
+  if (ranks_.empty()) shut_down(deployment::Shutdown::Event::kRanksEnded);
 }
 
 void Front::log_failed_starts() {

@@ -54,7 +54,7 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
   ASSIGN_OR_RETURN(request::Request made, to_request(std::move(request)));
   const RequestId id = next_request_;
   next_request_ = next_request_.next();
-  listeners_[id] = &listener;
+  running_.insert_or_assign(id, Running{&listener, *requests_.enter()});
   made.id = id;
   deployment_.submit(std::move(made), client, loop_.now(), effects_);
   carry_out();
@@ -85,10 +85,9 @@ Result<request::Request> Front::to_request(GenerationRequest request) const {
 }
 
 void Front::cancel(RequestId request) {
-  listeners_.erase(request);
+  const auto gone = running_.extract(request);
   deployment_.cancel(request, loop_.now(), effects_);
   carry_out();
-  check_shutdown();
 }
 
 // Every request of a broken checkpoint fails: its rank has said so once.
@@ -96,17 +95,18 @@ void Front::execute(const deployment::EmitFailed& failed) {
   const bool is_said = failed.cause == deployment::EmitFailed::Cause::kNonfiniteLogits;
   spdlog::log(is_said ? spdlog::level::debug : spdlog::level::err, "request {}: {}", failed.request,
               failed.why);
-  const auto listener = listeners_.extract(failed.request);
-  if (!listener.empty())
-    listener.mapped()->on_failed(failed.request, Error(code_of(failed.cause), failed.why));
+  const auto over = running_.extract(failed.request);
+  if (!over.empty())
+    over.mapped().listener->on_failed(failed.request, Error(code_of(failed.cause), failed.why));
 }
 
 void Front::execute(const deployment::EmitToken& token) {
-  const auto found = listeners_.find(token.request);
-  if (found == listeners_.end()) return;
-  GenerationListener* const listener = found->second;
-  if (token.reason != request::FinishReason::kNone) listeners_.erase(found);
-  listener->on_token(token.request, token.token, token.reason);
+  const auto found = running_.find(token.request);
+  if (found == running_.end()) return;
+  GenerationListener& listener = *found->second.listener;
+  const auto over = token.reason == request::FinishReason::kNone ? decltype(running_)::node_type{}
+                                                                 : running_.extract(found);
+  listener.on_token(token.request, token.token, token.reason);
 }
 
 void Front::fail_all_requests(const Error& error) {
@@ -115,9 +115,9 @@ void Front::fail_all_requests(const Error& error) {
   carry_out();  // ranks that live drop them
   // One by one: an answer of several choices ends with the first of them and cancels its others, whose
   // listener is gone then.
-  while (!listeners_.empty()) {
-    const auto next = listeners_.extract(listeners_.begin());
-    next.mapped()->on_failed(next.key(), error);
+  while (!running_.empty()) {
+    const auto next = running_.extract(running_.begin());
+    next.mapped().listener->on_failed(next.key(), error);
   }
 }
 

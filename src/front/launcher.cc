@@ -67,9 +67,8 @@ Result<RankBinary> own_binary() {
   return RankBinary{"/proc/self/exe", target.string()};
 }
 
-Result<std::unique_ptr<LocalProcess>> LocalProcess::start(
-    transport::EventLoop& loop, const RankBinary& binary,
-    std::function<void(const deployment::Ending&)> on_exit) {
+Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop,
+                                                          const RankBinary& binary, OnExit on_exit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return fail(FrontError::kOperationFailed,

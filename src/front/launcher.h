@@ -24,25 +24,38 @@ struct RankBinary {
 // still has this process's /proc/self/exe when it executes another.
 Result<RankBinary> own_binary();
 
+// A rank's process, started and not reaped yet. The front's thread.
+class RankProcess {
+ public:
+  using OnExit = std::function<void(const deployment::Ending&)>;  // once, after it was reaped
+  virtual ~RankProcess() = default;
+  virtual pid_t pid() const = 0;
+  virtual int take_control_fd() = 0;   // our end of its control channel; once; the taker owns it
+  virtual void kill() = 0;             // SIGKILL; on_exit follows
+  virtual bool has_ended() const = 0;  // and is not reaped yet: on_exit follows, in another turn
+  // As /proc/PID/stat has it: R, S, D, T, t, Z; R too if its main thread sleeps and another one runs. 0:
+  // unknown.
+  virtual char state() const = 0;
+};
+using StartProcess = std::function<Result<std::unique_ptr<RankProcess>>(RankProcess::OnExit on_exit)>;
+
 // A worker process on this machine: started, watched, reaped. The front's thread. It dies with the front,
 // also when that is killed: the worker asks for SIGKILL at its parent's death (which follows the thread that
 // started it: the front has one, for its whole life), and its control channel closes.
-class LocalProcess {
+class LocalProcess : public RankProcess {
  public:
   // Runs `binary.path worker --control-fd 3`. `on_exit` comes once, after it was reaped.
   static Result<std::unique_ptr<LocalProcess>> start(transport::EventLoop& loop, const RankBinary& binary,
-                                                     std::function<void(const deployment::Ending&)> on_exit);
-  ~LocalProcess();  // kills and reaps it if it still runs
+                                                     OnExit on_exit);
+  ~LocalProcess() override;  // kills and reaps it if it still runs
   LocalProcess(const LocalProcess&) = delete;
   LocalProcess& operator=(const LocalProcess&) = delete;
 
-  pid_t pid() const { return pid_; }
-  int take_control_fd();   // our end of its control channel; once; the taker owns it
-  void kill();             // SIGKILL; on_exit follows
-  bool has_ended() const;  // and is not reaped yet: on_exit follows, in another turn
-  // As /proc/PID/stat has it: R, S, D, T, t, Z; R too if its main thread sleeps and another one runs. 0:
-  // unknown.
-  char state() const;
+  pid_t pid() const override { return pid_; }
+  int take_control_fd() override;
+  void kill() override;
+  bool has_ended() const override;
+  char state() const override;
 
  private:
   LocalProcess() = default;
@@ -52,7 +65,7 @@ class LocalProcess {
   pid_t pid_ = -1;
   int pid_fd_ = -1, control_fd_ = -1;
   bool reaped_ = false;
-  std::function<void(const deployment::Ending&)> on_exit_;
+  OnExit on_exit_;
   transport::EventLoop* loop_ = nullptr;
   std::unique_ptr<transport::ReadableWatch> watch_;
 };

@@ -1,29 +1,71 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/ids.h"
+#include "kvcache/holder.h"
 
 namespace concertina::kvcache {
 
-// The numbers of one rank's KV blocks: which are free. Never memory. The block given back last is taken
-// first.
+using Generation = Id<struct GenerationTag, std::uint64_t>;  // of a block's content; 0: never taken
+
+// The numbers of one rank's KV blocks: who holds which, and of which generation each is. Never memory. A
+// block is free while nobody holds it; the one that became free last is taken first.
+//
+// A block's generation says which content it is for. It rises when the block is taken out of the free ones,
+// before anybody writes to it, and at no other time; it never falls, whatever becomes of the step for which
+// the block was taken. So (block, generation) names one content for good: who reads a block elsewhere and
+// finds the generation that it was told, before and after, has read that content. Sharing keeps the
+// generation: only positions that are written and will not be written again may be shared.
+//
+// All memory is taken at the start: room for one holder of each block, and for `max_shares` holders beyond
+// the first of all blocks together. One owner thread.
 class BlockPool {
  public:
-  explicit BlockPool(std::size_t n_blocks);
+  explicit BlockPool(std::size_t n_blocks, std::size_t max_shares = 0);
 
-  std::size_t n_total() const { return taken_.size(); }
+  std::size_t n_total() const { return blocks_.size(); }
   std::size_t n_free() const { return free_.size(); }
   std::size_t n_used() const { return n_total() - n_free(); }
 
-  // Appends n blocks to `table`; false, and nothing taken, if fewer are free.
-  bool take(std::size_t n, std::vector<BlockId>& table);
-  // Gives all of `table` back and empties it. A block that was not taken is a broken invariant.
-  void give_back(std::vector<BlockId>& table);
+  // Appends n free blocks to `table`, held by `holder` alone, each of a new generation. False, and nothing
+  // taken, if fewer are free.
+  bool take(const Holder& holder, std::size_t n, std::vector<BlockId>& table);
+  // Lets `holder` hold `blocks`, which others hold and it does not, and appends them to `table`. False, and
+  // nothing shared, if that made more than max_shares.
+  bool share(const Holder& holder, std::span<const BlockId> blocks, std::vector<BlockId>& table);
+  // `holder` lets go of all of `table`, which is empty then. A block that it does not hold is a broken
+  // invariant.
+  void give_back(const Holder& holder, std::vector<BlockId>& table);
+
+  std::size_t n_holders(BlockId block) const { return blocks_[block.value()].n_holders; }  // 0: free
+  bool is_held_by(BlockId block, const Holder& holder) const;
+  void for_each_holder(BlockId block, FunctionRef<void(const Holder&)> what) const;  // in no order
+  Generation generation(BlockId block) const { return blocks_[block.value()].generation; }
 
  private:
-  std::vector<BlockId> free_;  // a stack
-  std::vector<char> taken_;    // [n_blocks]
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+
+  struct Block {
+    Generation generation;
+    std::uint32_t n_holders = 0;
+  };
+  // One holder of one block, and the place of the next one. The first of block i is at place i.
+  struct Holding {
+    Holder holder;
+    std::uint32_t next = kNone;
+  };
+
+  void add_holder(BlockId block, const Holder& holder);
+  void remove_holder(BlockId block, const Holder& holder);
+  std::uint32_t find(BlockId block, const Holder& holder) const;  // kNone: it does not hold it
+
+  std::vector<Block> blocks_;          // [n_blocks]
+  std::vector<BlockId> free_;          // a stack
+  std::vector<Holding> holdings_;      // [n_blocks + max_shares]
+  std::vector<std::uint32_t> unused_;  // places of holdings_ beyond the first of each block
 };
 
 // Blocks that n_tokens positions need.

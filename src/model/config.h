@@ -8,50 +8,45 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "kernels/prepare_heads.h"
-#include "kernels/router.h"
+#include "model/layer_spec.h"
 #include "request/request.h"
 #include "tensor/tensor.h"
 
 namespace concertina::model {
 
-using kernels::QkNorm;
+struct Family;  // families/family.h
 
-// What is particular to a family: its row in the table of config.cc.
-struct Family {
-  const char* architecture;       // as config.json's "architectures" names it
-  const char* n_experts_keys[2];  // config.json of transformers 4, 5
-  const char* expert_width_key;   // intermediate size of one expert
-  const char* moe_prefix;         // below "model.layers.N."
-  const char* gate_name;          // below "model.layers.N.<moe_prefix>experts.E."
-  const char* up_name;
-  const char* down_name;
-  QkNorm qk_norm;
-  enum class Normalize : std::uint8_t { kAlways, kByConfig } normalize;
-  enum class DenseLayers : std::uint8_t { kNone, kByConfig } dense_layers;
-  double rms_norm_eps, rope_theta;  // what the family's own software assumes when config.json does not say
+// Rotary embedding, the same in every layer. Scaled frequencies (YaRN, llama3, longrope) are a member here.
+struct RopeSpec {
+  std::size_t rotary_dim = 0;  // of a head: its first values are rotated
+  double theta = 0;
+  bool operator==(const RopeSpec&) const = default;
 };
 
-// config.json, read and checked. Sizes are counts of elements.
+// config.json, read and checked: layers, and the numbers that are one for the whole model. Sizes are counts
+// of elements.
 struct ModelConfig {
   const Family* family = nullptr;
-  std::size_t n_layers = 0, hidden_size = 0, vocab_size = 0, max_position_embeddings = 0;
-  std::size_t n_heads = 0, n_kv_heads = 0, head_dim = 0;  // n_kv_heads divides n_heads; head_dim is even
-  std::size_t n_experts = 0, top_k = 0, moe_intermediate_size = 0;  // 0 if no layer is MoE
-  std::size_t intermediate_size = 0;                                // of dense layers; 0 if there are none
+  std::size_t hidden_size = 0, vocab_size = 0, max_position_embeddings = 0;
   float rms_norm_eps = 0;
-  double rope_theta = 0;
-  kernels::RouterWeights router_weights = kernels::RouterWeights::kSoftmax;
+  RopeSpec rope;
   enum class Head : std::uint8_t { kOwn, kTiedToEmbedding } head = Head::kOwn;
-  std::vector<std::uint32_t> moe_index;  // [n_layers] index among MoE layers, kDense for dense ones
-  std::size_t n_moe_layers = 0;
+  std::vector<LayerSpec> layers;
+  std::vector<std::size_t> moe_layers;  // [MoeLayerId] which of `layers` it is
   std::vector<TokenId> eos_token_ids;
   tensor::DType dtype =
       tensor::DType::kF32;  // as published: for dummy weights and estimates; real weights bring theirs
 
-  static constexpr std::uint32_t kDense = ~std::uint32_t{0};
-  bool is_moe(std::size_t layer) const { return moe_index[layer] != kDense; }
+  // What all MoE layers have in common, but for their numbers; a dense model has zeros.
+  MoeSpec experts() const { return moe_layers.empty() ? MoeSpec{} : *layers[moe_layers.front()].moe(); }
 };
+
+// The largest of all layers, for memory that serves each of them in turn.
+struct LargestLayer {
+  std::size_t q_width = 0, kv_width = 0, head_dim = 0;
+  std::size_t intermediate_size = 0;  // of dense layers
+};
+LargestLayer largest_layer(const ModelConfig& config);
 
 // Reads both generations of keys (transformers 4: rope_theta, num_experts; 5: rope_parameters,
 // num_local_experts). An unknown architecture or a setting that is not built is an error that names the

@@ -30,6 +30,8 @@ ModelConfig parsed(const json& config) {
   return result.value_or(ModelConfig{});
 }
 
+GqaSpec gqa_of(const ModelConfig& config) { return std::get<GqaSpec>(config.layers[0].attention); }
+
 void expect_refused(const json& config, ModelError code, const std::vector<std::string>& parts) {
   const auto result = parse_config(config, "some/config.json");
   ASSERT_FALSE(result.has_value()) << "expected an error with " << parts.front();
@@ -53,46 +55,46 @@ TEST(ModelConfig, BothGenerationsOfKeysMeanTheSame) {
     const ModelConfig now = read_config(kFixtures / family).value();
     const ModelConfig hub = parsed(checkpoint::read_json(kFixtures / family / "config.hub.json").value());
     const auto fields = [](const ModelConfig& c) {
-      return std::tuple(c.family, c.n_layers, c.hidden_size, c.vocab_size, c.max_position_embeddings,
-                        c.n_heads, c.n_kv_heads, c.head_dim, c.n_experts, c.top_k, c.moe_intermediate_size,
-                        c.intermediate_size, c.rms_norm_eps, c.rope_theta, c.router_weights, c.head,
-                        c.moe_index, c.eos_token_ids, c.dtype);
+      return std::tuple(c.family, c.hidden_size, c.vocab_size, c.max_position_embeddings, c.rms_norm_eps,
+                        c.rope, c.head, c.layers, c.moe_layers, c.eos_token_ids, c.dtype);
     };
     EXPECT_TRUE(fields(now) == fields(hub)) << family;
     EXPECT_THAT(now.eos_token_ids, ElementsAre(2));
     EXPECT_EQ(now.hidden_size, 64u);
   }
-  EXPECT_EQ(parsed(config_of("mixtral")).rope_theta, 1e6);
-  EXPECT_EQ(parsed(config_of("olmoe")).rope_theta, 1e4);
-  EXPECT_EQ(parsed(config_of("mixtral")).head_dim, 16u) << "hidden_size / num_attention_heads";
+  EXPECT_EQ(parsed(config_of("mixtral")).rope.theta, 1e6);
+  EXPECT_EQ(parsed(config_of("olmoe")).rope.theta, 1e4);
+  EXPECT_EQ(gqa_of(parsed(config_of("mixtral"))).head_dim, 16u) << "hidden_size / num_attention_heads";
   EXPECT_EQ(parsed(config_of("qwen3_moe_bf16_sharded")).dtype, tensor::DType::kBF16);
 }
 
 TEST(ModelConfig, MoeLayersAreNumberedAlone) {
-  const std::uint32_t dense = ModelConfig::kDense;
   const json qwen = config_of("qwen3_moe");  // 3 layers, mlp_only_layers [1]
-  EXPECT_THAT(parsed(qwen).moe_index, ElementsAre(0, dense, 1));
-  EXPECT_EQ(parsed(qwen).n_moe_layers, 2u);
-  EXPECT_EQ(parsed(qwen).intermediate_size, 96u);
-  EXPECT_THAT(parsed(changed(qwen, "decoder_sparse_step", 2)).moe_index, ElementsAre(dense, dense, dense));
+  const ModelConfig config = parsed(qwen);
+  EXPECT_THAT(config.moe_layers, ElementsAre(0, 2));
+  EXPECT_EQ(config.layers[0].moe()->id, MoeLayerId(0));
+  EXPECT_EQ(config.layers[1].dense()->intermediate_size, 96u);
+  EXPECT_EQ(config.layers[2].moe()->id, MoeLayerId(1));
+  EXPECT_THAT(parsed(changed(qwen, "decoder_sparse_step", 2)).moe_layers, IsEmpty());
   EXPECT_THAT(
-      parsed(changed(changed(qwen, "decoder_sparse_step", 2), "mlp_only_layers", json::array())).moe_index,
-      ElementsAre(dense, 0, dense));
+      parsed(changed(changed(qwen, "decoder_sparse_step", 2), "mlp_only_layers", json::array())).moe_layers,
+      ElementsAre(1));
   const ModelConfig no_experts =
       parsed(without(changed(qwen, "num_local_experts", 0), "num_experts_per_tok"));
-  EXPECT_EQ(no_experts.n_moe_layers, 0u);
-  EXPECT_EQ(no_experts.n_experts, 0u);
+  EXPECT_THAT(no_experts.moe_layers, IsEmpty());
+  EXPECT_EQ(no_experts.experts(), MoeSpec{});
 }
 
 TEST(ModelConfig, AbsentFieldsMeanWhatTheFamilySays) {
   const json mixtral = without(without(config_of("mixtral"), "rope_parameters"), "rms_norm_eps");
-  EXPECT_EQ(parsed(mixtral).rope_theta, 1e6);
+  EXPECT_EQ(parsed(mixtral).rope.theta, 1e6);
   EXPECT_EQ(parsed(mixtral).rms_norm_eps, 1e-5f);
   const json qwen = without(without(config_of("qwen3_moe"), "rope_parameters"), "rms_norm_eps");
-  EXPECT_EQ(parsed(qwen).rope_theta, 1e4);
+  EXPECT_EQ(parsed(qwen).rope.theta, 1e4);
   EXPECT_EQ(parsed(qwen).rms_norm_eps, 1e-6f);
-  EXPECT_EQ(parsed(without(qwen, "norm_topk_prob")).router_weights, kernels::RouterWeights::kSoftmax);
-  EXPECT_EQ(parsed(mixtral).router_weights, kernels::RouterWeights::kSoftmaxNormalized);
+  EXPECT_EQ(parsed(without(qwen, "norm_topk_prob")).experts().router_weights,
+            kernels::RouterWeights::kSoftmax);
+  EXPECT_EQ(parsed(mixtral).experts().router_weights, kernels::RouterWeights::kSoftmaxNormalized);
   EXPECT_THAT(parsed(changed(qwen, "eos_token_id", nullptr)).eos_token_ids, IsEmpty());
   EXPECT_THAT(parsed(changed(qwen, "eos_token_id", json{7, 9})).eos_token_ids, ElementsAre(7, 9));
 }
@@ -198,7 +200,7 @@ TEST(ModelConfig, LoadsAsPythonAndOtherToolsWriteIt) {
     ASSERT_TRUE(config.has_value()) << field << ": " << config.error().message();
     EXPECT_EQ(config->vocab_size, plain.vocab_size) << field;
     EXPECT_EQ(config->hidden_size, plain.hidden_size) << field;
-    EXPECT_EQ(config->moe_index, plain.moe_index) << field;
+    EXPECT_EQ(config->layers, plain.layers) << field;
     EXPECT_EQ(config->eos_token_ids, plain.eos_token_ids) << field;
   }
   EXPECT_THAT(parse_with(R"("eos_token_id": null)")->eos_token_ids, IsEmpty());

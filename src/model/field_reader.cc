@@ -71,6 +71,10 @@ void FieldReader::unsupported(std::string_view key, const std::string& found, co
   reject(ModelError::kUnsupported, key, fmt::format("found {}, supported: {}", found, supported));
 }
 
+void FieldReader::take_error_of(const FieldReader& nested) {
+  if (!error_) error_ = nested.error_;
+}
+
 Status FieldReader::status() const {
   if (error_) return fail(*error_);
   return {};

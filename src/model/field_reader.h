@@ -25,6 +25,7 @@ class FieldReader {
       : object_(object), path_(std::move(path)) {}
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
+  const nlohmann::json* find(std::string_view key) const;  // null when absent
 
   // A whole number, however spelt (8, 8.0, 8e0), in [1, max]; without a fallback the field is required. Of
   // several keys, the first that is there.
@@ -47,10 +48,12 @@ class FieldReader {
   void unsupported(std::string_view key, const std::string& found, const std::string& supported);
   void reject(ModelError code, std::string_view key, const std::string& text);
 
+  // Keeps the error of the reader of an object within, unless there was one already.
+  void take_error_of(const FieldReader& nested);
+
   Status status() const;
 
  private:
-  const nlohmann::json* find(std::string_view key) const;
   std::optional<std::uint64_t> whole(std::initializer_list<std::string_view> keys, std::uint64_t min,
                                      std::uint64_t max);
   std::optional<double> real(std::string_view key);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/attention.h"
 #include "model/expert_exchange.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
@@ -14,17 +15,18 @@ struct Workspace {
   StepInputs inputs;
   tensor::FloatBuffer hidden, normed, layer_out;  // [max_tokens, hidden_size]
   tensor::FloatBuffer last;                       // [max_sequences, hidden_size], of rows that want logits
-  tensor::FloatBuffer q, attended;                // [max_tokens, n_heads * head_dim]
-  tensor::FloatBuffer k, v;                       // [max_tokens, n_kv_heads * head_dim]
-  tensor::FloatBuffer router_logits;              // [max_tokens, n_experts]
-  tensor::FloatBuffer router_weights;             // [max_tokens, top_k]
-  tensor::FloatBuffer gate, up;                   // [max_tokens, intermediate_size]; dense layers
-  tensor::FloatBuffer attention_scratch;
-  tensor::FloatBuffer logits;        // [max_sequences, vocab_size]
-  kernels::RowBuffer narrowed;       // rows of any product's input
-  std::vector<ExpertId> expert_ids;  // [max_tokens, top_k]
+  AttentionBackend attention;
+  tensor::FloatBuffer router_logits;   // [max_tokens, n_experts]
+  tensor::FloatBuffer router_weights;  // [max_tokens, top_k]
+  tensor::FloatBuffer gate, up;        // [max_tokens, intermediate_size]; dense layers
+  tensor::FloatBuffer logits;          // [max_sequences, vocab_size]
+  kernels::RowBuffer narrowed;         // rows of any product's input
+  std::vector<ExpertId> expert_ids;    // [max_tokens, top_k]
   kernels::SamplingScratch sampling;
   kernels::Sampled sampled;  // [max_sequences]
+
+ private:
+  Workspace(const ModelConfig& config, const LargestLayer& layer, const WorkspaceLimits& limits);
 };
 
 // Of the slices that want a token, in their order; valid until the next pass.

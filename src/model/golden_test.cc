@@ -132,12 +132,12 @@ constexpr float kLogitTolerance = 1e-4f;
 // output logit.
 void expect_same_choices(const Engine& engine, const json& router, std::size_t t) {
   const ModelConfig& config = engine.config();
-  EXPECT_EQ(router.size(), config.n_moe_layers);
-  for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
-    if (!config.is_moe(layer)) continue;
-    const auto& choice = engine.choices()[config.moe_index[layer]];
+  EXPECT_EQ(router.size(), config.moe_layers.size());
+  for (const std::size_t layer : config.moe_layers) {
+    const MoeSpec& moe = *config.layers[layer].moe();
+    const auto& choice = engine.choices()[moe.id.value()];
     const json& expected = router[std::to_string(layer)];
-    for (std::size_t j = 0; j < config.top_k; ++j) {
+    for (std::size_t j = 0; j < moe.top_k; ++j) {
       ASSERT_EQ(choice.ids[j].value(), expected["ids"][t][j].get<std::uint32_t>())
           << "layer " << layer << " token " << t;
       ASSERT_NEAR(choice.weights[j], expected["weights"][t][j].get<float>(), kLogitTolerance);

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -9,14 +10,9 @@
 
 namespace concertina::model {
 
-std::size_t KvCache::bytes_per_block(const ModelConfig& config, std::size_t block_size) {
-  return config.n_layers * kernels::paged_kv_floats(1, block_size, config.n_kv_heads, config.head_dim) *
-         sizeof(float);
-}
-
 Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std::size_t n_blocks,
                                                  std::size_t block_size) {
-  const std::size_t block_bytes = bytes_per_block(config, block_size);
+  const std::uint64_t block_bytes = kv_spec(config).bytes_per_block(block_size);
   const auto refused = [&](const char* why) {
     return fail(ModelError::kOutOfMemory,
                 fmt::format("cannot get {} KV blocks of {} bytes each: {}", n_blocks, block_bytes, why));
@@ -32,7 +28,12 @@ Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std:
   cache->n_bytes_ = n_bytes;
   cache->data_ = static_cast<float*>(start);
   cache->n_blocks_ = n_blocks, cache->block_size_ = block_size;
-  cache->n_kv_heads_ = config.n_kv_heads, cache->head_dim_ = config.head_dim;
+  float* at = cache->data_;
+  for (const LayerSpec& layer : config.layers) {
+    const auto& gqa = std::get<GqaSpec>(layer.attention);
+    cache->layers_.push_back({at, n_blocks, block_size, gqa.n_kv_heads, gqa.head_dim});
+    at += n_blocks * cache->layers_.back().block_floats();
+  }
   return cache;
 }
 
@@ -40,9 +41,12 @@ KvCache::~KvCache() {
   if (data_ != nullptr) munmap(data_, n_bytes_);
 }
 
-kernels::PagedKv KvCache::layer(std::size_t index) const {
-  const std::size_t layer_floats = kernels::paged_kv_floats(n_blocks_, block_size_, n_kv_heads_, head_dim_);
-  return {data_ + index * layer_floats, n_blocks_, block_size_, n_kv_heads_, head_dim_};
+void KvCache::warm() {
+  constexpr std::size_t kFloats = std::size_t{128} << 10, kStep = 1024;  // a page
+  for (const kernels::PagedKv& layer : layers_) {
+    const std::size_t n_floats = std::min(kFloats, layer.n_blocks * layer.block_floats());
+    for (std::size_t i = 0; i < n_floats; i += kStep) layer.data[i] = 0;
+  }
 }
 
 }  // namespace concertina::model

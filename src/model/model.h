@@ -2,42 +2,32 @@
 
 #include <functional>
 #include <memory>
-#include <string_view>
 #include <vector>
 
-#include "checkpoint/arena_layout.h"
-#include "checkpoint/weight_source.h"
 #include "kernels/experts.h"
 #include "kernels/rope.h"
 #include "model/config.h"
 #include "model/expert_set.h"
+#include "model/storage.h"
 
 namespace concertina::model {
 
-// What becomes of the weights of products when they are loaded. kInt8: of attention, experts, dense MLPs and
-// head; the router, norms and the embedding stay as they are.
-enum class Quantization : std::uint8_t { kNone, kInt8 };
-const char* name_of(Quantization quantization);  // "none", "int8"
-Result<Quantization> parse_quantization(
-    std::string_view name);  // an unknown name is an error that lists them
-
-struct AttentionWeights {
-  tensor::Weight q, k, v,
-      o;  // [n_heads * head_dim, hidden_size], [n_kv_heads * head_dim, hidden_size] twice, o
+struct GqaWeights {
+  tensor::Weight q, k, v, o;  // [q_width, hidden_size], [kv_width, hidden_size] twice, [hidden_size, q_width]
   tensor::Weight q_norm, k_norm;  // [head_dim] or the full width; none without QK norm
 };
 
 // Everything of a decoder layer but its experts.
 struct LayerWeights {
   tensor::Weight input_norm, post_attention_norm;  // [hidden_size]
-  AttentionWeights attention;
-  tensor::Weight router;       // [n_experts, hidden_size]; MoE layers
-  kernels::ExpertWeights mlp;  // dense layers
+  GqaWeights gqa;                                  // empty in a layer whose attention is another kind
+  tensor::Weight router;                           // [n_experts, hidden_size]; MoE layers
+  kernels::ExpertWeights mlp;                      // dense layers
 };
 
 // What every rank holds: all but the experts.
 struct CommonWeights {
-  explicit CommonWeights(const ModelConfig& config) : layers(config.n_layers) {}
+  explicit CommonWeights(const ModelConfig& config) : layers(config.layers.size()) {}
   tensor::Weight embedding, head;  // [vocab_size, hidden_size]
   tensor::Weight final_norm;       // [hidden_size]
   std::vector<LayerWeights> layers;
@@ -78,7 +68,7 @@ class Model {
       : config_(config),
         source_(source),
         quantization_(quantization),
-        rope_(max_model_len, config.head_dim, config.rope_theta),
+        rope_(max_model_len, config.rope.rotary_dim, config.rope.theta),
         weights_(config) {}
 
   ModelConfig config_;

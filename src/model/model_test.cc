@@ -116,12 +116,12 @@ TEST(Model, OfAnArenaHasTheSameWeightsAndNoneOfItsOwn) {
         const auto want = Model::load(config, source, 64, quantization).value();
         expect_same(mine->embedding(), want->embedding(), "embedding");
         expect_same(mine->head(), want->head(), "head");
-        for (std::size_t i = 0; i < config.n_layers; ++i) {
-          expect_same(mine->layer(i).attention.q, want->layer(i).attention.q, "q");
+        for (std::size_t i = 0; i < config.layers.size(); ++i) {
+          expect_same(mine->layer(i).gqa.q, want->layer(i).gqa.q, "q");
           expect_same(mine->layer(i).post_attention_norm, want->layer(i).post_attention_norm, "norm");
-          if (config.is_moe(i)) expect_same(mine->layer(i).router, want->layer(i).router, "router");
+          if (config.layers[i].moe()) expect_same(mine->layer(i).router, want->layer(i).router, "router");
         }
-        for (std::uint32_t e = 0; e < config.n_experts; ++e) {
+        for (std::uint32_t e = 0; e < config.experts().n_experts; ++e) {
           const auto a = mine->load_expert(MoeLayerId(0), ExpertId(e)),
                      b = want->load_expert(MoeLayerId(0), ExpertId(e));
           expect_same(a->down, b->down, "down");
@@ -142,10 +142,10 @@ TEST(Model, TellsWhatRanksWillHoldOfTheirOwn) {
   EXPECT_EQ(mapped.each_rank + mapped.all_ranks, 0u) << "BF16 is used where it lies";
   const OwnWeightBytes int8 = own_weight_bytes(config, *source, Quantization::kInt8).value();
   const std::uint64_t an_expert = 3 * 64 * 32 + 8 * (32 + 32 + 64);
-  EXPECT_EQ(int8.all_ranks, an_expert * config.n_experts * config.n_moe_layers);
+  EXPECT_EQ(int8.all_ranks, an_expert * config.experts().n_experts * config.moe_layers.size());
   EXPECT_GT(int8.each_rank, 0u);
   const OwnWeightBytes made = own_weight_bytes(config, DummyWeights(1), Quantization::kNone).value();
-  EXPECT_EQ(made.all_ranks, 2ull * 3 * 64 * 32 * config.n_experts * config.n_moe_layers);
+  EXPECT_EQ(made.all_ranks, 2ull * 3 * 64 * 32 * config.experts().n_experts * config.moe_layers.size());
   const auto held = checkpoint::lay_out(arena_tensors(config, *source, Quantization::kNone).value()).n_bytes;
   EXPECT_GE(held, made.each_rank + made.all_ranks);
 }
@@ -153,7 +153,7 @@ TEST(Model, TellsWhatRanksWillHoldOfTheirOwn) {
 TEST(Model, NormsAndHeadAreAllOfThemAndNothingElse) {
   const ModelConfig config = read_config(kFixtures / "qwen3_moe").value();
   const auto small = norms_and_head(config, DummyWeights(1)).value();
-  EXPECT_EQ(small.size(), 2 + 4 * config.n_layers) << "two of each layer, q_norm and k_norm";
+  EXPECT_EQ(small.size(), 2 + 4 * config.layers.size()) << "two of each layer, q_norm and k_norm";
   std::set<std::string> names;
   for (const auto& tensor : small) names.insert(tensor.name);
   EXPECT_TRUE(names.contains("lm_head.weight"));
@@ -220,8 +220,8 @@ TEST(Model, AnExpertOfMixedDtypesIsRefused) {
 
 TEST(KvCache, MemoryThatCannotBeHadIsAnError) {
   const ModelConfig config = read_config(kFixtures / "mixtral").value();
-  EXPECT_EQ(KvCache::bytes_per_block(config, 16),
-            2u * 16 * config.n_kv_heads * config.head_dim * 4 * config.n_layers);
+  const auto& gqa = std::get<GqaSpec>(config.layers[0].attention);
+  EXPECT_EQ(kv_spec(config).bytes_per_block(16), 2u * 16 * gqa.kv_width() * 4 * config.layers.size());
   for (const std::size_t n_blocks : {std::size_t{0}, std::size_t{1} << 44, ~std::size_t{0} / 2}) {
     const auto cache = KvCache::create(config, n_blocks, 16);
     ASSERT_FALSE(cache.has_value());

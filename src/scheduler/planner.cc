@@ -25,7 +25,7 @@ void Planner::forget() {
 bool Planner::has_blocks_for(Sequence& sequence, std::size_t n_positions) {
   const std::size_t needed = kvcache::blocks_for(n_positions, limits_.block_size);
   return needed <= sequence.blocks.size() ||
-         queues_.pool.take(needed - sequence.blocks.size(), sequence.blocks);
+         queues_.pool.take(sequence.request.id, needed - sequence.blocks.size(), sequence.blocks);
 }
 
 void Planner::preempt(Sequence* victim) {
@@ -38,7 +38,7 @@ void Planner::preempt(Sequence* victim) {
     plan_.entries.erase(plan_.entries.begin() + index);
     planned_.erase(at);
   }
-  queues_.pool.give_back(victim->blocks);
+  queues_.pool.give_back(victim->request.id, victim->blocks);
   victim->n_computed = 0;
   victim->reported_caught_up = false;
   if (queues_.running.remove(victim)) queues_.waiting.insert(victim);

@@ -21,7 +21,7 @@ struct Queues {
 
   void remove(Sequence* sequence) {
     for (Queue* queue : {&running, &waiting, &replaying, &waiting_replays}) queue->remove(sequence);
-    pool.give_back(sequence->blocks);
+    pool.give_back(sequence->request.id, sequence->blocks);
   }
 };
 

@@ -178,6 +178,8 @@ const CommitResult& Scheduler::commit(std::span<const TokenId> sampled) {
   return state.result;
 }
 
+const kvcache::BlockPool& Scheduler::blocks() const { return state_->queues.pool; }
+
 Counts Scheduler::counts() const {
   return {.running = state_->queues.running.items.size(),
           .waiting = state_->queues.waiting.items.size(),

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "kvcache/block_pool.h"
 #include "request/request.h"
 #include "scheduler/step_budget.h"
 #include "scheduler/step_plan.h"
@@ -64,6 +65,7 @@ class Scheduler {
   const CommitResult& commit(std::span<const TokenId> sampled);
 
   Counts counts() const;
+  const kvcache::BlockPool& blocks() const;  // who holds each, and its generation
 
   // The longest a sequence can become: max_model_len, or what all KV blocks hold if that is less.
   std::size_t max_length() const;

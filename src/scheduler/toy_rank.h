@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "scheduler/scheduler.h"
@@ -62,8 +63,10 @@ class ToyRank {
       EXPECT_GT(entry.n_tokens, 0u);
       EXPECT_TRUE(seen.insert(entry.request).second) << "one share a step";
       EXPECT_GE(entry.block_table.size() * limits_.block_size, entry.start_position + entry.n_tokens);
-      for (const BlockId block : entry.block_table)
+      for (const BlockId block : entry.block_table) {
         EXPECT_TRUE(used.insert(block).second) << "a block of two sequences";
+        check_block(block, entry.request);
+      }
       n_tokens += entry.n_tokens;
       n_sampling += entry.sample == PlanEntry::Sample::kYes ? 1 : 0;
     }
@@ -73,6 +76,13 @@ class ToyRank {
     check_time(plan);
     EXPECT_LE(n_sampling, limits_.max_num_seqs);
     EXPECT_LE(plan.entries.size(), limits_.max_num_seqs + limits_.max_num_replays);
+  }
+  // A block of one generation is one sequence's for good, whatever steps were void and whoever gave way.
+  void check_block(BlockId block, RequestId request) {
+    EXPECT_TRUE(scheduler.blocks().is_held_by(block, request));
+    const std::pair of(block, scheduler.blocks().generation(block));
+    EXPECT_EQ(owners_.try_emplace(of, request).first->second, request)
+        << "block " << of.first.value() << ", generation " << of.second.value();
   }
   // All the time of its prefill, but for one token alone that may be a decode, and the least that is taken in
   // any case.
@@ -86,6 +96,7 @@ class ToyRank {
     EXPECT_LE(time_s, most_s + 1e-9);
   }
   std::vector<TokenId> kv_;
+  std::map<std::pair<BlockId, kvcache::Generation>, RequestId> owners_;
 };
 
 inline request::Request request(std::uint64_t id, std::size_t n_prompt, std::size_t max_tokens,

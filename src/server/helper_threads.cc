@@ -29,9 +29,10 @@ HelperThreads::~HelperThreads() {
 
 HelperThreads::Ended HelperThreads::end(Duration timeout) {
   std::unique_lock lock(mutex_);
-  life_ = Life::kStopping;
+  working_.close([this] { changed_.notify_all(); });
   changed_.notify_all();
-  return changed_.wait_for(lock, timeout, [this] { return n_working_ == 0; }) ? Ended::kYes : Ended::kNo;
+  return changed_.wait_for(lock, timeout, [this] { return working_.n_inside() == 0; }) ? Ended::kYes
+                                                                                       : Ended::kNo;
 }
 
 std::optional<FairJobs::Id> HelperThreads::submit(const std::string& client, std::size_t n_bytes,
@@ -39,7 +40,7 @@ std::optional<FairJobs::Id> HelperThreads::submit(const std::string& client, std
   const FairJobs::Id id = next_id_++;
   {
     const std::lock_guard lock(mutex_);
-    if (life_ == Life::kStopping ||
+    if (working_.is_closed() ||
         !jobs_.push(client, {id, n_bytes, [this, job = std::move(job)] { post_(job()); }}))
       return std::nullopt;
   }
@@ -60,19 +61,18 @@ std::size_t HelperThreads::n_waiting() const {
 void HelperThreads::run(std::size_t max_bytes) {
   work_in_the_background(kNice);
   std::unique_lock lock(mutex_);
-  while (life_ == Life::kRunning) {
+  while (!working_.is_closed()) {
     std::optional<FairJobs::Job> job = jobs_.pop(max_bytes);
     if (!job) {
       changed_.wait(lock);
       continue;
     }
-    n_working_ += 1;
+    auto pass = working_.enter();
     lock.unlock();
     job->run();
     job.reset();  // what it holds is freed here, not under the lock
     lock.lock();
-    n_working_ -= 1;
-    if (life_ == Life::kStopping) changed_.notify_all();
+    pass.reset();
   }
 }
 

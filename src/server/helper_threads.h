@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/gate.h"
 #include "base/time.h"
 #include "server/fair_jobs.h"
 
@@ -48,9 +49,8 @@ class HelperThreads {
   const Post post_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  FairJobs jobs_;                                                                 // guarded by mutex_
-  enum class Life : std::uint8_t { kRunning, kStopping } life_ = Life::kRunning;  // guarded by mutex_
-  std::size_t n_working_ = 0;                                                     // guarded by mutex_
+  FairJobs jobs_;  // guarded by mutex_
+  Gate working_;   // those that run; guarded by mutex_, its passes too
   FairJobs::Id next_id_ = 1;
   std::vector<std::thread> threads_;
 };

@@ -52,10 +52,12 @@ Result<SourcePtr> open_source(const RankOptions& options, const model::ModelConf
 Status make_exchange(const RankOptions& options, const model::ModelConfig& config,
                      std::function<void(const exchange::Suspicion&)> on_suspect, RankParts& parts) {
   const cluster::Member self{options.rank, options.incarnation};
-  const exchange::Layout layout{.max_ranks = options.max_ranks,
-                                .max_tokens = options.limits.max_num_batched_tokens,
-                                .top_k = std::max<std::size_t>(1, config.top_k),  // a dense model has none
-                                .hidden_size = config.hidden_size};
+  const std::size_t n_moe_layers = config.moe_layers.size(), n_experts = config.experts().n_experts;
+  const exchange::Layout layout{
+      .max_ranks = options.max_ranks,
+      .max_tokens = options.limits.max_num_batched_tokens,
+      .top_k = std::max<std::size_t>(1, config.experts().top_k),  // a dense model has none
+      .hidden_size = config.hidden_size};
   ASSIGN_OR_RETURN(parts.link, exchange::ShmLink::create(
                                    {.self = self,
                                     .layout = layout,
@@ -68,32 +70,19 @@ Status make_exchange(const RankOptions& options, const model::ModelConfig& confi
                                    .on_suspect = std::move(on_suspect)},
       *parts.link);
   parts.epochs = std::make_unique<exchange::EpochBuilder>(
-      self, options.max_ranks, exchange::ModelShape{config.n_moe_layers, config.n_experts}, *parts.link);
+      self, options.max_ranks, exchange::ModelShape{n_moe_layers, n_experts}, *parts.link);
   ASSIGN_OR_RETURN(parts.runner, model::CpuExpertRunner::create(
                                      model::expert_shape(config),
                                      {.max_rows = layout.max_results(), .activations = options.activations},
                                      *parts.stream));
-  ASSIGN_OR_RETURN(parts.experts,
-                   exchange::CpuExchange::create({layout, config.n_moe_layers, config.n_experts},
-                                                 *parts.steps, *parts.link, *parts.runner));
+  ASSIGN_OR_RETURN(parts.experts, exchange::CpuExchange::create({layout, n_moe_layers, n_experts},
+                                                                *parts.steps, *parts.link, *parts.runner));
   return {};
-}
-
-// Writes into the first KV blocks of each layer, which the first requests get: their pages are zeroed here
-// and not in the first step. The rest of the cache appears when it is used.
-void warm(model::KvCache& kv_cache, const model::ModelConfig& config) {
-  constexpr std::size_t kFloats = std::size_t{128} << 10, kStep = 1024;  // a page
-  const std::size_t n_layer_floats = kernels::paged_kv_floats(kv_cache.n_blocks(), kv_cache.block_size(),
-                                                              config.n_kv_heads, config.head_dim);
-  for (std::size_t layer = 0; layer < config.n_layers; ++layer) {
-    float* const data = kv_cache.layer(layer).data;
-    for (std::size_t i = 0; i < std::min(kFloats, n_layer_floats); i += kStep) data[i] = 0;
-  }
 }
 
 // That fit --kv-cache-memory, which must fit the machine's.
 Result<std::size_t> n_kv_blocks(const RankOptions& options, const model::ModelConfig& config) {
-  const std::size_t block_bytes = model::KvCache::bytes_per_block(config, options.limits.block_size);
+  const std::uint64_t block_bytes = model::kv_spec(config).bytes_per_block(options.limits.block_size);
   const std::size_t n_blocks = options.kv_cache_bytes / block_bytes;
   if (n_blocks == 0) {
     return fail(WorkerError::kNoKvMemory,
@@ -124,7 +113,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   ASSIGN_OR_RETURN(parts.limits.n_blocks, n_kv_blocks(options, config));
   ASSIGN_OR_RETURN(parts.kv_cache,
                    model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
-  warm(*parts.kv_cache, config);
+  parts.kv_cache->warm();
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));
   parts.stream =

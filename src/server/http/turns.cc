@@ -16,20 +16,18 @@ void Turns::add(std::function<void()> piece) {
 
 void Turns::post() {
   posted_ = Posted::kYes;
-  boost::asio::post(context_, [this, alive = std::weak_ptr(alive_)] {
-    if (!alive.expired()) run();
-  });
+  boost::asio::post(context_, lifetime_.guard([this] { run(); }));
 }
 
 // One piece more than `most` allows may have begun. What pieces add has its place behind those that wait.
 void Turns::run() {
-  const std::weak_ptr alive = alive_;
+  const Lifetime::Watch life = lifetime_.watch();
   const Time end = now_() + most_;
   do {
     const auto piece = std::move(pieces_.front());
     pieces_.pop_front();
     piece();
-    if (alive.expired()) return;
+    if (life.is_over()) return;
   } while (!pieces_.empty() && now_() < end);
   posted_ = Posted::kNo;
   if (!pieces_.empty()) post();

@@ -2,8 +2,8 @@
 
 #include <deque>
 #include <functional>
-#include <memory>
 
+#include "base/lifetime.h"
 #include "base/time.h"
 
 namespace boost::asio {
@@ -38,7 +38,7 @@ class Turns {
   const Clock now_;
   std::deque<std::function<void()>> pieces_;
   enum class Posted : std::uint8_t { kNo, kYes } posted_ = Posted::kNo;
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // posted functions hold it weakly
+  Lifetime lifetime_;
 };
 
 }  // namespace concertina::server::http

@@ -82,11 +82,11 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
   const bool may_stream = request.body.find("\"stream\"") != std::string::npos;
   const auto job = helpers_.submit(
       name, n_bytes,
-      [this, weak = std::weak_ptr(alive_), endpoint, client, responder, context = parse_context_,
+      [this, life = lifetime_.watch(), endpoint, client, responder, context = parse_context_,
        body = std::move(request.body)]() -> HelperThreads::Done {
         const auto prepared = std::make_shared<PreparedRequest>(prepare(endpoint, body, context));
-        return [this, weak, client, responder, prepared] {
-          if (weak.expired() || unprepared_.erase(responder.get()) == 0) return;
+        return [this, life, client, responder, prepared] {
+          if (life.is_over() || unprepared_.erase(responder.get()) == 0) return;
           begin(std::move(*prepared), client, responder);
         };
       });
@@ -97,11 +97,10 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
   }
   unprepared_[responder.get()] = responder;
   if (may_stream) return;
-  responder->on_disconnect([this, weak = std::weak_ptr(alive_), name, id = *job, key = responder.get()] {
-    if (weak.expired()) return;
+  responder->on_disconnect(lifetime_.guard([this, name, id = *job, key = responder.get()] {
     helpers_.cancel(name, id);
     unprepared_.erase(key);
-  });
+  }));
 }
 
 void OpenAiApi::refuse_unprepared() {

@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/lifetime.h"
 #include "server/helper_threads.h"
 #include "server/openai/generation.h"
 #include "server/ticker.h"
@@ -51,10 +52,10 @@ class OpenAiApi {
   const HelperThreads::Post post_;
   std::unordered_map<Generation*, std::shared_ptr<Generation>> open_;
   std::unordered_map<http::Responder*, std::shared_ptr<http::Responder>>
-      unprepared_;                                         // helpers have their bodies
-  std::set<std::string> warned_;                           // bounded: a client may send any names
-  Ticker ticker_;                                          // while something is open
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // what helpers hand back holds it weakly
+      unprepared_;                // helpers have their bodies
+  std::set<std::string> warned_;  // bounded: a client may send any names
+  Ticker ticker_;                 // while something is open
+  Lifetime lifetime_;
 };
 
 // Any thread; no state.
