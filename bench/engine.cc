@@ -68,6 +68,8 @@ std::size_t sequences_of_a_rank(const EngineOptions& options) {
   return (options.n_sequences + options.n_ranks - 1) / options.n_ranks;
 }
 
+cluster::Member member_at(std::uint32_t index) { return {RankId(index), Incarnation(index + 1)}; }
+
 worker::RankOptions rank_options(const EngineOptions& options, const model::ModelConfig& config) {
   const std::size_t rank_sequences = sequences_of_a_rank(options);
   worker::RankOptions rank{.model_path = options.model_path, .load_format = "auto"};
@@ -92,31 +94,36 @@ worker::RankOptions rank_options(const EngineOptions& options, const model::Mode
 Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   std::unique_ptr<Engine> engine(new Engine(options));
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(options.model_path));
-  std::vector<cluster::Member> members;
-  std::vector<exchange::MemberAddress> addresses;
   for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
-    const cluster::Member member{RankId(i), Incarnation(i + 1)};
     worker::RankOptions rank = rank_options(options, config);
-    rank.rank = member.rank;
-    rank.incarnation = member.incarnation;
+    rank.rank = member_at(i).rank;
+    rank.incarnation = member_at(i).incarnation;
     ASSIGN_OR_RETURN(auto parts, worker::make_rank_parts(rank, [](const exchange::Suspicion& suspicion) {
                        CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
                      }));
-    addresses.push_back({member, parts.link->address()});
-    members.push_back(member);
     engine->ranks_.push_back(
         std::make_unique<Rank>(std::move(parts), sequences_of_a_rank(options), options.max_model_len));
   }
-  const cluster::EpochPlan plan{.epoch = Epoch(1),
-                                .members = members,
-                                .placement = cluster::plan_placement(
-                                    {}, {}, members, {config.moe_layers.size(), config.experts().n_experts})};
   for (std::uint32_t i = 0; i < options.n_ranks; ++i) {
-    worker::RankParts& parts = engine->ranks_[i]->parts;
-    ASSIGN_OR_RETURN(auto prepared, worker::EpochLoader(parts, RankId(i)).prepare(plan, addresses));
-    parts.steps->enter_epoch(std::move(prepared.view));
+    ASSIGN_OR_RETURN(auto view, engine->prepare(i, Epoch(1)));
+    engine->ranks_[i]->parts.steps->enter_epoch(std::move(view));
   }
   return engine;
+}
+
+Result<std::shared_ptr<const exchange::EpochView>> Engine::prepare(std::uint32_t rank, Epoch epoch) {
+  cluster::EpochPlan plan{.epoch = epoch};
+  std::vector<exchange::MemberAddress> addresses;
+  for (std::uint32_t i = 0; i < ranks_.size(); ++i) {
+    plan.members.push_back(member_at(i));
+    addresses.push_back({member_at(i), ranks_[i]->parts.link->address()});
+  }
+  worker::RankParts& parts = ranks_[rank]->parts;
+  const model::ModelConfig& config = parts.model->config();
+  plan.placement =
+      cluster::plan_placement({}, {}, plan.members, {config.moe_layers.size(), config.experts().n_experts});
+  ASSIGN_OR_RETURN(auto prepared, worker::EpochLoader(parts, member_at(rank).rank).prepare(plan, addresses));
+  return std::move(prepared.view);
 }
 
 template <typename Work>

@@ -40,6 +40,8 @@ class Engine {
 
   std::vector<exchange::ExchangeCounters> counters() const;  // of each rank
   worker::RankParts& parts_of_only_rank();                   // in its first epoch
+  // All ranks' experts in a later epoch, as `rank` sees it.
+  Result<std::shared_ptr<const exchange::EpochView>> prepare(std::uint32_t rank, Epoch epoch);
 
  private:
   struct Rank;

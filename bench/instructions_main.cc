@@ -66,6 +66,7 @@ class RankAlone {
                                  link.send(transport::frame_of(message));
                                },
                            .discard = [](const std::shared_ptr<const exchange::EpochView>&) {}});
+    enter_epoch(Epoch(2));  // the loop knows of none: the engine's first one was entered without it
     for (std::size_t i = 0; i < options_.n_sequences; ++i) inbox_.push(cluster::Assign{request(i)});
     const Status ended = loop.run();
     CHECK(ended.has_value(), "{}", ended.error().message());
@@ -75,6 +76,13 @@ class RankAlone {
   }
 
  private:
+  void enter_epoch(Epoch epoch) {
+    auto view = engine_->prepare(0, epoch);
+    CHECK(view.has_value(), "{}", view.error().message());
+    inbox_.push(worker::EpochPrepared{epoch, std::move(*view)});
+    inbox_.push(cluster::Enter{epoch});
+  }
+
   request::Request request(std::size_t index) const {
     Random random(index);
     request::Request request{.id = RequestId(index + 1), .n_prompt_tokens = options_.n_prompt};
