@@ -10,7 +10,6 @@
 #include "base/random.h"
 #include "bench/forms.h"
 #include "cluster/placement.h"
-#include "kernels/sampling.h"
 #include "worker/epoch_loader.h"
 
 namespace concertina::bench {
@@ -18,6 +17,7 @@ namespace concertina::bench {
 namespace {
 
 constexpr std::size_t kBlockSize = 16;
+const request::Request kGreedy{.sampling = {.temperature = 0}};
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
@@ -28,7 +28,7 @@ double seconds_since(Clock::time_point begin) {
 
 struct Engine::Rank {
   Rank(worker::RankParts the_parts, std::size_t max_sequences, std::size_t max_model_len)
-      : parts(std::move(the_parts)), scratch(parts.model->config().vocab_size) {
+      : parts(std::move(the_parts)) {
     const std::size_t n_blocks = (max_model_len + kBlockSize - 1) / kBlockSize;
     for (std::size_t i = 0; i < max_sequences; ++i) {
       auto& table = block_tables.emplace_back();
@@ -37,36 +37,25 @@ struct Engine::Rank {
     }
   }
 
-  // Tokens of n_sequences at positions [start, start + n_tokens) -> logits of the last ones.
-  std::span<const float> step(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
-                              const std::vector<std::vector<TokenId>>& tokens) {
+  // Tokens of n_sequences at positions [start, start + n_tokens) -> logits of the last ones, and the next
+  // tokens, chosen greedily, which takes the time that it takes.
+  model::StepOutput step(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
+                         const std::vector<std::vector<TokenId>>& tokens) {
     slices.clear();
     for (std::size_t i = 0; i < n_sequences; ++i) {
       slices.push_back({.tokens = std::span(tokens[i]).first(n_tokens),
                         .start_position = start,
                         .block_table = block_tables[i],
-                        .logits = model::Logits::kLast});
+                        .request = &kGreedy});
     }
     parts.steps->begin_step(parts.steps->next_step(), Epoch{});
-    const auto logits = model::forward(*parts.model, slices, *parts.kv_cache, *parts.experts,
+    const auto output = model::forward(*parts.model, slices, *parts.kv_cache, *parts.experts,
                                        *parts.workspace, *parts.stream);
-    CHECK(logits.has_value(), "{}", logits.error().message());
-    return *logits;
-  }
-
-  // The same, and chooses the next tokens, greedily, which takes the time that it takes.
-  void step_and_choose(std::size_t n_sequences, std::size_t start, std::size_t n_tokens,
-                       const std::vector<std::vector<TokenId>>& tokens, std::vector<TokenId>& next) {
-    const std::span<const float> logits = step(n_sequences, start, n_tokens, tokens);
-    const std::size_t vocab_size = parts.model->config().vocab_size;
-    for (std::size_t i = 0; i < n_sequences; ++i)
-      next[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), {.temperature = 0}, 0, scratch,
-                                parts.stream->instruction_set())
-                    .value();
+    CHECK(output.has_value(), "{}", output.error().message());
+    return *output;
   }
 
   worker::RankParts parts;
-  kernels::SamplingScratch scratch;
   std::vector<std::vector<BlockId>> block_tables;
   std::vector<model::SequenceSlice> slices;
 };
@@ -152,12 +141,11 @@ double Engine::prefill_s(std::size_t n_tokens, std::uint64_t seed) {
   on_every_rank([&](std::size_t index, Rank& rank) {
     Random random(seed * 1000 + index);
     std::vector<std::vector<TokenId>> tokens(1);
-    std::vector<TokenId> next(1);
     const auto step = [&](std::size_t position, std::size_t n) {
       tokens[0].clear();
       for (std::size_t i = 0; i < n; ++i)
         tokens[0].push_back(static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size)));
-      rank.step_and_choose(1, position, n, tokens, next);
+      rank.step(1, position, n, tokens);
     };
     const std::size_t most = options_.max_num_batched_tokens;
     start.arrive_and_wait();
@@ -177,11 +165,10 @@ double Engine::decode_s(std::size_t n_sequences, std::size_t n_prompt, std::size
     const std::size_t n = n_sequences / ranks_.size() + (index < n_sequences % ranks_.size() ? 1 : 0);
     Random random(seed * 1000 + index);
     std::vector<std::vector<TokenId>> tokens(n, std::vector<TokenId>(1));
-    std::vector<TokenId> next(n);
     const auto step = [&](std::size_t position) {
       for (auto& one : tokens)
         one[0] = static_cast<TokenId>(random.below(rank.parts.model->config().vocab_size));
-      rank.step_and_choose(n, position, 1, tokens, next);
+      rank.step(n, position, 1, tokens);
     };
     for (std::size_t position = 0; position < n_prompt; ++position) step(position);
     start.arrive_and_wait();
@@ -202,7 +189,7 @@ std::span<const float> Engine::next_logits(std::size_t position, std::span<const
   CHECK(ranks_.size() == 1, "{} ranks", ranks_.size());
   std::vector<std::vector<TokenId>> each;
   for (const TokenId token : tokens) each.push_back({token});
-  return ranks_[0]->step(tokens.size(), position, 1, each);
+  return ranks_[0]->step(tokens.size(), position, 1, each).logits;
 }
 
 std::vector<exchange::ExchangeCounters> Engine::counters() const {

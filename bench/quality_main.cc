@@ -83,18 +83,19 @@ Sequences write_text(const Options& options, const Sequences& beginnings) {
     sequences[i].assign(from.begin(), from.begin() + kBeginning);
   }
   Random random(1);
+  device::Stream on(1);
+  const std::size_t vocab_size = engine->parts_of_only_rank().model->config().vocab_size;
+  kernels::SamplingScratch scratch(vocab_size, on.n_threads());
+  kernels::Sampled sampled(sequences.size());
   for (std::size_t position = 0; position + 1 < options.n_sampled; ++position) {
     std::vector<TokenId> tokens;
     for (const auto& sequence : sequences) tokens.push_back(sequence[position]);
     const std::span<const float> logits = engine->next_logits(position, tokens);
-    const std::size_t vocab_size = logits.size() / tokens.size();
-    kernels::SamplingScratch scratch(vocab_size);
-    for (std::size_t i = 0; i < sequences.size(); ++i) {
-      if (position + 1 < kBeginning) continue;
-      const auto row = logits.subspan(i * vocab_size, vocab_size);
-      sequences[i].push_back(
-          kernels::sample(row, {}, random.uniform(), scratch, device::best_instruction_set()).value());
-    }
+    if (position + 1 < kBeginning) continue;
+    std::vector<kernels::SamplingRow> rows(sequences.size());
+    for (kernels::SamplingRow& row : rows) row.uniform = random.uniform();
+    kernels::sample(logits, vocab_size, rows, scratch, sampled, on);
+    for (std::size_t i = 0; i < sequences.size(); ++i) sequences[i].push_back(sampled.tokens[i]);
   }
   return sequences;
 }

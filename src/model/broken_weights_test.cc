@@ -41,6 +41,8 @@ class BrokenWeights : public checkpoint::WeightSource {
   checkpoint::DummyWeights good_{1, tensor::DType::kF32};
 };
 
+const request::Request kGreedy{.sampling = {.temperature = 0}};
+
 // One model over BrokenWeights; each sequence has two blocks of 16 positions.
 class Engine {
  public:
@@ -62,8 +64,8 @@ class Engine {
     for (const Part& part : parts) blocks.push_back({BlockId(part.block), BlockId(part.block + 1)});
     std::vector<SequenceSlice> slices;
     for (std::size_t i = 0; i < parts.size(); ++i)
-      slices.push_back({parts[i].tokens, parts[i].start, blocks[i], Logits::kLast});
-    const auto logits = forward(*model_, slices, *kv_, *exchange_, workspace_, stream_).value();
+      slices.push_back({parts[i].tokens, parts[i].start, blocks[i], &kGreedy});
+    const auto logits = forward(*model_, slices, *kv_, *exchange_, workspace_, stream_).value().logits;
     std::vector<std::vector<float>> rows;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto row = logits.subspan(i * config_.vocab_size, config_.vocab_size);

@@ -20,28 +20,6 @@ using kernels::rms_norm;
 
 std::span<float> rows(tensor::FloatBuffer& buffer, std::size_t n_floats) { return {buffer.data(), n_floats}; }
 
-// Puts the batch's tokens, positions and sequences into flat arrays; returns the number of tokens. What the
-// scheduler must keep to is checked here, before a kernel would write out of bounds.
-std::size_t lay_out(Batch batch, std::size_t block_size, Workspace& w) {
-  std::size_t n_tokens = 0;
-  w.sequences.clear();
-  for (const SequenceSlice& slice : batch) {
-    const std::size_t end = slice.start_position + slice.tokens.size();
-    CHECK(!slice.tokens.empty() && n_tokens + slice.tokens.size() <= w.limits.max_tokens &&
-              w.sequences.size() < w.limits.max_sequences,
-          "{} + {} tokens of {} sequences; at most {} of {}", n_tokens, slice.tokens.size(), batch.size(),
-          w.limits.max_tokens, w.limits.max_sequences);
-    CHECK(end <= w.limits.max_model_len && end <= slice.block_table.size() * block_size,
-          "position {}; at most {}, in {} blocks of {}", end, w.limits.max_model_len,
-          slice.block_table.size(), block_size);
-    w.sequences.push_back({n_tokens, slice.tokens.size(), slice.start_position, slice.block_table});
-    std::copy(slice.tokens.begin(), slice.tokens.end(),
-              w.tokens.begin() + static_cast<std::ptrdiff_t>(n_tokens));
-    n_tokens += slice.tokens.size();
-  }
-  return n_tokens;
-}
-
 // w.normed -> w.layer_out
 void run_dense_mlp(const DenseSpec& spec, const Model& model, std::size_t layer, std::size_t n_tokens,
                    Workspace& w, device::Stream& on) {
@@ -67,18 +45,15 @@ Status run_experts(const MoeSpec& spec, const Model& model, std::size_t layer, s
   return exchange.run_layer(spec.id, {normed, ids, weights, n_tokens}, rows(w.layer_out, normed.size()));
 }
 
-// w.normed -> the head's logits of the last rows of the slices that want some.
-std::span<const float> compute_logits(const Model& model, Batch batch, Workspace& w, device::Stream& on) {
+// w.normed -> the head's logits of the rows that want some.
+std::span<const float> compute_logits(const Model& model, Workspace& w, device::Stream& on) {
   const ModelConfig& config = model.config();
-  std::size_t n_rows = 0;
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (batch[i].logits == Logits::kNone) continue;
-    const std::size_t last = w.sequences[i].row_begin + w.sequences[i].n_rows - 1;
-    std::memcpy(w.last.data() + n_rows++ * config.hidden_size, w.normed.data() + last * config.hidden_size,
-                config.hidden_size * sizeof(float));
-  }
+  const std::size_t width = config.hidden_size, n_rows = w.inputs.logit_rows.size();
+  for (std::size_t i = 0; i < n_rows; ++i)
+    std::memcpy(w.last.data() + i * width, w.normed.data() + w.inputs.logit_rows[i] * width,
+                width * sizeof(float));
   const auto logits = rows(w.logits, n_rows * config.vocab_size);
-  linear(rows(w.last, n_rows * config.hidden_size), model.head(), logits, n_rows, on, w.narrowed.room());
+  linear(rows(w.last, n_rows * width), model.head(), logits, n_rows, on, w.narrowed.room());
   return logits;
 }
 
@@ -88,7 +63,7 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
     : Workspace(config, largest_layer(config), limits) {}
 
 Workspace::Workspace(const ModelConfig& config, const LargestLayer& layer, const WorkspaceLimits& limits)
-    : limits(limits),
+    : inputs(limits),
       hidden(limits.max_tokens * config.hidden_size),
       normed(limits.max_tokens * config.hidden_size),
       layer_out(limits.max_tokens * config.hidden_size),
@@ -102,20 +77,20 @@ Workspace::Workspace(const ModelConfig& config, const LargestLayer& layer, const
       narrowed(std::max(limits.max_tokens, limits.max_sequences),
                std::max({config.hidden_size, layer.q_width, layer.intermediate_size}), limits.activations),
       expert_ids(limits.max_tokens * config.experts().top_k),
-      tokens(limits.max_tokens) {
-  sequences.reserve(limits.max_sequences);
-}
+      sampling(config.vocab_size, limits.n_threads),
+      sampled(limits.max_sequences) {}
 
-Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache& kv_cache,
-                                       ExpertExchange& exchange, Workspace& w, device::Stream& on) {
+Result<StepOutput> forward(const Model& model, Batch batch, KvCache& kv_cache, ExpertExchange& exchange,
+                           Workspace& w, device::Stream& on) {
   const ModelConfig& config = model.config();
-  const std::size_t n_tokens = lay_out(batch, kv_cache.block_size(), w);
-  w.attention.prepare(w.sequences, kv_cache);
+  lay_out(batch, kv_cache.block_size(), w.inputs);
+  const std::size_t n_tokens = w.inputs.tokens.size();
+  w.attention.prepare(w.inputs.sequences, kv_cache);
   const auto hidden = rows(w.hidden, n_tokens * config.hidden_size), normed = rows(w.normed, hidden.size());
   const auto layer_out = rows(w.layer_out, hidden.size());
 
   const float epsilon = config.rms_norm_eps;
-  kernels::embedding({w.tokens.data(), n_tokens}, model.embedding(), hidden, on);
+  kernels::embedding(w.inputs.tokens, model.embedding(), hidden, on);
   if (!config.layers.empty()) rms_norm(hidden, model.layer(0).input_norm, epsilon, normed, n_tokens, on);
   if (config.moe_layers.empty())
     RETURN_IF_ERROR(exchange.run_empty());  // every step has a first exchange: flags travel there
@@ -130,7 +105,9 @@ Result<std::span<const float>> forward(const Model& model, Batch batch, KvCache&
     }
     add_rms_norm(hidden, layer_out, model.norm_after(i), epsilon, normed, n_tokens, on);
   }
-  return compute_logits(model, batch, w, on);
+  const std::span<const float> logits = compute_logits(model, w, on);
+  kernels::sample(logits, config.vocab_size, w.inputs.sampling, w.sampling, w.sampled, on);
+  return StepOutput{std::span(w.sampled.tokens).first(w.inputs.sampling.size()), logits};
 }
 
 }  // namespace concertina::model

@@ -19,6 +19,7 @@ namespace {
 
 using nlohmann::json;
 const std::filesystem::path kSource = CONCERTINA_SOURCE_DIR;
+const request::Request kGreedy{.sampling = {.temperature = 0}};
 
 // The local exchange, remembering what the router chose in the last step.
 class RecordingExchange : public ExpertExchange {
@@ -79,10 +80,10 @@ class Engine {
     std::vector<SequenceSlice> slices;
     for (auto& [sequence, n] : parts) {
       slices.push_back({std::span(sequence->tokens).subspan(sequence->n_computed, n), sequence->n_computed,
-                        sequence->blocks, Logits::kLast});
+                        sequence->blocks, &kGreedy});
       sequence->n_computed += n;
     }
-    const auto logits = forward(*model_, slices, *kv_, *exchange_, *workspace_, stream_).value();
+    const auto logits = forward(*model_, slices, *kv_, *exchange_, *workspace_, stream_).value().logits;
     std::vector<std::vector<float>> rows;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto row = logits.subspan(i * config_.vocab_size, config_.vocab_size);

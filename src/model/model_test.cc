@@ -263,8 +263,11 @@ struct DummyEngine {
 
   Result<std::span<const float>> run(std::span<const TokenId> tokens, ExpertExchange& exchange) {
     const BlockId blocks[] = {BlockId(5), BlockId(2)};
-    const SequenceSlice slice{tokens, 0, blocks, Logits::kLast};
-    return forward(*model, tokens.empty() ? Batch() : Batch(&slice, 1), *cache, exchange, workspace, on);
+    const request::Request greedy{.sampling = {.temperature = 0}};
+    const SequenceSlice slice{tokens, 0, blocks, &greedy};
+    ASSIGN_OR_RETURN(const StepOutput output, forward(*model, tokens.empty() ? Batch() : Batch(&slice, 1),
+                                                      *cache, exchange, workspace, on));
+    return output.logits;
   }
 
   ModelConfig config;

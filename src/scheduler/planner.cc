@@ -206,7 +206,7 @@ const StepPlan& Planner::make() {
     entry.tokens =
         std::span<const TokenId>(planned_[i]->request.tokens).subspan(entry.start_position, entry.n_tokens);
     entry.block_table = planned_[i]->blocks;
-    entry.sampling = &planned_[i]->request.sampling;
+    entry.request_now = &planned_[i]->request;
   }
   made_ = Made::kYes;
   return plan_;

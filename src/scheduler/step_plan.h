@@ -20,7 +20,7 @@ struct PlanEntry {
   } sample = Sample::kNo;                // the last token's logits give the next token
   std::span<const TokenId> tokens;       // [n_tokens]; valid until the next change to the scheduler
   std::span<const BlockId> block_table;  // covers positions [0, start_position + n_tokens); same validity
-  const request::SamplingParams* sampling = nullptr;  // same validity
+  const request::Request* request_now = nullptr;  // with every token known of it; same validity
 };
 
 // What one step computes. Made by plan() without changing anything that was committed; void by not being

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/random.h"
 #include "base/test_points.h"
 
 namespace concertina::worker {
@@ -33,13 +32,8 @@ StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
       rank_(parts_.rank),
       step_output_(cluster::StepOutput{.member = parts_.self}),
-      protocol_(parts_.self),
-      sampling_scratch_(rank_.stream->n_threads(),
-                        kernels::SamplingScratch(rank_.model->config().vocab_size)) {
-  const std::size_t n_sequences = rank_.workspace->limits.max_sequences;
-  slices_.reserve(n_sequences);
-  sampling_.reserve(n_sequences);
-  sampled_.reserve(n_sequences);
+      protocol_(parts_.self) {
+  slices_.reserve(rank_.workspace->inputs.limits.max_sequences);
 }
 
 Status StepLoop::run() {
@@ -176,53 +170,30 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Time begun = std::chrono::steady_clock::now();
   rank_.steps->begin_step(rank_.steps->next_step(), protocol_.flip_to(), rank_.scheduler->load());
   at_test_point(TestPoint::kStepBegun);
-  RETURN_IF_ERROR(compute(plan));
+  ASSIGN_OR_RETURN(const std::span<const TokenId> drawn, compute(plan));
   note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
-  report(rank_.scheduler->commit(sampled_));
+  report(rank_.scheduler->commit(drawn));
   at_test_point(TestPoint::kAfterCommit);
   protocol_.commit_step(rank_.steps->flip_decided(), now(), actions_);
   perform();
   return {};
 }
 
-Status StepLoop::compute(const scheduler::StepPlan& plan) {
-  sampled_.clear();
+// The tokens of the entries that take one.
+Result<std::span<const TokenId>> StepLoop::compute(const scheduler::StepPlan& plan) {
+  using Sample = scheduler::PlanEntry::Sample;
   slices_.clear();
   for (const scheduler::PlanEntry& entry : plan.entries) {
     slices_.push_back({.tokens = entry.tokens,
                        .start_position = entry.start_position,
                        .block_table = entry.block_table,
-                       .logits = entry.sample == scheduler::PlanEntry::Sample::kYes ? model::Logits::kLast
-                                                                                    : model::Logits::kNone});
+                       .request = entry.sample == Sample::kYes ? entry.request_now : nullptr});
   }
-  const model::Batch batch{slices_};
-  ASSIGN_OR_RETURN(
-      const std::span<const float> logits,
-      model::forward(*rank_.model, batch, *rank_.kv_cache, *rank_.experts, *rank_.workspace, *rank_.stream));
-  sample(plan, logits);
-  return {};
-}
-
-void StepLoop::sample(const scheduler::StepPlan& plan, std::span<const float> logits) {
-  sampling_.clear();
-  for (const scheduler::PlanEntry& entry : plan.entries) {
-    if (entry.sample == scheduler::PlanEntry::Sample::kYes) sampling_.push_back(&entry);
-  }
-  sampled_.resize(sampling_.size());
-  const std::size_t vocab_size = rank_.model->config().vocab_size;
-  rank_.stream->pool().parallel_for(
-      sampling_.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-        for (std::size_t i = begin; i < end; ++i) {
-          const scheduler::PlanEntry& entry = *sampling_[i];
-          const request::SamplingParams& params = *entry.sampling;
-          const float uniform =
-              sampling_uniform(params.seed, params.choice_index, entry.start_position + entry.n_tokens);
-          sampled_[i] = kernels::sample(logits.subspan(i * vocab_size, vocab_size), params, uniform,
-                                        sampling_scratch_[thread], rank_.stream->instruction_set())
-                            .value_or(request::kNoToken);
-        }
-      });
+  ASSIGN_OR_RETURN(const model::StepOutput output,
+                   model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
+                                  *rank_.stream));
+  return output.tokens;
 }
 
 // A checkpoint that is broken breaks every request: the first is told of, all are counted.

@@ -7,7 +7,6 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/sampling.h"
 #include "rank/rank_protocol.h"
 #include "worker/rank_parts.h"
 
@@ -60,8 +59,7 @@ class StepLoop : private rank::Sight {
   void wait();
   Status run_step(const scheduler::StepPlan& plan);
   void note_step_time(Time begun);
-  Status compute(const scheduler::StepPlan& plan);
-  void sample(const scheduler::StepPlan& plan, std::span<const float> logits);
+  Result<std::span<const TokenId>> compute(const scheduler::StepPlan& plan);
   void report(const scheduler::CommitResult& result);
   void count_nonfinite(const request::TokenEvent& token);
   bool has_news() const;
@@ -80,9 +78,6 @@ class StepLoop : private rank::Sight {
   const scheduler::StepPlan* plan_ = nullptr;                             // of the step that comes
   bool peer_started_ = false;  // the last wait ended because of that
   std::vector<model::SequenceSlice> slices_;
-  std::vector<TokenId> sampled_;
-  std::vector<kernels::SamplingScratch> sampling_scratch_;  // [threads of the pool]
-  std::vector<const scheduler::PlanEntry*> sampling_;       // entries of a step that take a token
   scheduler::Counts reported_counts_;
   std::uint64_t n_reported_exchanges_ = 0;
   std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits

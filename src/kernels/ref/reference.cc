@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace concertina::kernels::ref {
@@ -72,25 +73,44 @@ std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, 
   return out;
 }
 
-std::vector<double> sampling_distribution(const std::vector<float>& logits,
-                                          const request::SamplingParams& params) {
+std::vector<double> sampling_distribution(const std::vector<float>& logits, const request::Drawing& drawing) {
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
-  if (params.top_k > 0) order.resize(std::min(order.size(), static_cast<std::size_t>(params.top_k)));
+  if (drawing.top_k > 0) order.resize(std::min(order.size(), static_cast<std::size_t>(drawing.top_k)));
   std::vector<double> masses;
   for (const std::size_t i : order)
-    masses.push_back(std::exp((logits[i] - static_cast<double>(logits[order[0]])) / params.temperature));
+    masses.push_back(std::exp((logits[i] - static_cast<double>(logits[order[0]])) / drawing.temperature));
   const double total = std::accumulate(masses.begin(), masses.end(), 0.0);
   std::vector<double> out(logits.size(), 0);
   double before = 0, kept = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (i > 0 && (before >= params.top_p * total || masses[i] < params.min_p * masses[0])) break;
+    if (i > 0 && (before >= drawing.top_p * total || masses[i] < drawing.min_p * masses[0])) break;
     before += masses[i];
     kept += out[order[i]] = masses[i];
   }
   for (double& p : out) p /= kept;
+  return out;
+}
+
+std::vector<float> changed_logits(std::vector<float> logits, const request::Drawing& drawing) {
+  for (std::size_t t = 0; t < logits.size() && !drawing.allowed.empty(); ++t)
+    if ((drawing.allowed[t / 64] >> (t % 64)) % 2 == 0) logits[t] = -std::numeric_limits<float>::infinity();
+  for (const request::LogitEdit& edit : drawing.edits) {
+    float& logit = logits[static_cast<std::size_t>(edit.token)];
+    logit = logit > 0 ? logit / edit.divisor : logit * edit.divisor;
+    logit += edit.bias;
+  }
+  return logits;
+}
+
+std::vector<double> log_softmax(const std::vector<float>& logits) {
+  const double highest = *std::max_element(logits.begin(), logits.end());
+  double total = 0;
+  for (const double logit : logits) total += std::exp(logit - highest);
+  std::vector<double> out;
+  for (const double logit : logits) out.push_back(logit - highest - std::log(total));
   return out;
 }
 

@@ -21,7 +21,8 @@ std::vector<double> rope(const std::vector<double>& head, std::size_t position, 
 std::vector<double> attention(const std::vector<double>& q, const Matrix& keys, const Matrix& values,
                               double scale);
 // What is left of the distribution after temperature, top_k, top_p and min_p; [vocab_size], adds up to 1.
-std::vector<double> sampling_distribution(const std::vector<float>& logits,
-                                          const request::SamplingParams& params);
+std::vector<double> sampling_distribution(const std::vector<float>& logits, const request::Drawing& drawing);
+std::vector<float> changed_logits(std::vector<float> logits, const request::Drawing& drawing);  // mask, edits
+std::vector<double> log_softmax(const std::vector<float>& logits);
 
 }  // namespace concertina::kernels::ref

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <vector>
+
+#include "kernels/paged_attention.h"
+#include "kernels/quantize.h"
+#include "kernels/sampling.h"
+#include "model/batch.h"
+
+namespace concertina::model {
+
+struct WorkspaceLimits {
+  std::size_t max_tokens = 0;     // of one step: max_num_batched_tokens
+  std::size_t max_sequences = 0;  // of one step: max_num_seqs
+  std::size_t max_model_len = 0;
+  std::size_t n_threads = 1;
+  kernels::ActivationType activations = kernels::ActivationType::kFloat32;
+};
+
+// What the ops of a step read beside weights and KV, in flat arrays with room for the largest step. A row's
+// position follows from its sequence, and no op of the CPU asks for it by row.
+struct StepInputs {
+  explicit StepInputs(const WorkspaceLimits& limits);
+
+  const WorkspaceLimits limits;
+  std::vector<TokenId> tokens;                        // [n_tokens]
+  std::vector<kernels::AttentionSequence> sequences;  // [n_sequences]; their rows are those of `tokens`
+  std::vector<std::size_t> logit_rows;                // [n_drawn], ascending: whose logits are computed
+  std::vector<kernels::SamplingRow> sampling;         // [n_drawn]: how a token is drawn from each one's
+  request::EditRoom edits;
+};
+
+// Fills `inputs` with a step; forgets the one before. What the scheduler must keep to is checked here, before
+// an op would write out of bounds. Reads the requests' tokens and parameters; what `batch` points to must
+// outlive the step.
+void lay_out(Batch batch, std::size_t block_size, StepInputs& inputs);
+
+}  // namespace concertina::model
