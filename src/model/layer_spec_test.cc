@@ -50,13 +50,14 @@ TEST(Layers, OfDifferentShapesGiveARowTheSameBitsInOneStepAndInMany) {
   Workspace workspace(config, {.max_tokens = 8, .max_sequences = 2, .max_model_len = 64});
   const std::vector<TokenId> tokens = {3, 141, 59, 26, 53};
   const BlockId blocks[] = {BlockId(1), BlockId(0)};
+  const request::Request greedy{.sampling = {.temperature = 0}};
   const auto last_row = [&](std::size_t chunk) {
     const auto cache = KvCache::create(config, 2, 4).value();
     std::vector<float> row;
     for (std::size_t at = 0; at < tokens.size(); at += chunk) {
       const std::size_t n = std::min(chunk, tokens.size() - at);
-      const SequenceSlice slice{std::span(tokens).subspan(at, n), at, blocks, Logits::kLast};
-      const auto logits = forward(*model, {&slice, 1}, *cache, *exchange, workspace, on).value();
+      const SequenceSlice slice{std::span(tokens).subspan(at, n), at, blocks, &greedy};
+      const auto logits = forward(*model, {&slice, 1}, *cache, *exchange, workspace, on).value().logits;
       row.assign(logits.begin(), logits.end());
     }
     return row;
