@@ -1,9 +1,7 @@
 #include "kernels/combine.h"
 
-#include <algorithm>
-
 #include "base/check.h"
-#include "kernels/cpu/ops.h"
+#include "kernels/cpu/launch.h"
 
 namespace concertina::kernels {
 
@@ -11,14 +9,7 @@ void combine_rows(std::span<const float* const> rows, std::span<const float> wei
                   std::size_t top_k, std::size_t hidden_size, std::span<float> out, device::Stream& on) {
   CHECK(rows.size() >= n_tokens * top_k && weights.size() >= n_tokens * top_k &&
         out.size() >= n_tokens * hidden_size);
-  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
-  on.for_rows(n_tokens, top_k * hidden_size, [&](std::size_t t) {
-    float* const sum = out.data() + t * hidden_size;
-    std::fill_n(sum, hidden_size, 0.0f);
-    for (std::size_t j = 0; j < top_k; ++j) {
-      ops.scaled_add(sum, rows[t * top_k + j], weights[t * top_k + j], hidden_size);
-    }
-  });
+  cpu::combine_rows(rows, weights, n_tokens, top_k, hidden_size, out, on);
 }
 
 }  // namespace concertina::kernels

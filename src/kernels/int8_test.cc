@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu/launch.h"
 #include "kernels/experts.h"
 #include "kernels/linear.h"
 #include "kernels/test_support.h"
@@ -45,7 +46,7 @@ TEST_P(Int8, ARowOfZerosIsZero) {
   const float* const address = row.data();
   RowBuffer buffer(1, 20, ActivationType::kFloat32);
   const RowRoom room = buffer.room();
-  narrow_rows({&address, 1}, 20, RowForm::kInt8, room, 0, GetParam());
+  cpu::narrow_rows({&address, 1}, 20, RowForm::kInt8, room, 0, GetParam());
   EXPECT_EQ(room.scales[0], 0.0f);
   EXPECT_EQ(std::vector<std::uint8_t>(room.bytes.begin(), room.bytes.begin() + 20),
             std::vector<std::uint8_t>(20, 128));
@@ -59,7 +60,7 @@ TEST_P(Int8, ANanOrAnInfinityMakesItsRowNan) {
       row[at] = bad;
       const float* const address = row.data();
       RowBuffer buffer(1, 20, ActivationType::kFloat32);
-      narrow_rows({&address, 1}, 20, RowForm::kInt8, buffer.room(), 0, GetParam());
+      cpu::narrow_rows({&address, 1}, 20, RowForm::kInt8, buffer.room(), 0, GetParam());
       EXPECT_TRUE(std::isnan(buffer.room().scales[0])) << bad << " at " << at;
     }
   }

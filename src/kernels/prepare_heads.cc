@@ -1,43 +1,17 @@
 #include "kernels/prepare_heads.h"
 
-#include <algorithm>
-
-#include "kernels/cpu/rows.h"
-#include "kernels/cpu/weights.h"
+#include "base/check.h"
+#include "kernels/cpu/launch.h"
 
 namespace concertina::kernels {
 
 namespace {
 
-// The norm of one row of q or k, [n_heads, head_dim].
-struct HeadsNorm {
-  QkNorm norm;
-  const tensor::Weight* weight;
-  float epsilon;
-  std::size_t n_heads, head_dim;
-
-  void run(const cpu::Ops& ops, float* row) const {
-    if (norm == QkNorm::kNone) return;
-    const bool is_per_head = norm == QkNorm::kPerHead;
-    const std::size_t width = is_per_head ? head_dim : n_heads * head_dim;
-    cpu::with_elements(*weight, [&]<typename W>(const W* w) {
-      for (std::size_t at = 0; at < n_heads * head_dim; at += width)
-        ops.of<W>().rms_norm(row + at, w, width, epsilon, row + at);
-    });
-  }
-};
-
-void check(const HeadsNorm& heads) {
-  if (heads.norm == QkNorm::kNone) return;
-  const std::size_t width = heads.norm == QkNorm::kPerHead ? heads.head_dim : heads.n_heads * heads.head_dim;
-  CHECK(heads.weight != nullptr && tensor::count_of(heads.weight->shape) == static_cast<std::int64_t>(width),
-        "a norm of {} heads of {}", heads.n_heads, heads.head_dim);
-}
-
-const AttentionSequence& sequence_of(std::size_t row, std::span<const AttentionSequence> sequences) {
-  return *(std::upper_bound(sequences.begin(), sequences.end(), row,
-                            [](std::size_t r, const AttentionSequence& s) { return r < s.row_begin; }) -
-           1);
+void check_norm(QkNorm norm, const tensor::Weight* weight, std::size_t n_heads, std::size_t head_dim) {
+  if (norm == QkNorm::kNone) return;
+  const std::size_t width = norm == QkNorm::kPerHead ? head_dim : n_heads * head_dim;
+  CHECK(weight != nullptr && tensor::count_of(weight->shape) == static_cast<std::int64_t>(width),
+        "a norm of {} heads of {}", n_heads, head_dim);
 }
 
 }  // namespace
@@ -50,26 +24,9 @@ void prepare_heads(std::span<float> q, std::span<float> k, std::span<const float
   const std::size_t n_rows = sequences.back().row_begin + sequences.back().n_rows;
   CHECK(q.size() >= n_rows * q_floats && k.size() >= n_rows * k_floats && v.size() >= n_rows * k_floats);
   CHECK(preparation.rope->rotary_dim() <= kv.head_dim);
-  const HeadsNorm q_norm{preparation.norm, preparation.q_norm, preparation.epsilon, n_heads, kv.head_dim};
-  const HeadsNorm k_norm{preparation.norm, preparation.k_norm, preparation.epsilon, kv.n_kv_heads,
-                         kv.head_dim};
-  check(q_norm), check(k_norm);
-  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
-  const auto prepare = [&](std::size_t row) {
-    const AttentionSequence& sequence = sequence_of(row, sequences);
-    const std::size_t position = sequence.start_position + row - sequence.row_begin;
-    float* const q_row = q.data() + row * q_floats;
-    float* const k_row = k.data() + row * k_floats;
-    q_norm.run(ops, q_row), k_norm.run(ops, k_row);
-    cpu::rotate_heads(ops, *preparation.rope, position, n_heads, kv.head_dim, q_row);
-    cpu::rotate_heads(ops, *preparation.rope, position, kv.n_kv_heads, kv.head_dim, k_row);
-    cpu::store_kv(k_row, v.data() + row * k_floats, sequence, position, kv);
-  };
-  // Keys of one block's positions share cache lines: many rows of a prompt go to a thread together.
-  const std::size_t grain = std::clamp<std::size_t>(n_rows / (2 * on.n_threads()), 1, kv.block_size);
-  on.pool().parallel_for(n_rows, grain, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) prepare(row);
-  });
+  check_norm(preparation.norm, preparation.q_norm, n_heads, kv.head_dim);
+  check_norm(preparation.norm, preparation.k_norm, kv.n_kv_heads, kv.head_dim);
+  cpu::prepare_heads(q, k, v, sequences, preparation, n_heads, kv, on);
 }
 
 }  // namespace concertina::kernels

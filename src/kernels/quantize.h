@@ -55,12 +55,4 @@ class RowBuffer {
   ActivationType activations_;
 };
 
-// Row first_row + m of `room` = rows[m] in `form`, m in [0, rows.size()); each is [width]. By this thread.
-void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm form, const RowRoom& room,
-                 std::size_t first_row, device::InstructionSet set);
-
-// Row m of `room` = row m of x, [n_rows, width]; by the threads of the stream.
-void narrow_rows(std::span<const float> x, std::size_t width, RowForm form, const RowRoom& room,
-                 device::Stream& on);
-
 }  // namespace concertina::kernels

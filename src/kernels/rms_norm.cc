@@ -1,6 +1,7 @@
 #include "kernels/rms_norm.h"
 
-#include "kernels/cpu/weights.h"
+#include "base/check.h"
+#include "kernels/cpu/launch.h"
 
 namespace concertina::kernels {
 
@@ -8,26 +9,14 @@ void rms_norm(std::span<const float> x, const tensor::Weight& weight, float epsi
               std::size_t n_rows, device::Stream& on) {
   const auto width = static_cast<std::size_t>(weight.shape[0]);
   CHECK(x.size() >= n_rows * width && y.size() >= n_rows * width);
-  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
-  cpu::with_elements(weight, [&]<typename W>(const W* w) {
-    on.for_rows(n_rows, width, [&](std::size_t m) {
-      ops.of<W>().rms_norm(x.data() + m * width, w, width, epsilon, y.data() + m * width);
-    });
-  });
+  cpu::rms_norm(x, weight, epsilon, y, n_rows, on);
 }
 
 void add_rms_norm(std::span<float> hidden, std::span<const float> delta, const tensor::Weight& weight,
                   float epsilon, std::span<float> y, std::size_t n_rows, device::Stream& on) {
   const auto width = static_cast<std::size_t>(weight.shape[0]);
   CHECK(hidden.size() >= n_rows * width && delta.size() >= n_rows * width && y.size() >= n_rows * width);
-  const cpu::Ops& ops = cpu::ops_of(on.instruction_set());
-  cpu::with_elements(weight, [&]<typename W>(const W* w) {
-    on.for_rows(n_rows, 2 * width, [&](std::size_t m) {
-      float* const row = hidden.data() + m * width;
-      ops.add(row, delta.data() + m * width, width);
-      ops.of<W>().rms_norm(row, w, width, epsilon, y.data() + m * width);
-    });
-  });
+  cpu::add_rms_norm(hidden, delta, weight, epsilon, y, n_rows, on);
 }
 
 }  // namespace concertina::kernels
