@@ -11,7 +11,7 @@
 #include "base/random.h"
 #include "deployment/deployment.h"
 #include "worker/epoch_loader.h"
-#include "worker/rank_parts.h"
+#include "worker/small_rank.h"
 #include "worker/step_loop.h"
 
 namespace concertina::worker {
@@ -19,7 +19,6 @@ namespace {
 
 using cluster::Member;
 
-constexpr const char* kModel = CONCERTINA_SOURCE_DIR "/tests/fixtures/qwen3_moe";
 constexpr std::size_t kMaxSize = 4;
 
 using cluster::FromRank;
@@ -48,25 +47,14 @@ class Mailbox {
 class ThreadRank {
  public:
   ThreadRank(Member member, Mailbox& mailbox, Duration step_time_budget) : member_(member) {
-    RankOptions options{.rank = member.rank,
-                        .incarnation = member.incarnation,
-                        .model_path = kModel,
-                        .load_format = "auto",
-                        .kv_cache_bytes = 4 << 20};
-    options.limits = {.max_num_seqs = 8,
-                      .max_num_batched_tokens = 32,
-                      .max_model_len = 256,
-                      .block_size = 4,
-                      .n_blocks = 0,
-                      .replay_chunk_tokens = 8};
+    RankOptions options = worker::small_rank(member);
+    options.kv_cache_bytes = 4 << 20;
+    options.limits.max_num_seqs = 8;
+    options.limits.max_num_batched_tokens = 32;
+    options.limits.max_model_len = 256;
     options.max_ranks = 2 * kMaxSize;
-    options.peer_timeout = std::chrono::seconds(60);
     options.step_time_budget = step_time_budget;
-    auto parts = make_rank_parts(options, [](const exchange::Suspicion& suspicion) {
-      CHECK(false, "rank {} does not answer: {}", suspicion.rank, suspicion.what);
-    });
-    CHECK(parts.has_value(), "{}", parts.error().message());
-    parts_ = std::move(*parts);
+    parts_ = worker::make_small_rank(options);
     thread_ = std::thread([this, &mailbox] {
       StepLoop loop({.self = member_,
                      .rank = parts_,

@@ -15,8 +15,6 @@ namespace {
 constexpr int kCountBits = 20;
 constexpr std::uint64_t kCountMask = (1u << kCountBits) - 1;
 constexpr std::uint64_t kNumberMask = (1u << 24) - 1;
-// Pieces a thread, at most: enough to even out what else runs on the cores, few enough to cost nothing.
-constexpr std::size_t kPiecesPerThread = 16;
 constexpr auto kAwake = std::chrono::microseconds(100);
 
 std::uint64_t word_of(std::uint64_t number, std::uint64_t n_pieces) {

@@ -28,6 +28,9 @@ class ThreadPool {
 
   std::size_t n_threads() const { return workers_.size() + 1; }
 
+  // Of a job, at most: enough to even out what else runs on the cores, few enough to cost nothing.
+  static constexpr std::size_t kPiecesPerThread = 16;
+
   // Calls function(begin, end), or function(begin, end, thread) with thread < n_threads(), so that [0,
   // n_items) is covered once, each piece a multiple of `grain` (but the last), and returns when all are done.
   // function must not throw. With one thread, or one grain, runs inline as one piece.

@@ -13,9 +13,11 @@ std::uint64_t bytes_of_buffers(const model::ModelConfig& config, const front::Fr
   const std::uint64_t hidden = config.hidden_size, heads = 2 * (layer.q_width + layer.kv_width);
   const std::uint64_t a_token = 4 * hidden + heads + 2 * layer.intermediate_size + experts.n_experts;
   const std::uint64_t exchanged = 4 * (1 + experts.top_k) * hidden;  // four banks: activations, result rows
+  const std::uint64_t sampling =
+      3 * config.vocab_size * options.threads_per_rank;  // kernels::SamplingScratch
   return sizeof(float) *
          (options.max_num_batched_tokens * (a_token + exchanged) + options.max_num_seqs * config.vocab_size +
-          options.max_model_len * config.rope.rotary_dim);
+          sampling + options.max_model_len * config.rope.rotary_dim);
 }
 
 }  // namespace

@@ -10,6 +10,15 @@
 
 namespace concertina::model {
 
+namespace {
+
+// A layer's pool from `at` on. Another kind of attention, and what it keeps, has an overload.
+kernels::PagedKv pool_of(const GqaSpec& spec, float* at, std::size_t n_blocks, std::size_t block_size) {
+  return {at, n_blocks, block_size, spec.n_kv_heads, spec.head_dim};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std::size_t n_blocks,
                                                  std::size_t block_size) {
   const std::uint64_t block_bytes = kv_spec(config).bytes_per_block(block_size);
@@ -30,8 +39,9 @@ Result<std::unique_ptr<KvCache>> KvCache::create(const ModelConfig& config, std:
   cache->n_blocks_ = n_blocks, cache->block_size_ = block_size;
   float* at = cache->data_;
   for (const LayerSpec& layer : config.layers) {
-    const auto& gqa = std::get<GqaSpec>(layer.attention);
-    cache->layers_.push_back({at, n_blocks, block_size, gqa.n_kv_heads, gqa.head_dim});
+    cache->layers_.push_back(
+        std::visit([&](const auto& attention) { return pool_of(attention, at, n_blocks, block_size); },
+                   layer.attention));
     at += n_blocks * cache->layers_.back().block_floats();
   }
   return cache;

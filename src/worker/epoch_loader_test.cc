@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/check.h"
+#include "worker/small_rank.h"
 
 namespace concertina::worker {
 namespace {
@@ -21,22 +21,9 @@ class EpochLoading : public testing::Test {
   }
 
   static RankParts make_parts(std::uint32_t rank) {
-    RankOptions options{.rank = RankId(rank),
-                        .incarnation = Incarnation(rank + 1),
-                        .model_path = CONCERTINA_SOURCE_DIR "/tests/fixtures/qwen3_moe",
-                        .load_format = "auto",
-                        .kv_cache_bytes = 1 << 20};
-    options.limits = {.max_num_seqs = 2,
-                      .max_num_batched_tokens = 8,
-                      .max_model_len = 64,
-                      .block_size = 4,
-                      .n_blocks = 0,
-                      .replay_chunk_tokens = 8};
+    RankOptions options = small_rank({RankId(rank), Incarnation(rank + 1)});
     options.max_ranks = 2;
-    options.peer_timeout = std::chrono::seconds(60);
-    auto parts = make_rank_parts(options, [](const exchange::Suspicion&) {});
-    CHECK(parts.has_value(), "{}", parts.error().message());
-    return std::move(*parts);
+    return make_small_rank(options);
   }
 
   // Rank 0 holds experts [0, n_experts) of both layers; rank 1, if it is a member, the others.

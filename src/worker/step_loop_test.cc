@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/check.h"
+#include <future>
+
 #include "worker/epoch_loader.h"
+#include "worker/small_rank.h"
 
 namespace concertina::worker {
 namespace {
@@ -12,30 +14,11 @@ namespace {
 using cluster::Member;
 using testing::ElementsAre;
 
-// A rank that serves alone, on the test's thread: what it says decides what it is told next, so that its loop
-// goes on until it is released. The model is a real one, of 2 MoE layers of 8 experts.
+// A rank that serves alone: what it says decides what it is told next, on its own thread, so that its loop
+// goes on until it is released.
 class StepLoopTest : public testing::Test {
  protected:
   static constexpr Member kSelf{RankId(0), Incarnation(1)};
-
-  StepLoopTest() {
-    RankOptions options{.rank = kSelf.rank,
-                        .incarnation = kSelf.incarnation,
-                        .model_path = CONCERTINA_SOURCE_DIR "/tests/fixtures/qwen3_moe",
-                        .load_format = "auto",
-                        .kv_cache_bytes = 1 << 20};
-    options.limits = {.max_num_seqs = 2,
-                      .max_num_batched_tokens = 8,
-                      .max_model_len = 64,
-                      .block_size = 4,
-                      .n_blocks = 0,
-                      .replay_chunk_tokens = 8};
-    options.peer_timeout = std::chrono::seconds(60);
-    auto made = make_rank_parts(options, [](const exchange::Suspicion&) {});
-    CHECK(made.has_value(), "{}", made.error().message());
-    parts_ = std::move(*made);
-    loader_.emplace(parts_, kSelf.rank);
-  }
 
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
@@ -47,7 +30,7 @@ class StepLoopTest : public testing::Test {
     for (auto& layer : plan.placement.layers)
       for (std::uint32_t expert = 0; expert < 8; ++expert) layer[kSelf.rank].push_back(ExpertId(expert));
     const std::vector<exchange::MemberAddress> addresses{{kSelf, parts_.link->address()}};
-    auto prepared = loader_->prepare(plan, addresses);
+    auto prepared = loader_.prepare(plan, addresses);
     CHECK(prepared.has_value(), "{}", prepared.error().message());
     tell(EpochPrepared{plan.epoch, prepared->view});
   }
@@ -67,7 +50,11 @@ class StepLoopTest : public testing::Test {
                        [this](std::shared_ptr<const exchange::EpochView> view) {
                          if (view != nullptr) ++n_discarded_;
                        }});
-    return loop.run();
+    auto ended = std::async(std::launch::async, [&loop] { return loop.run(); });
+    CHECK(ended.wait_for(std::chrono::seconds(60)) == std::future_status::ready,
+          "the step loop did not end within 60 s: {} epochs entered, frozen {} times, {} streams, {} over",
+          flips_.size(), frozen_.size(), streams_.size(), n_over_);
+    return ended.get();
   }
   void hear(const cluster::FromRank& message) {
     if (const auto* flipped = std::get_if<cluster::RankFlipped>(&message)) {
@@ -87,8 +74,8 @@ class StepLoopTest : public testing::Test {
   }
   std::vector<TokenId> stream_of(std::uint64_t id) { return streams_[RequestId(id)]; }
 
-  RankParts parts_;
-  std::optional<EpochLoader> loader_;
+  RankParts parts_ = make_small_rank(small_rank(kSelf));
+  EpochLoader loader_{parts_, kSelf.rank};
   Inbox inbox_{64};
   std::map<RequestId, std::vector<TokenId>> streams_;
   std::vector<std::uint64_t> flips_, frozen_;
@@ -165,7 +152,9 @@ TEST_F(StepLoopTest, FrozenItComputesNothingUntilItEntersWithItsBallot) {
     tell(cluster::Enter{Epoch(2), Ballot(7)});
   };
   on_flip = [this, &n_when_frozen] {
-    if (flips_.size() == 2) EXPECT_EQ(stream_of(1).size(), n_when_frozen);
+    if (flips_.size() == 2) {
+      EXPECT_EQ(stream_of(1).size(), n_when_frozen);
+    }
   };
   EXPECT_TRUE(run());
   EXPECT_THAT(frozen_, ElementsAre(7));

@@ -25,6 +25,7 @@ class WorkerTest : public testing::Test {
  protected:
   // `parent`: what it is told; 0: the truth.
   void start(pid_t parent = 0) {
+    failure_.clear();
     auto ends = transport::make_socket_pair();
     ASSERT_TRUE(ends);
     const pid_t truth = getpid();

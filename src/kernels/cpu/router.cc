@@ -1,25 +1,16 @@
 #include <cmath>
 
+#include "kernels/cpu/highest.h"
 #include "kernels/cpu/launch.h"
 
 namespace concertina::kernels::cpu {
 
 namespace {
 
-// NaN never comes before a number.
-bool is_before(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)); }
-
-// One pass that keeps the best so far in order: ties fall to the lower id by themselves, and a row of NaNs
-// still names top_k different experts.
 void choose(std::span<const float> logits, std::span<ExpertId> ids) {
-  const auto logit = [&](std::size_t place) { return logits[ids[place].value()]; };
-  std::size_t n = 0;
-  for (std::uint32_t e = 0; e < logits.size(); ++e) {
-    if (n == ids.size() && !is_before(logits[e], logit(n - 1))) continue;
-    std::size_t place = n < ids.size() ? n++ : n - 1;
-    for (; place > 0 && is_before(logits[e], logit(place - 1)); --place) ids[place] = ids[place - 1];
-    ids[place] = ExpertId(e);
-  }
+  choose_highest(
+      logits, ids, [](std::uint32_t place) { return ExpertId(place); },
+      [](ExpertId id) { return id.value(); });
 }
 
 void weigh(std::span<const float> logits, std::span<const ExpertId> chosen, RouterWeights mode,

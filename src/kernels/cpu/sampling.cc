@@ -3,6 +3,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/cpu/highest.h"
 #include "kernels/cpu/launch.h"
 #include "kernels/cpu/ops.h"
 
@@ -127,17 +128,6 @@ std::span<const float> changed_logits(std::span<const float> logits, const reque
   return changed;
 }
 
-// The n highest, in order: one pass that keeps the best so far, so that ties fall to the lower id.
-void choose_highest(std::span<const float> logits, std::span<TokenLogprob> top) {
-  std::size_t n = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (n == top.size() && (n == 0 || logits[i] <= top[n - 1].logprob)) continue;
-    std::size_t place = n < top.size() ? n++ : n - 1;
-    for (; place > 0 && logits[i] > top[place - 1].logprob; --place) top[place] = top[place - 1];
-    top[place] = {static_cast<TokenId>(i), logits[i]};
-  }
-}
-
 // Of the model's own distribution. Returns the token's; fills `top` with the highest.
 float compute_logprobs(std::span<const float> logits, float highest, TokenId token,
                        std::span<TokenLogprob> top, SamplingScratch::Row& scratch, const Ops& ops) {
@@ -146,12 +136,15 @@ float compute_logprobs(std::span<const float> logits, float highest, TokenId tok
   double total = 0;
   for (const float mass : masses) total += mass;
   const double log_total = std::log(total);
-  const auto logprob = [&](float logit) {
-    return static_cast<float>(static_cast<double>(logit) - highest - log_total);
+  const auto logprob_of = [&](TokenId of) {
+    return static_cast<float>(static_cast<double>(logits[static_cast<std::size_t>(of)]) - highest -
+                              log_total);
   };
-  choose_highest(logits, top);
-  for (TokenLogprob& one : top) one.logprob = logprob(one.logprob);
-  return logprob(logits[static_cast<std::size_t>(token)]);
+  choose_highest(
+      logits, top, [](std::uint32_t place) { return TokenLogprob{.token = static_cast<TokenId>(place)}; },
+      [](const TokenLogprob& one) { return static_cast<std::size_t>(one.token); });
+  for (TokenLogprob& one : top) one.logprob = logprob_of(one.token);
+  return logprob_of(token);
 }
 
 void sample_row(std::span<const float> logits, const SamplingRow& row, std::size_t place,

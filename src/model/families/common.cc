@@ -165,6 +165,17 @@ MoeSpec read_moe(FieldReader& fields, std::size_t n_experts, std::string_view wi
   return spec;
 }
 
+void read_uniform_moe(FieldReader& fields, const UniformMoe& family, ModelConfig& config) {
+  read_sizes(fields, family.defaults, config);
+  const GqaSpec attention = read_gqa(fields, config.hidden_size, family.qk_norm);
+  const std::size_t n_layers = read_n_layers(fields),
+                    n_experts = fields.count(family.n_experts_keys, kMaxExperts);
+  const MoeSpec moe = read_moe(fields, n_experts, "intermediate_size", family.normalize);
+  config.layers.assign(n_layers, {.attention = attention, .mlp = moe});
+  refuse_unsupported(fields);
+  read_rest(fields, family.defaults, attention.head_dim, config);
+}
+
 void refuse_unsupported(FieldReader& fields) {
   const std::string activation = fields.text("hidden_act", "silu");
   if (activation != "silu") fields.unsupported("hidden_act", activation, "silu");

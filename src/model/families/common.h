@@ -32,6 +32,15 @@ enum class NormalizeTopK : std::uint8_t { kAlways, kByConfig };
 MoeSpec read_moe(FieldReader& fields, std::size_t n_experts, std::string_view width_key,
                  NormalizeTopK normalize);
 
+// A family whose layers are all alike, with experts in each.
+struct UniformMoe {
+  Defaults defaults;
+  QkNorm qk_norm{};
+  std::initializer_list<std::string_view> n_experts_keys;  // of both generations
+  NormalizeTopK normalize{};
+};
+void read_uniform_moe(FieldReader& fields, const UniformMoe& family, ModelConfig& config);
+
 // Settings that change the arithmetic into something we do not have. Absent, null or neutral values pass.
 void refuse_unsupported(FieldReader& fields);
 

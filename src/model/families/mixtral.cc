@@ -12,15 +12,12 @@ constexpr TensorRow kTensors[] = {
 };
 
 void read(FieldReader& fields, ModelConfig& config) {
-  constexpr Defaults kDefaults{.rms_norm_eps = 1e-5, .rope_theta = 1e6};
-  read_sizes(fields, kDefaults, config);
-  const GqaSpec attention = read_gqa(fields, config.hidden_size, QkNorm::kNone);
-  const std::size_t n_layers = read_n_layers(fields),
-                    n_experts = fields.count({"num_local_experts", "num_experts"}, kMaxExperts);
-  const MoeSpec moe = read_moe(fields, n_experts, "intermediate_size", NormalizeTopK::kAlways);
-  config.layers.assign(n_layers, {.attention = attention, .mlp = moe});
-  refuse_unsupported(fields);
-  read_rest(fields, kDefaults, attention.head_dim, config);
+  read_uniform_moe(fields,
+                   {.defaults = {.rms_norm_eps = 1e-5, .rope_theta = 1e6},
+                    .qk_norm = QkNorm::kNone,
+                    .n_experts_keys = {"num_local_experts", "num_experts"},
+                    .normalize = NormalizeTopK::kAlways},
+                   config);
 }
 
 }  // namespace
