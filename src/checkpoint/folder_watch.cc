@@ -30,18 +30,37 @@ FolderWatch::FolderWatch(std::filesystem::path folder, std::string expected,
       expected_times_(file_times_in(expected_)),
       on_change_(std::move(on_change)),
       inotify_fd_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
-      stop_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  CHECK(stop_fd_ >= 0, "eventfd: {}", strerror(errno));
+      wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  CHECK(wake_fd_ >= 0, "eventfd: {}", strerror(errno));
   watch_files();
   thread_ = std::thread([this] { run(); });
 }
 
 FolderWatch::~FolderWatch() {
-  const std::uint64_t one = 1;
-  CHECK(write(stop_fd_, &one, sizeof(one)) == sizeof(one), "eventfd: {}", strerror(errno));
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = State::kStopping;
+  }
+  wake();
   thread_.join();
-  close(stop_fd_);
+  close(wake_fd_);
   if (inotify_fd_ >= 0) close(inotify_fd_);
+}
+
+void FolderWatch::look(std::function<void()> looked) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kWatching) {
+      looked_.push_back(std::move(looked));
+      return wake();
+    }
+  }
+  looked();
+}
+
+void FolderWatch::wake() const {
+  const std::uint64_t one = 1;
+  CHECK(write(wake_fd_, &one, sizeof(one)) == sizeof(one), "eventfd: {}", strerror(errno));
 }
 
 // Best effort: what cannot be watched is looked at every second.
@@ -53,19 +72,38 @@ void FolderWatch::watch_files() const {
 }
 
 void FolderWatch::run() {
-  do {
-    const std::string what = difference();
-    if (!what.empty()) return on_change_(what);
-  } while (wait() != Woken::kByStop);
+  for (look_once(); is_watching(); look_once()) wait();
 }
 
-FolderWatch::Woken FolderWatch::wait() const {
-  std::array<pollfd, 2> fds{{{.fd = stop_fd_, .events = POLLIN}, {.fd = inotify_fd_, .events = POLLIN}}};
+bool FolderWatch::is_watching() {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::kWatching;
+}
+
+// Who asks while it looks is answered after the next look, or because the change was told.
+void FolderWatch::look_once() {
+  std::vector<std::function<void()>> looked;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kWatching) return;
+    looked.swap(looked_);
+  }
+  const std::string what = difference();
+  if (!what.empty()) {
+    on_change_(what);
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kWatching) state_ = State::kToldChange;
+    looked.insert(looked.end(), looked_.begin(), looked_.end());
+  }
+  for (const auto& tell : looked) tell();
+}
+
+void FolderWatch::wait() const {
+  std::array<pollfd, 2> fds{{{.fd = wake_fd_, .events = POLLIN}, {.fd = inotify_fd_, .events = POLLIN}}};
   poll(fds.data(), fds.size(), kLookEveryMs);
-  if ((fds[0].revents & POLLIN) != 0) return Woken::kByStop;
   std::array<char, 4096> events{};  // which ones does not matter
+  (void)!read(wake_fd_, events.data(), events.size());
   while (inotify_fd_ >= 0 && read(inotify_fd_, events.data(), events.size()) > 0) continue;
-  return Woken::kByChange;
 }
 
 std::string FolderWatch::difference() const {

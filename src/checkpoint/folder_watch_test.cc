@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <future>
 
@@ -45,6 +46,22 @@ class Watched : public ::testing::Test {
   }
   fs::path root, folder, blob;
 };
+
+// Whoever saw what only other files explain must not be faster than the watch.
+TEST_F(Watched, WhoeverAsksForALookHearsOfAChangeThatWasThereFirst) {
+  std::atomic<int> n_told = 0;
+  FolderWatch watch(folder, fingerprint(folder).value(), [&](const std::string&) { ++n_told; });
+  const auto n_told_after_a_look = [&] {
+    std::promise<int> looked;
+    watch.look([&] { looked.set_value(n_told); });
+    auto heard = looked.get_future();
+    return heard.wait_for(std::chrono::minutes(1)) == std::future_status::ready ? heard.get() : -1;
+  };
+  EXPECT_EQ(n_told_after_a_look(), 0);
+  std::ofstream(blob, std::ios::app) << "!";
+  EXPECT_EQ(n_told_after_a_look(), 1);
+  EXPECT_EQ(n_told_after_a_look(), 1) << "it has said what it had to say, and answers";
+}
 
 TEST_F(Watched, AFileThatALinkLeadsToIsWrittenInPlace) {
   EXPECT_THAT(said_after([&] { std::ofstream(blob, std::ios::app) << "!"; }),

@@ -83,10 +83,17 @@ class ServeProcess {
       return [this, of](const std::string& what) { loop_.post([this, of, what] { (front_.*of)(what); }); };
     };
     if (const std::string& weights = options_.front.checkpoint_fingerprint; !weights.empty())
-      weights_watch_.emplace(options_.front.model_path, weights, tell(&front::Front::on_checkpoint_changed));
+      watch_weights(weights, tell(&front::Front::on_checkpoint_changed));
     if (!texts_fingerprint_.empty())
       texts_watch_.emplace(options_.front.model_path, texts_fingerprint_,
                            tell(&front::Front::on_texts_changed), checkpoint::Files::kTexts);
+  }
+
+  void watch_weights(const std::string& fingerprint, std::function<void(const std::string&)> on_change) {
+    weights_watch_.emplace(options_.front.model_path, fingerprint, std::move(on_change));
+    front_.set_look_at_checkpoint([this](std::function<void()> looked) {
+      weights_watch_->look([this, looked = std::move(looked)] { loop_.post(looked); });
+    });
   }
 
   void on_ready() {

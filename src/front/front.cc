@@ -60,7 +60,8 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
       deployment_(config_of(options_), first_incarnation()),
       shutdown_({.finish = options_.shutdown_timeout}),
       coordinator_timer_(loop),
-      shutdown_timer_(loop) {}
+      shutdown_timer_(loop),
+      look_timer_(loop) {}
 
 Front::~Front() = default;
 

@@ -45,6 +45,11 @@ class Front : public GenerationService, public ClusterService {
   // weights in memory go on. Where they map the files, weights may have changed under running requests: these
   // fail, and no other is taken. Once.
   void on_checkpoint_changed(const std::string& what);
+  // How to look at the checkpoint's files now: `looked` comes in another turn, after on_checkpoint_changed if
+  // they changed. Asked before a request is told that the model gave no numbers while ranks map the files:
+  // other files are the reason then.
+  using LookAtCheckpoint = std::function<void(std::function<void()> looked)>;
+  void set_look_at_checkpoint(LookAtCheckpoint look) { look_at_checkpoint_ = std::move(look); }
   // So are files that only this process reads: the tokenizer, the chat template, defaults. Once.
   void on_texts_changed(const std::string& what);
 
@@ -121,6 +126,9 @@ class Front : public GenerationService, public ClusterService {
   Result<request::Request> to_request(GenerationRequest request) const;
   void execute(const deployment::EmitToken& token);
   void execute(const deployment::EmitFailed& failed);
+  void tell_failed(const deployment::EmitFailed& failed);
+  void tell_after_a_look(const deployment::EmitFailed& failed);
+  void tell_awaiting_look();
   void fail_all_requests(const Error& error);
 
   // front_shutdown.cc: how all of it ends
@@ -147,8 +155,10 @@ class Front : public GenerationService, public ClusterService {
   std::unordered_map<std::string, std::vector<std::function<void(const cluster::Operation&)>>> waiters_;
   std::function<void()> on_ready_, on_stopped_;
   std::function<void(const Error&)> on_fatal_;
-  transport::Timer coordinator_timer_, shutdown_timer_;
-  std::optional<std::uint64_t> n_memory_kills_;  // in this control group, those of earlier ranks included
+  transport::Timer coordinator_timer_, shutdown_timer_, look_timer_;
+  LookAtCheckpoint look_at_checkpoint_;             // none: nobody watches them
+  std::vector<deployment::EmitFailed> await_look_;  // failures whose reason may be the files
+  std::optional<std::uint64_t> n_memory_kills_;     // in this control group, those of earlier ranks included
   RequestId next_request_{1};
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;

@@ -90,8 +90,33 @@ void Front::cancel(RequestId request) {
   carry_out();
 }
 
-// Every request of a broken checkpoint fails: its rank has said so once.
 void Front::execute(const deployment::EmitFailed& failed) {
+  const bool may_be_files = failed.cause == deployment::EmitFailed::Cause::kNonfiniteLogits &&
+                            options_.weight_loading == FrontOptions::WeightLoading::kLazy;
+  if (may_be_files && look_at_checkpoint_ && checkpoint_change_.empty()) return tell_after_a_look(failed);
+  tell_failed(failed);
+}
+
+// A file system that does not answer keeps nobody.
+void Front::tell_after_a_look(const deployment::EmitFailed& failed) {
+  await_look_.push_back(failed);
+  if (await_look_.size() > 1) return;  // a look is under way
+  look_timer_.set(loop_.now() + options_.look_timeout, [this] {
+    spdlog::warn("{}: could not look within {} ms whether the files changed", options_.model_path,
+                 to_ms(options_.look_timeout));
+    tell_awaiting_look();
+  });
+  look_at_checkpoint_(lifetime_.guard([this] { tell_awaiting_look(); }));
+}
+
+// Those whom a change of the files has ended meanwhile are not there any more.
+void Front::tell_awaiting_look() {
+  look_timer_.cancel();
+  for (const deployment::EmitFailed& failed : std::exchange(await_look_, {})) tell_failed(failed);
+}
+
+// Every request of a broken checkpoint fails: its rank has said so once.
+void Front::tell_failed(const deployment::EmitFailed& failed) {
   const bool is_said = failed.cause == deployment::EmitFailed::Cause::kNonfiniteLogits;
   spdlog::log(is_said ? spdlog::level::debug : spdlog::level::err, "request {}: {}", failed.request,
               failed.why);

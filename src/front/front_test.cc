@@ -190,5 +190,55 @@ TEST_F(FrontTest, WithFilesThatChangedUnderItsRanksItFailsWhatRunsAndTakesNoMore
   EXPECT_TRUE(front->admits().error().is(FrontError::kCheckpointChanged));
 }
 
+// Both come within milliseconds of each other, and only one of them helps.
+TEST_F(FrontTest, ThatTheModelGaveNoNumbersIsToldAfterALookAtMappedFiles) {
+  options.weight_loading = FrontOptions::WeightLoading::kLazy;
+  serve();
+  std::vector<std::function<void()>> looks;
+  front->set_look_at_checkpoint([&](std::function<void()> looked) { looks.push_back(std::move(looked)); });
+  const auto fail_one = [&](Listener& listener) {
+    const RequestId id = submit(listener);
+    FakeRank* on = nullptr;
+    const auto is_given = [&](const auto& rank) {
+      return !rank->assigned.empty() && rank->assigned.back().id == id;
+    };
+    until(
+        [&] {
+          const auto found = std::find_if(ranks.begin(), ranks.end(), is_given);
+          if (found != ranks.end()) on = found->get();
+          return on != nullptr;
+        },
+        "a rank that was given the request");
+    on->say(cluster::StepOutput{
+        on->member, {{id, on->assigned.back().attempt, 0, request::kNoToken, FinishReason::kError}}, {}, {}});
+  };
+  Listener unchanged, changed;
+  fail_one(unchanged);
+  until([&] { return looks.size() == 1; }, "a look at the files");
+  EXPECT_THAT(unchanged.failures, IsEmpty());
+  looks[0]();
+  ASSERT_EQ(unchanged.failures.size(), 1u);
+  EXPECT_THAT(unchanged.failures[0].message(), HasSubstr("no finite logits"));
+
+  fail_one(changed);
+  until([&] { return looks.size() == 2; }, "another look");
+  front->on_checkpoint_changed("model.safetensors is larger");
+  looks[1]();
+  ASSERT_EQ(changed.failures.size(), 1u);
+  EXPECT_THAT(changed.failures[0].message(), HasSubstr("model.safetensors is larger"));
+}
+
+TEST_F(FrontTest, ALookThatDoesNotEndKeepsNobody) {
+  options.weight_loading = FrontOptions::WeightLoading::kLazy;
+  options.look_timeout = Duration::zero();
+  serve();
+  front->set_look_at_checkpoint([](const std::function<void()>&) {});
+  Listener listener;
+  submit(listener);
+  rank_with(1).say_token(0, request::kNoToken, FinishReason::kError);
+  until([&] { return !listener.failures.empty(); }, "the failure");
+  EXPECT_THAT(listener.failures[0].message(), HasSubstr("no finite logits"));
+}
+
 }  // namespace
 }  // namespace concertina::front
