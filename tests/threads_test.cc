@@ -186,6 +186,7 @@ class ThreadGroup {
     const RankParts& parts = rank->parts();
     hear(cluster::RankHello{start.member,
                             parts.link->address(),
+                            {},
                             parts.limits.n_blocks,
                             parts.limits.block_size,
                             parts.limits.max_num_seqs,

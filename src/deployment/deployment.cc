@@ -81,6 +81,7 @@ void Deployment::refuse(RequestId request, const std::string& why, Time now, Eff
 // Another of the same number may have more room, or less.
 void Deployment::on(const cluster::RankHello& hello, const Turn& turn) {
   state_.ranks.at(hello.member.rank).address = hello.address;
+  state_.ranks.at(hello.member.rank).kv_address = hello.kv_address;
   if (hello.max_num_seqs > 0) {
     Journal::RankCapacity capacity = config_.capacity;
     capacity.max_num_seqs = hello.max_num_seqs;
@@ -148,7 +149,7 @@ void Deployment::run(const cluster::Actions& first, const Turn& turn) {
 }
 
 void Deployment::execute(const cluster::StartRank& start, const Turn& turn) {
-  state_.ranks[start.member.rank] = {start.member, {}};
+  state_.ranks[start.member.rank] = {start.member, {}, {}};
   turn.effects.push_back(start);
 }
 
@@ -160,6 +161,7 @@ void Deployment::execute(const cluster::Send& send, const Turn& turn) {
   for (const Member& member : prepare->plan.members) {
     CHECK(is_open(member), "rank {} of epoch {} is not there", member.rank, prepare->plan.epoch);
     prepare->addresses.push_back(state_.ranks.at(member.rank).address);
+    prepare->kv_addresses.push_back(state_.ranks.at(member.rank).kv_address);
   }
 }
 

@@ -12,6 +12,10 @@ cluster::LinkAddress link_of(RankId rank) {
   return {cluster::LinkKind::kSharedMemory, "memory of " + std::to_string(rank.value())};
 }
 
+cluster::LinkAddress kv_of(RankId rank) {
+  return {cluster::LinkKind::kSharedMemory, "KV of " + std::to_string(rank.value())};
+}
+
 using cluster::Member;
 using std::chrono::seconds;
 using ::testing::ElementsAre;
@@ -89,7 +93,8 @@ class Host {
   void execute(const E&) {}
   void execute(const cluster::StartRank& start) {
     started_[start.member.rank] = start.member;
-    say(cluster::RankHello{start.member, link_of(start.member.rank), 50, 4, max_num_seqs_, {}});
+    say(cluster::RankHello{
+        start.member, link_of(start.member.rank), kv_of(start.member.rank), 50, 4, max_num_seqs_, {}});
   }
   void execute(const Fence& fence) {
     fenced.push_back(fence.member);
@@ -144,6 +149,7 @@ TEST(Deployment, RequestsRunAndPreparationsSayWhereMembersAre) {
   ASSERT_EQ(host.size(), 2u);
   ASSERT_EQ(host.prepares.size(), 2u);
   EXPECT_THAT(host.prepares[0].addresses, ElementsAre(link_of(RankId(0)), link_of(RankId(1))));
+  EXPECT_THAT(host.prepares[0].kv_addresses, ElementsAre(kv_of(RankId(0)), kv_of(RankId(1))));
   host.submit(1);
   host.token(1, 7);
   host.token(1, 8);
