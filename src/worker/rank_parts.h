@@ -12,6 +12,7 @@
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
 #include "worker/inbox.h"
+#include "worker/kv_memory.h"
 
 namespace concertina::worker {
 
@@ -45,7 +46,8 @@ struct RankParts {
   std::unique_ptr<device::Stream> stream;
   std::unique_ptr<checkpoint::WeightSource> source;
   std::unique_ptr<model::Model> model;
-  std::unique_ptr<model::KvCache> kv_cache;
+  std::unique_ptr<KvMemory> kv_memory;
+  std::unique_ptr<model::KvCache> kv_cache;  // in kv_memory
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<scheduler::StepBudget> budget;
