@@ -121,6 +121,7 @@ ClusterStatus Front::cluster() const {
       out.kv_blocks_total = stats.kv_blocks_total;
       out.moe_times = stats.moe_times;
       out.n_nonfinite_logits = stats.n_nonfinite_logits;
+      out.kv_moves = stats.kv_moves;
     }
     for (const auto& [id, peer] : ranks_) {
       for (const auto& [whom, ms] : peer.stats.waited_ms) out.waited_for_ms += whom == out.rank ? ms : 0;

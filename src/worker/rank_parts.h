@@ -32,7 +32,8 @@ struct RankOptions {
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   device::InstructionSet instruction_set = device::best_instruction_set();
   std::uint64_t kv_cache_bytes = 0;
-  scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
+  std::uint64_t kv_move_bytes_per_second = 0;  // copied from peers; 0: no bound
+  scheduler::Limits limits;                    // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
   Duration peer_timeout{};
   Duration step_time_budget{};  // 0: none

@@ -40,6 +40,7 @@ RankOptions options_of(const transport::Configure& configure) {
                       .checkpoint_fingerprint = configure.checkpoint_fingerprint(),
                       .dummy_seed = configure.seed(),
                       .kv_cache_bytes = configure.kv_cache_bytes()};
+  options.kv_move_bytes_per_second = configure.kv_move_bytes_per_second();
   options.config_json = configure.config_json();
   if (configure.weights_pid() != 0)
     options.weights_path = fmt::format("/proc/{}/fd/{}", configure.weights_pid(), configure.weights_fd());
