@@ -94,6 +94,18 @@ bool Front::scaling() const {
   return deployment_.coordinator().running_operation() != nullptr && !deployment_.coordinator().is_pausing();
 }
 
+namespace {
+void put_counts(const cluster::RankStats& stats, RankStatus& out) {
+  out.n_running = stats.n_running;
+  out.n_waiting = stats.n_waiting;
+  out.kv_blocks_used = stats.kv_blocks_used;
+  out.kv_blocks_total = stats.kv_blocks_total;
+  out.moe_times = stats.moe_times;
+  out.n_nonfinite_logits = stats.n_nonfinite_logits;
+  out.kv_moves = stats.kv_moves;
+}
+}  // namespace
+
 ClusterStatus Front::cluster() const {
   ClusterStatus status;
   if (const cluster::EpochPlan* epoch = deployment_.coordinator().active_epoch()) {
@@ -114,14 +126,7 @@ ClusterStatus Front::cluster() const {
     out.n_experts = view.n_slots_used;
     if (const auto rank = ranks_.find(view.member.rank); rank != ranks_.end()) {
       out.pid = rank->second.process ? static_cast<std::uint32_t>(rank->second.process->pid()) : 0;
-      const cluster::RankStats& stats = rank->second.stats;
-      out.n_running = stats.n_running;
-      out.n_waiting = stats.n_waiting;
-      out.kv_blocks_used = stats.kv_blocks_used;
-      out.kv_blocks_total = stats.kv_blocks_total;
-      out.moe_times = stats.moe_times;
-      out.n_nonfinite_logits = stats.n_nonfinite_logits;
-      out.kv_moves = stats.kv_moves;
+      put_counts(rank->second.stats, out);
     }
     for (const auto& [id, peer] : ranks_) {
       for (const auto& [whom, ms] : peer.stats.waited_ms) out.waited_for_ms += whom == out.rank ? ms : 0;
