@@ -41,6 +41,9 @@ transport::RegionIdentity KvMemoryLayout::identity(const cluster::Member& member
           .use = transport::RegionUse::kKv};
 }
 
+// No huge pages: those of all layers were first written in the same step, one of 25, which then took 60 ms
+// longer (model M beside a prompt), they made nothing faster (docs/performance.md), and of shared memory the
+// kernel gives none unless it is told to (shmem_enabled is never).
 Result<KvMemory> KvMemory::create(const cluster::Member& self, const KvMemoryLayout& layout) {
   ASSIGN_OR_RETURN(transport::Region region,
                    transport::Region::create(layout.identity(self), layout.body_bytes()));
