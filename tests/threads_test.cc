@@ -193,7 +193,9 @@ class ThreadGroup {
                             {}});
   }
   void execute(const cluster::Send& send) {
-    ThreadRank& rank = *ranks_.at(send.to);
+    const auto found = ranks_.find(send.to);
+    if (found == ranks_.end()) return;  // it has ended since
+    ThreadRank& rank = *found->second;
     if (const auto* prepare = std::get_if<cluster::Prepare>(&send.message)) {
       rank.tell(prepared(send.to, *prepare));
       return hear(cluster::RankPrepared{send.to, prepare->plan.epoch, 0});

@@ -44,7 +44,10 @@ void Deployment::tell(const RankEnded& ended, Time now, Effects& effects) {
   const Member& member = ended.exit.member;
   if (is_open(member)) state_.ranks.erase(member.rank);
   const Turn turn{now, effects};
-  handle(ended.exit, turn);
+  handle(ended.exit, turn);  // it is fenced now, or was let go: nothing is copied from it any more
+  const cluster::SourceEnded source_ended{member, trust_in_kv(ended.exit, ended.ending)};
+  for (const auto& [id, rank] : state_.ranks)
+    turn.effects.push_back(cluster::Send{rank.member, source_ended});
   ask_journal(turn, [&](auto& actions) { state_.journal.on_ended(member.rank, ended.ending, actions); });
 }
 
@@ -183,9 +186,7 @@ void Deployment::execute(const cluster::CancelDrain&, const Turn& turn) {
 
 void Deployment::execute(const cluster::EpochActive& active, const Turn& turn) {
   turn.effects.push_back(active);
-  std::vector<RankId> members;
-  for (const Member& member : active.plan.members) members.push_back(member.rank);
-  ask_journal(turn, [&](auto& actions) { state_.journal.set_members(members, actions); });
+  ask_journal(turn, [&](auto& actions) { state_.journal.set_members(active.plan.members, actions); });
   state_.unproven = active.plan.epoch;
   say_if_serving(turn);
 }
