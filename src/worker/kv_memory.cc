@@ -27,13 +27,13 @@ class Hash {
 }  // namespace
 
 std::size_t KvMemoryLayout::pools_offset() const {
-  return (records_bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  return (records.bytes() + kPageBytes - 1) / kPageBytes * kPageBytes;
 }
 
 transport::RegionIdentity KvMemoryLayout::identity(const cluster::Member& member) const {
   Hash shape;
   for (const model::KvLayout::Pool& pool : blocks.pools) shape.add(pool.block_bytes);
-  shape.add(records_bytes);
+  shape.add(records.n_slots), shape.add(records.max_sequence_blocks);
   shape.add(kernels::digest());
   return {.rank = member.rank,
           .incarnation = member.incarnation,
@@ -73,7 +73,7 @@ Result<std::shared_ptr<const PeerKv>> PeerKv::open(const exchange::MemberAddress
 PeerKv::PeerKv(const cluster::Member& member, transport::PeerRegion region, const KvMemoryLayout& layout)
     : member_(member),
       region_(std::move(region)),
-      records_(region_.body().first(layout.records_bytes)),
+      records_(layout.records, region_.body()),
       pools_(region_.body().subspan(layout.pools_offset())) {}
 
 }  // namespace concertina::worker

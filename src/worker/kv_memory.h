@@ -4,6 +4,7 @@
 #include <span>
 
 #include "exchange/link.h"
+#include "kvcache/sequence_records.h"
 #include "model/kv_layout.h"
 #include "transport/shm/region.h"
 
@@ -13,7 +14,7 @@ namespace concertina::worker {
 // blocks a layer. Ranks that read each other's have the same.
 struct KvMemoryLayout {
   model::KvLayout blocks;
-  std::size_t records_bytes = 0;
+  kvcache::RecordsLayout records;
 
   std::size_t pools_offset() const;  // on a page boundary
   std::size_t body_bytes() const { return pools_offset() + blocks.n_bytes(); }
@@ -29,7 +30,7 @@ class KvMemory {
 
   const KvMemoryLayout& layout() const { return layout_; }
   cluster::LinkAddress address() const { return region_.address(); }
-  std::span<std::byte> records() const { return region_.body().first(layout_.records_bytes); }
+  std::span<std::byte> records() const { return region_.body().first(layout_.records.bytes()); }
   std::span<std::byte> pools() const { return region_.body().subspan(layout_.pools_offset()); }
   // Makes the pages of these blocks appear now, in every layer. Any thread; a page that is there stays as it
   // is.
@@ -50,14 +51,15 @@ class PeerKv {
                                                     const KvMemoryLayout& layout);
 
   const cluster::Member& member() const { return member_; }
-  std::span<const std::byte> records() const { return records_; }
+  const kvcache::RecordsView& records() const { return records_; }
   std::span<const std::byte> pools() const { return pools_; }
 
  private:
   PeerKv(const cluster::Member& member, transport::PeerRegion region, const KvMemoryLayout& layout);
   const cluster::Member member_;
   const transport::PeerRegion region_;
-  const std::span<const std::byte> records_, pools_;
+  const kvcache::RecordsView records_;
+  const std::span<const std::byte> pools_;
 };
 
 }  // namespace concertina::worker

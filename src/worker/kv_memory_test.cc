@@ -17,6 +17,7 @@
 namespace concertina::worker {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using transport::TransportError;
 constexpr cluster::Member kSelf{RankId(2), Incarnation(7)};
@@ -24,8 +25,9 @@ constexpr cluster::Member kSelf{RankId(2), Incarnation(7)};
 model::ModelConfig config() {
   return model::read_config(CONCERTINA_SOURCE_DIR "/tests/fixtures/qwen3_moe").value();
 }
-KvMemoryLayout layout_with(std::size_t n_blocks, std::size_t records_bytes = 5000) {
-  return {.blocks = model::kv_layout(config(), n_blocks, 16).value(), .records_bytes = records_bytes};
+KvMemoryLayout layout_with(std::size_t n_blocks, std::size_t n_slots = 4) {
+  return {.blocks = model::kv_layout(config(), n_blocks, 16).value(),
+          .records = {.n_blocks = n_blocks, .n_slots = n_slots, .max_sequence_blocks = 8}};
 }
 void fill(std::span<std::byte> memory) {
   Random random(memory.size());
@@ -40,7 +42,10 @@ TEST(KvMemory, APeerFindsRecordsAndBlocksWhereTheirOwnerWritesThem) {
   const auto own = KvMemory::create(kSelf, layout);
   ASSERT_TRUE(own) << own.error().message();
   const model::KvCache cache(config(), layout.blocks, own->pools());
-  own->records()[4999] = std::byte{3};
+  kvcache::SequenceRecords records(layout.records, own->records());
+  const auto slot = records.open(RequestId(31)).value();
+  records.append(slot, BlockId(5), kvcache::Generation(1));
+  records.commit(slot, 3);
   const std::size_t last = config().layers.size() - 1;
   using Part = kernels::PagedKv::Part;
   cache.layer(last).at(BlockId(5), Part::kKey, 0)[0] = 2.5f;
@@ -48,8 +53,11 @@ TEST(KvMemory, APeerFindsRecordsAndBlocksWhereTheirOwnerWritesThem) {
   const auto peer = PeerKv::open({kSelf, own->address()}, layout);
   ASSERT_TRUE(peer) << peer.error().message();
   EXPECT_EQ((*peer)->member(), kSelf);
-  EXPECT_EQ((*peer)->records().size(), 5000u);
-  EXPECT_EQ((*peer)->records()[4999], std::byte{3});
+  const auto record = (*peer)->records().find(RequestId(31));
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->n_tokens, 3u);
+  EXPECT_THAT(record->blocks,
+              ElementsAre(kvcache::SequenceRecord::Block{BlockId(5), kvcache::Generation(1)}));
   float found = 0;
   std::memcpy(&found, &(*peer)->pools()[layout.blocks.piece(last, BlockId(5))], sizeof(found));
   EXPECT_EQ(found, 2.5f);
@@ -67,7 +75,7 @@ TEST(KvMemory, EveryByteOfThePoolsIsOfOneBlockAndLayer) {
 }
 
 TEST(KvMemory, PopulatedBlocksTakeMemoryAndKeepWhatTheyHold) {
-  const KvMemoryLayout layout = layout_with(4096, 0);
+  const KvMemoryLayout layout = layout_with(4096);
   const auto own = KvMemory::create(kSelf, layout);
   ASSERT_TRUE(own);
   own->pools()[layout.blocks.piece(0, BlockId(17))] = std::byte{9};
@@ -96,7 +104,7 @@ TEST(KvMemory, APeerOfAnotherShapeOrProcessIsRefusedAndSaysWhatDiffers) {
   };
   EXPECT_THAT(refusal(kSelf, layout_with(9)), HasSubstr("the KV memory of rank 2 (incarnation 7)"));
   EXPECT_THAT(refusal(kSelf, layout_with(9)), HasSubstr("layout is [8, 16, "));
-  EXPECT_THAT(refusal(kSelf, layout_with(8, 4999)), HasSubstr("layout is [8, 16, "));
+  EXPECT_THAT(refusal(kSelf, layout_with(8, 5)), HasSubstr("layout is [8, 16, "));
   EXPECT_THAT(refusal({RankId(2), Incarnation(8)}, layout), HasSubstr("incarnation is 7, expected 8"));
   const auto nowhere = PeerKv::open({kSelf, {}}, layout);
   ASSERT_FALSE(nowhere);
@@ -112,7 +120,11 @@ TEST(KvMemory, OfAKilledRankIsReadOn) {
   if (owner == 0) {
     const auto own = KvMemory::create(kSelf, layout);
     if (!own) _exit(1);
-    fill(own->records()), fill(own->pools());
+    fill(own->pools());
+    kvcache::SequenceRecords records(layout.records, own->records());
+    const auto slot = records.open(RequestId(31)).value();
+    records.append(slot, BlockId(63), kvcache::Generation(9));
+    records.commit(slot, 16);
     const std::string place = own->address().bytes;
     if (write(writing.get(), place.data(), place.size()) != static_cast<ssize_t>(place.size())) _exit(1);
     for (;;) pause();
@@ -126,9 +138,11 @@ TEST(KvMemory, OfAKilledRankIsReadOn) {
   ASSERT_EQ(waitpid(owner, &status, 0), owner);
   ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 
-  std::vector<std::byte> records(layout.records_bytes), pools(layout.blocks.n_bytes());
-  fill(records), fill(pools);
-  EXPECT_TRUE(std::equal(records.begin(), records.end(), (*peer)->records().begin()));
+  std::vector<std::byte> pools(layout.blocks.n_bytes());
+  fill(pools);
+  const auto record = (*peer)->records().find(RequestId(31));
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->n_tokens, 16u);
   EXPECT_TRUE(std::equal(pools.begin(), pools.end(), (*peer)->pools().begin()));
   const auto late = PeerKv::open({kSelf, address}, layout);
   ASSERT_FALSE(late);

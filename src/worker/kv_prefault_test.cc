@@ -11,7 +11,8 @@ class KvPrefaulting : public testing::Test {
   static KvMemory make_memory(std::size_t n_blocks) {
     const auto config = model::read_config(CONCERTINA_SOURCE_DIR "/tests/fixtures/qwen3_moe").value();
     return KvMemory::create({RankId(0), Incarnation(1)},
-                            {.blocks = model::kv_layout(config, n_blocks, 16).value(), .records_bytes = 4096})
+                            {.blocks = model::kv_layout(config, n_blocks, 16).value(),
+                             .records = {.n_blocks = n_blocks, .n_slots = 1, .max_sequence_blocks = 1}})
         .value();
   }
   // Of a block, whether the first page of its piece in every layer is there.

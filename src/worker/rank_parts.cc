@@ -107,6 +107,11 @@ Status make_kv(const RankOptions& options, const model::ModelConfig& config, Ran
   constexpr std::size_t kTouchedBytes = std::size_t{4} << 20;
   KvMemoryLayout layout;
   ASSIGN_OR_RETURN(layout.blocks, model::kv_layout(config, parts.limits.n_blocks, parts.limits.block_size));
+  const scheduler::Limits& limits = parts.limits;
+  const std::size_t max_tokens = std::min(limits.max_model_len, limits.n_blocks * limits.block_size);
+  layout.records = {.n_blocks = limits.n_blocks,
+                    .n_slots = limits.max_num_seqs + limits.max_num_replays,
+                    .max_sequence_blocks = kvcache::blocks_for(max_tokens, limits.block_size)};
   ASSIGN_OR_RETURN(KvMemory memory, KvMemory::create({options.rank, options.incarnation}, layout));
   parts.kv_memory = std::make_unique<KvMemory>(std::move(memory));
   parts.kv_memory->populate(BlockId(0),
