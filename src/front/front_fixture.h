@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "base/check.h"
+#include "base/schedule.h"
 #include "front/front.h"
 #include "transport/codec.h"
 #include "transport/control_channel.h"
@@ -92,7 +93,7 @@ struct Listener : GenerationListener {
   bool is_over = false;
 };
 
-// A front of two ranks that are not there, on a real loop.
+// A front of two ranks that are not there, on a real loop whose time passes only when nothing else is to do.
 class FrontTest : public testing::Test {
  protected:
   static FrontOptions options_of_two() {
@@ -121,9 +122,13 @@ class FrontTest : public testing::Test {
   }
   // Whatever happens on the loop until `is_so`.
   void until(const std::function<bool()>& is_so, const std::string& what) {
+    const Time deadline = time.now() + std::chrono::hours(1);
     while (!is_so()) {
-      const std::size_t n_done = loop.context().run_one_for(std::chrono::seconds(20));
-      CHECK(n_done > 0, "nothing happened for 20 s; the test waits for {}", what);
+      loop.context().restart();
+      if (loop.context().poll_one() > 0) continue;
+      CHECK(!time.empty() && time.next() < deadline,
+            "nothing is to happen within an hour; the test waits for {}", what);
+      time.step();
     }
   }
   FakeRank& rank(std::size_t i) { return *ranks.at(i); }
@@ -147,6 +152,7 @@ class FrontTest : public testing::Test {
   }
 
   Result<std::unique_ptr<RankProcess>> start_process(RankProcess::OnExit on_exit) {
+    tries.push_back(time.now());
     if (!cannot_start.empty()) return fail(FrontError::kOperationFailed, cannot_start);
     auto ends = transport::make_socket_pair();
     CHECK(ends.has_value());
@@ -160,12 +166,14 @@ class FrontTest : public testing::Test {
   }
 
   FrontOptions options = options_of_two();
-  transport::EventLoop loop;
+  Schedule time;
+  transport::EventLoop loop{time};
   std::unique_ptr<StateStore> state;
   std::vector<std::unique_ptr<FakeRank>> ranks;  // in the order of their starts
   BuildIdentity identity{.version = "1"};        // of those that start
   FakeRank::Says says = FakeRank::Says::kAll;
   std::string cannot_start;  // why; empty: they can
+  std::vector<Time> tries;   // to start one
   bool is_ready = false, is_stopped = false;
   std::vector<Error> fatal;
   std::optional<Front> front;

@@ -6,6 +6,9 @@
 namespace concertina::front {
 
 namespace {
+
+constexpr Duration kLookTimeout = std::chrono::seconds(1);  // at files of the checkpoint
+
 FrontError code_of(deployment::EmitFailed::Cause cause) {
   switch (cause) {
     case deployment::EmitFailed::Cause::kTooLarge:
@@ -17,6 +20,7 @@ FrontError code_of(deployment::EmitFailed::Cause cause) {
   }
   return FrontError::kRankCrashes;
 }
+
 }  // namespace
 
 // What may wait, those counted for which a rank has room now. Nobody is shut out by another's hundreds: while
@@ -101,9 +105,9 @@ void Front::execute(const deployment::EmitFailed& failed) {
 void Front::tell_after_a_look(const deployment::EmitFailed& failed) {
   await_look_.push_back(failed);
   if (await_look_.size() > 1) return;  // a look is under way
-  look_timer_.set(loop_.now() + options_.look_timeout, [this] {
+  look_timer_.set(loop_.now() + kLookTimeout, [this] {
     spdlog::warn("{}: could not look within {} ms whether the files changed", options_.model_path,
-                 to_ms(options_.look_timeout));
+                 to_ms(kLookTimeout));
     tell_awaiting_look();
   });
   look_at_checkpoint_(lifetime_.guard([this] { tell_awaiting_look(); }));

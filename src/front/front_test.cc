@@ -4,6 +4,8 @@ namespace concertina::front {
 namespace {
 
 using request::FinishReason;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -91,6 +93,28 @@ TEST_F(FrontTest, AProcessThatCannotBeStartedEndsTheStart) {
   EXPECT_THAT(fatal[0].message(), HasSubstr("no more processes"));
 }
 
+// The reason is said all the while, and how long it is until the next try.
+TEST_F(FrontTest, WhileNoProcessStartsTheOthersServeAndTriesComeEverLater) {
+  serve();
+  rank(0).end({.how = "signal 9 (Killed)", .signal = SIGKILL});
+  cannot_start = "no more processes";
+  until([this] { return tries.size() == 8; }, "six tries of a third rank");
+  const std::vector<Time> in_vain(tries.begin() + 2, tries.end());
+  std::vector<Duration> pauses;
+  for (std::size_t i = 1; i < in_vain.size(); ++i) pauses.push_back(in_vain[i] - in_vain[i - 1]);
+  EXPECT_THAT(pauses, ElementsAre(Duration::zero(), milliseconds(200), seconds(1), seconds(2), seconds(4)));
+  const ClusterStatus status = front->cluster();
+  EXPECT_EQ(status.size, 1u);
+  EXPECT_EQ(status.n_missing, 1u);
+  EXPECT_EQ(status.next_start_s, 8.0);
+  EXPECT_THAT(status.last_start_error, HasSubstr("no more processes"));
+  EXPECT_TRUE(front->ready());
+  cannot_start.clear();
+  until([this] { return front->cluster().size == 2; }, "a second rank again");
+  EXPECT_EQ(tries.back() - in_vain.back(), seconds(8));
+  EXPECT_EQ(front->cluster().last_start_error, "");
+}
+
 TEST_F(FrontTest, GrowsWhenAskedAndTellsWhoWaitsForIt) {
   serve();
   std::vector<cluster::Operation> done;
@@ -148,12 +172,14 @@ TEST_F(FrontTest, EndsWhenTheLastRequestHasEndedAndTakesNoMore) {
 }
 
 TEST_F(FrontTest, AtTheDeadlineRequestsFailAndRanksAreReleased) {
-  options.shutdown_timeout = Duration::zero();
+  options.shutdown_timeout = seconds(30);
   serve();
   Listener listener;
   submit(listener);
+  const Time begun = time.now();
   front->begin_shutdown([this] { is_stopped = true; });
   until([this] { return is_stopped; }, "the end");
+  EXPECT_EQ(time.now() - begun, seconds(30));
   ASSERT_EQ(listener.failures.size(), 1u);
   EXPECT_THAT(listener.failures[0].message(), HasSubstr("shut down before the answer was complete"));
   EXPECT_TRUE(rank(0).ended.at(0).is_orderly());
@@ -230,13 +256,14 @@ TEST_F(FrontTest, ThatTheModelGaveNoNumbersIsToldAfterALookAtMappedFiles) {
 
 TEST_F(FrontTest, ALookThatDoesNotEndKeepsNobody) {
   options.weight_loading = FrontOptions::WeightLoading::kLazy;
-  options.look_timeout = Duration::zero();
   serve();
   front->set_look_at_checkpoint([](const std::function<void()>&) {});
   Listener listener;
   submit(listener);
+  const Time begun = time.now();
   rank_with(1).say_token(0, request::kNoToken, FinishReason::kError);
   until([&] { return !listener.failures.empty(); }, "the failure");
+  EXPECT_EQ(time.now() - begun, seconds(1));
   EXPECT_THAT(listener.failures[0].message(), HasSubstr("no finite logits"));
 }
 

@@ -46,7 +46,6 @@ struct FrontOptions {
   Form form;
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
-  Duration look_timeout = std::chrono::seconds(1);  // at files of the checkpoint, before a failure is told
   Duration group_lost_timeout = std::chrono::seconds(300);  // without an epoch, then the server ends
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
   // For tests: a fenced rank is not killed, and must find out by itself.

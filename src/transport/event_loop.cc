@@ -8,11 +8,14 @@
 #include <boost/asio/steady_timer.hpp>
 #include <csignal>
 
+#include "base/schedule.h"
+
 namespace concertina::transport {
 
 namespace asio = boost::asio;
 
 EventLoop::EventLoop() : context_(std::make_unique<asio::io_context>(1)) {}
+EventLoop::EventLoop(Schedule& time) : context_(std::make_unique<asio::io_context>(1)), time_(&time) {}
 EventLoop::~EventLoop() = default;
 
 void EventLoop::run() {
@@ -22,16 +25,17 @@ void EventLoop::run() {
 
 void EventLoop::stop() { context_->stop(); }
 void EventLoop::post(std::function<void()> function) { asio::post(*context_, std::move(function)); }
-Time EventLoop::now() const { return std::chrono::steady_clock::now(); }
+Time EventLoop::now() const { return time_ != nullptr ? time_->now() : std::chrono::steady_clock::now(); }
 
 struct Timer::State {
-  explicit State(asio::io_context& context) : timer(context) {}
+  State(asio::io_context& context, Schedule* time) : timer(context), time(time) {}
   asio::steady_timer timer;
+  Schedule* const time;  // null: the machine's
   std::function<void()> function;
   std::uint64_t generation = 0;  // a cancelled wait may already be queued: its generation is old
 };
 
-Timer::Timer(EventLoop& loop) : state_(std::make_shared<State>(loop.context())) {}
+Timer::Timer(EventLoop& loop) : state_(std::make_shared<State>(loop.context(), loop.time_)) {}
 Timer::~Timer() { cancel(); }
 
 void Timer::cancel() {
@@ -43,13 +47,14 @@ void Timer::cancel() {
 void Timer::set(Time at, std::function<void()> function) {
   cancel();
   state_->function = std::move(function);
+  const auto ring = [state = state_, generation = state_->generation] {
+    if (generation != state->generation || !state->function) return;
+    const auto call = std::exchange(state->function, nullptr);
+    call();
+  };
+  if (state_->time != nullptr) return state_->time->at(at, ring);
   state_->timer.expires_at(at);
-  state_->timer.async_wait(
-      [state = state_, generation = state_->generation](const boost::system::error_code&) {
-        if (generation != state->generation || !state->function) return;
-        const auto call = std::exchange(state->function, nullptr);
-        call();
-      });
+  state_->timer.async_wait([ring](const boost::system::error_code&) { ring(); });
 }
 
 struct ReadableWatch::State {

@@ -9,6 +9,10 @@ namespace boost::asio {
 class io_context;
 }
 
+namespace concertina {
+class Schedule;
+}
+
 namespace concertina::transport {
 
 // One thread's events: sockets, timers, file descriptors and functions posted from other threads. A plain
@@ -17,6 +21,8 @@ namespace concertina::transport {
 class EventLoop {
  public:
   EventLoop();
+  // For tests: `time`, which outlives it, is the loop's and its timers', and passes as the test steps it.
+  explicit EventLoop(Schedule& time);
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
@@ -28,7 +34,9 @@ class EventLoop {
   boost::asio::io_context& context() { return *context_; }
 
  private:
+  friend class Timer;
   std::unique_ptr<boost::asio::io_context> context_;
+  Schedule* const time_ = nullptr;  // null: the machine's
 };
 
 // Calls back once at a time; setting it again replaces the former; destroying it cancels.
