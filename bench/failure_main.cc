@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "bench/long_streams.h"
 #include "bench/summary.h"
 #include "client/admin.h"
 #include "tests/harness/load.h"
@@ -19,28 +20,24 @@ using harness::Load;
 using std::chrono::steady_clock;
 
 struct Options {
-  std::string binary, model;
+  bench::LongStreams streams;
   std::string json_path = "build/bench_failure.json";
-  std::size_t n_runs = 7, n_streams = 12, n_tokens = 700, size = 3;
+  std::size_t n_runs = 7, size = 3;
   std::uint32_t peer_timeout_ms = 500;
 };
 
 struct Run {
   double gap_ms = 0, whole_ms = 0, recovering_ms = 0, gap_steady_ms = 0;
+  double n_copied = 0, n_recomputed = 0;  // tokens of requests that moved
   std::size_t n_carried = 0, n_failed = 0, n_differing = 0;
 };
 
 class Bench {
  public:
   explicit Bench(const Options& options) : options_(options) {
-    auto started = harness::ServerProcess::start(
-        {.binary = options.binary,
-         .arguments = {options.model, "--data-parallel-size", std::to_string(options.size),
-                       "--peer-timeout-ms", std::to_string(options.peer_timeout_ms)}});
-    CHECK(started.has_value(), "{}", started.error().message());
-    server_ = std::move(*started);
-    CHECK(server_->wait_ready().has_value());
-    requests_ = harness::make_requests(1, options.n_streams, options.n_tokens, 4093, 60);
+    server_ =
+        options.streams.start(options.size, {"--peer-timeout-ms", std::to_string(options.peer_timeout_ms)});
+    requests_ = options.streams.requests(1);
     undisturbed_ = harness::run_alone(server_->url(), requests_);
   }
 
@@ -48,18 +45,22 @@ class Bench {
     Run run;
     {
       Load load(server_->url(), requests_, Load::Restart::kNo);
-      load.wait_for_tokens(options_.n_streams * 20);
+      bench::wait_for_each(load, options_.streams.n_streams, 20);
       const Time from = steady_clock::now();
       const auto records = load.join();
       run.gap_steady_ms = 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
     }
     Load load(server_->url(), requests_, Load::Restart::kNo);
-    load.wait_for_tokens(options_.n_streams * 40);
+    bench::wait_for_each(load, options_.streams.n_streams, 40);
     const auto before = client::fetch_cluster(server_->url()).value();
     const client::RankInfo victim =
         *std::max_element(before.ranks.begin(), before.ranks.end(),
                           [](const auto& a, const auto& b) { return a.n_running < b.n_running; });
     run.n_carried = victim.n_running;
+    const auto moved = [&](const char* what) {
+      return bench::metric(server_->url(), std::string("concertina_kv_moved_tokens_") + what + "_total");
+    };
+    const double n_copied = moved("copied"), n_recomputed = moved("recomputed");
     const Time hit = steady_clock::now();
     kill(static_cast<pid_t>(victim.pid), signal);
     client::OperationInfo operation;
@@ -74,6 +75,7 @@ class Bench {
     if (const auto ended = client::fetch_operation(server_->url(), operation.id))
       run.recovering_ms = ended->phase_ms("recovering");
     const auto records = load.join();
+    run.n_copied = moved("copied") - n_copied, run.n_recomputed = moved("recomputed") - n_recomputed;
     run.gap_ms = 1e3 * harness::worst_gap_s(records, hit, steady_clock::now());
     const harness::Comparison compared = harness::compare(records, undisturbed_);
     run.n_failed = compared.n_failed;
@@ -91,13 +93,14 @@ class Bench {
 bool measure_all(Bench& bench, const Options& options, const char* name, int signal, double gap_limit_ms,
                  double whole_limit_ms, nlohmann::ordered_json& json) {
   std::vector<Run> runs;
-  fmt::print("{}\n{:>4} {:>9} {:>13} {:>12} {:>13} {:>9} {:>7} {:>10}\n", name, "run", "gap ms",
-             "recovering ms", "whole in ms", "gap, steady", "carried", "failed", "differing");
+  fmt::print("{}\n{:>4} {:>9} {:>13} {:>12} {:>13} {:>9} {:>7} {:>10} {:>8} {:>11}\n", name, "run", "gap ms",
+             "recovering ms", "whole in ms", "gap, steady", "carried", "failed", "differing", "copied",
+             "recomputed");
   for (std::size_t i = 0; i < options.n_runs; ++i) {
     const Run& run = runs.emplace_back(bench.measure(signal));
-    fmt::print("{:>4} {:>9.1f} {:>13.1f} {:>12.1f} {:>13.1f} {:>9} {:>7} {:>10}\n", i + 1, run.gap_ms,
-               run.recovering_ms, run.whole_ms, run.gap_steady_ms, run.n_carried, run.n_failed,
-               run.n_differing);
+    fmt::print("{:>4} {:>9.1f} {:>13.1f} {:>12.1f} {:>13.1f} {:>9} {:>7} {:>10} {:>8.0f} {:>11.0f}\n", i + 1,
+               run.gap_ms, run.recovering_ms, run.whole_ms, run.gap_steady_ms, run.n_carried, run.n_failed,
+               run.n_differing, run.n_copied, run.n_recomputed);
     std::fflush(stdout);
   }
   const auto of = [&](double Run::*member) {
@@ -125,7 +128,7 @@ bool measure_all(Bench& bench, const Options& options, const char* name, int sig
 
 int run_bench(const Options& options) {
   Bench bench(options);
-  nlohmann::ordered_json json{{"streams", options.n_streams},
+  nlohmann::ordered_json json{{"streams", options.streams.n_streams},
                               {"ranks", options.size},
                               {"runs", options.n_runs},
                               {"peer_timeout_ms", options.peer_timeout_ms}};
@@ -143,11 +146,8 @@ int run_bench(const Options& options) {
 int main(int argc, char** argv) {
   concertina::Options options;
   CLI::App app("What streams notice of a rank that dies or stops");
-  app.add_option("--binary", options.binary, "concertina")->required();
-  app.add_option("--model", options.model, "checkpoint folder")->required();
+  options.streams.add_to(app);
   app.add_option("--runs", options.n_runs, "of each kind")->capture_default_str();
-  app.add_option("--streams", options.n_streams, "streams side by side")->capture_default_str();
-  app.add_option("--tokens", options.n_tokens, "tokens of a stream")->capture_default_str();
   app.add_option("--size", options.size, "ranks")->capture_default_str();
   app.add_option("--peer-timeout-ms", options.peer_timeout_ms)->capture_default_str();
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();

@@ -9,7 +9,9 @@
 #include <thread>
 
 #include "base/check.h"
+#include "bench/long_streams.h"
 #include "bench/processor_time.h"
+#include "bench/scale_moves.h"
 #include "bench/served.h"
 #include "bench/summary.h"
 #include "client/admin.h"
@@ -23,11 +25,11 @@ using harness::Load;
 using std::chrono::steady_clock;
 
 struct Options {
-  std::string binary, model;
+  bench::LongStreams streams;
   std::string json_path = "build/bench_scale.json";
-  std::size_t n_runs = 7, n_streams = 12, n_tokens = 700;
-  std::size_t small = 2;
+  std::size_t n_runs = 7, small = 2;
   std::size_t shrink_from = 0;  // to 1: where the time of that change goes; 0: the usual runs
+  std::size_t grow_to = 0;      // from the smaller size; 0: the usual runs
 };
 
 using bench::Summary;
@@ -53,11 +55,8 @@ double scale_ms(const std::string& url, std::size_t size, client::OperationInfo&
 // without.
 struct TwoLoads {
   TwoLoads(const harness::ServerProcess& server, const Options& options, std::uint64_t seed)
-      : url(server.url()),
-        seed(seed),
-        streams(url, harness::make_requests(seed, options.n_streams, options.n_tokens, 4093, 60),
-                Load::Restart::kNo) {
-    streams.wait_for_tokens(options.n_streams * 20);
+      : url(server.url()), seed(seed), streams(url, options.streams.requests(seed), Load::Restart::kNo) {
+    bench::wait_for_each(streams, options.streams.n_streams, 20);
     from = steady_clock::now();
   }
   void add_newcomers() {
@@ -128,59 +127,13 @@ double idle_share(const harness::ServerProcess& server) {
   return (used() - before) / 5;
 }
 
-// One shrink to a single rank under load, phase by phase: how long each took, and the worst gap of a stream
-// in it. `worst_gap_s` counts a gap where it ends.
-void shrink(const harness::ServerProcess& server, const Options& options, std::uint64_t seed) {
-  client::OperationInfo operation;
-  scale_ms(server.url(), options.shrink_from, operation);
-  const auto requests = harness::make_requests(seed, options.n_streams, options.n_tokens, 4093, 60);
-  Load load(server.url(), requests, Load::Restart::kNo);
-  load.wait_for_tokens(options.n_streams * 20);
-  const Time calm_from = steady_clock::now();
-  load.wait_for_tokens(options.n_streams * options.n_tokens / 3);
-  const Time from = steady_clock::now();
-  const std::uint64_t n_before = load.n_tokens();
-  const double took_ms = scale_ms(server.url(), 1, operation);
-  const Time to = steady_clock::now();
-  const std::uint64_t n_during = load.n_tokens() - n_before;
-  const auto records = load.join();
-  for (const auto& record : records) CHECK(record.error.empty(), "{}", record.error);
-  const auto gap = [&](Time a, Time b) { return gap_ms(records, a, b); };
-  const auto rate = [](std::uint64_t n, Time a, Time b) {
-    return 1e3 * static_cast<double>(n) / to_ms(b - a);
-  };
-  fmt::print(
-      "{:>4} {} -> 1: {:.1f} ms, {} requests moved, of about {} tokens each; worst gap {:.1f} ms (calm "
-      "before "
-      "{:.1f}, on one rank after {:.1f}); tokens/s {:.0f} before, {:.0f} during\n",
-      seed, options.shrink_from, took_ms, operation.moved_requests, n_before / options.n_streams + 30,
-      gap(from, to), gap(calm_from, from), gap(to + std::chrono::milliseconds(100), Time::max()),
-      rate(n_before - options.n_streams * 20, calm_from, from), rate(n_during, from, to));
-  Time begin = from;
-  for (const auto& [name, ms] : operation.phases_ms) {
-    const Time end =
-        begin + std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(ms));
-    fmt::print("       {:<12} {:>8.1f} ms, worst gap that ends in it {:>7.1f} ms\n", name, ms,
-               gap(begin, end));
-    begin = end;
-  }
-  std::fflush(stdout);
-}
-
 int run_bench(const Options& options) {
-  auto started = harness::ServerProcess::start(
-      {.binary = options.binary,
-       .arguments = {options.model, "--data-parallel-size", std::to_string(options.small), "--max-model-len",
-                     "1024"}});
-  if (!started || !(*started)->wait_ready()) {
-    fmt::print(stderr, "{}\n", started ? (*started)->log() : started.error().message());
-    return 1;
-  }
-  const harness::ServerProcess& server = **started;
-  if (options.shrink_from > 0) {
-    for (std::uint64_t seed = 1; seed <= options.n_runs; ++seed) shrink(server, options, seed);
-    return 0;
-  }
+  if (options.shrink_from > 0)
+    return bench::shrink(options.streams, options.shrink_from, options.n_runs) ? 0 : 1;
+  if (options.grow_to > 0)
+    return bench::grow(options.streams, options.small, options.grow_to, options.n_runs) ? 0 : 1;
+  const auto started = options.streams.start(options.small);
+  const harness::ServerProcess& server = *started;
   std::vector<Run> runs;
   std::size_t n_discarded = 0;
   fmt::print("{:>4} {:>9} {:>9} {:>12} {:>7} {:>14} {:>14} {:>9} {:>11}\n", "run", "up ms", "down ms",
@@ -200,9 +153,9 @@ int run_bench(const Options& options) {
     return 1;
   }
   const double idle = idle_share(server);
-  nlohmann::ordered_json json{{"binary", options.binary},    {"streams", options.n_streams},
-                              {"small_size", options.small}, {"runs", runs.size()},
-                              {"thrown_away", n_discarded},  {"idle_share_of_a_core", idle}};
+  nlohmann::ordered_json json{{"binary", options.streams.binary}, {"streams", options.streams.n_streams},
+                              {"small_size", options.small},      {"runs", runs.size()},
+                              {"thrown_away", n_discarded},       {"idle_share_of_a_core", idle}};
   const auto summarize = [&](const char* name, double Run::*member) {
     Summary summary;
     for (const Run& run : runs) summary.values.push_back(run.*member);
@@ -215,7 +168,7 @@ int run_bench(const Options& options) {
   const Summary changing = summarize("gap_changing_ms", &Run::gap_changing_ms),
                 steady = summarize("gap_steady_ms", &Run::gap_steady_ms);
   const double gap_limit_ms = 1.5 * steady.median() + 10;
-  fmt::print("\n{} runs, {} streams\n", runs.size(), options.n_streams);
+  fmt::print("\n{} runs, {} streams\n", runs.size(), options.streams.n_streams);
   bool met = up.line(fmt::format("scale-up {} -> {}, ms", options.small, options.small + 1), "at most 500",
                      up.median() <= 500);
   met &= down.line(fmt::format("scale-down {} -> {}, ms", options.small + 1, options.small),
@@ -245,14 +198,13 @@ int run_bench(const Options& options) {
 int main(int argc, char** argv) {
   concertina::Options options;
   CLI::App app("How long a change of size takes, and what streams notice of it");
-  app.add_option("--binary", options.binary, "concertina")->required();
-  app.add_option("--model", options.model, "checkpoint folder")->required();
+  options.streams.add_to(app);
   app.add_option("--runs", options.n_runs, "runs that count")->capture_default_str();
-  app.add_option("--streams", options.n_streams, "streams side by side")->capture_default_str();
-  app.add_option("--tokens", options.n_tokens, "tokens of a stream")->capture_default_str();
   app.add_option("--size", options.small, "the smaller size")->capture_default_str();
   app.add_option("--shrink-from", options.shrink_from,
                  "only: from that many ranks to one, phase by phase, and where the gaps are");
+  app.add_option("--grow-to", options.grow_to,
+                 "only: from the smaller size to that many, and the rate a second later");
   app.add_option("--json", options.json_path, "where the numbers go")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return concertina::run_bench(options);

@@ -34,7 +34,7 @@ void Rank::start() {
   if (world_.schedule.now() < world_.starts_fail_until)
     return kill(world_.chance(world_.scenario.p_start_says) ? kSaid : "signal 9 at start");
   const scheduler::Limits& limits = world_.scenario.limits;
-  report(cluster::RankHello{member_, {}, limits.n_blocks, limits.block_size, limits.max_num_seqs, {}});
+  report(cluster::RankHello{member_, {}, {}, limits.n_blocks, limits.block_size, limits.max_num_seqs, {}});
   beat();
 }
 

@@ -73,6 +73,7 @@ class Rank : private rank::Sight {
   void apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}
+  void apply(cluster::SourceEnded&) {}
   void apply(cluster::Release& message) { protocol_.on(message); }
   void perform();  // actions_, and forgets them
   void perform(const rank::EnterEpoch& enter);

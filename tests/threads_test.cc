@@ -186,13 +186,16 @@ class ThreadGroup {
     const RankParts& parts = rank->parts();
     hear(cluster::RankHello{start.member,
                             parts.link->address(),
+                            {},
                             parts.limits.n_blocks,
                             parts.limits.block_size,
                             parts.limits.max_num_seqs,
                             {}});
   }
   void execute(const cluster::Send& send) {
-    ThreadRank& rank = *ranks_.at(send.to);
+    const auto found = ranks_.find(send.to);
+    if (found == ranks_.end()) return;  // it has ended since
+    ThreadRank& rank = *found->second;
     if (const auto* prepare = std::get_if<cluster::Prepare>(&send.message)) {
       rank.tell(prepared(send.to, *prepare));
       return hear(cluster::RankPrepared{send.to, prepare->plan.epoch, 0});

@@ -17,6 +17,8 @@ namespace concertina::cluster {
 // ---- To a rank.
 struct Assign {
   request::Request request;
+  // Who has computed KV of it, and may be alive or not: what can be copied from there is not computed again.
+  std::optional<Member> kv_source;
   bool operator==(const Assign&) const = default;
 };
 struct Feed {  // more tokens of a replay
@@ -36,7 +38,8 @@ struct Drop {
 };
 struct Prepare {  // to every member of the target epoch, and its leavers
   EpochPlan plan;
-  std::vector<LinkAddress> addresses;  // [plan.members]: filled where processes are known
+  // [plan.members] each: filled where processes are known.
+  std::vector<LinkAddress> addresses, kv_addresses;
   bool operator==(const Prepare&) const = default;
 };
 struct CancelPrepare {
@@ -62,16 +65,23 @@ struct Forget {  // unmap the memory of a rank that left
   Member whom;
   bool operator==(const Forget&) const = default;
 };
+// The process of a rank has ended, so no Assign after this names it as a source. kNo: what it wrote may be
+// wrong, by the way it ended, and what was copied from it does not count.
+struct SourceEnded {
+  Member source;
+  enum class Trust : std::uint8_t { kNo, kYes } trust = Trust::kNo;
+  bool operator==(const SourceEnded&) const = default;
+};
 struct Release {  // nobody can address it any more: it exits
   bool operator==(const Release&) const = default;
 };
 using ToRank = std::variant<Assign, Feed, TakeOver, Drop, Prepare, CancelPrepare, Commit, Enter, Freeze,
-                            Forget, Release>;
+                            Forget, SourceEnded, Release>;
 
 // ---- From a rank. `member`: whose channel it came on.
 struct RankHello {  // its control channel and exchange memory are up
   Member member;
-  LinkAddress address;
+  LinkAddress address, kv_address;  // of its exchange memory and of its KV, for peers
   std::size_t kv_blocks_total = 0, block_size = 0, max_num_seqs = 0;  // what it has room for
   BuildIdentity identity;
   bool operator==(const RankHello&) const = default;
@@ -137,12 +147,21 @@ struct MoeTimes {
   double route_ms = 0, dispatch_ms = 0, wait_ms = 0, compute_ms = 0, combine_ms = 0;
   bool operator==(const MoeTimes&) const = default;
 };
+// What became of requests that this rank was given after another rank had computed some of them.
+struct KvMoves {
+  std::uint64_t n_requests = 0;
+  std::uint64_t n_tokens_copied = 0;      // their KV came by copy
+  std::uint64_t n_tokens_recomputed = 0;  // known when they came, and computed here
+  std::uint64_t n_copies_failed = 0;      // not a token came: no room, no record, not trusted
+  bool operator==(const KvMoves&) const = default;
+};
 struct RankStats {
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
   std::uint64_t n_preemptions = 0;
   std::uint64_t n_nonfinite_logits = 0;              // requests that ended for want of finite logits
   std::vector<std::pair<RankId, double>> waited_ms;  // for each peer of the epoch in force
   MoeTimes moe_times;
+  KvMoves kv_moves;
   bool operator==(const RankStats&) const = default;
 };
 struct RankReport {  // news of its counts, where no token goes

@@ -44,7 +44,10 @@ void Deployment::tell(const RankEnded& ended, Time now, Effects& effects) {
   const Member& member = ended.exit.member;
   if (is_open(member)) state_.ranks.erase(member.rank);
   const Turn turn{now, effects};
-  handle(ended.exit, turn);
+  handle(ended.exit, turn);  // it is fenced now, or was let go: nothing is copied from it any more
+  const cluster::SourceEnded source_ended{member, trust_in_kv(ended.exit, ended.ending)};
+  for (const auto& [id, rank] : state_.ranks)
+    turn.effects.push_back(cluster::Send{rank.member, source_ended});
   ask_journal(turn, [&](auto& actions) { state_.journal.on_ended(member.rank, ended.ending, actions); });
 }
 
@@ -81,6 +84,7 @@ void Deployment::refuse(RequestId request, const std::string& why, Time now, Eff
 // Another of the same number may have more room, or less.
 void Deployment::on(const cluster::RankHello& hello, const Turn& turn) {
   state_.ranks.at(hello.member.rank).address = hello.address;
+  state_.ranks.at(hello.member.rank).kv_address = hello.kv_address;
   if (hello.max_num_seqs > 0) {
     Journal::RankCapacity capacity = config_.capacity;
     capacity.max_num_seqs = hello.max_num_seqs;
@@ -148,7 +152,7 @@ void Deployment::run(const cluster::Actions& first, const Turn& turn) {
 }
 
 void Deployment::execute(const cluster::StartRank& start, const Turn& turn) {
-  state_.ranks[start.member.rank] = {start.member, {}};
+  state_.ranks[start.member.rank] = {start.member, {}, {}};
   turn.effects.push_back(start);
 }
 
@@ -160,6 +164,7 @@ void Deployment::execute(const cluster::Send& send, const Turn& turn) {
   for (const Member& member : prepare->plan.members) {
     CHECK(is_open(member), "rank {} of epoch {} is not there", member.rank, prepare->plan.epoch);
     prepare->addresses.push_back(state_.ranks.at(member.rank).address);
+    prepare->kv_addresses.push_back(state_.ranks.at(member.rank).kv_address);
   }
 }
 
@@ -181,9 +186,7 @@ void Deployment::execute(const cluster::CancelDrain&, const Turn& turn) {
 
 void Deployment::execute(const cluster::EpochActive& active, const Turn& turn) {
   turn.effects.push_back(active);
-  std::vector<RankId> members;
-  for (const Member& member : active.plan.members) members.push_back(member.rank);
-  ask_journal(turn, [&](auto& actions) { state_.journal.set_members(members, actions); });
+  ask_journal(turn, [&](auto& actions) { state_.journal.set_members(active.plan.members, actions); });
   state_.unproven = active.plan.epoch;
   say_if_serving(turn);
 }

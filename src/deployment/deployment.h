@@ -118,7 +118,7 @@ class Deployment {
  private:
   struct Rank {
     cluster::Member member;
-    cluster::LinkAddress address;  // as its HELLO said
+    cluster::LinkAddress address, kv_address;  // as its HELLO said
   };
   struct State {
     cluster::Coordinator coordinator;

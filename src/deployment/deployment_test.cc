@@ -4,12 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <set>
 
 namespace concertina::deployment {
 namespace {
 
 cluster::LinkAddress link_of(RankId rank) {
   return {cluster::LinkKind::kSharedMemory, "memory of " + std::to_string(rank.value())};
+}
+
+cluster::LinkAddress kv_of(RankId rank) {
+  return {cluster::LinkKind::kSharedMemory, "KV of " + std::to_string(rank.value())};
 }
 
 using cluster::Member;
@@ -51,7 +56,9 @@ class Host {
     const std::size_t position = found == emitted_.end() ? 0 : found->second.size();
     return {to, {{RequestId(id), attempt, position, token}}, {}, {}};
   }
-  void die(std::uint32_t rank) { end(started_.at(RankId(rank)), "signal 9"); }
+  void die(std::uint32_t rank, const Ending& ending = {.how = "signal 9", .signal = 9}) {
+    end(started_.at(RankId(rank)), ending);
+  }
   // Another front takes over, with no more than a snapshot.
   void replace_front() {
     const Deployment::Snapshot snapshot = deployment_->snapshot();
@@ -74,14 +81,20 @@ class Host {
   bool is_holding = false;
   std::vector<cluster::Prepare> prepares;
   std::vector<Member> fenced;
+  struct Heard {  // of a source, in the order in which it came to a rank: an Assign that names it, or its end
+    Member by, source;
+    std::optional<cluster::SourceEnded::Trust> ended;
+  };
+  std::vector<Heard> heard;
 
  private:
   void settle() {
     effects_.carry_out([this](const auto& effect) { execute(effect); });
   }
   void say(const cluster::FromRank& message) { deployment_->hear(message, now_, effects_); }
-  void end(const Member& member, const std::string& how) {
-    deployment_->tell(RankEnded{{member, how}, {}}, now_, effects_);
+  void end(const Member& member, const Ending& ending) {
+    if (!ended_.insert(member).second) return;
+    deployment_->tell(RankEnded{{member, ending.how}, ending}, now_, effects_);
     settle();
   }
 
@@ -89,11 +102,12 @@ class Host {
   void execute(const E&) {}
   void execute(const cluster::StartRank& start) {
     started_[start.member.rank] = start.member;
-    say(cluster::RankHello{start.member, link_of(start.member.rank), 50, 4, max_num_seqs_, {}});
+    say(cluster::RankHello{
+        start.member, link_of(start.member.rank), kv_of(start.member.rank), 50, 4, max_num_seqs_, {}});
   }
   void execute(const Fence& fence) {
     fenced.push_back(fence.member);
-    deployment_->tell(RankEnded{{fence.member, "signal 9"}, {}}, now_, effects_);
+    end(fence.member, {.how = "signal 9", .signal = 9});
   }
   void execute(const EmitToken& token) { emitted_[token.request].push_back(token.token); }
   void execute(const cluster::Send& send) {
@@ -112,10 +126,12 @@ class Host {
   void answer(const Member& by, const cluster::Freeze& freeze) {
     say(cluster::RankFrozen{by, freeze.ballot});
   }
-  void answer(const Member& by, const cluster::Release&) {
-    deployment_->tell(RankEnded{{by, "exit code 0"}, {}}, now_, effects_);
+  void answer(const Member& by, const cluster::Release&) { end(by, {.how = "exit code 0"}); }
+  void answer(const Member& by, const cluster::SourceEnded& ended) {
+    heard.push_back({by, ended.source, ended.trust});
   }
   void answer(const Member& by, const cluster::Assign& assign) {
+    if (assign.kv_source) heard.push_back({by, *assign.kv_source, {}});
     const request::Request& request = assign.request;
     if (request.mode == request::Mode::kLive) {
       given_[request.id] = {by, request.attempt};
@@ -133,6 +149,7 @@ class Host {
   EffectQueue effects_;
   Time now_{seconds(100)};
   std::map<RankId, Member> started_;
+  std::set<Member> ended_;
   std::map<RequestId, std::pair<Member, Attempt>> given_;
   std::map<RequestId, std::vector<TokenId>> emitted_;
   std::vector<cluster::FromRank> held_;
@@ -144,6 +161,7 @@ TEST(Deployment, RequestsRunAndPreparationsSayWhereMembersAre) {
   ASSERT_EQ(host.size(), 2u);
   ASSERT_EQ(host.prepares.size(), 2u);
   EXPECT_THAT(host.prepares[0].addresses, ElementsAre(link_of(RankId(0)), link_of(RankId(1))));
+  EXPECT_THAT(host.prepares[0].kv_addresses, ElementsAre(kv_of(RankId(0)), kv_of(RankId(1))));
   host.submit(1);
   host.token(1, 7);
   host.token(1, 8);
@@ -177,6 +195,43 @@ TEST(Deployment, ALeaversRequestsMoveBeforeItGoes) {
   EXPECT_THAT(host.stream(1), ElementsAre(7, 8));
   EXPECT_THAT(host.stream(2), ElementsAre(7, 8));
   EXPECT_THAT(host.fenced, IsEmpty());
+}
+
+TEST(Deployment, WhoMayCopyFromARankHearsOfItsEndAfterTheLastRequestThatNamesIt) {
+  Host host(3);
+  for (std::uint64_t id = 1; id <= 3; ++id) host.submit(id);
+  const Member lost = host.rank_of(1);
+  host.die(lost.rank.value());
+  ASSERT_EQ(host.heard.size(), 3u);
+  EXPECT_EQ(host.heard[0].by, host.rank_of(1));
+  EXPECT_EQ(host.heard[0].source, lost);
+  EXPECT_FALSE(host.heard[0].ended) << "its request goes on, and its KV may be copied";
+  std::set<Member> told;
+  for (std::size_t i = 1; i < 3; ++i) {
+    EXPECT_EQ(host.heard[i].source, lost);
+    EXPECT_EQ(host.heard[i].ended, cluster::SourceEnded::Trust::kYes);
+    told.insert(host.heard[i].by);
+  }
+  EXPECT_EQ(told, (std::set<Member>{host.rank_of(2), host.rank_of(3)}));
+}
+
+TEST(Deployment, WhatACrashedRankComputedDoesNotCount) {
+  Host host(2);
+  host.submit(1);
+  host.die(host.rank_of(1).rank.value(), {Ending::Cause::kCrash, "signal 11", 11});
+  ASSERT_GE(host.heard.size(), 2u);
+  EXPECT_FALSE(host.heard[0].ended);
+  EXPECT_EQ(host.heard[1].ended, cluster::SourceEnded::Trust::kNo);
+}
+
+TEST(Deployment, ALeaverIsASourceUntilItWasReaped) {
+  Host host(2);
+  host.submit(1), host.submit(2);
+  host.scale(1);
+  ASSERT_EQ(host.heard.size(), 2u);
+  EXPECT_EQ(host.heard[0].source, host.member(1));
+  EXPECT_EQ(host.heard[1].source, host.member(1));
+  EXPECT_EQ(host.heard[1].ended, cluster::SourceEnded::Trust::kYes) << "it did what it was asked for";
 }
 
 TEST(Deployment, ARanksHelloSaysHowMuchItHasRoomFor) {

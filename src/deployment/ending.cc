@@ -13,4 +13,27 @@ Ending::Cause cause_of_fence(cluster::LossCause cause, char process_state) {
   return is_stuck && process_state == 'R' ? Ending::Cause::kStuckStep : Ending::Cause::kOther;
 }
 
+cluster::SourceEnded::Trust trust_in_kv(const cluster::RankExited& exit, const Ending& ending) {
+  using Trust = cluster::SourceEnded::Trust;
+  // What it said is for people to read: it may be that its memory is not what it should be.
+  if (exit.reason == cluster::RankExited::Reason::kSaid) return Trust::kNo;
+  switch (ending.cause) {
+    case Ending::Cause::kCrash:  // a wild store hits what is mapped before it hits what is not
+      return Trust::kNo;
+    case Ending::Cause::kStuckStep:    // it could run and did not get on: something in it is not as it should
+      return Trust::kNo;               // be, and nobody knows since when
+    case Ending::Cause::kChannelFull:  // the same, of the thread that reads
+      return Trust::kNo;
+    // A kill like any other. What peers map is not among what the kernel takes from a victim early
+    // (oom_reap_task takes private memory alone).
+    case Ending::Cause::kOutOfMemory:
+      return Trust::kYes;
+    case Ending::Cause::kOther:
+      break;
+  }
+  // Signals that no program sends itself: kills, those of fenced ranks that were stopped or silent among
+  // them. An exit of its own accord is one that it was asked for, or it gave up.
+  return ending.signal != 0 || ending.is_orderly() ? Trust::kYes : Trust::kNo;
+}
+
 }  // namespace concertina::deployment

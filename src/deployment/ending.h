@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include "cluster/coordinator.h"
 #include "cluster/loss.h"
+#include "cluster/messages.h"
 
 namespace concertina::deployment {
 
@@ -31,5 +33,9 @@ struct Ending {
 // A step that stands still is its own doing only while it could run: one that
 // is stopped (T), traced (t) or waits for a disk (D) could not.
 Ending::Cause cause_of_fence(cluster::LossCause cause, char process_state);
+
+// Whether the KV that a rank wrote until it ended may be copied. A kill lands between two instructions and
+// writes nothing; whatever a rank ends by itself it may have done to its KV before.
+cluster::SourceEnded::Trust trust_in_kv(const cluster::RankExited& exit, const Ending& ending);
 
 }  // namespace concertina::deployment

@@ -13,7 +13,6 @@ using request::Mode;
 
 namespace {
 // Of the channel, for numbers of at most 32 bits and all that is not a list; see control.proto.
-constexpr std::size_t kKeptShare = 8;  // one of so many places is kept
 constexpr std::size_t kTokenBytes = 5, kFixedBytes = 256, kFeedBytes = 32;
 }  // namespace
 
@@ -44,61 +43,6 @@ std::size_t Journal::n_on(RankId rank) const {
   return load == loads_.end() ? 0 : load->second.n_requests;
 }
 
-const Journal::RankCapacity& Journal::capacity_of(RankId rank) const {
-  const auto found = capacities_.find(rank);
-  return found == capacities_.end() ? capacity_ : found->second;
-}
-
-// As far as is known now: sequences grow, and ranks preempt when they have grown too much.
-bool Journal::is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const {
-  const RankCapacity& capacity = capacity_of(rank);
-  const std::size_t n_kept = client == Client::kNew ? 0 : capacity.max_num_seqs / kKeptShare;
-  if (load.n_requests + n_kept >= capacity.max_num_seqs) return true;
-  return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity.kv_tokens;
-}
-
-// Sent, and not read yet; one request that is larger than the bound goes alone.
-bool Journal::is_choked(RankId rank, const Load& load, std::size_t n_bytes) const {
-  return load.n_unread_bytes > 0 && load.n_unread_bytes + n_bytes > capacity_of(rank).channel_bytes;
-}
-
-Journal::Load Journal::load_of(RankId rank) const {
-  const auto found = loads_.find(rank);
-  return found == loads_.end() ? Load{} : found->second;
-}
-
-std::size_t Journal::n_free_places() const {
-  if (!queue_.empty()) return 0;
-  const std::set<RankId> kept = ranks_of_suspects();
-  std::size_t n_free = 0;
-  for (const RankId rank : members_) {
-    const Load load = load_of(rank);
-    if (leavers_.contains(rank) || kept.contains(rank) || is_full(rank, load, 1, Client::kNew) ||
-        is_choked(rank, load, 0))
-      continue;
-    n_free += capacity_of(rank).max_num_seqs - load.n_requests;
-  }
-  return n_free;
-}
-
-// Fewest requests first, then fewest tokens, then the lowest rank.
-std::optional<RankId> Journal::pick_rank(Room room, std::size_t n_tokens, std::size_t n_bytes,
-                                         const std::set<RankId>& avoided, Client client) const {
-  std::optional<RankId> best;
-  Load best_load;
-  for (const RankId rank : members_) {
-    if (leavers_.contains(rank) || avoided.contains(rank)) continue;
-    const Load load = load_of(rank);
-    if (is_choked(rank, load, n_bytes) || (room == Room::kNeeded && is_full(rank, load, n_tokens, client)))
-      continue;
-    if (!best ||
-        std::pair(load.n_requests, load.n_tokens) < std::pair(best_load.n_requests, best_load.n_tokens)) {
-      best = rank, best_load = load;
-    }
-  }
-  return best;
-}
-
 void Journal::submit(request::Request request, ClientId client, JournalActions& actions) {
   const RequestId id = request.id;
   request::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
@@ -121,7 +65,7 @@ void Journal::advance(JournalActions& actions) {
 }
 
 // In the order of the queue; suspects have their turns, and nobody waits behind one that waits.
-void Journal::assign_queued(JournalActions& actions) {
+void Journal::assign_queued(JournalActions& actions, const Rescued& rescued) {
   if (queue_.empty()) return;
   const std::set<RankId> kept = ranks_of_suspects();
   queue_.visit([&](RequestId id) {
@@ -131,27 +75,26 @@ void Journal::assign_queued(JournalActions& actions) {
     const Client client = standing_of(entry);
     const auto rank = pick_rank(Room::kNeeded, n_tokens, assign_bytes(entry.request, n_tokens), kept, client);
     if (!rank) return client == Client::kNew ? FairQueue::Verdict::kStop : FairQueue::Verdict::kSkip;
-    assign(entry, *rank, actions);
+    const bool is_rescued = std::binary_search(rescued.requests.begin(), rescued.requests.end(), id);
+    assign(entry, *rank, is_rescued ? rescued.from : std::nullopt, actions);
     return FairQueue::Verdict::kTaken;
   });
 }
 
-void Journal::assign(Entry& entry, RankId rank, JournalActions& actions) {
+void Journal::assign(Entry& entry, RankId rank, std::optional<cluster::Member> kv_source,
+                     JournalActions& actions) {
   settle(entry, rank);
   entry.last_attempt = entry.request.attempt = entry.last_attempt.next();
-  Load& load = loads_[rank];
+  send_request(entry, rank, {entry.request, kv_source}, actions);
+}
+
+// Its share of the rank's load goes with it.
+void Journal::send_request(const Entry& entry, RankId to, cluster::Assign assign, JournalActions& actions) {
+  Load& load = loads_[to];
   load.n_requests += 1;
   load.n_tokens += entry.request.tokens.size();
   load.n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
-  send_request(entry, rank, entry.request.attempt, Mode::kLive, actions);
-}
-
-void Journal::send_request(const Entry& entry, RankId to, Attempt attempt, Mode mode,
-                           JournalActions& actions) {
-  cluster::Assign message{entry.request};
-  message.request.attempt = attempt;
-  message.request.mode = mode;
-  actions.push_back(SendTo{to, std::move(message)});
+  actions.push_back(SendTo{to, std::move(assign)});
 }
 
 void Journal::leave_rank(Entry& entry) {
@@ -167,10 +110,6 @@ void Journal::leave_rank(Entry& entry) {
 void Journal::settle(Entry& entry, RankId rank) {
   entry.rank = rank;
   n_running_of_[entry.client] += 1;
-}
-
-Journal::Client Journal::standing_of(const Entry& entry) const {
-  return n_running_of_.contains(entry.client) ? Client::kRuns : Client::kNew;
 }
 
 void Journal::cancel(RequestId request, JournalActions& actions) {
@@ -247,33 +186,34 @@ void Journal::finish(Entry& entry, JournalActions& actions) {
 }
 
 void Journal::fence(RankId rank, JournalActions& actions) {
+  Rescued rescued{member_of(rank), {}};
   members_.erase(rank);
   leavers_.erase(rank);
-  std::vector<RequestId> homeless;
   for (const RequestId id : live_requests()) {
     Entry& entry = entries_.at(id);
     const bool was_replayed = entry.replay && entry.replay->rank == rank;
     if (was_replayed) entry.replay.reset();
     if (entry.rank == rank || was_replayed) carried_[rank].push_back({id, entry.request.tokens.size()});
-    if (entry.rank != rank) continue;
-    ++n_rescued_;
-    if (entry.replay && can_take_over(entry)) {
-      take_over(entry, actions);
-      continue;
-    }
-    stop_replay(entry, actions);
-    leave_rank(entry);
-    homeless.push_back(id);
+    if (entry.rank == rank) lose_rank(entry, rescued, actions);
   }
   loads_.erase(rank);
-  queue_.push_ahead(homeless);  // they ran before all that wait
+  queue_.push_ahead(rescued.requests);  // they ran before all that wait
   assign_suspects(actions);
-  assign_queued(actions);
+  assign_queued(actions, rescued);
   check_drained(actions);
 }
 
-void Journal::set_members(std::span<const RankId> members, JournalActions& actions) {
-  members_ = {members.begin(), members.end()};
+void Journal::lose_rank(Entry& entry, Rescued& rescued, JournalActions& actions) {
+  ++n_rescued_;
+  if (entry.replay && can_take_over(entry)) return take_over(entry, actions);
+  stop_replay(entry, actions);
+  leave_rank(entry);
+  rescued.requests.push_back(entry.request.id);
+}
+
+void Journal::set_members(std::span<const cluster::Member> members, JournalActions& actions) {
+  members_.clear();
+  for (const cluster::Member& member : members) members_[member.rank] = member.incarnation;
   std::erase_if(leavers_, [&](RankId rank) { return !members_.contains(rank); });
   std::erase_if(loads_, [&](const auto& item) {
     return !members_.contains(item.first) && item.second.n_requests == 0;

@@ -90,7 +90,7 @@ class Journal {
   void set_capacity(RankId rank, const RankCapacity& capacity) { capacities_[rank] = capacity; }
 
   // The ranks that requests may go to; a rank that is new gets queued requests at once.
-  void set_members(std::span<const RankId> members, JournalActions& actions);
+  void set_members(std::span<const cluster::Member> members, JournalActions& actions);
 
   // Leavers get no new requests; each of theirs is replayed on a stayer beside the leaver's decoding, then
   // moves. Drained follows when none is left on a leaver, maybe in this very call.
@@ -98,7 +98,10 @@ class Journal {
   void cancel_drain(JournalActions& actions);
 
   // The rank is dead: nothing it still sends counts. Its requests go to the ranks that were replaying them,
-  // or to the front of the queue; all in one action with the rise of their attempts.
+  // or to the front of the queue; all in one action with the rise of their attempts. Those that find a place
+  // in this action are told that the dead rank is where their KV may be copied from. One that waits is not
+  // (docs/epoch_protocol.md, rule 20): else ranks kept the memory of the dead for as long as a queue lasts,
+  // and the rank that the queue waits for might wait for that memory.
   void fence(RankId rank, JournalActions& actions);
   // How the process of a rank ended, fenced or not.
   void on_ended(RankId rank, const Ending& ending, JournalActions& actions);
@@ -135,6 +138,11 @@ class Journal {
     RequestId request;
     std::size_t n_tokens;
   };
+  // Requests that a fence takes from a rank, while it looks for places for them.
+  struct Rescued {
+    std::optional<cluster::Member> from;  // none: an epoch that the journal was not told of
+    std::vector<RequestId> requests;      // ascending
+  };
   struct Load {
     std::size_t n_requests = 0;      // replays towards it included
     std::size_t n_tokens = 0;        // of those, as far as the journal knows
@@ -150,6 +158,8 @@ class Journal {
   bool is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const;
   bool is_choked(RankId rank, const Load& load, std::size_t n_bytes) const;
   Load load_of(RankId rank) const;
+  std::optional<cluster::Member> member_of(RankId rank) const;
+  void lose_rank(Entry& entry, Rescued& rescued, JournalActions& actions);
 
   bool is_suspect(RequestId request) const { return suspects_.contains(request); }
   std::set<RankId> ranks_of_suspects() const;
@@ -162,16 +172,15 @@ class Journal {
 
   void advance(JournalActions& actions);
   void assign_suspects(JournalActions& actions);
-  void assign_queued(JournalActions& actions);
+  void assign_queued(JournalActions& actions, const Rescued& rescued = {});
   void start_replays(JournalActions& actions);
   void move_caught_up(JournalActions& actions);
   void check_drained(JournalActions& actions);
 
   void remove(RequestId request, Entry& entry, JournalActions& actions);
   void finish(Entry& entry, JournalActions& actions);
-  void assign(Entry& entry, RankId rank, JournalActions& actions);
-  void send_request(const Entry& entry, RankId to, Attempt attempt, request::Mode mode,
-                    JournalActions& actions);
+  void assign(Entry& entry, RankId rank, std::optional<cluster::Member> kv_source, JournalActions& actions);
+  void send_request(const Entry& entry, RankId to, cluster::Assign assign, JournalActions& actions);
   void start_replay(Entry& entry, RankId target, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
   void settle(Entry& entry, RankId rank);
@@ -188,7 +197,8 @@ class Journal {
       n_running_of_;                                // requests on ranks; clients without any are not here
   std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
   std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
-  std::set<RankId> members_, leavers_;
+  std::map<RankId, Incarnation> members_;
+  std::set<RankId> leavers_;
   bool draining_ = false;
   std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0;
 };

@@ -19,14 +19,14 @@ void Journal::start_replays(JournalActions& actions) {
   }
 }
 
+// The rank that it runs on goes on meanwhile, so that what it computed can be copied from there.
 void Journal::start_replay(Entry& entry, RankId target, JournalActions& actions) {
   entry.last_attempt = entry.last_attempt.next();
   entry.replay = Replay{target, entry.last_attempt};
-  Load& load = loads_[target];
-  load.n_requests += 1;
-  load.n_tokens += entry.request.tokens.size();
-  load.n_unread_bytes += assign_bytes(entry.request, entry.request.tokens.size());
-  send_request(entry, target, entry.last_attempt, Mode::kReplay, actions);
+  cluster::Assign assign{entry.request, member_of(*entry.rank)};
+  assign.request.attempt = entry.last_attempt;
+  assign.request.mode = Mode::kReplay;
+  send_request(entry, target, std::move(assign), actions);
 }
 
 void Journal::stop_replay(Entry& entry, JournalActions& actions) {

@@ -16,6 +16,14 @@ using request::Mode;
 constexpr RankId kRank0{0}, kRank1{1}, kRank2{2};
 constexpr ClientId kClient{1}, kOther{2};
 
+// Of rank 2, say, the incarnation 12.
+inline cluster::Member member(RankId rank) { return {rank, Incarnation(10 + rank.value())}; }
+inline void set_members(Journal& journal, const std::vector<RankId>& ranks, JournalActions& actions) {
+  std::vector<cluster::Member> members;
+  for (const RankId rank : ranks) members.push_back(member(rank));
+  journal.set_members(members, actions);
+}
+
 inline request::Request request(std::uint64_t id, std::size_t n_prompt = 3) {
   request::Request made;
   made.id = RequestId(id);
@@ -39,9 +47,10 @@ struct Sent {
   RequestId request;
   Attempt attempt;
   Mode mode = Mode::kLive;
+  std::optional<cluster::Member> kv_source = {};
 };
 inline Sent describe(RankId to, const cluster::Assign& assign) {
-  return {to, assign.request.id, assign.request.attempt, assign.request.mode};
+  return {to, assign.request.id, assign.request.attempt, assign.request.mode, assign.kv_source};
 }
 inline Sent describe(RankId to, const cluster::TakeOver& take_over) {
   return {to, take_over.request, take_over.attempt};
@@ -61,9 +70,9 @@ std::vector<Sent> sent(const JournalActions& actions) {
 
 class JournalTest : public ::testing::Test {
  protected:
-  JournalActions members(std::vector<RankId> ranks) {
+  JournalActions members(const std::vector<RankId>& ranks) {
     JournalActions actions;
-    journal.set_members(ranks, actions);
+    set_members(journal, ranks, actions);
     return actions;
   }
   JournalActions submit(request::Request made, ClientId client = kClient) {

@@ -65,7 +65,7 @@ void Journal::assign_suspects(JournalActions& actions) {
     if (!rank || (load_of(*rank).n_requests > 0 && !taken.empty())) return;
     evict(*rank, actions);
     queue_.erase(*suspect);
-    assign(entry, *rank, actions);
+    assign(entry, *rank, std::nullopt, actions);  // whatever ends ranks may be what would be copied
   }
 }
 

@@ -19,7 +19,7 @@ class CrashTest : public JournalTest {
     JournalActions actions;
     journal.fence(rank, actions);
     journal.on_ended(rank, ending, actions);
-    journal.set_members(std::vector{kRank0, kRank1}, actions);
+    set_members(journal, {kRank0, kRank1}, actions);
     return actions;
   }
   RankId rank_of(std::uint64_t id) const { return *journal.rank_of(RequestId(id)); }

@@ -58,7 +58,7 @@ TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree)
 TEST(JournalPlaces, SomeAreKeptForClientsOfWhomNothingRuns) {
   Journal journal({.max_num_seqs = 16});
   JournalActions actions;
-  journal.set_members(std::vector{kRank0}, actions);
+  set_members(journal, {kRank0}, actions);
   for (std::uint64_t id = 1; id <= 40; ++id) journal.submit(request(id), kClient, actions);
   EXPECT_EQ(sent<cluster::Assign>(actions).size(), 14u) << "two places of 16 are kept";
   actions.clear();
@@ -75,7 +75,7 @@ TEST(JournalPlaces, SomeAreKeptForClientsOfWhomNothingRuns) {
 TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
   Journal journal({.max_num_seqs = 8, .kv_tokens = 20});
   JournalActions actions;
-  journal.set_members(std::vector{kRank0}, actions);
+  set_members(journal, {kRank0}, actions);
   journal.submit(request(1, 30), kClient, actions);
   EXPECT_EQ(sent<cluster::Assign>(actions).size(), 1u) << "an empty rank takes any that the server admitted";
   actions.clear();
@@ -83,7 +83,7 @@ TEST(JournalRoom, WhatARanksKvCannotHoldWaitsHereForAJoiner) {
   journal.submit(request(3, 9), kClient, actions);
   EXPECT_EQ(journal.n_queued(), 2u);
   EXPECT_EQ(journal.n_free_places(), 0u);
-  journal.set_members(std::vector{kRank0, kRank1}, actions);
+  set_members(journal, {kRank0, kRank1}, actions);
   EXPECT_EQ(sent<cluster::Assign>(actions).size(), 2u);
   EXPECT_EQ(sent<cluster::Assign>(actions)[1].to, kRank1);
 }

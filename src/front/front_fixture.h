@@ -50,7 +50,7 @@ struct FakeRank {
     if (frame.has_configure()) {
       configured = frame.configure();
       member = {RankId(configured->rank()), Incarnation(configured->incarnation())};
-      if (says == Says::kAll) say(cluster::RankHello{member, {}, 64, 16, 8, identity});
+      if (says == Says::kAll) say(cluster::RankHello{member, {}, {}, 64, 16, 8, identity});
       return;
     }
     std::visit([this](const auto& message) { answer(message); }, transport::to_rank_of(frame).value());

@@ -13,6 +13,7 @@ void write(const cluster::RankHello& message, Frame& frame) {
   out.set_rank(message.member.rank.value());
   out.set_incarnation(message.member.incarnation.value());
   write(message.address, *out.mutable_link());
+  write(message.kv_address, *out.mutable_kv());
   out.set_kv_blocks_total(message.kv_blocks_total);
   out.set_block_size(message.block_size);
   out.set_max_num_seqs(message.max_num_seqs);
@@ -30,6 +31,7 @@ Result<FromRank> read(const Hello& in, const cluster::Member& from) {
   }
   return cluster::RankHello{from,
                             read(in.link()),
+                            read(in.kv()),
                             in.kv_blocks_total(),
                             in.block_size(),
                             in.max_num_seqs(),
@@ -106,9 +108,15 @@ void write(const cluster::RankStats& stats, Stats& out) {
   times.set_wait_ms(stats.moe_times.wait_ms);
   times.set_compute_ms(stats.moe_times.compute_ms);
   times.set_combine_ms(stats.moe_times.combine_ms);
+  KvMoves& moves = *out.mutable_kv_moves();
+  moves.set_requests(stats.kv_moves.n_requests);
+  moves.set_tokens_copied(stats.kv_moves.n_tokens_copied);
+  moves.set_tokens_recomputed(stats.kv_moves.n_tokens_recomputed);
+  moves.set_copies_failed(stats.kv_moves.n_copies_failed);
 }
 cluster::RankStats read(const Stats& in) {
   const MoeTimes& times = in.moe_times();
+  const KvMoves& moves = in.kv_moves();
   cluster::RankStats stats{.n_running = in.running(),
                            .n_waiting = in.waiting(),
                            .kv_blocks_used = in.kv_blocks_used(),
@@ -116,7 +124,9 @@ cluster::RankStats read(const Stats& in) {
                            .n_preemptions = in.preemptions(),
                            .n_nonfinite_logits = in.nonfinite_logits(),
                            .moe_times = {times.layers(), times.route_ms(), times.dispatch_ms(),
-                                         times.wait_ms(), times.compute_ms(), times.combine_ms()}};
+                                         times.wait_ms(), times.compute_ms(), times.combine_ms()},
+                           .kv_moves = {moves.requests(), moves.tokens_copied(), moves.tokens_recomputed(),
+                                        moves.copies_failed()}};
   for (const PeerWait& wait : in.waits()) stats.waited_ms.emplace_back(RankId(wait.rank()), wait.ms());
   return stats;
 }

@@ -40,27 +40,33 @@ request::Request request() {
 
 std::vector<ToRank> all_to_rank() {
   const cluster::Placement placement{{{{RankId(0), {ExpertId(1), ExpertId(2)}}, {RankId(3), {}}}, {}}};
-  return {cluster::Assign{request()},
+  return {cluster::Assign{request(), kRank},
+          cluster::Assign{request(), std::nullopt},
           cluster::Feed{RequestId(5), {1, 2, 3}},
           cluster::TakeOver{RequestId(6), Attempt(2), {9, 8}},
           cluster::Drop{RequestId(7)},
           cluster::Prepare{
               {Epoch(8), {{RankId(0), Incarnation(4)}, kRank}, placement, {{RankId(9), Incarnation(2)}}},
-              {{cluster::LinkKind::kSharedMemory, "one"}, {cluster::LinkKind::kNone, ""}}},
+              {{cluster::LinkKind::kSharedMemory, "one"}, {cluster::LinkKind::kNone, ""}},
+              {{cluster::LinkKind::kNone, ""}, {cluster::LinkKind::kSharedMemory, "two"}}},
           cluster::CancelPrepare{Epoch(9)},
           cluster::Commit{Epoch(9), Epoch(10)},
           cluster::Enter{Epoch(11), Ballot(3)},
           cluster::Freeze{Ballot(4)},
           cluster::Forget{kRank},
+          cluster::SourceEnded{kRank, cluster::SourceEnded::Trust::kYes},
+          cluster::SourceEnded{kRank, cluster::SourceEnded::Trust::kNo},
           cluster::Release{}};
 }
 
 std::vector<FromRank> all_from_rank() {
   using Cause = cluster::RankPrepareFailed::Cause;
-  const cluster::RankStats stats{1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}};
+  const cluster::RankStats stats{
+      1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}, {7, 8, 9, 10}};
   return {
       cluster::RankHello{kRank,
                          {cluster::LinkKind::kSharedMemory, std::string("\0\xff", 2)},
+                         {cluster::LinkKind::kSharedMemory, "kv"},
                          3,
                          4,
                          5,

@@ -63,6 +63,7 @@ void write(const cluster::Assign& message, Frame& frame) {
   write(request.sampling, *out.mutable_sampling());
   write(request.stop, *out.mutable_stop());
   out.set_replay(request.mode == request::Mode::kReplay);
+  if (message.kv_source) write(*message.kv_source, *out.mutable_kv_source());
 }
 cluster::Assign read(const Assign& in) {
   return {{.id = RequestId(in.request()),
@@ -71,7 +72,8 @@ cluster::Assign read(const Assign& in) {
            .n_prompt_tokens = in.n_prompt_tokens(),
            .sampling = read(in.sampling()),
            .stop = read(in.stop()),
-           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive}};
+           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive},
+          in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};
 }
 
 void write(const cluster::Feed& message, Frame& frame) {
@@ -117,6 +119,7 @@ void write(const cluster::Prepare& message, Frame& frame) {
     Member& member = *out.add_members();
     write(message.plan.members[i], member);
     if (i < message.addresses.size()) write(message.addresses[i], *member.mutable_link());
+    if (i < message.kv_addresses.size()) write(message.kv_addresses[i], *member.mutable_kv());
   }
   write(message.plan.placement, out);
   for (const cluster::Member& leaver : message.plan.leavers) write(leaver, *out.add_leavers());
@@ -126,6 +129,7 @@ cluster::Prepare read(const Prepare& in) {
   for (const Member& member : in.members()) {
     message.plan.members.push_back(read(member));
     message.addresses.push_back(read(member.link()));
+    message.kv_addresses.push_back(read(member.kv()));
   }
   for (const Member& leaver : in.leavers()) message.plan.leavers.push_back(read(leaver));
   return message;
@@ -148,6 +152,16 @@ void write(const cluster::Freeze& message, Frame& frame) {
 void write(const cluster::Forget& message, Frame& frame) {
   frame.mutable_forget()->set_rank(message.whom.rank.value());
   frame.mutable_forget()->set_incarnation(message.whom.incarnation.value());
+}
+using Trust = cluster::SourceEnded::Trust;
+void write(const cluster::SourceEnded& message, Frame& frame) {
+  SourceEnded& out = *frame.mutable_source_ended();
+  out.set_rank(message.source.rank.value());
+  out.set_incarnation(message.source.incarnation.value());
+  out.set_trusted(message.trust == Trust::kYes);
+}
+cluster::SourceEnded read(const SourceEnded& in) {
+  return {{RankId(in.rank()), Incarnation(in.incarnation())}, in.trusted() ? Trust::kYes : Trust::kNo};
 }
 void write(const cluster::Release&, Frame& frame) { frame.mutable_release(); }
 
@@ -187,6 +201,8 @@ Result<ToRank> to_rank_of(const Frame& frame) {
       return cluster::Freeze{Ballot(frame.freeze().ballot())};
     case Frame::kForget:
       return cluster::Forget{{RankId(frame.forget().rank()), Incarnation(frame.forget().incarnation())}};
+    case Frame::kSourceEnded:
+      return read(frame.source_ended());
     case Frame::kRelease:
       return cluster::Release{};
     default:

@@ -45,6 +45,7 @@ class StepLoop : private rank::Sight {
   void apply(cluster::Enter& message);
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}  // views hold the mappings: the one that named it is gone already
+  void apply(cluster::SourceEnded&) {}
   void apply(cluster::Release& message) { protocol_.on(message); }
   void perform();  // actions_, and forgets them
   void perform(const rank::EnterEpoch& enter);

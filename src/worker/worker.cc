@@ -236,8 +236,13 @@ class Worker {
 
   void say_hello() {
     said_hello_ = true;
-    send(cluster::RankHello{self(), parts_.link->address(), parts_.limits.n_blocks, parts_.limits.block_size,
-                            parts_.limits.max_num_seqs, own_identity(options_.instruction_set)});
+    send(cluster::RankHello{self(),
+                            parts_.link->address(),
+                            {},
+                            parts_.limits.n_blocks,
+                            parts_.limits.block_size,
+                            parts_.limits.max_num_seqs,
+                            own_identity(options_.instruction_set)});
   }
 
   cluster::Member self() const { return {options_.rank, options_.incarnation}; }
