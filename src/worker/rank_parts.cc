@@ -107,16 +107,13 @@ Status make_kv(const RankOptions& options, const model::ModelConfig& config, Ran
   constexpr std::size_t kTouchedBytes = std::size_t{4} << 20;
   KvMemoryLayout layout;
   ASSIGN_OR_RETURN(layout.blocks, model::kv_layout(config, parts.limits.n_blocks, parts.limits.block_size));
-  const scheduler::Limits& limits = parts.limits;
-  const std::size_t max_tokens = std::min(limits.max_model_len, limits.n_blocks * limits.block_size);
-  layout.records = {.n_blocks = limits.n_blocks,
-                    .n_slots = limits.max_num_seqs + limits.max_num_replays,
-                    .max_sequence_blocks = kvcache::blocks_for(max_tokens, limits.block_size)};
+  layout.records = scheduler::records_layout(parts.limits);
   ASSIGN_OR_RETURN(KvMemory memory, KvMemory::create({options.rank, options.incarnation}, layout));
   parts.kv_memory = std::make_unique<KvMemory>(std::move(memory));
   parts.kv_memory->populate(BlockId(0),
                             std::min(parts.limits.n_blocks, 1 + kTouchedBytes / layout.blocks.block_bytes()));
   parts.kv_cache = std::make_unique<model::KvCache>(config, layout.blocks, parts.kv_memory->pools());
+  parts.kv_peers = std::make_unique<KvPeers>(layout);
   return {};
 }
 
@@ -144,7 +141,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                              .max_model_len = options.limits.max_model_len,
                              .n_threads = options.n_threads,
                              .activations = options.activations});
-  parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits);
+  parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits, parts.kv_memory->records());
   parts.budget = std::make_unique<scheduler::StepBudget>(
       options.step_time_budget,
       scheduler::StepBudget::Sizes{parts.limits.max_num_batched_tokens, options.max_ranks});

@@ -13,6 +13,7 @@
 #include "scheduler/scheduler.h"
 #include "worker/inbox.h"
 #include "worker/kv_memory.h"
+#include "worker/kv_peers.h"
 
 namespace concertina::worker {
 
@@ -49,6 +50,7 @@ struct RankParts {
   std::unique_ptr<model::Model> model;
   std::unique_ptr<KvMemory> kv_memory;
   std::unique_ptr<model::KvCache> kv_cache;  // in kv_memory
+  std::unique_ptr<KvPeers> kv_peers;
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<scheduler::StepBudget> budget;
