@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "client/admin.h"
 #include "front/front.h"
+#include "launcher/launcher.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
 #include "transport/event_loop.h"
@@ -104,10 +105,12 @@ TEST_F(Binary, AnEndedRanksSignalIsInTheLog) {
 // A front that expects another build than the one it starts.
 TEST(Refused, ARankOfAnotherBuildIsNotTaken) {
   transport::EventLoop loop;
-  front::FrontOptions options{.binary = CONCERTINA_BINARY, .identity = {.build_id = "12ab"}};
+  launcher::Launcher launcher(loop, {{CONCERTINA_BINARY, {}}});
+  front::FrontOptions options{.binary_name = "concertina", .identity = {.build_id = "12ab"}};
   options.model_path = CONCERTINA_SOURCE_DIR "/models/demo";
   options.n_moe_layers = 4, options.n_experts = 16, options.max_model_len = 64;
-  front::Front front(loop, options, {.served_name = "demo", .max_model_len = 64, .vocab_size = 4096});
+  front::Front front(loop, options, {.served_name = "demo", .max_model_len = 64, .vocab_size = 4096},
+                     [&](auto on_exit) { return launcher.start(std::move(on_exit)); });
   std::string why;
   front.start([] { ADD_FAILURE() << "it is ready"; },
               [&](const Error& error) {
@@ -115,7 +118,7 @@ TEST(Refused, ARankOfAnotherBuildIsNotTaken) {
                 front.begin_shutdown([&] { loop.stop(); });
               });
   loop.run();
-  EXPECT_THAT(why, HasSubstr("is another build than this server's: build id "));
+  EXPECT_THAT(why, HasSubstr("concertina is another build than this server's: build id "));
   EXPECT_THAT(why, HasSubstr("expected 12ab"));
 }
 

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "client/admin.h"
 #include "front/front.h"
+#include "launcher/launcher.h"
 #include "server/server.h"
 #include "tests/harness/load.h"
 #include "tests/harness/server_process.h"
@@ -50,8 +51,9 @@ class StartingServer {
     std::ofstream(script_) << "#!/bin/sh\nexec sleep 600\n";
     chmod(script_.c_str(), 0700);
     front_ = std::make_unique<front::Front>(
-        loop_, front::FrontOptions{.binary = script_, .n_moe_layers = 1, .n_experts = 2, .max_model_len = 64},
-        front::ModelInfo{.served_name = "demo", .max_model_len = 64, .vocab_size = 100});
+        loop_, front::FrontOptions{.n_moe_layers = 1, .n_experts = 2, .max_model_len = 64},
+        front::ModelInfo{.served_name = "demo", .max_model_len = 64, .vocab_size = 100},
+        [this](auto on_exit) { return launcher_.start(std::move(on_exit)); });
     server_ = std::make_unique<server::Server>(loop_.context(), *front_, *front_, nullptr, nullptr,
                                                server::ServerOptions{.port = 0});
     url_ = fmt::format("http://127.0.0.1:{}", server_->start().value());
@@ -70,6 +72,7 @@ class StartingServer {
  private:
   const std::string script_;
   transport::EventLoop loop_;
+  launcher::Launcher launcher_{loop_, {{script_, {}}}};
   std::unique_ptr<front::Front> front_;
   std::unique_ptr<server::Server> server_;
   std::string url_;

@@ -18,6 +18,7 @@
 #include "cli/stop_signals.h"
 #include "cli/weight_loader.h"
 #include "front/front.h"
+#include "launcher/launcher.h"
 #include "server/server.h"
 #include "worker/identity.h"
 #include "worker/worker.h"
@@ -28,15 +29,22 @@ namespace {
 
 constexpr Duration kLastWords = std::chrono::seconds(1);  // what is not read by then is lost
 
+launcher::Launcher::Options launcher_options(const ServeOptions& options, launcher::Binary binary) {
+  return {std::move(binary), options.pin_threads ? options.front.threads_per_rank : 0};
+}
+
 // Owns everything of the front process, from the first rank to the last. `loop` and `weights` outlive it.
 class ServeProcess {
  public:
   ServeProcess(const ServeOptions& options, Prepared& prepared, transport::EventLoop& loop,
-               WeightLoader& weights)
+               WeightLoader& weights, launcher::Binary binary)
       : options_(options),
         loop_(loop),
         weights_(weights),
-        front_(loop_, options.front, prepared.info, std::move(prepared.state)),
+        launcher_(loop_, launcher_options(options, std::move(binary))),
+        front_(
+            loop_, options.front, prepared.info,
+            [this](auto on_exit) { return launcher_.start(std::move(on_exit)); }, std::move(prepared.state)),
         server_(loop_.context(), front_, front_, prepared.tokenizer ? &*prepared.tokenizer : nullptr,
                 prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
         host_(prepared.server.host),
@@ -137,6 +145,7 @@ class ServeProcess {
   transport::EventLoop& loop_;
   WeightLoader& weights_;
   transport::Timer flush_{loop_};
+  launcher::Launcher launcher_;
   front::Front front_;
   server::Server server_;
   const std::string host_;
@@ -151,9 +160,8 @@ class ServeProcess {
 };
 
 // What the front's options say of this very process.
-Status take_identity(front::FrontOptions& front) {
-  ASSIGN_OR_RETURN(const auto binary, front::own_binary());
-  front.binary = binary.path;
+Status take_identity(front::FrontOptions& front, launcher::Binary& binary) {
+  ASSIGN_OR_RETURN(binary, launcher::own_binary());
   front.binary_name = binary.name;
   ASSIGN_OR_RETURN(const device::InstructionSet set,
                    device::parse_instruction_set(front.form.instruction_set));
@@ -166,17 +174,18 @@ int run_serve(ServeOptions& options) {
   Prepared prepared;
   transport::EventLoop loop;
   std::unique_ptr<WeightLoader> weights;
+  launcher::Binary binary;
   const auto prepare_all = [&]() -> Status {
     RETURN_IF_ERROR(prepare(options, prepared));
     ASSIGN_OR_RETURN(weights, WeightLoader::create(loop, std::move(prepared.weights), options.front));
     RETURN_IF_ERROR(plan_memory(options.model, options.front));
-    return take_identity(options.front);
+    return take_identity(options.front, binary);
   };
   if (const Status done = prepare_all(); !done) {
     spdlog::error("{}", done.error().message());
     return 1;
   }
-  return ServeProcess(options, prepared, loop, *weights).run();
+  return ServeProcess(options, prepared, loop, *weights, std::move(binary)).run();
 }
 
 }  // namespace

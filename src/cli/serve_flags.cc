@@ -10,7 +10,7 @@ namespace {
 using front::FrontOptions;
 constexpr std::size_t kHourMs = 3600000;
 
-Flags rank_flags(FrontOptions& o) {
+Flags rank_flags(FrontOptions& o, bool& pin_threads) {
   return {
       // What bounds another comes before it, so that the one that is wrong is named.
       count("--max-data-parallel-size", o.max_size, {1, 64}, "the most that a scale may ask for"),
@@ -33,7 +33,7 @@ Flags rank_flags(FrontOptions& o) {
               "how long no epoch may serve, once one has, before the server ends"),
       seconds("--shutdown-timeout", o.shutdown_timeout, "how long SIGTERM lets running requests finish"),
       count("--threads-per-rank", o.threads_per_rank, {1, 256}, "compute threads of a rank"),
-      toggle("--pin-threads", o.pin_threads, FrontOptions::PinThreads::kNo, FrontOptions::PinThreads::kYes,
+      toggle("--pin-threads", pin_threads, false, true,
              "each compute thread on a core of its own while there are enough"),
   };
 }
@@ -93,7 +93,8 @@ Flags model_flags(ServeOptions& o) {
 
 Flags serve_flags(ServeOptions& o) {
   Flags all = http_flags(o.http);
-  for (Flags part : {rank_flags(o.front), step_flags(o.front, o.max_model_len), model_flags(o)})
+  for (Flags part :
+       {rank_flags(o.front, o.pin_threads), step_flags(o.front, o.max_model_len), model_flags(o)})
     std::move(part.begin(), part.end(), std::back_inserter(all));
   return all;
 }

@@ -17,6 +17,7 @@ struct ServeOptions {
   std::optional<std::size_t> max_model_len;
   bool skip_tokenizer_init = false;
   bool print_examples = false;
+  bool pin_threads = true;  // a core of its own for each compute thread, while there are enough
   FormFlags form;
   HttpFlags http;
   front::FrontOptions front;

@@ -43,7 +43,7 @@ TEST(ServeFlags, SetWhatTheirRowsName) {
   EXPECT_EQ(o.front.kv_cache_bytes, 1u << 30);
   EXPECT_EQ(o.front.shutdown_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(o.front.weight_loading, Loading::kLazy);
-  EXPECT_EQ(o.front.pin_threads, front::FrontOptions::PinThreads::kNo);
+  EXPECT_FALSE(o.pin_threads);
   EXPECT_EQ(o.http.port, 0);
   EXPECT_EQ(o.max_model_len, 100u);
   EXPECT_EQ(o.http.max_body_bytes, 1u << 20);

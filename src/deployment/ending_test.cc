@@ -38,5 +38,13 @@ TEST(EndingTest, OneThatWasStoppedWhenItsStepStoodStillIsTrusted) {
   EXPECT_EQ(trust({cause, "signal 9 (Killed)", 9}), Trust::kYes);
 }
 
+TEST(EndingTest, AStuckStepIsItsOwnDoingOnlyWhileItCouldRun) {
+  using cluster::LossCause;
+  EXPECT_EQ(cause_of_fence(LossCause::kStuckStep, 'R'), Cause::kStuckStep);
+  for (const char state : {'T', 't', 'D', 'S', '\0'})
+    EXPECT_EQ(cause_of_fence(LossCause::kStuckStep, state), Cause::kOther) << state;
+  EXPECT_EQ(cause_of_fence(LossCause::kOther, 'R'), Cause::kOther) << "silent, say";
+}
+
 }  // namespace
 }  // namespace concertina::deployment

@@ -50,15 +50,12 @@ deployment::Config config_of(const FrontOptions& options) {
 }  // namespace
 
 Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
-             std::unique_ptr<StateStore> state, StartProcess start_process)
+             launcher::StartProcess start_process, std::unique_ptr<StateStore> state)
     : loop_(loop),
       options_(std::move(options)),
       model_(std::move(model)),
       state_(std::move(state)),
-      start_process_(
-          start_process ? std::move(start_process) : StartProcess([this](RankProcess::OnExit on_exit) {
-            return LocalProcess::start(loop_, {options_.binary, options_.binary_name}, std::move(on_exit));
-          })),
+      start_process_(std::move(start_process)),
       deployment_(config_of(options_), first_incarnation()),
       shutdown_({.finish = options_.shutdown_timeout}),
       coordinator_timer_(loop),

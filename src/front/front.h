@@ -8,10 +8,10 @@
 #include "base/lifetime.h"
 #include "deployment/deployment.h"
 #include "deployment/shutdown.h"
-#include "front/launcher.h"
 #include "front/options.h"
 #include "front/service.h"
 #include "front/state_store.h"
+#include "launcher/rank_process.h"
 #include "transport/control.pb.h"
 #include "transport/event_loop.h"
 
@@ -31,10 +31,9 @@ namespace concertina::front {
 // ranks do not start, or no epoch has served for --group-lost-timeout.
 class Front : public GenerationService, public ClusterService {
  public:
-  // `state` keeps operations and the wanted size; null: nothing outlives the process. `start_process`: none:
-  // options.binary, on this machine.
+  // `state` keeps operations and the wanted size; null: nothing outlives the process.
   Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
-        std::unique_ptr<StateStore> state = nullptr, StartProcess start_process = {});
+        launcher::StartProcess start_process, std::unique_ptr<StateStore> state = nullptr);
   ~Front() override;
 
   // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
@@ -81,9 +80,8 @@ class Front : public GenerationService, public ClusterService {
  private:
   struct Rank {
     cluster::Member member;
-    std::unique_ptr<RankProcess> process;
+    std::unique_ptr<launcher::RankProcess> process;
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
-    std::vector<int> cores;                              // of its compute threads; empty: any
     std::unique_ptr<transport::Timer> exit_follows;      // its channel has closed
     cluster::RankStats stats;                            // as it last said
     std::string failure;                                 // what it said before it ended
@@ -114,7 +112,6 @@ class Front : public GenerationService, public ClusterService {
   void on_channel_closed(const cluster::Member& member, const Error& why);
   deployment::Ending ending_of(const Rank& rank, const deployment::Ending& ending);
   Rank* find_rank(const cluster::Member& member);
-  std::vector<int> cores_for_a_rank() const;
   void log_failed_starts();
 
   // front_operations.cc: what operators want and see
@@ -143,12 +140,13 @@ class Front : public GenerationService, public ClusterService {
   const FrontOptions options_;
   const ModelInfo model_;
   const std::unique_ptr<StateStore> state_;
-  const StartProcess start_process_;
+  const launcher::StartProcess start_process_;
   deployment::Deployment deployment_;
   deployment::EffectQueue effects_;
   std::uint64_t n_failed_starts_ = 0;  // told of in the log
   std::map<RankId, Rank> ranks_;
-  std::vector<std::unique_ptr<RankProcess>> ended_;  // reaped; destroyed outside their own callbacks
+  std::vector<std::unique_ptr<launcher::RankProcess>>
+      ended_;  // reaped; destroyed outside their own callbacks
   deployment::Shutdown shutdown_;
   Gate requests_;  // closed when no more are taken
   std::unordered_map<RequestId, Running> running_;

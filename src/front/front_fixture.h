@@ -18,7 +18,7 @@ namespace concertina::front {
 // is told at once, unless the test makes it silent.
 struct FakeRank {
   transport::EventLoop& loop;
-  RankProcess::OnExit on_exit;
+  launcher::RankProcess::OnExit on_exit;
   BuildIdentity identity;
   enum class Says : std::uint8_t { kAll, kNothing } says = Says::kAll;
   transport::FileDescriptor front_end;
@@ -68,12 +68,13 @@ struct FakeRank {
   }
 };
 
-class FakeProcess : public RankProcess {
+class FakeProcess : public launcher::RankProcess {
  public:
   explicit FakeProcess(FakeRank& rank) : rank_(rank) {}
   ~FakeProcess() override { rank_.on_exit = nullptr; }
   pid_t pid() const override { return 4711; }
   int take_control_fd() override { return rank_.front_end.release(); }
+  std::vector<int> cores() const override { return {}; }
   void kill() override { rank_.end({.how = "signal 9 (Killed)", .signal = SIGKILL}); }
   bool has_ended() const override { return !rank_.ended.empty(); }
   char state() const override { return 'S'; }
@@ -109,8 +110,9 @@ class FrontTest : public testing::Test {
     return options;
   }
   void make() {
-    front.emplace(loop, options, ModelInfo{}, std::move(state),
-                  [this](RankProcess::OnExit on_exit) { return start_process(std::move(on_exit)); });
+    front.emplace(
+        loop, options, ModelInfo{}, [this](auto on_exit) { return start_process(std::move(on_exit)); },
+        std::move(state));
   }
   void start() {
     make();
@@ -151,7 +153,7 @@ class FrontTest : public testing::Test {
     return *found;
   }
 
-  Result<std::unique_ptr<RankProcess>> start_process(RankProcess::OnExit on_exit) {
+  Result<std::unique_ptr<launcher::RankProcess>> start_process(launcher::RankProcess::OnExit on_exit) {
     tries.push_back(time.now());
     if (!cannot_start.empty()) return fail(FrontError::kOperationFailed, cannot_start);
     auto ends = transport::make_socket_pair();

@@ -1,11 +1,9 @@
 #include <algorithm>
-#include <set>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory_limits.h"
 #include "front/configure.h"
-#include "front/cores.h"
 #include "front/front.h"
 #include "transport/codec.h"
 #include "transport/control_channel.h"
@@ -90,17 +88,9 @@ void Front::execute(const cluster::StartRank& start) {
   });
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) { on_channel_closed(member, error); });
-  rank.cores = cores_for_a_rank();
-  transport::Frame configure = configure_frame(options_, member, rank.cores);
+  transport::Frame configure = configure_frame(options_, member, rank.process->cores());
   configure.mutable_configure()->set_in_background(deployment_.coordinator().active_epoch() != nullptr);
   rank.channel->send(configure);
-}
-
-std::vector<int> Front::cores_for_a_rank() const {
-  if (options_.pin_threads == FrontOptions::PinThreads::kNo) return {};
-  std::set<int> taken;
-  for (const auto& [id, rank] : ranks_) taken.insert(rank.cores.begin(), rank.cores.end());
-  return free_cores(usable_cores(), taken, options_.threads_per_rank);
 }
 
 void Front::on_frame(const Member& from, const transport::Frame& frame) {
@@ -119,9 +109,7 @@ void Front::on_frame(const Member& from, const transport::Frame& frame) {
 bool Front::refuses(Rank& rank, const cluster::RankHello& hello) {
   const std::string difference = describe_difference(options_.identity, hello.identity);
   if (difference.empty()) return false;
-  rank.failure =
-      fmt::format("{} is another build than this server's: {}",
-                  options_.binary_name.empty() ? options_.binary.string() : options_.binary_name, difference);
+  rank.failure = fmt::format("{} is another build than this server's: {}", options_.binary_name, difference);
   spdlog::error("rank {} is refused: {}", rank.member.rank, rank.failure);
   rank.process->kill();
   return true;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 
 #include "base/build_identity.h"
@@ -13,9 +12,8 @@ namespace concertina::front {
 
 // What `concertina serve` was told, after defaults; the same for every rank and for the life of the process.
 struct FrontOptions {
-  std::filesystem::path binary;  // started as `binary worker`
-  std::string binary_name;       // that `ps` shows; empty: the path
-  BuildIdentity identity;        // that every rank must have
+  std::string binary_name;  // what ranks run, for errors
+  BuildIdentity identity;   // that every rank must have
   std::string model_path;
   std::string load_format = "auto";    // or "dummy"
   std::string checkpoint_fingerprint;  // of the files that ranks map; empty: not checked
@@ -41,8 +39,6 @@ struct FrontOptions {
   std::uint32_t step_time_budget_ms = 210;  // 0: none
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
-  // A core of its own for each compute thread, while there are cores that no other rank has.
-  enum class PinThreads : std::uint8_t { kNo, kYes } pin_threads = PinThreads::kYes;
   Form form;
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);

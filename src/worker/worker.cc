@@ -89,6 +89,7 @@ class Worker {
     link_.on_terminate([this] { ask_to_leave(); });
     link_.start();
     const Status served = serve();
+    inbox_.close();  // nobody reads it any more: a full one must not keep the threads that are waited for
     if (!served) send(cluster::RankFailed{self(), served.error().message()});
     loader_.stop();
     if (loader_thread_.joinable()) loader_thread_.join();

@@ -2,8 +2,8 @@
 
 #include "deployment/ending.h"
 
-namespace concertina::front {
+namespace concertina::launcher {
 
 deployment::Ending ending_of_status(int wait_status);  // as waitpid gives it
 
-}  // namespace concertina::front
+}  // namespace concertina::launcher

@@ -1,4 +1,4 @@
-#include "front/launcher.h"
+#include "launcher/local_process.h"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -14,9 +14,9 @@
 #include <fstream>
 
 #include "base/check.h"
-#include "front/exit_status.h"
+#include "launcher/exit_status.h"
 
-namespace concertina::front {
+namespace concertina::launcher {
 
 namespace {
 
@@ -31,7 +31,7 @@ char state_in(const std::filesystem::path& stat) {
 }
 
 // posix_spawn, not fork: it does not copy the front's page tables, however many streams it holds.
-Result<pid_t> spawn(const RankBinary& binary, int control_fd) {
+Result<pid_t> spawn(const Binary& binary, int control_fd) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -53,26 +53,17 @@ Result<pid_t> spawn(const RankBinary& binary, int control_fd) {
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0)
-    return fail(FrontError::kOperationFailed,
-                fmt::format("cannot start {} ({}): {}", name, path, strerror(error)));
+    return fail(LauncherError::kSystem, fmt::format("cannot start {} ({}): {}", name, path, strerror(error)));
   return pid;
 }
 
 }  // namespace
 
-Result<RankBinary> own_binary() {
-  std::error_code error;
-  const auto target = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return fail(FrontError::kOperationFailed, "cannot read /proc/self/exe: " + error.message());
-  return RankBinary{"/proc/self/exe", target.string()};
-}
-
-Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop,
-                                                          const RankBinary& binary, OnExit on_exit) {
+Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& loop, const Binary& binary,
+                                                          Cores cores, OnExit on_exit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return fail(FrontError::kOperationFailed,
-                fmt::format("cannot make a control channel: {}", strerror(errno)));
+    return fail(LauncherError::kSystem, fmt::format("cannot make a control channel: {}", strerror(errno)));
   }
   // dup2 onto the same number would keep close-on-exec: move the worker's end out of the way first.
   const int worker_end = fcntl(ends[1], F_DUPFD_CLOEXEC, 10);
@@ -86,6 +77,7 @@ Result<std::unique_ptr<LocalProcess>> LocalProcess::start(transport::EventLoop& 
   std::unique_ptr<LocalProcess> process(new LocalProcess);
   process->pid_ = *pid;
   process->control_fd_ = ends[0];
+  process->cores_ = std::move(cores);
   process->on_exit_ = std::move(on_exit);
   process->pid_fd_ = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
   CHECK(process->pid_fd_ >= 0, "pidfd_open of our own child {}: {}", *pid, strerror(errno));
@@ -138,6 +130,7 @@ void LocalProcess::reap() {
   const pid_t done = waitpid(pid_, &status, WNOHANG);
   if (done == 0) return watch();
   reaped_ = true;
+  cores_.reset();  // first: who takes its place is started by whom this calls
   const auto on_exit = std::move(on_exit_);
   const bool is_ours = done == pid_;
   if (on_exit)
@@ -145,4 +138,4 @@ void LocalProcess::reap() {
                     : deployment::Ending{.how = "already reaped", .exit_code = -1});  // may destroy *this
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::launcher

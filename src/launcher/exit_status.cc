@@ -1,4 +1,4 @@
-#include "front/exit_status.h"
+#include "launcher/exit_status.h"
 
 #include <fmt/format.h>
 #include <sys/wait.h>
@@ -8,7 +8,7 @@
 #include <csignal>
 #include <cstring>
 
-namespace concertina::front {
+namespace concertina::launcher {
 
 using deployment::Ending;
 
@@ -30,4 +30,4 @@ Ending ending_of_status(int wait_status) {
           .signal = signal};
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::launcher

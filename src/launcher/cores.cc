@@ -1,8 +1,8 @@
-#include "front/cores.h"
+#include "launcher/cores.h"
 
 #include <sched.h>
 
-namespace concertina::front {
+namespace concertina::launcher {
 
 std::vector<int> usable_cores() {
   std::vector<int> cores;
@@ -24,4 +24,4 @@ std::vector<int> free_cores(const std::vector<int>& usable, const std::set<int>&
   return cores;
 }
 
-}  // namespace concertina::front
+}  // namespace concertina::launcher

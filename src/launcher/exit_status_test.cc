@@ -1,4 +1,4 @@
-#include "front/exit_status.h"
+#include "launcher/exit_status.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 
 #include <csignal>
 
-namespace concertina::front {
+namespace concertina::launcher {
 namespace {
 
 using deployment::Ending;
@@ -24,7 +24,7 @@ int status_of_child(void (*function)()) {
   return status;
 }
 
-TEST(Ending, OfAProcessSaysWhoseDoingItWas) {
+TEST(ExitStatus, OfAProcessSaysWhoseDoingItWas) {
   const Ending crashed =
       ending_of_status(status_of_child([] { std::signal(SIGSEGV, SIG_DFL), raise(SIGSEGV); }));
   EXPECT_EQ(crashed.cause, Cause::kCrash);
@@ -38,13 +38,5 @@ TEST(Ending, OfAProcessSaysWhoseDoingItWas) {
   EXPECT_FALSE(left.is_orderly());
 }
 
-TEST(Ending, AStuckStepIsItsOwnDoingOnlyWhileItCouldRun) {
-  using cluster::LossCause;
-  EXPECT_EQ(deployment::cause_of_fence(LossCause::kStuckStep, 'R'), Cause::kStuckStep);
-  for (const char state : {'T', 't', 'D', 'S', '\0'})
-    EXPECT_EQ(deployment::cause_of_fence(LossCause::kStuckStep, state), Cause::kOther) << state;
-  EXPECT_EQ(deployment::cause_of_fence(LossCause::kOther, 'R'), Cause::kOther) << "silent, say";
-}
-
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::launcher

@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-namespace concertina::front {
+namespace concertina::launcher {
 
 // The cores that this process may run on.
 std::vector<int> usable_cores();
@@ -13,4 +13,4 @@ std::vector<int> usable_cores();
 // better left where the kernel puts it.
 std::vector<int> free_cores(const std::vector<int>& usable, const std::set<int>& taken, std::size_t n);
 
-}  // namespace concertina::front
+}  // namespace concertina::launcher

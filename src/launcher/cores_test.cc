@@ -1,8 +1,8 @@
-#include "front/cores.h"
+#include "launcher/cores.h"
 
 #include <gmock/gmock.h>
 
-namespace concertina::front {
+namespace concertina::launcher {
 namespace {
 
 using testing::ElementsAre;
@@ -19,4 +19,4 @@ TEST(Cores, RanksGetDisjointOnesAndNoneWhenThereAreTooFew) {
 TEST(Cores, ThisProcessRunsSomewhere) { EXPECT_FALSE(usable_cores().empty()); }
 
 }  // namespace
-}  // namespace concertina::front
+}  // namespace concertina::launcher
