@@ -21,6 +21,8 @@ Flags rank_flags(FrontOptions& o, bool& pin_threads) {
             "ranks at the start; each holds a share of every layer's experts"),
       toggle("--replace-failed-ranks", o.replace_failed, FrontOptions::ReplaceFailed::kNo,
              FrontOptions::ReplaceFailed::kYes, "start a new rank for one that died"),
+      toggle("--rebalance", o.rebalance, FrontOptions::Rebalance::kNo, FrontOptions::Rebalance::kYes,
+             "move running requests between ranks that carry unequal shares"),
       // For tests: fenced ranks are not killed.
       toggle("--withhold-kill", o.kill_fenced, FrontOptions::KillFenced::kYes, FrontOptions::KillFenced::kNo,
              "")
@@ -51,6 +53,9 @@ Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len) {
             "requests that may wait; beyond: 503"),
       count("--replay-chunk-tokens", o.replay_chunk_tokens, {1, 65536},
             "tokens of a step that a rank spends on requests that move to it"),
+      size("--kv-move-bandwidth", o.kv_move_bytes_per_second,
+           "KV a second that a rank copies for requests that move to it; 0: as much as it can",
+           Zero::kIsRight),
   };
 }
 

@@ -38,6 +38,11 @@ RankInfo rank_of(const json& object) {
   rank.kv_blocks_used = object.at("kv_blocks_used");
   rank.kv_blocks_total = object.at("kv_blocks_total");
   rank.n_experts = object.at("experts");
+  const json& moves = object.at("kv_moves");
+  rank.n_moved_requests = moves.at("requests");
+  rank.n_tokens_copied = moves.at("tokens_copied");
+  rank.n_tokens_recomputed = moves.at("tokens_recomputed");
+  rank.n_copies_failed = moves.at("copies_failed");
   return rank;
 }
 
@@ -49,6 +54,7 @@ ClusterInfo cluster_of(const json& object) {
   cluster.wanted_size = object.at("wanted_size");
   cluster.n_missing = object.at("missing");
   cluster.n_failed_starts = object.at("failed_starts");
+  cluster.n_rebalanced = object.at("rebalanced_requests");
   if (const json& error = object.at("last_start_error"); !error.is_null()) cluster.last_start_error = error;
   if (const json& next = object.at("next_start_s"); !next.is_null()) cluster.next_start_s = next;
   for (const json& rank : object.at("ranks")) cluster.ranks.push_back(rank_of(rank));

@@ -109,6 +109,14 @@ void Deployment::on(const cluster::StepOutput& output, const Turn& turn) {
     state_.journal.on_caught_up(from, up.request, up.attempt, actions);
     carry_out(actions, turn);
   }
+  rebalance(turn);
+}
+
+// Where no token comes nothing is to be evened out, so that no timer is needed. In a recovery ranks are about
+// to get what the lost one carried.
+void Deployment::rebalance(const Turn& turn) {
+  if (config_.rebalance == Config::Rebalance::kNo || state_.coordinator.recovering()) return;
+  ask_journal(turn, [&](auto& actions) { state_.journal.rebalance(turn.now, actions); });
 }
 
 void Deployment::on_token(RankId from, const request::TokenEvent& token, JournalActions& actions) {

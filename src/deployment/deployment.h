@@ -73,6 +73,8 @@ struct Config {
   cluster::CoordinatorConfig cluster;
   // What a rank has room for until its HELLO says it; and the bytes that may be on the way to it.
   Journal::RankCapacity capacity;
+  // Whether requests move between ranks that carry unequal shares, as soon as one joins or if it lasts.
+  enum class Rebalance : std::uint8_t { kNo, kYes } rebalance = Rebalance::kYes;
   // A rule broken on purpose, for the simulator, which must notice. kPositionAlone (9): whoever sends a token
   // for the next position is believed, fenced or not.
   enum class Broken : std::uint8_t { kNothing, kPositionAlone } broken = Broken::kNothing;
@@ -161,6 +163,7 @@ class Deployment {
   void on(const cluster::RankHello& hello, const Turn& turn);
   void on(const cluster::StepOutput& output, const Turn& turn);
   void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions);
+  void rebalance(const Turn& turn);
 
   const Config config_;
   State state_;

@@ -58,10 +58,8 @@ void Journal::submit(request::Request request, ClientId client, JournalActions& 
 void Journal::advance(JournalActions& actions) {
   assign_suspects(actions);
   assign_queued(actions);
-  if (!draining_) return;
-  start_replays(actions);
+  if (draining_) start_replays(actions);
   move_caught_up(actions);
-  check_drained(actions);
 }
 
 // In the order of the queue; suspects have their turns, and nobody waits behind one that waits.
@@ -109,6 +107,7 @@ void Journal::leave_rank(Entry& entry) {
 
 void Journal::settle(Entry& entry, RankId rank) {
   entry.rank = rank;
+  entry.n_tokens_given = entry.request.tokens.size();
   n_running_of_[entry.client] += 1;
 }
 
@@ -131,7 +130,7 @@ void Journal::on_channel_drained(RankId rank, JournalActions& actions) {
   const auto load = loads_.find(rank);
   if (load == loads_.end() || load->second.n_unread_bytes == 0) return;
   load->second.n_unread_bytes = 0;
-  if (!queue_.empty() || draining_) advance(actions);
+  if (!queue_.empty() || draining_ || !replayed_.empty()) advance(actions);
 }
 
 void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
@@ -192,7 +191,7 @@ void Journal::fence(RankId rank, JournalActions& actions) {
   for (const RequestId id : live_requests()) {
     Entry& entry = entries_.at(id);
     const bool was_replayed = entry.replay && entry.replay->rank == rank;
-    if (was_replayed) entry.replay.reset();
+    if (was_replayed) forget_replay(entry);
     if (entry.rank == rank || was_replayed) carried_[rank].push_back({id, entry.request.tokens.size()});
     if (entry.rank == rank) lose_rank(entry, rescued, actions);
   }
@@ -212,8 +211,12 @@ void Journal::lose_rank(Entry& entry, Rescued& rescued, JournalActions& actions)
 }
 
 void Journal::set_members(std::span<const cluster::Member> members, JournalActions& actions) {
-  members_.clear();
-  for (const cluster::Member& member : members) members_[member.rank] = member.incarnation;
+  std::map<RankId, Incarnation> before;
+  members_.swap(before);
+  for (const auto& [rank, incarnation] : members) members_[rank] = incarnation;
+  const bool has_joined = std::any_of(members_.begin(), members_.end(),
+                                      [&](const auto& member) { return !before.contains(member.first); });
+  if (has_joined) balance_.on_joined();
   std::erase_if(leavers_, [&](RankId rank) { return !members_.contains(rank); });
   std::erase_if(loads_, [&](const auto& item) {
     return !members_.contains(item.first) && item.second.n_requests == 0;

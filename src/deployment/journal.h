@@ -11,6 +11,7 @@
 
 #include "base/ids.h"
 #include "cluster/messages.h"
+#include "deployment/balance.h"
 #include "deployment/ending.h"
 #include "deployment/fair_queue.h"
 #include "request/request.h"
@@ -93,9 +94,15 @@ class Journal {
   void set_members(std::span<const cluster::Member> members, JournalActions& actions);
 
   // Leavers get no new requests; each of theirs is replayed on a stayer beside the leaver's decoding, then
-  // moves. Drained follows when none is left on a leaver, maybe in this very call.
+  // moves. Drained follows when none is left on a leaver, maybe in this very call. What moves between stayers
+  // goes on.
   void begin_drain(std::span<const RankId> leavers, JournalActions& actions);
   void cancel_drain(JournalActions& actions);
+
+  // Moves requests between ranks that carry unequal shares (Balance), as a drain does: replayed beside their
+  // decoding, then taken over. Not during a drain, which moves requests itself. For calls as often as tokens
+  // come: it looks each Balance::kInterval.
+  void rebalance(Time now, JournalActions& actions);
 
   // The rank is dead: nothing it still sends counts. Its requests go to the ranks that were replaying them,
   // or to the front of the queue; all in one action with the rise of their attempts. Those that find a place
@@ -117,11 +124,13 @@ class Journal {
   std::size_t n_on(RankId rank) const;
   std::uint64_t n_ignored_outputs() const { return n_ignored_outputs_; }
   std::uint64_t n_rescued() const { return n_rescued_; }  // requests of fenced ranks that went elsewhere
+  std::uint64_t n_rebalanced() const { return n_rebalanced_; }  // requests that moved by rebalance()
 
  private:
   struct Replay {
     RankId rank;
     Attempt attempt;
+    enum class Cause : std::uint8_t { kDrain, kBalance } cause;
     enum class State : std::uint8_t { kBehind, kCaughtUp } state = State::kBehind;
   };
   struct Entry {
@@ -130,6 +139,8 @@ class Journal {
     std::optional<RankId> rank;  // none: queued
     std::optional<Replay> replay;
     Attempt last_attempt;
+    std::size_t n_tokens_given = 0;  // how long it was when its rank got it
+    std::optional<Time> moved_at;    // by rebalance(), the last time
     std::size_t n_ends = 0;          // of its ranks, in a row, without a token in between
     std::size_t n_tokens_ended = 0;  // how long it was then
   };
@@ -155,6 +166,7 @@ class Journal {
                                   const std::set<RankId>& avoided, Client client) const;
   Client standing_of(const Entry& entry) const;
   const RankCapacity& capacity_of(RankId rank) const;
+  std::size_t n_places(RankId rank, const Load& load, Client client) const;
   bool is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const;
   bool is_choked(RankId rank, const Load& load, std::size_t n_bytes) const;
   Load load_of(RankId rank) const;
@@ -175,14 +187,18 @@ class Journal {
   void assign_queued(JournalActions& actions, const Rescued& rescued = {});
   void start_replays(JournalActions& actions);
   void move_caught_up(JournalActions& actions);
+  std::vector<Balance::Rank> ranks_to_balance() const;
+  std::vector<Balance::Running> requests_to_balance(Time now) const;
+  bool may_move(const Entry& entry, Time now) const;
   void check_drained(JournalActions& actions);
 
   void remove(RequestId request, Entry& entry, JournalActions& actions);
   void finish(Entry& entry, JournalActions& actions);
   void assign(Entry& entry, RankId rank, std::optional<cluster::Member> kv_source, JournalActions& actions);
   void send_request(const Entry& entry, RankId to, cluster::Assign assign, JournalActions& actions);
-  void start_replay(Entry& entry, RankId target, JournalActions& actions);
+  void start_replay(Entry& entry, RankId target, Replay::Cause cause, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
+  void forget_replay(Entry& entry);
   void settle(Entry& entry, RankId rank);
   void leave_rank(Entry& entry);
   bool can_take_over(const Entry& entry) const;
@@ -192,7 +208,8 @@ class Journal {
   std::map<RankId, RankCapacity> capacities_;
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;
-  std::set<RequestId> suspects_;
+  std::set<RequestId> suspects_, replayed_;
+  Balance balance_;
   std::unordered_map<ClientId, std::size_t>
       n_running_of_;                                // requests on ranks; clients without any are not here
   std::map<RankId, Load> loads_;                    // of every rank that has or may have requests
@@ -200,7 +217,7 @@ class Journal {
   std::map<RankId, Incarnation> members_;
   std::set<RankId> leavers_;
   bool draining_ = false;
-  std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0;
+  std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0, n_rebalanced_ = 0;
 };
 
 }  // namespace concertina::deployment

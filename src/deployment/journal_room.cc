@@ -12,12 +12,17 @@ const Journal::RankCapacity& Journal::capacity_of(RankId rank) const {
   return found == capacities_.end() ? capacity_ : found->second;
 }
 
-// As far as is known now: sequences grow, and ranks preempt when they have grown too much.
-bool Journal::is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const {
+std::size_t Journal::n_places(RankId rank, const Load& load, Client client) const {
   const RankCapacity& capacity = capacity_of(rank);
   const std::size_t n_kept = client == Client::kNew ? 0 : capacity.max_num_seqs / kKeptShare;
-  if (load.n_requests + n_kept >= capacity.max_num_seqs) return true;
-  return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity.kv_tokens;
+  const std::size_t n_taken = load.n_requests + n_kept;
+  return n_taken < capacity.max_num_seqs ? capacity.max_num_seqs - n_taken : 0;
+}
+
+// As far as is known now: sequences grow, and ranks preempt when they have grown too much.
+bool Journal::is_full(RankId rank, const Load& load, std::size_t n_tokens, Client client) const {
+  if (n_places(rank, load, client) == 0) return true;
+  return load.n_requests > 0 && load.n_tokens + n_tokens >= capacity_of(rank).kv_tokens;
 }
 
 // Sent, and not read yet; one request that is larger than the bound goes alone.
@@ -44,7 +49,7 @@ std::size_t Journal::n_free_places() const {
     if (leavers_.contains(rank) || kept.contains(rank) || is_full(rank, load, 1, Client::kNew) ||
         is_choked(rank, load, 0))
       continue;
-    n_free += capacity_of(rank).max_num_seqs - load.n_requests;
+    n_free += n_places(rank, load, Client::kNew);
   }
   return n_free;
 }

@@ -32,10 +32,10 @@ void Journal::count_end(const Carried& carried, std::size_t n_carried, RankId ra
   actions.push_back(EmitFailed{carried.request, EmitFailed::Cause::kEndsRanks, why});
 }
 
-// It may be on another rank already: how a rank ended is learnt late.
+// It may be on another rank already, or on its way to one: how a rank ended is learnt late.
 void Journal::make_suspect(Entry& entry, JournalActions& actions) {
   suspects_.insert(entry.request.id);
-  if (entry.rank && load_of(*entry.rank).n_requests > 1) send_home(entry, actions);
+  if (entry.rank && (entry.replay || load_of(*entry.rank).n_requests > 1)) send_home(entry, actions);
 }
 
 // From its rank back to the head of the queue.

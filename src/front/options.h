@@ -36,7 +36,8 @@ struct FrontOptions {
   std::size_t block_size = 16;
   std::size_t max_num_queued_reqs = 1024;
   std::size_t replay_chunk_tokens = 64;
-  std::uint32_t step_time_budget_ms = 210;  // 0: none
+  std::uint64_t kv_move_bytes_per_second = 4ull << 30;  // 0: no bound
+  std::uint32_t step_time_budget_ms = 210;              // 0: none
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
   Form form;
@@ -44,6 +45,8 @@ struct FrontOptions {
   Duration shutdown_timeout = std::chrono::seconds(30);
   Duration group_lost_timeout = std::chrono::seconds(300);  // without an epoch, then the server ends
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
+  // Running requests move between ranks that carry unequal shares.
+  enum class Rebalance : std::uint8_t { kNo, kYes } rebalance = Rebalance::kYes;
   // For tests: a fenced rank is not killed, and must find out by itself.
   enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;
 };

@@ -80,6 +80,7 @@ struct RankStatus {
       0;  // time that peers spent waiting for it, of the epoch in force, all peers together
   cluster::MoeTimes moe_times;
   std::uint64_t n_nonfinite_logits = 0;  // requests that it ended for want of finite logits, since its start
+  cluster::KvMoves kv_moves;             // of requests that came to it from other ranks, since its start
 };
 
 struct ClusterStatus {
@@ -90,6 +91,7 @@ struct ClusterStatus {
   std::string last_start_error;                // of the failed starts since a rank last joined; empty: none
   std::optional<double> next_start_s;          // until ranks are started again; none: no pause
   Form form;                                   // every rank's
+  std::uint64_t n_rebalanced = 0;              // requests, since the start
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing

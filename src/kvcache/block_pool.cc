@@ -6,10 +6,18 @@
 
 namespace concertina::kvcache {
 
-std::string describe(const Holder& holder) { return fmt::format("request {}", std::get<RequestId>(holder)); }
+std::string describe(const Holder& holder) {
+  if (const auto* reservation = std::get_if<ReservationId>(&holder))
+    return fmt::format("reservation {}", *reservation);
+  return fmt::format("request {}", std::get<RequestId>(holder));
+}
 
-BlockPool::BlockPool(std::size_t n_blocks, std::size_t max_shares)
-    : blocks_(n_blocks), holdings_(n_blocks + max_shares) {
+BlockPool::BlockPool(std::size_t n_blocks, std::size_t max_shares, std::span<Stamp> stamps)
+    : own_stamps_(stamps.empty() ? new Stamp[n_blocks]() : nullptr),
+      stamps_(stamps.empty() ? std::span(own_stamps_.get(), n_blocks) : stamps),
+      n_holders_(n_blocks),
+      holdings_(n_blocks + max_shares) {
+  CHECK(stamps_.size() == n_blocks, "{} stamps of {} blocks", stamps_.size(), n_blocks);
   free_.reserve(n_blocks);
   for (std::size_t i = n_blocks; i > 0; --i) free_.emplace_back(static_cast<std::uint32_t>(i - 1));
   unused_.reserve(max_shares);
@@ -21,11 +29,22 @@ bool BlockPool::take(const Holder& holder, std::size_t n, std::vector<BlockId>& 
   for (std::size_t i = 0; i < n; ++i) {
     const BlockId block = free_.back();
     free_.pop_back();
-    blocks_[block.value()].generation = generation(block).next();
+    stamps_[block.value()].store(generation(block).next().value(), std::memory_order_relaxed);
     add_holder(block, holder);
     table.push_back(block);
   }
+  // Whoever reads what is written to these blocks from here on, and then fences, reads the new stamps.
+  std::atomic_thread_fence(std::memory_order_release);
   return true;
+}
+
+void BlockPool::hand_over(const Holder& from, const Holder& to, std::span<const BlockId> blocks) {
+  for (const BlockId block : blocks) {
+    const std::uint32_t place = block.value() < n_total() ? find(block, from) : kNone;
+    CHECK(place != kNone, "block {} is not held by {}", block, describe(from));
+    CHECK(!is_held_by(block, to), "block {} is held by {} already", block, describe(to));
+    holdings_[place].holder = to;
+  }
 }
 
 bool BlockPool::share(const Holder& holder, std::span<const BlockId> blocks, std::vector<BlockId>& table) {
@@ -58,7 +77,7 @@ void BlockPool::for_each_holder(BlockId block, FunctionRef<void(const Holder&)> 
 // A further one comes second: the first one's place is the block's own.
 void BlockPool::add_holder(BlockId block, const Holder& holder) {
   Holding& first = holdings_[block.value()];
-  if (blocks_[block.value()].n_holders++ == 0) {
+  if (n_holders_[block.value()]++ == 0) {
     first = {holder, kNone};
     return;
   }
@@ -72,7 +91,7 @@ void BlockPool::add_holder(BlockId block, const Holder& holder) {
 void BlockPool::remove_holder(BlockId block, const Holder& holder) {
   const std::uint32_t place = block.value() < n_total() ? find(block, holder) : kNone;
   CHECK(place != kNone, "block {} is not held by {}", block, describe(holder));
-  if (--blocks_[block.value()].n_holders == 0) return;
+  if (--n_holders_[block.value()] == 0) return;
   Holding& first = holdings_[block.value()];
   const std::uint32_t second = first.next;
   holdings_[place].holder = holdings_[second].holder;

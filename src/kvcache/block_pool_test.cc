@@ -36,6 +36,19 @@ TEST(BlockPool, TakesAllOrNothingAndGivesEachBlockToOneTable) {
   EXPECT_EQ(pool.n_free(), 3u);
 }
 
+TEST(BlockPool, WhatAReservationHoldsARequestTakesOverOfTheSameGeneration) {
+  BlockPool pool(2);
+  std::vector<BlockId> blocks;
+  pool.take(ReservationId(1), 2, blocks);
+  const Generation generation = pool.generation(blocks[0]);
+  pool.hand_over(ReservationId(1), kFirst, blocks);
+  EXPECT_THAT(holders_of(pool, blocks[0]), ElementsAre(kFirst));
+  EXPECT_EQ(pool.generation(blocks[0]), generation);
+  EXPECT_DEATH(pool.hand_over(ReservationId(1), kFirst, blocks), "not held by reservation 1");
+  pool.give_back(kFirst, blocks);
+  EXPECT_EQ(pool.n_free(), 2u);
+}
+
 TEST(BlockPool, ABlockIsFreeWhenTheLastOfItsHoldersLetGo) {
   BlockPool pool(2, 3);
   std::vector<BlockId> a, b, c;

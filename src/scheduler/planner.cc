@@ -13,6 +13,31 @@ PrefillLimit without(PrefillLimit room, std::size_t n_tokens, double time_s) {
 }
 }  // namespace
 
+bool Queues::take_blocks(Sequence& sequence, std::size_t n) {
+  const std::size_t first = sequence.blocks.size();
+  if (!pool.take(sequence.request.id, n, sequence.blocks)) return false;
+  note_blocks(sequence, first);
+  return true;
+}
+
+void Queues::note_blocks(Sequence& sequence, std::size_t first) {
+  if (first == 0) sequence.record = records.open(sequence.request.id);
+  if (!sequence.record) return;
+  for (std::size_t i = first; i < sequence.blocks.size(); ++i)
+    records.append(*sequence.record, sequence.blocks[i], pool.generation(sequence.blocks[i]));
+}
+
+void Queues::give_back(Sequence& sequence) {
+  if (sequence.record) records.close(*sequence.record);
+  sequence.record.reset();
+  pool.give_back(sequence.request.id, sequence.blocks);
+}
+
+void Queues::remove(Sequence* sequence) {
+  for (Queue* queue : {&running, &waiting, &replaying, &waiting_replays, &copying}) queue->remove(sequence);
+  give_back(*sequence);
+}
+
 void Planner::forget() {
   made_ = Made::kNo;
   plan_.entries.clear();
@@ -24,8 +49,7 @@ void Planner::forget() {
 
 bool Planner::has_blocks_for(Sequence& sequence, std::size_t n_positions) {
   const std::size_t needed = kvcache::blocks_for(n_positions, limits_.block_size);
-  return needed <= sequence.blocks.size() ||
-         queues_.pool.take(sequence.request.id, needed - sequence.blocks.size(), sequence.blocks);
+  return needed <= sequence.blocks.size() || queues_.take_blocks(sequence, needed - sequence.blocks.size());
 }
 
 void Planner::preempt(Sequence* victim) {
@@ -38,8 +62,8 @@ void Planner::preempt(Sequence* victim) {
     plan_.entries.erase(plan_.entries.begin() + index);
     planned_.erase(at);
   }
-  queues_.pool.give_back(victim->request.id, victim->blocks);
-  victim->n_computed = 0;
+  queues_.give_back(*victim);
+  victim->n_computed = victim->n_moved = 0;
   victim->reported_caught_up = false;
   if (queues_.running.remove(victim)) queues_.waiting.insert(victim);
   if (queues_.replaying.remove(victim)) queues_.waiting_replays.insert(victim);

@@ -11,18 +11,22 @@
 
 namespace concertina::scheduler {
 
-// Every sequence is in one of the queues; what it holds of the pool is its `blocks`.
+// Every sequence is in one of the queues; what it holds of the pool is its `blocks`, of which its record
+// tells peers.
 struct Queues {
-  explicit Queues(std::size_t n_blocks) : pool(n_blocks) {}
+  Queues(const kvcache::RecordsLayout& layout, std::span<std::byte> shared)
+      : records(layout, shared), pool(layout.n_blocks, 0, records.stamps()) {}
+  kvcache::SequenceRecords records;
   kvcache::BlockPool pool;
   Queue running, waiting;            // live
   Queue replaying, waiting_replays;  // replays
+  Queue copying;                     // of either kind: a copy of their KV is on its way
   std::uint64_t n_preemptions = 0;
 
-  void remove(Sequence* sequence) {
-    for (Queue* queue : {&running, &waiting, &replaying, &waiting_replays}) queue->remove(sequence);
-    pool.give_back(sequence->request.id, sequence->blocks);
-  }
+  bool take_blocks(Sequence& sequence, std::size_t n);  // that many more; false, and none, if fewer are free
+  void note_blocks(Sequence& sequence, std::size_t first);  // those from `first` on are its own now
+  void give_back(Sequence& sequence);                       // all that it holds
+  void remove(Sequence* sequence);
 };
 
 // Decides what the next step computes: who runs, who gives way, who has how many tokens. It takes blocks and

@@ -1,88 +1,56 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "base/check.h"
-#include "scheduler/demand.h"
-#include "scheduler/planner.h"
-#include "scheduler/sequence.h"
+#include "scheduler/scheduler_state.h"
 
 namespace concertina::scheduler {
 
-struct Scheduler::State {
-  explicit State(const Limits& limits)
-      : limits(limits), queues(limits.n_blocks), planner(this->limits, queues) {}
+request::FinishReason Scheduler::State::finish_reason(const Sequence& sequence, TokenId token) const {
+  if (sequence.stop_ids.contains(token)) return request::FinishReason::kStop;
+  const bool is_full =
+      sequence.n_generated() >= sequence.request.stop.max_tokens || sequence.n_known() >= limits.max_length();
+  return is_full ? request::FinishReason::kLength : request::FinishReason::kNone;
+}
 
-  const Limits limits;
-  Queues queues;
-  Planner planner;
-  std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences;
-  CommitResult result;
-  std::uint64_t next_age = 1, step = 0;
-
-  Sequence* find(RequestId request) {
-    const auto found = sequences.find(request);
-    return found == sequences.end() ? nullptr : found->second.get();
-  }
-
-  void remove(Sequence* sequence) {
-    queues.remove(sequence);
-    sequences.erase(sequence->request.id);
-  }
-
-  Backlog backlog() const {
-    const std::size_t room = limits.max_num_seqs > queues.running.items.size()
-                                 ? limits.max_num_seqs - queues.running.items.size()
-                                 : 0;
-    const std::span<Sequence* const> queued(queues.waiting.items);
-    return {.running = queues.running.items,
-            .waiting = queued.first(std::min(room, queued.size())),
-            .replaying = queues.replaying.items,
-            .waiting_replays = queues.waiting_replays.items,
-            .max_tokens = limits.max_num_batched_tokens,
-            .n_free_positions = queues.pool.n_free() * limits.block_size};
-  }
-
-  std::size_t max_length() const {
-    return std::min(limits.max_model_len, limits.n_blocks * limits.block_size);
-  }
-
-  request::FinishReason finish_reason(const Sequence& sequence, TokenId token) const {
-    if (sequence.stop_ids.contains(token)) return request::FinishReason::kStop;
-    const bool is_full =
-        sequence.n_generated() >= sequence.request.stop.max_tokens || sequence.n_known() >= max_length();
-    return is_full ? request::FinishReason::kLength : request::FinishReason::kNone;
-  }
-
-  void commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled) {
-    sequence->n_computed += entry.n_tokens;
-    sequence->last_step = step;
-    const request::Request& request = sequence->request;
-    if (request.mode == request::Mode::kReplay) {
-      if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
-      sequence->reported_caught_up = true;
-      result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
-    } else if (sampled != nullptr) {
-      const std::size_t position = sequence->n_generated();
-      request::FinishReason reason = request::FinishReason::kError;
-      if (*sampled != request::kNoToken) {
-        sequence->request.tokens.push_back(*sampled);
-        reason = finish_reason(*sequence, *sampled);
-      }
-      result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
-      if (reason != request::FinishReason::kNone) remove(sequence);
+void Scheduler::State::commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled) {
+  if (sequence->n_computed < sequence->n_moved)
+    moves.n_tokens_recomputed += std::min(entry.n_tokens, sequence->n_moved - sequence->n_computed);
+  sequence->n_computed += entry.n_tokens;
+  if (sequence->record) queues.records.commit(*sequence->record, sequence->n_computed);
+  sequence->last_step = step;
+  const request::Request& request = sequence->request;
+  if (request.mode == request::Mode::kReplay) {
+    if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
+    sequence->reported_caught_up = true;
+    result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
+  } else if (sampled != nullptr) {
+    const std::size_t position = sequence->n_generated();
+    request::FinishReason reason = request::FinishReason::kError;
+    if (*sampled != request::kNoToken) {
+      sequence->request.tokens.push_back(*sampled);
+      reason = finish_reason(*sequence, *sampled);
     }
+    result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
+    if (reason != request::FinishReason::kNone) remove(sequence);
   }
-};
+}
 
-Scheduler::Scheduler(const Limits& limits) : state_(std::make_unique<State>(limits)) {
+kvcache::RecordsLayout records_layout(const Limits& limits) {
+  return {.n_blocks = limits.n_blocks,
+          .n_slots = limits.max_num_seqs + limits.max_num_replays,
+          .max_sequence_blocks = kvcache::blocks_for(limits.max_length(), limits.block_size)};
+}
+
+Scheduler::Scheduler(const Limits& limits, std::span<std::byte> shared)
+    : state_(std::make_unique<State>(limits, shared)) {
   CHECK(limits.max_num_seqs >= 1 && limits.max_num_batched_tokens >= 1 && limits.block_size >= 1 &&
         limits.n_blocks >= 1);
 }
 Scheduler::~Scheduler() = default;
 
-std::size_t Scheduler::max_length() const { return state_->max_length(); }
+std::size_t Scheduler::max_length() const { return state_->limits.max_length(); }
 
 Status Scheduler::add(request::Request request) {
   State& state = *state_;
@@ -90,17 +58,21 @@ Status Scheduler::add(request::Request request) {
   if (state.find(request.id) != nullptr) {
     return fail(SchedulerError::kDuplicateRequest, fmt::format("request {} is here already", request.id));
   }
-  if (request.tokens.empty() || request.tokens.size() >= state.max_length()) {
+  if (request.tokens.empty() || request.tokens.size() >= max_length()) {
     return fail(SchedulerError::kTooLong,
                 fmt::format("request {} has {} tokens; a sequence has 1 to {}, one to come included",
-                            request.id, request.tokens.size(), state.max_length()));
+                            request.id, request.tokens.size(), max_length()));
   }
   auto sequence = std::make_unique<Sequence>();
   sequence->request = std::move(request);
   sequence->stop_ids = StopIds(sequence->request.stop);
   sequence->age = state.next_age++;
-  sequence->request.tokens.reserve(state.max_length());
-  sequence->blocks.reserve(kvcache::blocks_for(state.max_length(), state.limits.block_size));
+  sequence->request.tokens.reserve(max_length());
+  sequence->blocks.reserve(kvcache::blocks_for(max_length(), state.limits.block_size));
+  if (sequence->request.mode == request::Mode::kReplay || sequence->request.attempt > Attempt(1)) {
+    sequence->n_moved = sequence->n_known() - 1;
+    ++state.moves.n_requests;
+  }
   (sequence->request.mode == request::Mode::kLive ? state.queues.waiting : state.queues.waiting_replays)
       .insert(sequence.get());
   state.sequences.emplace(sequence->request.id, std::move(sequence));
@@ -142,6 +114,7 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
   sequence->request.mode = request::Mode::kLive;
   if (state.queues.replaying.remove(sequence)) state.queues.running.insert(sequence);
   if (state.queues.waiting_replays.remove(sequence)) state.queues.waiting.insert(sequence);
+  if (sequence->record) state.queues.records.commit(*sequence->record, sequence->n_computed);
   return true;
 }
 
@@ -181,12 +154,19 @@ const CommitResult& Scheduler::commit(std::span<const TokenId> sampled) {
 const kvcache::BlockPool& Scheduler::blocks() const { return state_->queues.pool; }
 
 Counts Scheduler::counts() const {
+  const auto& copying = state_->queues.copying.items;
+  const auto n_live =
+      static_cast<std::size_t>(std::count_if(copying.begin(), copying.end(), [](const Sequence* s) {
+        return s->request.mode == request::Mode::kLive;
+      }));
   return {.running = state_->queues.running.items.size(),
-          .waiting = state_->queues.waiting.items.size(),
-          .replaying = state_->queues.replaying.items.size() + state_->queues.waiting_replays.items.size(),
+          .waiting = state_->queues.waiting.items.size() + n_live,
+          .replaying = state_->queues.replaying.items.size() + state_->queues.waiting_replays.items.size() +
+                       copying.size() - n_live,
           .kv_blocks_used = state_->queues.pool.n_used(),
           .kv_blocks_total = state_->queues.pool.n_total(),
-          .n_preemptions = state_->queues.n_preemptions};
+          .n_preemptions = state_->queues.n_preemptions,
+          .moves = state_->moves};
 }
 
 }  // namespace concertina::scheduler

@@ -18,10 +18,27 @@ struct CommitResult {
   std::vector<request::CaughtUp> caught_up;
 };
 
+// Of requests that came after another rank had computed some of them.
+struct MoveCounts {
+  std::uint64_t n_requests = 0;
+  std::uint64_t n_tokens_copied = 0;      // their KV came by copy
+  std::uint64_t n_tokens_recomputed = 0;  // known when they came, and computed here
+  std::uint64_t n_copies_failed = 0;      // not a token came, or there was no room
+  bool operator==(const MoveCounts&) const = default;
+};
+
+// Blocks for a copy of a request's KV.
+struct Reservation {
+  kvcache::ReservationId id;
+  std::vector<BlockId> blocks;  // in order
+  std::size_t n_tokens = 0;     // that are wanted: all that are known but the last, which is computed
+};
+
 struct Counts {
   std::size_t running = 0, waiting = 0, replaying = 0;
   std::size_t kv_blocks_used = 0, kv_blocks_total = 0;
   std::uint64_t n_preemptions = 0;
+  MoveCounts moves;
   bool operator==(const Counts&) const = default;
 };
 
@@ -36,7 +53,9 @@ struct Counts {
 // those blocks, so giving them back to a preempted sequence would hand it another's KV.
 class Scheduler {
  public:
-  explicit Scheduler(const Limits& limits);
+  // `shared`: records_layout(limits).bytes(), zero, where peers read of its sequences; outlives it. Empty:
+  // nobody does.
+  explicit Scheduler(const Limits& limits, std::span<std::byte> shared = {});
   ~Scheduler();
 
   Status add(request::Request request);  // kDuplicateRequest, kTooLong: no room for one token more
@@ -47,6 +66,17 @@ class Scheduler {
   // (which extends or equals what it was fed). False if unknown. What is still missing of its KV is computed
   // first.
   bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
+
+  // ---- KV that comes by copy from another rank (docs/epoch_protocol.md, "Copies of KV").
+  // Blocks for all known tokens of a request that has none yet, held by the reservation until arrived(). The
+  // request is not planned meanwhile (rule 25); it may be fed, taken over or dropped. None: it is unknown,
+  // runs already, has one token alone, or too few blocks are free; it is computed, as any other.
+  std::optional<Reservation> reserve(RequestId request);
+  // The copy is over, and whoever copied writes to its blocks no more: KV of the first n_tokens is there. The
+  // request goes on from there, and from the beginning if they are none. Once for each reservation, also
+  // where its request is gone: only then are its blocks free (rules 23, 24).
+  void arrived(kvcache::ReservationId reservation, std::size_t n_tokens);
+  void set_weights(WeightsVersion version);  // that KV is computed with from now on
 
   // The most prefill (of prompts, of what was preempted, of replays) of the plans to come; a token at least,
   // so that every prompt gets on. Until it is called: as many as fit. What a plan's sequences compute does
@@ -66,6 +96,8 @@ class Scheduler {
 
   Counts counts() const;
   const kvcache::BlockPool& blocks() const;  // who holds each, and its generation
+
+  bool has_reservations() const;
 
   // The longest a sequence can become: max_model_len, or what all KV blocks hold if that is less.
   std::size_t max_length() const;

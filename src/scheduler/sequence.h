@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kvcache/sequence_records.h"
 #include "request/request.h"
 #include "scheduler/stop_ids.h"
 
@@ -13,6 +14,10 @@ struct Sequence {
   request::Request request;
   StopIds stop_ids;
   std::vector<BlockId> blocks;
+  std::optional<kvcache::RecordSlot> record;  // where peers read of it, while it has blocks
+  std::optional<kvcache::ReservationId>
+      reservation;          // of the copy that it waits for; none: it waits for none
+  std::size_t n_moved = 0;  // tokens at the beginning whose KV another rank has computed, as far as is known
   std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
   std::uint64_t age = 0;        // order of arrival: the lower the older
   std::uint64_t last_step = 0;  // the committed step that it last had a share of

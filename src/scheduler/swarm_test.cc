@@ -20,9 +20,13 @@ class Swarm {
   }
   void run() {
     for (int i = 0; i < 400; ++i) one_event(true);
-    for (int i = 0; i < 20000 && !live_.empty(); ++i) one_event(false);
+    for (int i = 0; i < 20000 && !(live_.empty() && copies_.empty()); ++i) one_event(false);
     EXPECT_TRUE(live_.empty()) << live_.size() << " requests never finished";
     for (ToyRank& rank : ranks_) EXPECT_EQ(rank.scheduler.counts().kv_blocks_used, 0u);
+  }
+  std::uint64_t n_copied() const {
+    return ranks_[0].scheduler.counts().moves.n_tokens_copied +
+           ranks_[1].scheduler.counts().moves.n_tokens_copied;
   }
 
  private:
@@ -35,8 +39,17 @@ class Swarm {
     std::vector<TokenId> not_fed;
   };
 
+  // On its way to `rank`, from the other one.
+  struct Copy {
+    std::size_t rank;
+    Reservation reservation;
+    std::optional<kvcache::SequenceRecord> record;
+    std::size_t n_blocks = 0;  // so far
+  };
+
   void one_event(bool disturbed) {
-    const std::uint64_t kind = random_.below(20);
+    const std::uint64_t kind = random_.below(22);
+    if (kind >= 20) return copy();
     if (disturbed && kind < 3) return submit();
     if (disturbed && kind == 3) return cancel();
     if (disturbed && kind == 4) return begin_move();
@@ -86,7 +99,36 @@ class Swarm {
     replay.tokens.insert(replay.tokens.end(), one->journal.begin(), one->journal.end());
     replay.mode = request::Mode::kReplay;
     replay.attempt = one->last = one->last.next();
-    ASSERT_TRUE(ranks_[*one->replay].scheduler.add(replay));
+    Scheduler& target = ranks_[*one->replay].scheduler;
+    ASSERT_TRUE(target.add(replay));
+    if (random_.below(4) == 0) return;
+    if (auto reservation = target.reserve(replay.id)) {
+      copies_.push_back({*one->replay, *reservation, ranks_[one->rank].records().find(replay.id)});
+    }
+  }
+  // A block more of one of them; or it is over, of which the rank hears between steps.
+  void copy() {
+    if (copies_.empty()) return;
+    const std::size_t which = random_.below(copies_.size());
+    Copy& one = copies_[which];
+    ToyRank& target = ranks_[one.rank];
+    const ToyRank& source = ranks_[1 - one.rank];
+    const std::size_t n_blocks =
+        one.record ? std::min(one.record->blocks.size(), one.reservation.blocks.size()) : 0;
+    if (one.n_blocks < n_blocks && random_.below(30) > 0) {
+      target.copy_block(one.reservation.blocks[one.n_blocks], source, one.record->blocks[one.n_blocks].block);
+      ++one.n_blocks;
+      return;
+    }
+    const auto records = source.records();
+    const std::size_t n_wanted = std::min(one.reservation.n_tokens, one.n_blocks * target.limits_.block_size);
+    const std::size_t n_good =
+        one.record ? kvcache::n_good_tokens(
+                         *one.record, [&](BlockId block) { return records.stamp_after(block); },
+                         target.limits_.block_size, n_wanted)
+                   : 0;
+    target.scheduler.arrived(one.reservation.id, n_good);
+    copies_.erase(copies_.begin() + static_cast<std::ptrdiff_t>(which));
   }
   void feed() {
     Live* one = any();
@@ -121,15 +163,20 @@ class Swarm {
   Random random_;
   std::deque<ToyRank> ranks_;
   std::map<RequestId, Live> live_;
+  std::vector<Copy> copies_;
   std::uint64_t next_id_ = 1;
 };
 
 TEST(SchedulerSwarm, EveryStreamIsTheUndisturbedOne) {
+  std::uint64_t n_copied = 0;
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    Swarm(seed).run();
+    Swarm swarm(seed);
+    swarm.run();
+    n_copied += swarm.n_copied();
     if (HasFailure()) return;
   }
+  EXPECT_GT(n_copied, 1000u) << "tokens whose KV came by copy";
 }
 
 }  // namespace

@@ -24,7 +24,10 @@ inline TokenId next_token(std::span<const TokenId> history) {
 class ToyRank {
  public:
   explicit ToyRank(const Limits& limits)
-      : limits_(limits), scheduler(limits), kv_(limits.n_blocks * limits.block_size, -1) {}
+      : limits_(limits),
+        shared_(new std::byte[records_layout(limits).bytes()]()),
+        scheduler(limits, {shared_.get(), records_layout(limits).bytes()}),
+        kv_(limits.n_blocks * limits.block_size, -1) {}
 
   // Computes the plan's entries and samples; commits unless the step is void.
   enum class Outcome { kCommitted, kVoid };
@@ -43,7 +46,17 @@ class ToyRank {
     return scheduler.commit(sampled);
   }
 
+  // What another rank reads of this one: the records, and the content of blocks.
+  kvcache::RecordsView records() const {
+    return {records_layout(limits_), {shared_.get(), records_layout(limits_).bytes()}};
+  }
+  void copy_block(BlockId to, const ToyRank& source, BlockId from) {
+    for (std::size_t i = 0; i < limits_.block_size; ++i)
+      kv_[to.value() * limits_.block_size + i] = source.kv_[from.value() * limits_.block_size + i];
+  }
+
   Limits limits_;
+  std::unique_ptr<std::byte[]> shared_;
   Scheduler scheduler;
   PrefillLimit limit{.max_tokens = limits_.max_num_batched_tokens};
   void limit_prefill(std::size_t n_tokens) { limit_prefill(PrefillLimit{.max_tokens = n_tokens}); }

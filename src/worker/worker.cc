@@ -19,6 +19,7 @@
 #include "worker/control_link.h"
 #include "worker/epoch_loader.h"
 #include "worker/identity.h"
+#include "worker/kv_prefault.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
 
@@ -40,6 +41,7 @@ RankOptions options_of(const transport::Configure& configure) {
                       .checkpoint_fingerprint = configure.checkpoint_fingerprint(),
                       .dummy_seed = configure.seed(),
                       .kv_cache_bytes = configure.kv_cache_bytes()};
+  options.kv_move_bytes_per_second = configure.kv_move_bytes_per_second();
   options.config_json = configure.config_json();
   if (configure.weights_pid() != 0)
     options.weights_path = fmt::format("/proc/{}/fd/{}", configure.weights_pid(), configure.weights_fd());
@@ -107,6 +109,7 @@ class Worker {
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
     RETURN_IF_ERROR(build_parts());
     epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
+    kv_prefault_ = std::make_unique<KvPrefault>(*parts_.kv_memory);
     loader_.post([this] {  // before any epoch's experts
       prefault(*parts_.model, [this] { ++n_loaded_; });
     });
@@ -195,9 +198,17 @@ class Worker {
                                  return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
                                });
     if (!prepared) return send(failure_of(plan.epoch, prepared.error()));
-    if (!std::exchange(is_beside_steps_, true)) work_in_the_background();  // what follows the first epoch
+    if (!std::exchange(is_beside_steps_, true)) {  // what follows the first epoch
+      work_in_the_background();
+      loader_.post([this] { prefault_kv(); });
+    }
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
     send(cluster::RankPrepared{self(), plan.epoch, prepared->moved_bytes});
+  }
+
+  // On the loader's thread, between other work.
+  void prefault_kv() {
+    if (kv_prefault_->next() == KvPrefault::More::kYes) loader_.post([this] { prefault_kv(); });
   }
 
   cluster::RankPrepareFailed failure_of(Epoch epoch, const Error& error) const {
@@ -258,7 +269,8 @@ class Worker {
   std::atomic<std::uint64_t> n_loaded_{0};        // weights loaded, epochs begun
   transport::EventLoop loader_;
   std::thread loader_thread_;
-  std::unique_ptr<EpochLoader> epoch_loader_;  // the loader's, as the next two
+  std::unique_ptr<EpochLoader> epoch_loader_;  // the loader's, as the next three
+  std::unique_ptr<KvPrefault> kv_prefault_;
   bool is_beside_steps_ = false;
   Time last_progress_{};
   ControlLink link_;  // last: its thread uses all of the above

@@ -1,0 +1,160 @@
+// KV that comes by copy from another rank.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "scheduler/toy_rank.h"
+
+namespace concertina::scheduler {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// A leaver that decodes, and a rank that its request moves to.
+class CopiesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(leaver_.scheduler.add(moved_));
+    for (int i = 0; i < 4; ++i)
+      for (const request::TokenEvent& token : leaver_.step().outputs) moved_.tokens.push_back(token.token);
+    moved_.attempt = Attempt(2);
+  }
+  // All that is wanted, or what is there.
+  std::size_t copy(const Reservation& reservation) {
+    const auto record = leaver_.records().find(moved_.id);
+    if (!record) return 0;
+    for (std::size_t i = 0; i < std::min(record->blocks.size(), reservation.blocks.size()); ++i)
+      rank_.copy_block(reservation.blocks[i], leaver_, record->blocks[i].block);
+    return kvcache::n_good_tokens(
+        *record, [&](BlockId block) { return leaver_.records().stamp_after(block); },
+        rank_.limits_.block_size, reservation.n_tokens);
+  }
+  std::vector<TokenId> finish() {
+    std::vector<TokenId> generated(
+        moved_.tokens.begin() + static_cast<std::ptrdiff_t>(moved_.n_prompt_tokens), moved_.tokens.end());
+    while (!rank_.scheduler.plan().empty())
+      for (const request::TokenEvent& token : rank_.step().outputs) generated.push_back(token.token);
+    return generated;
+  }
+
+  ToyRank leaver_{limits(10)}, rank_{limits(10)};
+  request::Request moved_ = request(1, 13, 20);
+  const std::vector<TokenId> undisturbed_ = undisturbed(moved_);
+};
+
+TEST_F(CopiesTest, ALiveRequestGoesOnFromWhatCameWithOneTokenToCompute) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  ASSERT_TRUE(reservation.has_value());
+  EXPECT_EQ(reservation->n_tokens, moved_.tokens.size() - 1);
+  EXPECT_TRUE(rank_.scheduler.plan().empty()) << "it is not planned while the copy is on its way";
+  EXPECT_EQ(rank_.scheduler.counts().waiting, 1u);
+  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  ASSERT_THAT(rank_.scheduler.plan().entries, SizeIs(1));
+  EXPECT_EQ(rank_.scheduler.plan().n_tokens, 1u);
+  EXPECT_EQ(finish(), undisturbed_);
+  const MoveCounts moves = rank_.scheduler.counts().moves;
+  EXPECT_EQ(moves, (MoveCounts{.n_requests = 1, .n_tokens_copied = moved_.tokens.size() - 1}));
+  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, 0u);
+}
+
+TEST_F(CopiesTest, AReplayThatHasAllOfItByCopySaysThatItCaughtUp) {
+  moved_.mode = request::Mode::kReplay;
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  EXPECT_THAT(rank_.step().caught_up, SizeIs(1));
+  EXPECT_EQ(rank_.scheduler.counts().moves.n_tokens_recomputed, 1u);
+}
+
+TEST_F(CopiesTest, WhatDidNotComeIsComputed) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  copy(*reservation);
+  rank_.scheduler.arrived(reservation->id, 6);
+  EXPECT_EQ(finish(), undisturbed_);
+  EXPECT_EQ(
+      rank_.scheduler.counts().moves,
+      (MoveCounts{.n_requests = 1, .n_tokens_copied = 6, .n_tokens_recomputed = moved_.tokens.size() - 7}));
+}
+
+TEST_F(CopiesTest, NothingCameAndTheRequestWaitsAsAnyOther) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  rank_.scheduler.arrived(reservation->id, 0);
+  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, 0u);
+  EXPECT_EQ(rank_.scheduler.counts().moves.n_copies_failed, 1u);
+  EXPECT_EQ(finish(), undisturbed_);
+}
+
+TEST_F(CopiesTest, WithoutRoomForAllOfItThereIsNoCopy) {
+  ToyRank full(limits(6));
+  ASSERT_TRUE(full.scheduler.add(request(7, 8, 10)));
+  full.step();
+  ASSERT_TRUE(full.scheduler.add(moved_));
+  EXPECT_FALSE(full.scheduler.reserve(moved_.id).has_value());
+  EXPECT_EQ(full.scheduler.counts().moves.n_copies_failed, 1u);
+}
+
+// Rule 23: the mover may still write to them.
+TEST_F(CopiesTest, TheBlocksOfARequestThatIsDroppedMeanwhileAreNobodysUntilTheCopyIsOver) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  EXPECT_TRUE(rank_.scheduler.drop(moved_.id));
+  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, reservation->blocks.size());
+  rank_.scheduler.arrived(reservation->id, reservation->n_tokens);
+  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, 0u);
+}
+
+// Rule 24: the same request came again before the first copy was over.
+TEST_F(CopiesTest, ACopyIsForItsReservationAndNotForItsRequest) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto first = rank_.scheduler.reserve(moved_.id);
+  copy(*first);
+  rank_.scheduler.drop(moved_.id);
+  moved_.attempt = Attempt(3);
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto second = rank_.scheduler.reserve(moved_.id);
+  ASSERT_TRUE(second.has_value());
+  rank_.scheduler.arrived(first->id, first->n_tokens);
+  EXPECT_TRUE(rank_.scheduler.plan().empty()) << "it waits for the second";
+  rank_.scheduler.arrived(second->id, copy(*second));
+  EXPECT_EQ(finish(), undisturbed_);
+}
+
+TEST_F(CopiesTest, ATakeOverInTheMiddleOfTheCopyChangesNothing) {
+  moved_.mode = request::Mode::kReplay;
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  const std::size_t n_good = copy(*reservation);
+  for (const request::TokenEvent& token : leaver_.step().outputs) moved_.tokens.push_back(token.token);
+  const auto generated = std::span(moved_.tokens).subspan(moved_.n_prompt_tokens);
+  ASSERT_TRUE(rank_.scheduler.take_over(moved_.id, Attempt(3), generated));
+  EXPECT_THAT(rank_.scheduler.plan().entries, IsEmpty());
+  rank_.scheduler.arrived(reservation->id, n_good);
+  EXPECT_EQ(finish(), undisturbed_);
+}
+
+// A stream that runs takes what it needs from others that run, never from a copy.
+TEST_F(CopiesTest, ReservedBlocksAreNeverTakenAway) {
+  ToyRank small(limits(7));
+  ASSERT_TRUE(small.scheduler.add(request(7, 4, 30)));
+  small.step();
+  ASSERT_TRUE(small.scheduler.add(moved_));
+  const auto reservation = small.scheduler.reserve(moved_.id);
+  ASSERT_TRUE(reservation.has_value());
+  for (int i = 0; i < 20; ++i) {
+    for (const BlockId block : reservation->blocks)
+      ASSERT_TRUE(small.scheduler.blocks().is_held_by(block, reservation->id));
+    if (!small.scheduler.plan().empty()) small.step();
+  }
+  small.scheduler.arrived(reservation->id, 0);
+  std::size_t n_over = 0;
+  while (!small.scheduler.plan().empty())
+    for (const request::TokenEvent& token : small.step().outputs)
+      n_over += token.finish_reason == request::FinishReason::kNone ? 0 : 1;
+  EXPECT_EQ(n_over, 2u);
+}
+
+}  // namespace
+}  // namespace concertina::scheduler

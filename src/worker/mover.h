@@ -1,0 +1,44 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "worker/copy_budget.h"
+#include "worker/kv_copy.h"
+
+namespace concertina::worker {
+
+// Copies KV from peers' memory into blocks that were reserved for it, on a thread of its own, beside steps.
+// Every job is answered, with 0 tokens if need be. Streams that stand still come first and know no budget;
+// among equals the oldest. There are no more jobs than reservations, and each of those holds a block.
+class Mover {
+ public:
+  // `answer` is called on the mover's thread.
+  Mover(const KvMemory& own, std::uint64_t bytes_per_second, std::function<void(const KvCopied&)> answer);
+  ~Mover();  // what is not over by then gets no answer
+
+  // Any thread.
+  void copy(KvCopyJob job);
+  // When it returns no peer's memory is read, until resume(): it waits for a block to be over.
+  void pause();
+  void resume();
+
+ private:
+  using Jobs = std::deque<std::unique_ptr<KvCopy>>;  // oldest first
+  void run();
+  Jobs* await_job(std::unique_lock<std::mutex>& lock);
+
+  const KvMemory& own_;
+  const std::function<void(const KvCopied&)> answer_;
+  std::mutex mutex_;
+  std::condition_variable changed_, let_go_;
+  Jobs standing_, going_;  // by their streams; guarded by mutex_, as all below
+  CopyBudget budget_;
+  bool is_stopping_ = false, is_paused_ = false, is_reading_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace concertina::worker
