@@ -26,10 +26,9 @@ class FrontQueue : public FrontTest {
   }
   Error refusal_of(GenerationRequest request) {
     CHECK(front->reserve(1, request.client).has_value());
-    Listener nobody;
-    const auto submitted = front->submit(std::move(request), nobody);
-    CHECK(!submitted.has_value());
-    return submitted.error();
+    listeners.push_back(std::make_unique<Listener>());
+    const auto submitted = front->submit(std::move(request), *listeners.back());
+    return submitted ? Error(FrontError::kNotReady, "it was taken") : submitted.error();
   }
   std::vector<std::unique_ptr<Listener>> listeners;
 };

@@ -79,6 +79,7 @@ TEST_F(FrontRanks, OneThatGotASigtermLeavesInOrderUnlessTheServerEndsAMomentLate
 }
 
 TEST_F(FrontRanks, WhatTheySayOfThemselvesIsShownAndHowLongOthersWaitedForThemAddedUp) {
+  options.kill_fenced = FrontOptions::KillFenced::kNo;
   serve();
   cluster::RankStats busy{.n_running = 2, .n_waiting = 1, .kv_blocks_used = 9, .kv_blocks_total = 64};
   busy.waited_ms = {{RankId(0), 5.0}};
@@ -89,7 +90,7 @@ TEST_F(FrontRanks, WhatTheySayOfThemselvesIsShownAndHowLongOthersWaitedForThemAd
   EXPECT_EQ(status_of(1).kv_blocks_used, 9u);
   EXPECT_EQ(status_of(0).waited_for_ms, 5.0);
   EXPECT_EQ(front->n_queued(), 1u) << "what waits on a rank waits, too";
-  rank(1).end({.how = "signal 9 (Killed)", .signal = SIGKILL});
+  rank(1).channel->close();
   until([this] { return front->n_failed_ranks() == 1; }, "the loss");
   EXPECT_EQ(front->n_queued(), 0u) << "what it said last holds no more";
 }

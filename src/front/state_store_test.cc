@@ -137,10 +137,10 @@ TEST_F(StateStoreTest, AFolderInTheFilesPlaceIsNamed) {
 
 // What a bad sector leaves, say, or a copy that was cut off.
 TEST_F(StateStoreTest, ADamagedFileIsToldAsThatAndWhatToDo) {
-  for (int i = 0; i < 100; ++i) {
+  for (auto [store, i] = std::pair(open(), 0); i < 100; ++i) {
     cluster::Operation operation = done;
     operation.id = fmt::format("operation-{}", i);
-    ASSERT_TRUE(open()->save(operation, now));
+    ASSERT_TRUE(store->save(operation, now));
   }
   const auto n_bytes = std::filesystem::file_size(folder / "state.sqlite");
   ASSERT_GT(n_bytes, 4 * 4096u);
