@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "bench/forms.h"
 #include "cluster/placement.h"
+#include "model/kv_spec.h"
 #include "worker/epoch_loader.h"
 
 namespace concertina::bench {

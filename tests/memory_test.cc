@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -65,6 +66,29 @@ TEST_F(Memory, AScaleBeyondItIsRefusedBeforeAnyRankStarts) {
             400)
       << "a replace is three ranks for a while";
   EXPECT_EQ(post(server->url(), "/scale_elastic_ep", {{"new_data_parallel_size", 1}}).status, 200);
+}
+
+// Shared memory of one process that is there.
+std::size_t shared_kib(std::uint32_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssShmem:")) return std::stoul(line.substr(9));
+  return 0;
+}
+
+TEST_F(Memory, OfARankThatServesAllKvMemoryIsThereSoon) {
+  constexpr std::size_t kKvMib = 96;
+  const auto started = harness::ServerProcess::start(
+      {.binary = CONCERTINA_BINARY,
+       .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--data-parallel-size", "2", "--kv-cache-memory",
+                     std::to_string(kKvMib << 20)}});
+  ASSERT_TRUE(started) << started.error().message();
+  ASSERT_TRUE((*started)->wait_ready()) << (*started)->log();
+  const auto cluster = client::fetch_cluster((*started)->url()).value();
+  ASSERT_EQ(cluster.ranks.size(), 2u);
+  for (const auto& rank : cluster.ranks)
+    EXPECT_TRUE(harness::eventually([&] { return shared_kib(rank.pid) >= (kKvMib - 1) << 10; }))
+        << "rank " << rank.rank.value() << " has " << shared_kib(rank.pid) << " KiB";
 }
 
 }  // namespace

@@ -111,9 +111,10 @@ Flag count(const char* name, std::optional<std::size_t>& value, Range range, con
   return optional_flag(value, [=](std::size_t& number) { return count(name, number, range, help); });
 }
 
-Flag size(const char* name, std::uint64_t& bytes, const char* help) {
-  const auto set = [&bytes](const std::string& text) {
-    const auto read = parse_bytes(text);
+Flag size(const char* name, std::uint64_t& bytes, const char* help, Zero zero) {
+  const auto set = [&bytes, zero](const std::string& text) {
+    const bool is_none = zero == Zero::kIsRight && text == "0";
+    const auto read = is_none ? Result<std::uint64_t>(0) : parse_bytes(text);
     if (!read) return read.error().message();
     bytes = *read;
     return std::string();

@@ -99,7 +99,8 @@ Flag count(const char* name, Number& value, Range range, const char* help) {
 // One that has no default: `range` holds for it only where it is given.
 Flag count(const char* name, std::optional<std::size_t>& value, Range range, const char* help);
 // "256MiB", "4GiB", or bytes.
-Flag size(const char* name, std::uint64_t& bytes, const char* help);
+enum class Zero : std::uint8_t { kIsWrong, kIsRight };
+Flag size(const char* name, std::uint64_t& bytes, const char* help, Zero zero = Zero::kIsWrong);
 Flag size(const char* name, std::optional<std::uint64_t>& bytes, const char* help);
 Flag seconds(const char* name, Duration& value, const char* help);
 Flag text(const char* name, const char* takes, std::string& value, const char* help);

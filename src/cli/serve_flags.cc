@@ -53,6 +53,9 @@ Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len) {
             "requests that may wait; beyond: 503"),
       count("--replay-chunk-tokens", o.replay_chunk_tokens, {1, 65536},
             "tokens of a step that a rank spends on requests that move to it"),
+      size("--kv-move-bandwidth", o.kv_move_bytes_per_second,
+           "KV a second that a rank copies for requests that move to it; 0: as much as it can",
+           Zero::kIsRight),
   };
 }
 

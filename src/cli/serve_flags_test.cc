@@ -49,6 +49,8 @@ TEST(ServeFlags, SetWhatTheirRowsName) {
   EXPECT_EQ(o.http.max_body_bytes, 1u << 20);
   EXPECT_EQ(o.form.quantization, "int8");
   EXPECT_TRUE(o.skip_tokenizer_init);
+  ASSERT_EQ(read({"--kv-move-bandwidth", "0"}, o), "");
+  EXPECT_EQ(o.front.kv_move_bytes_per_second, 0u);
 }
 
 TEST(ServeFlags, OfOneGivenTwiceTheLastCountsAndOfAListAll) {
@@ -80,6 +82,7 @@ TEST(ServeFlags, AWrongValueIsNamedWithWhatItMustBe) {
   EXPECT_THAT(wrong_with({"--shutdown-timeout", "5s"}), HasSubstr("\"5s\" is not a number of seconds"));
   EXPECT_THAT(wrong_with({"--kv-cache-memory", "lots"}),
               HasSubstr("--kv-cache-memory: \"lots\" is not a size"));
+  EXPECT_THAT(wrong_with({"--kv-cache-memory", "0"}), HasSubstr("--kv-cache-memory: \"0\" is not a size"));
   EXPECT_THAT(wrong_with({"--max-body-bytes", "lots"}),
               HasSubstr("--max-body-bytes: \"lots\" is not a size"));
   for (const char* flag : {"--host", "--port", "--state-dir", "--served-model-name", "--api-key"})

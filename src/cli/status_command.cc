@@ -44,6 +44,21 @@ std::string describe_shortage(const client::ClusterInfo& cluster) {
   return out + "\n";
 }
 
+// Empty where nothing moved.
+std::string describe_moves(const client::ClusterInfo& cluster) {
+  client::RankInfo all;
+  for (const client::RankInfo& rank : cluster.ranks) {
+    all.n_moved_requests += rank.n_moved_requests;
+    all.n_tokens_copied += rank.n_tokens_copied;
+    all.n_tokens_recomputed += rank.n_tokens_recomputed;
+    all.n_copies_failed += rank.n_copies_failed;
+  }
+  if (all.n_moved_requests == 0) return "";
+  return fmt::format(
+      "\nmoved to these ranks: {} requests, {} tokens copied, {} computed again; {} could not be copied\n",
+      all.n_moved_requests, all.n_tokens_copied, all.n_tokens_recomputed, all.n_copies_failed);
+}
+
 std::string table(const client::ClusterInfo& cluster) {
   std::string out = fmt::format(
       "epoch {}   {} of at most {} ranks   {}\n{}\n", cluster.epoch, cluster.size, cluster.max_size,
@@ -57,7 +72,7 @@ std::string table(const client::ClusterInfo& cluster) {
                        fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts);
   }
   if (cluster.n_rebalanced > 0) out += fmt::format("{} requests rebalanced\n", cluster.n_rebalanced);
-  return out;
+  return out + describe_moves(cluster);
 }
 
 std::atomic<bool> interrupted{false};  // set by a signal handler, which can reach nothing else

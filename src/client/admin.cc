@@ -38,6 +38,11 @@ RankInfo rank_of(const json& object) {
   rank.kv_blocks_used = object.at("kv_blocks_used");
   rank.kv_blocks_total = object.at("kv_blocks_total");
   rank.n_experts = object.at("experts");
+  const json& moves = object.at("kv_moves");
+  rank.n_moved_requests = moves.at("requests");
+  rank.n_tokens_copied = moves.at("tokens_copied");
+  rank.n_tokens_recomputed = moves.at("tokens_recomputed");
+  rank.n_copies_failed = moves.at("copies_failed");
   return rank;
 }
 

@@ -17,6 +17,8 @@ struct RankInfo {
   std::uint32_t pid = 0;
   std::string host, device, state;  // joining | active | leaving | standby | failed
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
+  // Of requests that came to it from other ranks, since its start.
+  std::uint64_t n_moved_requests = 0, n_tokens_copied = 0, n_tokens_recomputed = 0, n_copies_failed = 0;
 };
 
 struct OperationInfo {

@@ -22,7 +22,7 @@ class BadPeer : public testing::Test {
         transport::Region::create({RankId(1), Incarnation(101), layout_.numbers()}, layout_.body_bytes());
     EXPECT_TRUE(region);
     region_ = std::make_unique<transport::Region>(std::move(*region));
-    group_.addresses.push_back({{RankId(1), Incarnation(101)}, ShmLink::address_of(getpid(), region_->fd())});
+    group_.addresses.push_back({{RankId(1), Incarnation(101)}, region_->address()});
     cluster::EpochPlan plan{.epoch = Epoch(1),
                             .members = {{RankId(0), Incarnation(100)}, {RankId(1), Incarnation(101)}}};
     plan.placement.layers = {{{RankId(0), {ExpertId(0)}}, {RankId(1), {ExpertId(1)}}}};

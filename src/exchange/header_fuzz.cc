@@ -21,9 +21,7 @@ struct Peers {
       *transport::Region::create({RankId(1), Incarnation(101), layout.numbers()}, layout.body_bytes()));
   Epoch epoch{1};
 
-  Peers() {
-    group.addresses.push_back({{RankId(1), Incarnation(101)}, ShmLink::address_of(getpid(), region.fd())});
-  }
+  Peers() { group.addresses.push_back({{RankId(1), Incarnation(101)}, region.address()}); }
 
   void store(std::size_t offset, const Header& header) {
     reinterpret_cast<HeaderSlot*>(region.body().data() + offset)->store(header);

@@ -27,6 +27,7 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_peer_timeout_ms(options.peer_timeout_ms);
   configure.set_threads_per_rank(options.threads_per_rank);
   configure.set_replay_chunk_tokens(options.replay_chunk_tokens);
+  configure.set_kv_move_bytes_per_second(options.kv_move_bytes_per_second);
   configure.set_step_time_budget_ms(options.step_time_budget_ms);
   configure.set_instruction_set(options.form.instruction_set);
   for (const int core : cores) configure.add_cores(static_cast<std::uint32_t>(core));

@@ -68,10 +68,6 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
   on_ready_ = std::move(on_ready);
   on_fatal_ = std::move(on_fatal);
   if (state_ != nullptr) {
-    const auto kept = state_->load(loop_.now());
-    if (!kept) spdlog::error("{}: serving goes on without the records", kept.error().message());
-    for (const cluster::Operation& operation : kept ? kept->operations : std::vector<cluster::Operation>{})
-      deployment_.know(operation);
     if (const Status saved = state_->save_form(options_.form); !saved)
       spdlog::error("{}", saved.error().message());
   }

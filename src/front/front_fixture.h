@@ -20,6 +20,7 @@ struct FakeRank {
   transport::EventLoop& loop;
   launcher::RankProcess::OnExit on_exit;
   BuildIdentity identity;
+  std::size_t n_kv_blocks;
   enum class Says : std::uint8_t { kAll, kNothing } says = Says::kAll;
   transport::FileDescriptor front_end;
   std::unique_ptr<transport::ControlChannel> channel;
@@ -50,7 +51,9 @@ struct FakeRank {
     if (frame.has_configure()) {
       configured = frame.configure();
       member = {RankId(configured->rank()), Incarnation(configured->incarnation())};
-      if (says == Says::kAll) say(cluster::RankHello{member, {}, {}, 64, 16, 8, identity});
+      if (says == Says::kAll)
+        say(cluster::RankHello{
+            member, {}, {}, n_kv_blocks, configured->block_size(), configured->max_num_seqs(), identity});
       return;
     }
     std::visit([this](const auto& message) { answer(message); }, transport::to_rank_of(frame).value());
@@ -122,6 +125,11 @@ class FrontTest : public testing::Test {
     start();
     until([this] { return is_ready; }, "the first epoch");
   }
+  // All that is to be done now.
+  void settle() {
+    loop.context().restart();
+    loop.context().poll();
+  }
   // Whatever happens on the loop until `is_so`.
   void until(const std::function<bool()>& is_so, const std::string& what) {
     const Time deadline = time.now() + std::chrono::hours(1);
@@ -134,11 +142,14 @@ class FrontTest : public testing::Test {
     }
   }
   FakeRank& rank(std::size_t i) { return *ranks.at(i); }
+  static GenerationRequest short_request(ClientId client) {
+    GenerationRequest request{.client = client, .prompt_ids = {5, 6, 7}};
+    request.stop.max_tokens = 16;
+    return request;
+  }
   RequestId submit(Listener& listener) {
     CHECK(front->reserve(1, ClientId(1)).has_value());
-    GenerationRequest request{.client = ClientId(1), .prompt_ids = {5, 6, 7}};
-    request.stop.max_tokens = 16;
-    return front->submit(std::move(request), listener).value();
+    return front->submit(short_request(ClientId(1)), listener).value();
   }
   // The rank that the request is on.
   FakeRank& rank_with(std::size_t n_assigned) {
@@ -158,7 +169,8 @@ class FrontTest : public testing::Test {
     if (!cannot_start.empty()) return fail(FrontError::kOperationFailed, cannot_start);
     auto ends = transport::make_socket_pair();
     CHECK(ends.has_value());
-    ranks.push_back(std::make_unique<FakeRank>(FakeRank{loop, std::move(on_exit), identity, says}));
+    ranks.push_back(std::make_unique<FakeRank>(
+        FakeRank{loop, std::move(on_exit), identity, options.kv_tokens / options.block_size, says}));
     FakeRank& rank = *ranks.back();
     rank.front_end = std::move(ends->first);
     rank.channel =

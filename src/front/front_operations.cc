@@ -95,13 +95,14 @@ bool Front::scaling() const {
 }
 
 namespace {
-void copy(const cluster::RankStats& stats, RankStatus& out) {
+void put_counts(const cluster::RankStats& stats, RankStatus& out) {
   out.n_running = stats.n_running;
   out.n_waiting = stats.n_waiting;
   out.kv_blocks_used = stats.kv_blocks_used;
   out.kv_blocks_total = stats.kv_blocks_total;
   out.moe_times = stats.moe_times;
   out.n_nonfinite_logits = stats.n_nonfinite_logits;
+  out.kv_moves = stats.kv_moves;
 }
 }  // namespace
 
@@ -126,7 +127,7 @@ ClusterStatus Front::cluster() const {
     out.n_experts = view.n_slots_used;
     if (const auto rank = ranks_.find(view.member.rank); rank != ranks_.end()) {
       out.pid = rank->second.process ? static_cast<std::uint32_t>(rank->second.process->pid()) : 0;
-      copy(rank->second.stats, out);
+      put_counts(rank->second.stats, out);
     }
     for (const auto& [id, peer] : ranks_) {
       for (const auto& [whom, ms] : peer.stats.waited_ms) out.waited_for_ms += whom == out.rank ? ms : 0;

@@ -36,7 +36,8 @@ struct FrontOptions {
   std::size_t block_size = 16;
   std::size_t max_num_queued_reqs = 1024;
   std::size_t replay_chunk_tokens = 64;
-  std::uint32_t step_time_budget_ms = 210;  // 0: none
+  std::uint64_t kv_move_bytes_per_second = 4ull << 30;  // 0: no bound
+  std::uint32_t step_time_budget_ms = 210;              // 0: none
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
   Form form;

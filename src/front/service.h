@@ -80,6 +80,7 @@ struct RankStatus {
       0;  // time that peers spent waiting for it, of the epoch in force, all peers together
   cluster::MoeTimes moe_times;
   std::uint64_t n_nonfinite_logits = 0;  // requests that it ended for want of finite logits, since its start
+  cluster::KvMoves kv_moves;             // of requests that came to it from other ranks, since its start
 };
 
 struct ClusterStatus {

@@ -17,12 +17,15 @@ std::uint64_t KvSpec::bytes_per_block(std::size_t block_size) const {
   return n;
 }
 
+std::uint64_t kv_bytes_per_token(const LayerSpec& layer) {
+  return std::visit([](const auto& attention) { return bytes_per_token(attention); }, layer.attention);
+}
+
 KvSpec kv_spec(const ModelConfig& config) {
   KvGroup all;
   for (std::size_t layer = 0; layer < config.layers.size(); ++layer) {
     all.layers.push_back(layer);
-    all.bytes_per_token += std::visit([](const auto& attention) { return bytes_per_token(attention); },
-                                      config.layers[layer].attention);
+    all.bytes_per_token += kv_bytes_per_token(config.layers[layer]);
   }
   return {.groups = {std::move(all)}};
 }

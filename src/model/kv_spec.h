@@ -27,5 +27,6 @@ struct KvSpec {
 };
 
 KvSpec kv_spec(const ModelConfig& config);
+std::uint64_t kv_bytes_per_token(const LayerSpec& layer);
 
 }  // namespace concertina::model

@@ -9,6 +9,7 @@
 #include "checkpoint/dummy_weights.h"
 #include "model/families/family.h"
 #include "model/forward.h"
+#include "model/kv_spec.h"
 #include "model/local_exchange.h"
 
 namespace concertina::model {

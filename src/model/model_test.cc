@@ -16,6 +16,7 @@
 #include "kernels/quantize.h"
 #include "model/error.h"
 #include "model/forward.h"
+#include "model/kv_spec.h"
 #include "model/local_exchange.h"
 
 namespace concertina::model {

@@ -114,6 +114,23 @@ class Snapshot {
   prometheus::Registry registry_;
 };
 
+void add_moves(Snapshot& out, const cluster::KvMoves& moves, const std::string& rank) {
+  const auto add = [&](const char* name, const char* help, std::uint64_t n) {
+    out.add(prometheus::BuildCounter(), name, help, static_cast<double>(n), {{"rank", rank}});
+  };
+  add("concertina_kv_moved_requests_total",
+      "Requests that came to a rank after another had computed some of them, since its start.",
+      moves.n_requests);
+  add("concertina_kv_moved_tokens_copied_total", "Tokens of these whose KV was copied.", moves.n_tokens_copied);
+  add("concertina_kv_moved_tokens_recomputed_total",
+      "Tokens of these, known when they came, that were computed again.", moves.n_tokens_recomputed);
+  add("concertina_kv_moved_copies_failed_total",
+      "Of these requests, those of which nothing could be copied: no room, no record, or a source that is "
+      "not "
+      "trusted.",
+      moves.n_copies_failed);
+}
+
 void add_rank(Snapshot& out, const front::RankStatus& rank) {
   const std::string id = fmt::format("{}", rank.rank);
   out.add(prometheus::BuildGauge(), "concertina_rank_waited_for_seconds",
@@ -122,6 +139,7 @@ void add_rank(Snapshot& out, const front::RankStatus& rank) {
   out.add(prometheus::BuildCounter(), "concertina_nonfinite_logits_total",
           "Requests that a rank ended since the model gave no finite logits, since its start.",
           static_cast<double>(rank.n_nonfinite_logits), {{"rank", id}});
+  add_moves(out, rank.kv_moves, id);
   const cluster::MoeTimes& times = rank.moe_times;
   out.add(prometheus::BuildCounter(), "concertina_moe_layers_total",
           "MoE layers that a rank computed, since its start.", static_cast<double>(times.n_layers),

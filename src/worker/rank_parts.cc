@@ -11,6 +11,7 @@
 #include "checkpoint/weight_arena.h"
 #include "exchange/cpu_exchange.h"
 #include "exchange/shm/shm_link.h"
+#include "model/kv_spec.h"
 
 namespace concertina::worker {
 
@@ -100,6 +101,22 @@ Result<std::size_t> n_kv_blocks(const RankOptions& options, const model::ModelCo
   return n_blocks;
 }
 
+// The blocks that the first requests get are touched here and not in the first step; the others, beside
+// serving, are somebody else's to touch.
+Status make_kv(const RankOptions& options, const model::ModelConfig& config, RankParts& parts) {
+  constexpr std::size_t kTouchedBytes = std::size_t{4} << 20;
+  KvMemoryLayout layout;
+  ASSIGN_OR_RETURN(layout.blocks, model::kv_layout(config, parts.limits.n_blocks, parts.limits.block_size));
+  layout.records = scheduler::records_layout(parts.limits);
+  ASSIGN_OR_RETURN(KvMemory memory, KvMemory::create({options.rank, options.incarnation}, layout));
+  parts.kv_memory = std::make_unique<KvMemory>(std::move(memory));
+  parts.kv_memory->populate(BlockId(0),
+                            std::min(parts.limits.n_blocks, 1 + kTouchedBytes / layout.blocks.block_bytes()));
+  parts.kv_cache = std::make_unique<model::KvCache>(config, layout.blocks, parts.kv_memory->pools());
+  parts.kv_peers = std::make_unique<KvPeers>(layout);
+  return {};
+}
+
 }  // namespace
 
 Result<RankParts> make_rank_parts(const RankOptions& options,
@@ -110,10 +127,9 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
   parts.limits = options.limits;
+  parts.kv_move_bytes_per_second = options.kv_move_bytes_per_second;
   ASSIGN_OR_RETURN(parts.limits.n_blocks, n_kv_blocks(options, config));
-  ASSIGN_OR_RETURN(parts.kv_cache,
-                   model::KvCache::create(config, parts.limits.n_blocks, options.limits.block_size));
-  parts.kv_cache->warm();
+  RETURN_IF_ERROR(make_kv(options, config, parts));
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));
   parts.stream =
@@ -126,7 +142,8 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                              .max_model_len = options.limits.max_model_len,
                              .n_threads = options.n_threads,
                              .activations = options.activations});
-  parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits);
+  parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits, parts.kv_memory->records());
+  parts.scheduler->set_weights(parts.model->version());
   parts.budget = std::make_unique<scheduler::StepBudget>(
       options.step_time_budget,
       scheduler::StepBudget::Sizes{parts.limits.max_num_batched_tokens, options.max_ranks});

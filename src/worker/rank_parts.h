@@ -12,6 +12,8 @@
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
 #include "worker/inbox.h"
+#include "worker/kv_memory.h"
+#include "worker/kv_peers.h"
 
 namespace concertina::worker {
 
@@ -31,7 +33,8 @@ struct RankOptions {
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   device::InstructionSet instruction_set = device::best_instruction_set();
   std::uint64_t kv_cache_bytes = 0;
-  scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
+  std::uint64_t kv_move_bytes_per_second = 0;  // copied from peers; 0: no bound
+  scheduler::Limits limits;                    // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
   Duration peer_timeout{};
   Duration step_time_budget{};  // 0: none
@@ -45,7 +48,9 @@ struct RankParts {
   std::unique_ptr<device::Stream> stream;
   std::unique_ptr<checkpoint::WeightSource> source;
   std::unique_ptr<model::Model> model;
-  std::unique_ptr<model::KvCache> kv_cache;
+  std::unique_ptr<KvMemory> kv_memory;
+  std::unique_ptr<model::KvCache> kv_cache;  // in kv_memory
+  std::unique_ptr<KvPeers> kv_peers;
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<scheduler::StepBudget> budget;
@@ -55,6 +60,7 @@ struct RankParts {
   std::unique_ptr<model::ExpertRunner> runner;
   std::unique_ptr<model::ExpertExchange> experts;
   scheduler::Limits limits;
+  std::uint64_t kv_move_bytes_per_second = 0;
 };
 
 // Opens the weights, loads what every rank holds (all but the experts), takes KV and exchange memory. The

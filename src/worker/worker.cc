@@ -19,6 +19,7 @@
 #include "worker/control_link.h"
 #include "worker/epoch_loader.h"
 #include "worker/identity.h"
+#include "worker/kv_prefault.h"
 #include "worker/rank_parts.h"
 #include "worker/step_loop.h"
 
@@ -40,6 +41,7 @@ RankOptions options_of(const transport::Configure& configure) {
                       .checkpoint_fingerprint = configure.checkpoint_fingerprint(),
                       .dummy_seed = configure.seed(),
                       .kv_cache_bytes = configure.kv_cache_bytes()};
+  options.kv_move_bytes_per_second = configure.kv_move_bytes_per_second();
   options.config_json = configure.config_json();
   if (configure.weights_pid() != 0)
     options.weights_path = fmt::format("/proc/{}/fd/{}", configure.weights_pid(), configure.weights_fd());
@@ -58,12 +60,13 @@ RankOptions options_of(const transport::Configure& configure) {
   return options;
 }
 
-std::vector<exchange::MemberAddress> addresses_of(const cluster::Prepare& prepare) {
-  std::vector<exchange::MemberAddress> addresses;
-  for (std::size_t i = 0; i < prepare.plan.members.size(); ++i) {
-    addresses.push_back({prepare.plan.members[i], prepare.addresses[i]});
-  }
-  return addresses;
+// Of the members; what a front does not say is none.
+std::vector<exchange::MemberAddress> of_members(const cluster::EpochPlan& plan,
+                                                const std::vector<cluster::LinkAddress>& addresses) {
+  std::vector<exchange::MemberAddress> members;
+  for (std::size_t i = 0; i < plan.members.size(); ++i)
+    members.push_back({plan.members[i], i < addresses.size() ? addresses[i] : cluster::LinkAddress{}});
+  return members;
 }
 
 // When memory runs out the kernel ends a rank, which is replaced, and not the front, with which all ends.
@@ -107,6 +110,7 @@ class Worker {
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
     RETURN_IF_ERROR(build_parts());
     epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
+    kv_prefault_ = std::make_unique<KvPrefault>(*parts_.kv_memory);
     loader_.post([this] {  // before any epoch's experts
       prefault(*parts_.model, [this] { ++n_loaded_; });
     });
@@ -114,9 +118,6 @@ class Worker {
       if (options_.start == RankOptions::Start::kInTheBackground) work_in_the_background();
       loader_.run();
     });
-    if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
-    at_test_point(TestPoint::kHello);
-    say_hello();
     StepLoop loop({.self = self(),
                    .rank = parts_,
                    .inbox = inbox_,
@@ -125,7 +126,14 @@ class Worker {
                        [this](std::shared_ptr<const exchange::EpochView> view) {
                          loader_.post([view = std::move(view)]() mutable { view.reset(); });
                        },
+                   .forget_kv =
+                       [this](const cluster::Member& member) {
+                         loader_.post([this, member] { parts_.kv_peers->forget(member); });
+                       },
                    .step_is_open = &step_is_open_});
+    if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
+    at_test_point(TestPoint::kHello);
+    say_hello();
     const Status ended = loop.run();
     at_test_point(TestPoint::kReleased);
     return ended;
@@ -188,16 +196,26 @@ class Worker {
     }
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
     auto prepared =
-        epoch_loader_->prepare(plan, addresses_of(prepare),
+        epoch_loader_->prepare(plan, of_members(plan, prepare.addresses),
                                [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
                                  ++n_loaded_;
                                  report_progress(done, total);
                                  return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
                                });
     if (!prepared) return send(failure_of(plan.epoch, prepared.error()));
-    if (!std::exchange(is_beside_steps_, true)) work_in_the_background();  // what follows the first epoch
+    for (const exchange::MemberAddress& peer : of_members(plan, prepare.kv_addresses))
+      if (peer.member != self()) parts_.kv_peers->add(peer);
+    if (!std::exchange(is_beside_steps_, true)) {  // what follows the first epoch
+      work_in_the_background();
+      loader_.post([this] { prefault_kv(); });
+    }
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
     send(cluster::RankPrepared{self(), plan.epoch, prepared->moved_bytes});
+  }
+
+  // On the loader's thread, between other work.
+  void prefault_kv() {
+    if (kv_prefault_->next() == KvPrefault::More::kYes) loader_.post([this] { prefault_kv(); });
   }
 
   cluster::RankPrepareFailed failure_of(Epoch epoch, const Error& error) const {
@@ -237,12 +255,8 @@ class Worker {
 
   void say_hello() {
     said_hello_ = true;
-    send(cluster::RankHello{self(),
-                            parts_.link->address(),
-                            {},
-                            parts_.limits.n_blocks,
-                            parts_.limits.block_size,
-                            parts_.limits.max_num_seqs,
+    send(cluster::RankHello{self(), parts_.link->address(), parts_.kv_memory->address(),
+                            parts_.limits.n_blocks, parts_.limits.block_size, parts_.limits.max_num_seqs,
                             own_identity(options_.instruction_set)});
   }
 
@@ -258,7 +272,8 @@ class Worker {
   std::atomic<std::uint64_t> n_loaded_{0};        // weights loaded, epochs begun
   transport::EventLoop loader_;
   std::thread loader_thread_;
-  std::unique_ptr<EpochLoader> epoch_loader_;  // the loader's, as the next two
+  std::unique_ptr<EpochLoader> epoch_loader_;  // the loader's, as the next three
+  std::unique_ptr<KvPrefault> kv_prefault_;
   bool is_beside_steps_ = false;
   Time last_progress_{};
   ControlLink link_;  // last: its thread uses all of the above

@@ -1,10 +1,8 @@
 #include "exchange/shm/shm_link.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "exchange/error.h"
@@ -12,10 +10,6 @@
 
 namespace concertina::exchange {
 namespace {
-
-struct Place {
-  std::uint32_t pid, fd;
-};
 
 Status check(const ShmLink::Config& config) {
   const Layout& layout = config.layout;
@@ -91,33 +85,22 @@ Result<std::unique_ptr<ShmLink>> ShmLink::create(const Config& config) {
   return std::unique_ptr<ShmLink>(new ShmLink(config, std::move(region)));
 }
 
-LinkAddress ShmLink::address_of(std::int64_t pid, int region_fd) {
-  const Place place{static_cast<std::uint32_t>(pid), static_cast<std::uint32_t>(region_fd)};
-  LinkAddress address{LinkKind::kSharedMemory, std::string(sizeof(place), '\0')};
-  std::memcpy(address.bytes.data(), &place, sizeof(place));
-  return address;
-}
-
-LinkAddress ShmLink::address() const { return address_of(getpid(), region_.fd()); }
-
 Result<std::shared_ptr<const PeerLink>> ShmLink::connect(const MemberAddress& peer) {
   const auto& [member, address] = peer;
-  Place place{};
-  if (address.kind != LinkKind::kSharedMemory || address.bytes.size() != sizeof(place))
-    return fail(
-        ExchangeError::kBadAddress,
-        fmt::format("the address of rank {} is {} bytes of link kind {}; expected {} bytes of kind {}",
-                    member.rank, address.bytes.size(), static_cast<std::uint32_t>(address.kind),
-                    sizeof(place), static_cast<std::uint32_t>(LinkKind::kSharedMemory)));
-  std::memcpy(&place, address.bytes.data(), sizeof(place));
+  const auto place = transport::place_of(address);
+  if (!place)
+    return fail(ExchangeError::kBadAddress,
+                fmt::format("the address of rank {} is {} bytes of link kind {}; expected 8 bytes of kind {}",
+                            member.rank, address.bytes.size(), static_cast<std::uint32_t>(address.kind),
+                            static_cast<std::uint32_t>(LinkKind::kSharedMemory)));
   std::lock_guard lock(mutex_);
   std::erase_if(peers_, [](const auto& entry) { return entry.second.expired(); });
   if (const auto known = peers_.find(member); known != peers_.end())
     if (std::shared_ptr<const Peer> live = known->second.lock()) return live;
-  ASSIGN_OR_RETURN(transport::PeerRegion region,
-                   transport::PeerRegion::open(place.pid, static_cast<int>(place.fd),
-                                               {member.rank, member.incarnation, config_.layout.numbers()},
-                                               config_.layout.body_bytes()));
+  ASSIGN_OR_RETURN(
+      transport::PeerRegion region,
+      transport::PeerRegion::open(*place, {member.rank, member.incarnation, config_.layout.numbers()},
+                                  config_.layout.body_bytes()));
   prefault(region, config_.layout, config_.prefault_tokens);
   const auto connected = std::make_shared<const Peer>(*this, member.rank, std::move(region));
   peers_[member] = connected;

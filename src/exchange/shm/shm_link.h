@@ -21,11 +21,8 @@ class ShmLink final : public Link {
   // kBadConfig, or a TransportError.
   static Result<std::unique_ptr<ShmLink>> create(const Config& config);
 
-  // A region at /proc/PID/fd/FD: both as u32, little-endian.
-  static LinkAddress address_of(std::int64_t pid, int region_fd);
-
   Carries carries() const override { return Carries::kHeadersAndRows; }
-  LinkAddress address() const override;  // of this process
+  LinkAddress address() const override { return region_.address(); }
   // Maps a peer that no view has mapped yet. A peer of another layout, rank or incarnation is kWrongRegion.
   Result<std::shared_ptr<const PeerLink>> connect(const MemberAddress& peer) override;
   void ring() const override { doorbell_.ring(); }

@@ -65,6 +65,13 @@ std::string wall_clock(Time at) {
                      ms % 1000);
 }
 
+ordered_json to_json(const cluster::KvMoves& moves) {
+  return {{"requests", moves.n_requests},
+          {"tokens_copied", moves.n_tokens_copied},
+          {"tokens_recomputed", moves.n_tokens_recomputed},
+          {"copies_failed", moves.n_copies_failed}};
+}
+
 ordered_json to_json(const cluster::Operation& operation) {
   ordered_json phases = ordered_json::object();
   for (const auto& [phase, time] : operation.phase_times) phases[cluster::name_of(phase)] = to_ms(time);
@@ -155,7 +162,8 @@ std::string AdminApi::cluster_text() const {
                      {"kv_blocks_used", rank.kv_blocks_used},
                      {"kv_blocks_total", rank.kv_blocks_total},
                      {"experts", rank.n_experts},
-                     {"waited_for_ms", rank.waited_for_ms}});
+                     {"waited_for_ms", rank.waited_for_ms},
+                     {"kv_moves", to_json(rank.kv_moves)}});
   }
   const ordered_json body{
       {"epoch", status.epoch.value()},

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kPageBytes = 4096;
 constexpr std::uint64_t kMagic = 0x6e69747265636e6f;  // "oncertin" in memory
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 
 // First page of the memory; docs/wire_format.md.
 struct RegionHeader {
@@ -27,11 +27,16 @@ struct RegionHeader {
   std::uint64_t body_bytes;
   std::array<std::uint64_t, 4> layout;
   std::int32_t doorbell_fd;
+  RegionUse use;
 };
 static_assert(sizeof(RegionHeader) <= kPageBytes);
 
-std::string describe(const RegionIdentity& identity) {
+std::string owner_of(const RegionIdentity& identity) {
   return fmt::format("rank {} (incarnation {})", identity.rank, identity.incarnation);
+}
+
+std::string describe(const RegionIdentity& identity) {
+  return fmt::format("the {} of {}", name_of(identity.use), owner_of(identity));
 }
 
 Result<FileDescriptor> make_memory_file(const std::string& name, std::size_t n_bytes) {
@@ -44,8 +49,8 @@ Result<FileDescriptor> make_memory_file(const std::string& name, std::size_t n_b
   return fd;
 }
 
-Result<FileDescriptor> open_of_process(std::int64_t pid, int fd, int flags, const std::string& name) {
-  const std::string path = fmt::format("/proc/{}/fd/{}", pid, fd);
+Result<FileDescriptor> open_of_process(const MemoryPlace& place, int flags, const std::string& name) {
+  const std::string path = fmt::format("/proc/{}/fd/{}", place.pid, place.fd);
   FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC));
   if (file.get() >= 0) return file;
   const int error = errno;  // a process that is ending belongs to root for a moment: EACCES
@@ -76,6 +81,8 @@ Status check_header(const RegionHeader& header, const RegionIdentity& expected, 
   };
   if (header.magic != kMagic) return wrong("magic", header.magic, kMagic);
   if (header.version != kVersion) return wrong("version", header.version, kVersion);
+  if (header.use != expected.use)
+    return wrong("use", static_cast<std::uint32_t>(header.use), static_cast<std::uint32_t>(expected.use));
   if (header.rank != expected.rank.value()) return wrong("rank", header.rank, expected.rank);
   if (header.incarnation != expected.incarnation.value())
     return wrong("incarnation", header.incarnation, expected.incarnation);
@@ -96,8 +103,10 @@ DoorbellWords& words_in(const Mapping& memory) { return *reinterpret_cast<Doorbe
 
 }  // namespace
 
+const char* name_of(RegionUse use) { return use == RegionUse::kExchange ? "exchange memory" : "KV memory"; }
+
 Result<Region> Region::create(const RegionIdentity& identity, std::size_t body_bytes) {
-  const std::string name = "the exchange memory of " + describe(identity);
+  const std::string name = describe(identity);
   Region region;
   ASSIGN_OR_RETURN(region.fd_, make_memory_file(name, kPageBytes + body_bytes));
   ASSIGN_OR_RETURN(region.memory_,
@@ -105,19 +114,24 @@ Result<Region> Region::create(const RegionIdentity& identity, std::size_t body_b
   // One writer for life: from here on the kernel refuses any writable mapping. Kernels before 5.1 lack this
   // seal.
   (void)::fcntl(region.fd_.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
-  ASSIGN_OR_RETURN(region.doorbell_fd_, make_memory_file(name + " (doorbell)", kPageBytes));
-  ASSIGN_OR_RETURN(region.doorbell_memory_,
-                   Mapping::of_file(region.doorbell_fd_.get(), kPageBytes, Access::kReadWrite, name));
-  new (region.doorbell_memory_.data()) DoorbellWords{};
+  if (identity.use == RegionUse::kExchange) {
+    ASSIGN_OR_RETURN(region.doorbell_fd_, make_memory_file(name + " (doorbell)", kPageBytes));
+    ASSIGN_OR_RETURN(region.doorbell_memory_,
+                     Mapping::of_file(region.doorbell_fd_.get(), kPageBytes, Access::kReadWrite, name));
+    new (region.doorbell_memory_.data()) DoorbellWords{};
+  }
   *reinterpret_cast<RegionHeader*>(region.memory_.data()) = {.magic = kMagic,
                                                              .version = kVersion,
                                                              .rank = identity.rank.value(),
                                                              .incarnation = identity.incarnation.value(),
                                                              .body_bytes = body_bytes,
                                                              .layout = identity.layout,
-                                                             .doorbell_fd = region.doorbell_fd_.get()};
+                                                             .doorbell_fd = region.doorbell_fd_.get(),
+                                                             .use = identity.use};
   return region;
 }
+
+cluster::LinkAddress Region::address() const { return address_of({::getpid(), fd_.get()}); }
 
 std::span<std::byte> Region::body() const {
   return {memory_.data() + kPageBytes, memory_.size() - kPageBytes};
@@ -127,11 +141,11 @@ void Region::prefault(std::size_t offset, std::size_t n_bytes) const {
   advise(memory_, offset, n_bytes, MADV_POPULATE_WRITE);
 }
 
-Result<PeerRegion> PeerRegion::open(std::int64_t pid, int fd, const RegionIdentity& expected,
+Result<PeerRegion> PeerRegion::open(const MemoryPlace& place, const RegionIdentity& expected,
                                     std::size_t body_bytes) {
   const std::string name =
-      fmt::format("the exchange memory of {} in process {}, descriptor {}", describe(expected), pid, fd);
-  ASSIGN_OR_RETURN(const FileDescriptor file, open_of_process(pid, fd, O_RDONLY, name));
+      fmt::format("{} in process {}, descriptor {}", describe(expected), place.pid, place.fd);
+  ASSIGN_OR_RETURN(const FileDescriptor file, open_of_process(place, O_RDONLY, name));
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return fail(system_error("fstat of " + name));
   if (!S_ISREG(status.st_mode) || static_cast<std::size_t>(status.st_size) < kPageBytes)
@@ -145,9 +159,10 @@ Result<PeerRegion> PeerRegion::open(std::int64_t pid, int fd, const RegionIdenti
   PeerRegion region;
   ASSIGN_OR_RETURN(region.memory_,
                    Mapping::of_file(file.get(), kPageBytes + body_bytes, Access::kReadOnly, name));
-  const std::string doorbell = "the doorbell of " + describe(expected);
+  if (expected.use != RegionUse::kExchange) return region;
+  const std::string doorbell = "the doorbell of " + owner_of(expected);
   ASSIGN_OR_RETURN(const FileDescriptor doorbell_file,
-                   open_of_process(pid, header.doorbell_fd, O_RDWR, doorbell));
+                   open_of_process({place.pid, header.doorbell_fd}, O_RDWR, doorbell));
   RETURN_IF_ERROR(check_size(doorbell_file.get(), kPageBytes, doorbell));
   ASSIGN_OR_RETURN(region.doorbell_memory_,
                    Mapping::of_file(doorbell_file.get(), kPageBytes, Access::kReadWrite, doorbell));

@@ -1,0 +1,135 @@
+#include "worker/kv_copy.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/check.h"
+#include "worker/test_kv.h"
+
+namespace concertina::worker {
+namespace {
+
+class KvCopying : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kRequest = 31;
+
+  KvCopyJob job(std::size_t n_tokens, std::shared_ptr<const PeerKv> source) {
+    const kvcache::ReservationId reservation(7);
+    target_ = taker_.take(reservation, kvcache::blocks_for(n_tokens, TestKv::kBlockSize));
+    return {.reservation = reservation,
+            .request = RequestId(kRequest),
+            .weights = WeightsVersion(1),
+            .source = std::move(source),
+            .blocks = target_,
+            .n_tokens = n_tokens};
+  }
+  KvCopyJob job(std::size_t n_tokens) { return job(n_tokens, source_.peer()); }
+  static std::size_t end_of(KvCopy& copy) {
+    while (copy.advance() > 0) continue;
+    return copy.outcome().n_tokens;
+  }
+  void expect_copied(std::size_t n_blocks) {
+    for (std::size_t i = 0; i < n_blocks; ++i) EXPECT_TRUE(taker_.holds(target_[i], kRequest, i)) << i;
+  }
+
+  TestKv source_{0}, taker_{1};
+  std::vector<BlockId> target_;
+};
+
+TEST_F(KvCopying, AllThatIsCommittedComesThePartOfTheLastBlockToo) {
+  source_.take(RequestId(1), 5);  // blocks have other numbers there and here
+  source_.compute(kRequest, 41);
+  KvCopy copy(taker_.memory, job(41));
+  EXPECT_EQ(copy.advance(), source_.layout.blocks.block_bytes());
+  EXPECT_EQ(end_of(copy), 41u);
+  EXPECT_EQ(copy.outcome().reservation, kvcache::ReservationId(7));
+  expect_copied(3);
+}
+
+TEST_F(KvCopying, MoreThanIsCommittedOrWantedDoesNotCount) {
+  source_.compute(kRequest, 41);
+  source_.records.commit(*source_.slot, 35);  // the rest is of a void step
+  KvCopy more(taker_.memory, job(60));
+  EXPECT_EQ(end_of(more), 35u);
+  KvCopy less(taker_.memory, job(20));
+  EXPECT_EQ(end_of(less), 20u);
+  expect_copied(2);
+}
+
+TEST_F(KvCopying, OfARequestWithoutARecordNothingComes) {
+  source_.compute(kRequest, 41);
+  source_.records.close(*source_.slot);
+  KvCopy copy(taker_.memory, job(41));
+  EXPECT_EQ(copy.advance(), 0u);
+  EXPECT_EQ(copy.outcome().n_tokens, 0u);
+}
+
+TEST_F(KvCopying, WhatOtherWeightsComputedDoesNotCome) {
+  source_.records.set_weights(WeightsVersion(2));
+  source_.compute(kRequest, 41);
+  KvCopy copy(taker_.memory, job(41));
+  EXPECT_EQ(end_of(copy), 0u);
+}
+
+// The source preempts the request in the middle of the copy and gives a block to another content: what was
+// copied of it may be either's. It and all after it do not count.
+TEST_F(KvCopying, FromABlockThatHasAnotherContentNowNothingCounts) {
+  std::vector<BlockId> table = source_.compute(kRequest, 64);
+  KvCopy copy(taker_.memory, job(64));
+  copy.advance();
+  source_.pool.give_back(RequestId(kRequest), table);
+  const std::vector<BlockId> others = source_.take(RequestId(9), 2);  // the first two of the four
+  for (const BlockId block : others) source_.fill(block, 9, 0);
+  EXPECT_EQ(end_of(copy), 0u);
+
+  table = source_.compute(kRequest + 1, 48);
+  KvCopyJob second = job(48);
+  second.request = RequestId(kRequest + 1);
+  KvCopy again(taker_.memory, std::move(second));
+  while (again.advance() > 0) continue;
+  EXPECT_EQ(again.outcome().n_tokens, 48u);
+}
+
+TEST_F(KvCopying, TheBlocksBeforeItDo) {
+  const std::vector<BlockId> table = source_.compute(kRequest, 64);
+  KvCopy copy(taker_.memory, job(64));
+  while (copy.advance() > 0) {
+    if (source_.pool.n_free() == 0) continue;
+    std::vector<BlockId> third{table[2]};  // as if it alone had gone
+    source_.pool.give_back(RequestId(kRequest), third);
+    source_.take(RequestId(9), source_.pool.n_free());
+  }
+  EXPECT_EQ(copy.outcome().n_tokens, 32u);
+  expect_copied(2);
+}
+
+// Another process, which is killed in the middle.
+TEST_F(KvCopying, GoesOnWhenItsSourceIsKilled) {
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  const transport::FileDescriptor reading(fds[0]), writing(fds[1]);
+  const pid_t owner = fork();
+  if (owner == 0) {
+    TestKv kv(3);
+    kv.compute(kRequest, 60);
+    const std::string place = kv.memory.address().bytes;
+    if (write(writing.get(), place.data(), place.size()) != static_cast<ssize_t>(place.size())) _exit(1);
+    for (;;) ::pause();
+  }
+  cluster::LinkAddress address{cluster::LinkKind::kSharedMemory, std::string(8, '\0')};
+  ASSERT_EQ(read(reading.get(), address.bytes.data(), 8), 8);
+  auto peer = PeerKv::open({{RankId(3), Incarnation(103)}, address}, taker_.layout);
+  ASSERT_TRUE(peer) << peer.error().message();
+  KvCopy copy(taker_.memory, job(60, std::move(*peer)));
+  copy.advance();
+  ASSERT_EQ(kill(owner, SIGKILL), 0);
+  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
+  EXPECT_EQ(end_of(copy), 60u);
+  expect_copied(4);
+}
+
+}  // namespace
+}  // namespace concertina::worker
