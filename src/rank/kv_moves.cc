@@ -8,6 +8,11 @@ namespace concertina::rank {
 
 using Trust = cluster::SourceEnded::Trust;
 
+namespace {
+// The first may have begun before the copy was over; one more, since another thread reads the count.
+constexpr std::uint64_t kLeastExchanges = 3;
+}  // namespace
+
 template <typename Decide>
 void KvMoves::decide(const Decide& decide, Credits& credits) {
   std::erase_if(moves_, [&](const Move& move) {
@@ -27,15 +32,21 @@ void KvMoves::begin(kvcache::ReservationId reservation, const cluster::Member& s
   moves_.push_back({.reservation = reservation, .source = source});
 }
 
-void KvMoves::on_copied(kvcache::ReservationId reservation, std::size_t n_tokens, Time now,
-                        Credits& credits) {
+bool KvMoves::took_part_since(const Move& move) const {
+  return move.n_exchanges + kLeastExchanges <= n_exchanges_ &&
+         std::find(members_.begin(), members_.end(), move.source) != members_.end();
+}
+
+void KvMoves::on_copied(kvcache::ReservationId reservation, std::size_t n_tokens, std::uint64_t n_exchanges,
+                        Time now, Credits& credits) {
   const auto move =
       std::find_if(moves_.begin(), moves_.end(), [&](const Move& m) { return m.reservation == reservation; });
   CHECK(move != moves_.end() && !move->n_copied, "a copy into reservation {} is over that never began",
         reservation);
   move->n_copied = n_tokens;
+  move->n_exchanges = n_exchanges;
   move->copied_at = now;
-  decide([&](const Move& m) { return of_ended(m); }, credits);
+  decide([&](const Move& m) { return took_part_since(m) ? m.n_copied : of_ended(m); }, credits);
 }
 
 void KvMoves::on(const cluster::SourceEnded& ended, Credits& credits) {
@@ -44,24 +55,12 @@ void KvMoves::on(const cluster::SourceEnded& ended, Credits& credits) {
   decide([&](const Move& m) { return of_ended(m); }, credits);
 }
 
-void KvMoves::on_step_begun() {
-  for (Move& move : moves_)
-    if (move.n_copied) move.step = Move::Step::kUnderWay;
-}
-
-void KvMoves::on_step_committed(std::span<const cluster::Member> members, Credits& credits) {
-  if (moves_.empty()) return;
-  decide(
-      [&](const Move& move) -> Verdict {
-        const bool took_part = move.step == Move::Step::kUnderWay &&
-                               std::find(members.begin(), members.end(), move.source) != members.end();
-        return took_part ? move.n_copied : std::nullopt;
-      },
-      credits);
-}
-
-void KvMoves::on_step_void() {
-  for (Move& move : moves_) move.step = Move::Step::kNone;
+void KvMoves::on_step_committed(std::span<const cluster::Member> members, std::uint64_t n_exchanges,
+                                Credits& credits) {
+  members_.assign(members.begin(), members.end());
+  n_exchanges_ = n_exchanges;
+  if (!moves_.empty())
+    decide([&](const Move& m) { return took_part_since(m) ? m.n_copied : std::nullopt; }, credits);
 }
 
 void KvMoves::on_time(Time now, Credits& credits) {

@@ -19,11 +19,14 @@ using Credits = std::vector<Credit>;
 
 // Decides when what was copied from another rank counts (rule 28). A rank that crashes may have written
 // anything before, and its channel closes before anybody knows how it ended; so a copy that is over is held
-// until its source took part in a step that began after it, or has ended in a way that is trusted
-// (SourceEnded). In any other end of its source nothing of it counts, and the same after kPatience. Copies
-// begin at once, whatever becomes of their source.
+// until its source took part in an exchange that began after it, of a step that was committed, or has ended
+// in a way that is trusted (SourceEnded). In any other end of its source nothing of it counts, and the same
+// after kPatience. Copies begin at once, whatever becomes of their source.
 //
-// Not found: memory that was wrong before a step in which its source still took part.
+// Exchanges and not steps, since a step of a large model takes 100 ms and has dozens of them: a copy that is
+// over before the last three of a step counts with that step.
+//
+// Not found: memory that was wrong before an exchange in which its source still took part.
 //
 // Pure; one owner, which hosts the copies. Every reservation that begins is credited once.
 class KvMoves {
@@ -34,14 +37,15 @@ class KvMoves {
   explicit KvMoves(Broken broken = Broken::kNothing) : broken_(broken) {}
 
   void begin(kvcache::ReservationId reservation, const cluster::Member& source);
-  // So many tokens, whose blocks were still of the record's generations afterwards, have come.
-  void on_copied(kvcache::ReservationId reservation, std::size_t n_tokens, Time now, Credits& credits);
+  // So many tokens, whose blocks were still of the record's generations afterwards, have come. `n_exchanges`:
+  // that this rank had completed in its life when that was known.
+  void on_copied(kvcache::ReservationId reservation, std::size_t n_tokens, std::uint64_t n_exchanges,
+                 Time now, Credits& credits);
   void on(const cluster::SourceEnded& ended, Credits& credits);
 
-  // Of the step thread: a step begins; it was committed, by all these members; it became void.
-  void on_step_begun();
-  void on_step_committed(std::span<const cluster::Member> members, Credits& credits);
-  void on_step_void();
+  // A step was committed, in which all these members took part to its end: `n_exchanges` are completed now.
+  void on_step_committed(std::span<const cluster::Member> members, std::uint64_t n_exchanges,
+                         Credits& credits);
 
   // The copies that are held for kPatience now are given up.
   void on_time(Time now, Credits& credits);
@@ -55,7 +59,7 @@ class KvMoves {
     cluster::Member source;
     std::optional<std::size_t> n_copied;  // none: the copy goes on
     Time copied_at{};
-    enum class Step : std::uint8_t { kNone, kUnderWay } step = Step::kNone;  // one that began after the copy
+    std::uint64_t n_exchanges = 0;  // completed when the copy was over
     std::optional<cluster::SourceEnded::Trust> ended;
   };
   using Verdict = std::optional<std::size_t>;  // tokens that count; none: it is held on
@@ -63,9 +67,12 @@ class KvMoves {
   template <typename Decide>
   void decide(const Decide& decide, Credits& credits);
   Verdict of_ended(const Move& move) const;
+  bool took_part_since(const Move& move) const;
 
   const Broken broken_;
   std::vector<Move> moves_;
+  std::vector<cluster::Member> members_;  // of the last step that was committed
+  std::uint64_t n_exchanges_ = 0;         // at its end
 };
 
 }  // namespace concertina::rank

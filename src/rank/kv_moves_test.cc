@@ -24,36 +24,45 @@ const ReservationId kFirst(1), kSecond(2);
 class KvMovesStory : public ::testing::Test {
  protected:
   void copied(ReservationId reservation, std::size_t n_tokens) {
-    moves_.on_copied(reservation, n_tokens, now_, credits_);
+    moves_.on_copied(reservation, n_tokens, n_exchanges_, now_, credits_);
   }
-  void step(const std::vector<cluster::Member>& members) {
-    moves_.on_step_begun();
-    moves_.on_step_committed(members, credits_);
+  void step(const std::vector<cluster::Member>& members, std::uint64_t n_exchanges = 8) {
+    moves_.on_step_committed(members, n_exchanges_ += n_exchanges, credits_);
   }
   void source_ended(Trust trust) { moves_.on(cluster::SourceEnded{kSource, trust}, credits_); }
   Credits told() { return std::exchange(credits_, {}); }
 
   KvMoves moves_;
   Credits credits_;
+  std::uint64_t n_exchanges_ = 100;
   Time now_{std::chrono::seconds(100)};
 };
 
-TEST_F(KvMovesStory, WhatWasCopiedCountsOnceItsSourceTookPartInAStepThatBeganAfterwards) {
+TEST_F(KvMovesStory, WhatWasCopiedCountsOnceItsSourceTookPartInExchangesThatBeganAfterwards) {
   moves_.begin(kFirst, kSource);
-  moves_.on_step_begun();
-  copied(kFirst, 30);  // in the middle of a step
-  moves_.on_step_committed(kBoth, credits_);
+  copied(kFirst, 30);
+  step(kBoth, 2);
   EXPECT_THAT(told(), IsEmpty()) << "the source may have crashed between its last header and this";
-  step(kBoth);
+  step(kBoth, 1);
   EXPECT_THAT(told(), ElementsAre(Credit{kFirst, 30}));
   EXPECT_EQ(moves_.n_pending(), 0u);
 }
 
-TEST_F(KvMovesStory, AStepThatBecameVoidOrThatTheSourceHadNoPartInSaysNothing) {
+// The rank hears of the copy between steps, when the one in which it ended is committed already.
+TEST_F(KvMovesStory, ACopyThatIsOverEarlyInAStepCountsWithThatStep) {
   moves_.begin(kFirst, kSource);
+  moves_.begin(kSecond, kSource);
+  step(kBoth);
+  moves_.on_copied(kFirst, 30, n_exchanges_ - 3, now_, credits_);
+  EXPECT_THAT(told(), ElementsAre(Credit{kFirst, 30}));
+  moves_.on_copied(kSecond, 20, n_exchanges_ - 2, now_, credits_);
+  EXPECT_THAT(told(), IsEmpty()) << "late in the step";
+}
+
+TEST_F(KvMovesStory, AStepThatTheSourceHadNoPartInSaysNothing) {
+  moves_.begin(kFirst, kSource);
+  step(kBoth);
   copied(kFirst, 30);
-  moves_.on_step_begun();
-  moves_.on_step_void();
   step(kAlone);
   EXPECT_THAT(told(), IsEmpty());
 }

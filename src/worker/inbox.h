@@ -19,7 +19,8 @@ struct EpochPrepared {
 // From the mover: a copy of KV is over.
 struct KvCopied {
   kvcache::ReservationId reservation;
-  std::size_t n_tokens = 0;  // positions whose KV is there now, from the first on; 0: none
+  std::size_t n_tokens = 0;       // positions whose KV is there now, from the first on; 0: none
+  std::uint64_t n_exchanges = 0;  // that this rank had completed when that was known
 };
 
 // What other threads of a rank tell its step thread, which reads it between steps only.

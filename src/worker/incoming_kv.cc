@@ -23,7 +23,7 @@ void IncomingKv::on_assigned(RequestId request, request::Mode mode, const cluste
 }
 
 void IncomingKv::on(const KvCopied& copied) {
-  moves_.on_copied(copied.reservation, copied.n_tokens, now(), credits_);
+  moves_.on_copied(copied.reservation, copied.n_tokens, copied.n_exchanges, now(), credits_);
   credit();
 }
 
@@ -33,7 +33,7 @@ void IncomingKv::on(const cluster::SourceEnded& ended) {
 }
 
 void IncomingKv::on_step_committed() {
-  moves_.on_step_committed(members_, credits_);
+  moves_.on_step_committed(members_, rank_.steps->n_exchanges_completed(), credits_);
   credit();
 }
 

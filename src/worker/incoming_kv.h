@@ -21,10 +21,7 @@ class IncomingKv {
   void on(const KvCopied& copied);
   void on(const cluster::SourceEnded& ended);
 
-  // What becomes of steps, and of the epoch that they belong to.
-  void on_step_begun() { moves_.on_step_begun(); }
   void on_step_committed();
-  void on_step_void() { moves_.on_step_void(); }
   void freeze() { mover_.pause(); }  // when it returns no peer's memory is read, until an epoch is entered
   void enter_epoch(const exchange::EpochView* view);  // null: as a leaver
 

@@ -32,7 +32,7 @@ class KvCopy {
 
   // The next block, with all of its layers. Bytes copied; 0: it is over, and so is the outcome.
   std::size_t advance();
-  KvCopied outcome() const { return {job_.reservation, n_good_}; }
+  KvCopied outcome() const { return {job_.reservation, n_good_, 0}; }
   const KvCopyJob& job() const { return job_; }
 
  private:

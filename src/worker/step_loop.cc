@@ -33,7 +33,8 @@ StepLoop::StepLoop(StepLoopParts parts)
       rank_(parts_.rank),
       step_output_(cluster::StepOutput{.member = parts_.self}),
       protocol_(parts_.self),
-      incoming_(rank_, [this](const KvCopied& copied) {
+      incoming_(rank_, [this](KvCopied copied) {
+        copied.n_exchanges = rank_.steps->n_exchanges_completed();  // after the last look at a stamp
         parts_.inbox.push(copied);
         rank_.steps->ring_self();
       }) {
@@ -52,9 +53,7 @@ Status StepLoop::run() {
     if (next != Next::kStep) continue;
     const Status done = run_step(*plan_);
     if (!done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
-    if (done) continue;
-    protocol_.void_step();
-    incoming_.on_step_void();
+    if (!done) protocol_.void_step();
   }
 }
 
@@ -196,7 +195,6 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const OpenStep open(parts_.step_is_open);
   const Time begun = std::chrono::steady_clock::now();
   rank_.steps->begin_step(rank_.steps->next_step(), protocol_.flip_to(), rank_.scheduler->load());
-  incoming_.on_step_begun();
   at_test_point(TestPoint::kStepBegun);
   ASSIGN_OR_RETURN(const std::span<const TokenId> drawn, compute(plan));
   note_step_time(begun);
