@@ -96,8 +96,8 @@ TEST_F(Contract, ShowsModelsAndMetrics) {
         "vllm:e2e_request_latency_seconds_bucket", "concertina_epoch", "concertina_ranks",
         "concertina_operations_total", "concertina_last_pause_seconds", "concertina_moe_layers_total",
         "concertina_log_dropped_total", "concertina_kv_moved_requests_total",
-        "concertina_kv_tokens_copied_total", "concertina_kv_tokens_recomputed_total",
-        "concertina_kv_copies_failed_total"}) {
+        "concertina_kv_moved_tokens_copied_total", "concertina_kv_moved_tokens_recomputed_total",
+        "concertina_kv_moved_copies_failed_total"}) {
     EXPECT_THAT(metrics, HasSubstr(name));
   }
   for (const char* part : {"route", "dispatch", "wait", "compute", "combine"})

@@ -159,12 +159,21 @@ class ThreadGroup {
   const std::map<RequestId, std::vector<TokenId>>& streams() const { return streams_; }
   std::size_t size() const { return coordinator().active_epoch()->members.size(); }
   std::size_t n_emitted() const { return n_emitted_; }
+  std::uint64_t n_tokens_copied() const {
+    std::uint64_t n = 0;
+    for (const auto& [member, moves] : moves_) n += moves.n_tokens_copied;
+    return n;
+  }
 
  private:
   static Time now() { return std::chrono::steady_clock::now(); }
   const cluster::Coordinator& coordinator() const { return deployment_.coordinator(); }
 
   void hear(const FromRank& message) {
+    if (const auto* output = std::get_if<cluster::StepOutput>(&message); output && output->stats)
+      moves_[output->member] = output->stats->kv_moves;
+    if (const auto* report = std::get_if<cluster::RankReport>(&message))
+      moves_[report->member] = report->stats.kv_moves;
     deployment_.hear(message, now(), effects_);
     carry_out();
   }
@@ -186,7 +195,7 @@ class ThreadGroup {
     const RankParts& parts = rank->parts();
     hear(cluster::RankHello{start.member,
                             parts.link->address(),
-                            {},
+                            parts.kv_memory->address(),
                             parts.limits.n_blocks,
                             parts.limits.block_size,
                             parts.limits.max_num_seqs,
@@ -218,8 +227,11 @@ class ThreadGroup {
     for (std::size_t i = 0; i < members.size(); ++i) {
       addresses.push_back({members[i], prepare.addresses[i]});
     }
-    auto built = ranks_.at(self)->loader().prepare(prepare.plan, addresses);
+    ThreadRank& rank = *ranks_.at(self);
+    auto built = rank.loader().prepare(prepare.plan, addresses);
     CHECK(built.has_value(), "{}", built.error().message());
+    for (std::size_t i = 0; i < members.size(); ++i)
+      if (members[i] != self) rank.parts().kv_peers->add({members[i], prepare.kv_addresses[i]});
     return {prepare.plan.epoch, built->view};
   }
 
@@ -229,6 +241,7 @@ class ThreadGroup {
   deployment::EffectQueue effects_;
   std::map<Member, std::unique_ptr<ThreadRank>> ranks_;
   std::map<RequestId, std::vector<TokenId>> streams_;
+  std::map<Member, cluster::KvMoves> moves_;  // as each rank said last
   RequestId next_request_{1};
   std::size_t n_emitted_ = 0, n_operations_ = 0;
 };
@@ -307,6 +320,7 @@ TEST(ElasticDeployment, RanksThatDieAreReplacedAndStreamsStayTheSame) {
   }
   dying.pump_until_done();
   EXPECT_EQ(dying.streams(), undisturbed.streams());
+  EXPECT_GT(dying.n_tokens_copied(), 0u) << "of ranks that were killed";
 }
 
 TEST(ElasticDeployment, ALeaversStreamsMoveAndStayTheSame) {
@@ -322,6 +336,7 @@ TEST(ElasticDeployment, ALeaversStreamsMoveAndStayTheSame) {
   submit_load_and_begin(elastic, seed + 1);
   EXPECT_EQ(elastic.scale(2, {RankId(1), RankId(2)}).phase, cluster::Phase::kDone) << "both replaced";
   elastic.pump_until_done();
+  EXPECT_GT(elastic.n_tokens_copied(), 0u);
   EXPECT_EQ(elastic.streams(), undisturbed.streams());
 }
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <csignal>
@@ -29,8 +30,11 @@ struct FakeRank {
   std::vector<request::Request> assigned;
   std::vector<RequestId> dropped;
   std::vector<deployment::Ending> ended;  // one at most
+  std::vector<cluster::SourceEnded> sources_ended;
+  int fd = -1;  // the channel's
 
   void say(const cluster::FromRank& message) { channel->send(transport::frame_of(message)); }
+  void say_what_is_no_frame() { CHECK(::write(fd, "\xff\xff\xff\xff", 4) == 4); }
   // The next token of the request that it was given first.
   void say_token(std::size_t position, TokenId token,
                  request::FinishReason reason = request::FinishReason::kNone) {
@@ -66,6 +70,7 @@ struct FakeRank {
   void answer(const cluster::Freeze& message) { say(cluster::RankFrozen{member, message.ballot}); }
   void answer(const cluster::Assign& message) { assigned.push_back(message.request); }
   void answer(const cluster::Drop& message) { dropped.push_back(message.request); }
+  void answer(const cluster::SourceEnded& message) { sources_ended.push_back(message); }
   void answer(const cluster::Release&) {
     if (says == Says::kAll) end({.how = "exit code 0"});
   }
@@ -173,6 +178,7 @@ class FrontTest : public testing::Test {
         FakeRank{loop, std::move(on_exit), identity, options.kv_tokens / options.block_size, says}));
     FakeRank& rank = *ranks.back();
     rank.front_end = std::move(ends->first);
+    rank.fd = ends->second.get();
     rank.channel =
         std::make_unique<transport::ControlChannel>(loop.context(), ends->second.release(), "the front");
     rank.channel->start([&rank](const transport::Frame& frame) { rank.hear(frame); }, [](const Error&) {});

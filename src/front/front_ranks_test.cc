@@ -106,6 +106,21 @@ TEST_F(FrontRanks, ThatAMemberLostItsChannelIsNotWaitedOn) {
 }
 
 // A SIGTERM to all of the server's processes is none of a rank.
+TEST_F(FrontRanks, OthersHearWhetherTheKvOfOneThatEndedIsTrusted) {
+  using Trust = cluster::SourceEnded::Trust;
+  serve();
+  const cluster::Member killed = rank(1).member;
+  rank(1).end({.how = "signal 9 (Killed)", .signal = SIGKILL});
+  until([this] { return !rank(0).sources_ended.empty(); }, "the end of rank 1");
+  EXPECT_EQ(rank(0).sources_ended[0], (cluster::SourceEnded{killed, Trust::kYes}));
+  until([this] { return front->cluster().size == 2 && !front->scaling(); }, "the one in its place");
+  const cluster::Member garbled = rank(2).member;
+  rank(2).say_what_is_no_frame();
+  until([this] { return rank(0).sources_ended.size() == 2; }, "the end of rank 1, again");
+  EXPECT_TRUE(rank(2).ended.at(0).is_kill()) << "by the front";
+  EXPECT_EQ(rank(0).sources_ended[1], (cluster::SourceEnded{garbled, Trust::kNo}));
+}
+
 TEST_F(FrontRanks, OneThatGotASigtermLeavesInOrderUnlessTheServerEndsAMomentLater) {
   serve();
   const Time asked = time.now();

@@ -121,10 +121,10 @@ void add_moves(Snapshot& out, const cluster::KvMoves& moves, const std::string& 
   add("concertina_kv_moved_requests_total",
       "Requests that came to a rank after another had computed some of them, since its start.",
       moves.n_requests);
-  add("concertina_kv_tokens_copied_total", "Tokens of these whose KV was copied.", moves.n_tokens_copied);
-  add("concertina_kv_tokens_recomputed_total",
+  add("concertina_kv_moved_tokens_copied_total", "Tokens of these whose KV was copied.", moves.n_tokens_copied);
+  add("concertina_kv_moved_tokens_recomputed_total",
       "Tokens of these, known when they came, that were computed again.", moves.n_tokens_recomputed);
-  add("concertina_kv_copies_failed_total",
+  add("concertina_kv_moved_copies_failed_total",
       "Of these requests, those of which nothing could be copied: no room, no record, or a source that is "
       "not "
       "trusted.",

@@ -6,6 +6,7 @@
 #include "base/bounded_queue.h"
 #include "cluster/messages.h"
 #include "exchange/epoch_view.h"
+#include "kvcache/holder.h"
 
 namespace concertina::worker {
 
@@ -15,8 +16,14 @@ struct EpochPrepared {
   std::shared_ptr<const exchange::EpochView> view;  // null on a leaver, which has no place in it
 };
 
+// From the mover: a copy of KV is over.
+struct KvCopied {
+  kvcache::ReservationId reservation;
+  std::size_t n_tokens = 0;  // positions whose KV is there now, from the first on; 0: none
+};
+
 // What other threads of a rank tell its step thread, which reads it between steps only.
-using InboxMessage = std::variant<cluster::ToRank, EpochPrepared>;
+using InboxMessage = std::variant<cluster::ToRank, EpochPrepared, KvCopied>;
 using Inbox = BoundedQueue<InboxMessage>;
 
 }  // namespace concertina::worker

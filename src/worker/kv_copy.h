@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kvcache/sequence_records.h"
+#include "worker/inbox.h"
 #include "worker/kv_memory.h"
 
 namespace concertina::worker {
@@ -22,11 +23,6 @@ struct KvCopyJob {
   enum class Stream : std::uint8_t { kGoesOn, kStandsStill } stream = Stream::kGoesOn;
 };
 
-struct KvCopied {
-  kvcache::ReservationId reservation;
-  std::size_t n_tokens = 0;  // positions whose KV is there now, from the first on; 0: none
-};
-
 // One job, a block at a time. What the source's record of the request says of its blocks is read first, their
 // stamps last: a block that has been given to another content since, and all after it, does not count. The
 // source may be at work or gone meanwhile; it is never told. One thread.
@@ -37,6 +33,7 @@ class KvCopy {
   // The next block, with all of its layers. Bytes copied; 0: it is over, and so is the outcome.
   std::size_t advance();
   KvCopied outcome() const { return {job_.reservation, n_good_}; }
+  const KvCopyJob& job() const { return job_; }
 
  private:
   void copy_block(BlockId from, BlockId to) const;

@@ -1,10 +1,11 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "worker/copy_budget.h"
 #include "worker/kv_copy.h"
@@ -22,20 +23,29 @@ class Mover {
 
   // Any thread.
   void copy(KvCopyJob job);
+  void hurry(RequestId request);  // its stream stands still from now on
+  void drop(RequestId request);   // nobody wants it any more: it is answered with 0 tokens
   // When it returns no peer's memory is read, until resume(): it waits for a block to be over.
   void pause();
   void resume();
 
  private:
-  using Jobs = std::deque<std::unique_ptr<KvCopy>>;  // oldest first
+  struct Entry {
+    KvCopy copy;
+    KvCopyJob::Stream stream;
+    enum class Wanted : std::uint8_t { kNo, kYes } wanted = Wanted::kYes;
+  };
   void run();
-  Jobs* await_job(std::unique_lock<std::mutex>& lock);
+  Entry* await(std::unique_lock<std::mutex>& lock);
+  Entry* first(KvCopyJob::Stream stream);
+  Entry* find(RequestId request);
+  void finish(Entry* entry, std::unique_lock<std::mutex>& lock);
 
   const KvMemory& own_;
   const std::function<void(const KvCopied&)> answer_;
   std::mutex mutex_;
   std::condition_variable changed_, let_go_;
-  Jobs standing_, going_;  // by their streams; guarded by mutex_, as all below
+  std::vector<std::unique_ptr<Entry>> entries_;  // oldest first; guarded by mutex_, as all below
   CopyBudget budget_;
   bool is_stopping_ = false, is_paused_ = false, is_reading_ = false;
   std::thread thread_;  // last: it uses all of the above

@@ -17,7 +17,7 @@ namespace concertina::worker {
 namespace {
 
 constexpr std::size_t kLayers = 16, kPieceBytes = std::size_t{64} << 10, kBlockSize = 16;
-constexpr std::size_t kTokens = 2048;
+constexpr std::size_t kTokens = 2048, kBlocks = kTokens / kBlockSize;
 
 KvMemoryLayout layout_of(std::size_t n_blocks) {
   KvMemoryLayout layout{.blocks = {.n_blocks = n_blocks, .block_size = kBlockSize, .pools = {}},
@@ -26,8 +26,6 @@ KvMemoryLayout layout_of(std::size_t n_blocks) {
     layout.blocks.pools.push_back({i * n_blocks * kPieceBytes, kPieceBytes});
   return layout;
 }
-
-double now_ms() { return to_ms(std::chrono::steady_clock::now().time_since_epoch()); }
 
 // Step threads that never wait, one a core.
 class Busy {
@@ -47,10 +45,14 @@ class Busy {
     goes_on_ = false;
     for (std::thread& thread : threads_) thread.join();
   }
-  std::uint64_t count() const {
-    std::uint64_t n = 0;
-    for (const auto& count : counts_) n += count.load(std::memory_order_relaxed);
-    return n;
+  struct Mark {
+    double at_ms = 0, count = 0;  // all threads together
+  };
+  Mark mark() const {
+    Mark mark{.at_ms = to_ms(std::chrono::steady_clock::now().time_since_epoch())};
+    for (const auto& count : counts_)
+      mark.count += static_cast<double>(count.load(std::memory_order_relaxed));
+    return mark;
   }
   std::size_t size() const { return threads_.size(); }
 
@@ -60,54 +62,68 @@ class Busy {
   std::vector<std::thread> threads_;
 };
 
+// Two ranks' KV memory, all of it touched, and a request whose KV lies in the first one's.
+class Pair {
+ public:
+  Pair() {
+    source_.populate(BlockId(0), kBlocks), taker.populate(BlockId(0), kBlocks);
+    CHECK(pool_.take(RequestId(1), kBlocks, table_));
+    const auto slot = records_.open(RequestId(1)).value();
+    for (const BlockId block : table_) records_.append(slot, block, pool_.generation(block));
+    records_.commit(slot, kTokens);
+  }
+  KvCopyJob job(KvCopyJob::Stream stream) const {
+    return {
+        .request = RequestId(1), .source = peer_, .blocks = table_, .n_tokens = kTokens, .stream = stream};
+  }
+
+ private:
+  static KvMemory make(std::uint32_t rank) {
+    return KvMemory::create({RankId(rank), Incarnation(1)}, layout_of(kBlocks)).value();
+  }
+  const KvMemory source_ = make(0);
+  kvcache::SequenceRecords records_{source_.layout().records, source_.records()};
+  kvcache::BlockPool pool_{kBlocks, 0, records_.stamps()};
+  std::vector<BlockId> table_;
+  const std::shared_ptr<const PeerKv> peer_ =
+      PeerKv::open({{RankId(0), Incarnation(1)}, source_.address()}, source_.layout()).value();
+
+ public:
+  const KvMemory taker = make(1);
+};
+
+double thread_ms() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
+}
+
 // Arguments: step threads; bandwidth in GiB/s, 0: a stream that stands still.
 void move_beside_steps(benchmark::State& state) {
-  const std::size_t n_blocks = kTokens / kBlockSize;
-  const KvMemoryLayout layout = layout_of(n_blocks);
-  const auto source = KvMemory::create({RankId(0), Incarnation(1)}, layout).value();
-  const auto taker = KvMemory::create({RankId(1), Incarnation(1)}, layout).value();
-  source.populate(BlockId(0), n_blocks), taker.populate(BlockId(0), n_blocks);
-  kvcache::SequenceRecords records(layout.records, source.records());
-  kvcache::BlockPool pool(n_blocks, 0, records.stamps());
-  std::vector<BlockId> table;
-  CHECK(pool.take(RequestId(1), n_blocks, table));
-  const auto slot = records.open(RequestId(1)).value();
-  for (const BlockId block : table) records.append(slot, block, pool.generation(block));
-  records.commit(slot, kTokens);
-  const auto peer = PeerKv::open({{RankId(0), Incarnation(1)}, source.address()}, layout).value();
-
+  const Pair pair;
   const auto bandwidth = static_cast<std::uint64_t>(state.range(1)) << 30;
-  using Stream = KvCopyJob::Stream;
+  const auto stream = bandwidth == 0 ? KvCopyJob::Stream::kStandsStill : KvCopyJob::Stream::kGoesOn;
   std::promise<std::size_t> done;
-  double cpu_ms = 0;
-  Mover mover(taker, bandwidth, [&](const KvCopied& copied) {
-    timespec time{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    cpu_ms = static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
+  double cpu_ms = 0, moved_ms = 0, worst_ms = 0, lost_ms = 0;
+  Mover mover(pair.taker, bandwidth, [&](const KvCopied& copied) {
+    cpu_ms = thread_ms();
     done.set_value(copied.n_tokens);
   });
-  Busy busy(static_cast<std::size_t>(state.range(0)));
-  double moved_ms = 0, worst_ms = 0, lost_ms = 0;
+  const Busy busy(static_cast<std::size_t>(state.range(0)));
   for (auto _ : state) {
     done = {};
-    const std::uint64_t calm_from = busy.count();
-    const double calm_begin = now_ms();
+    const Busy::Mark calm = busy.mark();
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    const std::uint64_t from = busy.count();
-    const double begin = now_ms();
-    mover.copy({.request = RequestId(1),
-                .source = peer,
-                .blocks = table,
-                .n_tokens = kTokens,
-                .stream = bandwidth == 0 ? Stream::kStandsStill : Stream::kGoesOn});
+    const Busy::Mark begin = busy.mark();
+    mover.copy(pair.job(stream));
     CHECK(done.get_future().get() == kTokens);
-    const double took = now_ms() - begin;
-    const std::uint64_t to = busy.count();
-    const double calm_rate =
-        static_cast<double>(from - calm_from) / (begin - calm_begin);  // all threads, a ms
+    const Busy::Mark end = busy.mark();
+    const double took = end.at_ms - begin.at_ms;
     moved_ms += took, worst_ms = std::max(worst_ms, took);
     if (busy.size() > 0)
-      lost_ms += (took - static_cast<double>(to - from) / calm_rate) * static_cast<double>(busy.size());
+      lost_ms +=
+          (took - (end.count - begin.count) / ((begin.count - calm.count) / (begin.at_ms - calm.at_ms))) *
+          static_cast<double>(busy.size());
   }
   const auto n = static_cast<double>(state.iterations());
   state.counters["moved_ms"] = moved_ms / n, state.counters["worst_ms"] = worst_ms;

@@ -90,6 +90,21 @@ TEST_F(MoverTest, StreamsThatStandStillKnowNoBudget) {
   EXPECT_THAT(answers(1), ElementsAre(2));
 }
 
+TEST_F(MoverTest, AStreamThatStandsStillAllAtOnceIsHurriedAndOneThatIsDroppedIsAnsweredWithNothing) {
+  source_.compute(1, 100), source_.compute(2, 100), source_.compute(3, 100);
+  Mover mover(taker_.memory, 1, hear());
+  mover.copy(job(1, 100, Stream::kGoesOn));
+  mover.copy(job(2, 100, Stream::kGoesOn));
+  mover.copy(job(3, 100, Stream::kGoesOn));
+  mover.hurry(RequestId(2));
+  EXPECT_THAT(answers(1), ElementsAre(2));
+  EXPECT_EQ(heard_[0].n_tokens, 100u);
+  mover.drop(RequestId(3));
+  mover.drop(RequestId(3)), mover.hurry(RequestId(3));  // it is gone
+  EXPECT_THAT(answers(2), ElementsAre(2, 3));
+  EXPECT_EQ(heard_[1].n_tokens, 0u);
+}
+
 // Whoever reads the source's memory while it is paused dies here.
 TEST_F(MoverTest, PausedItReadsNoPeersMemory) {
   constexpr std::size_t kTokens = 500 * TestKv::kBlockSize;

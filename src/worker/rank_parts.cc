@@ -127,6 +127,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
   parts.limits = options.limits;
+  parts.kv_move_bytes_per_second = options.kv_move_bytes_per_second;
   ASSIGN_OR_RETURN(parts.limits.n_blocks, n_kv_blocks(options, config));
   RETURN_IF_ERROR(make_kv(options, config, parts));
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
@@ -142,6 +143,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
                              .n_threads = options.n_threads,
                              .activations = options.activations});
   parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits, parts.kv_memory->records());
+  parts.scheduler->set_weights(parts.model->version());
   parts.budget = std::make_unique<scheduler::StepBudget>(
       options.step_time_budget,
       scheduler::StepBudget::Sizes{parts.limits.max_num_batched_tokens, options.max_ranks});

@@ -60,6 +60,7 @@ struct RankParts {
   std::unique_ptr<model::ExpertRunner> runner;
   std::unique_ptr<model::ExpertExchange> experts;
   scheduler::Limits limits;
+  std::uint64_t kv_move_bytes_per_second = 0;
 };
 
 // Opens the weights, loads what every rank holds (all but the experts), takes KV and exchange memory. The

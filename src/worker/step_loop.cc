@@ -32,7 +32,11 @@ StepLoop::StepLoop(StepLoopParts parts)
     : parts_(std::move(parts)),
       rank_(parts_.rank),
       step_output_(cluster::StepOutput{.member = parts_.self}),
-      protocol_(parts_.self) {
+      protocol_(parts_.self),
+      incoming_(rank_, [this](const KvCopied& copied) {
+        parts_.inbox.push(copied);
+        rank_.steps->ring_self();
+      }) {
   slices_.reserve(rank_.workspace->inputs.limits.max_sequences);
 }
 
@@ -40,6 +44,7 @@ Status StepLoop::run() {
   using Next = rank::RankProtocol::Next;
   for (;;) {
     apply_inbox();
+    incoming_.on_time();
     const Next next = protocol_.next(*this, actions_);
     perform();
     if (next == Next::kLeave) return {};
@@ -47,7 +52,9 @@ Status StepLoop::run() {
     if (next != Next::kStep) continue;
     const Status done = run_step(*plan_);
     if (!done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
-    if (!done) protocol_.void_step();
+    if (done) continue;
+    protocol_.void_step();
+    incoming_.on_step_void();
   }
 }
 
@@ -66,9 +73,12 @@ void StepLoop::apply(cluster::ToRank& message) {
 
 void StepLoop::apply(cluster::Assign& message) {
   const RequestId id = message.request.id;
+  const request::Mode mode = message.request.mode;
   if (Status added = rank_.scheduler->add(std::move(message.request)); !added) {
     spdlog::error("request {} refused: {}", id, added.error().message());
+    return;
   }
+  if (message.kv_source) incoming_.on_assigned(id, mode, *message.kv_source);
 }
 
 void StepLoop::apply(cluster::Feed& message) { rank_.scheduler->feed(message.request, message.tokens); }
@@ -77,9 +87,19 @@ void StepLoop::apply(cluster::TakeOver& message) {
   if (!rank_.scheduler->take_over(message.request, message.attempt, message.generated)) {
     spdlog::error("request {} cannot be taken over: it is not here", message.request);
   }
+  incoming_.on_taken_over(message.request);
 }
 
-void StepLoop::apply(cluster::Drop& message) { rank_.scheduler->drop(message.request); }
+void StepLoop::apply(cluster::Drop& message) {
+  rank_.scheduler->drop(message.request);
+  incoming_.on_dropped(message.request);
+}
+
+// No request that comes from now on names it.
+void StepLoop::apply(cluster::SourceEnded& message) {
+  incoming_.on(message);
+  if (parts_.forget_kv) parts_.forget_kv(message.source);
+}
 
 void StepLoop::apply(EpochPrepared& message) {
   using Place = rank::RankProtocol::Place;
@@ -117,6 +137,7 @@ void StepLoop::perform(const rank::EnterEpoch& enter) {
   peer_started_ = false;
   at_test_point(TestPoint::kFlipping);
   const bool stays = node.mapped() != nullptr;
+  incoming_.enter_epoch(node.mapped().get());
   parts_.discard(stays ? rank_.steps->enter_epoch(node.mapped()) : rank_.steps->leave_epoch());
   parts_.send(cluster::RankFlipped{parts_.self, enter.epoch, to_ms(now() - enter.since)});
   at_test_point(TestPoint::kEntered);
@@ -129,6 +150,7 @@ void StepLoop::perform(const rank::DiscardEpoch& discard) {
 void StepLoop::perform(const rank::Freeze& freeze) {
   at_test_point(TestPoint::kFreezing);
   rank_.steps->void_epoch();
+  incoming_.freeze();
   parts_.send(freeze.answer);
   at_test_point(TestPoint::kFrozen);
 }
@@ -137,13 +159,18 @@ bool StepLoop::peer_started_epoch(Epoch epoch) { return rank_.steps->peer_starte
 
 void StepLoop::wait() {
   if (protocol_.is_serving()) report_stats();
-  const auto deadline = protocol_.is_serving() ? next_report() : std::nullopt;
-  const exchange::Work work = rank_.steps->wait_for_work(deadline, [this] {
+  const exchange::Work work = rank_.steps->wait_for_work(deadline(), [this] {
     if (!parts_.inbox.empty()) return true;
     const auto epoch = protocol_.joinable();
     return epoch && peer_started_epoch(*epoch);
   });
   peer_started_ = work == exchange::Work::kPeerStarted;
+}
+
+std::optional<Time> StepLoop::deadline() const {
+  const auto report = protocol_.is_serving() ? next_report() : std::nullopt;
+  const auto copies = incoming_.deadline();
+  return report && copies ? std::min(*report, *copies) : report ? report : copies;
 }
 
 // Prefill by predicted time: who decodes, here or on another rank, must not wait for a prompt.
@@ -169,11 +196,13 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const OpenStep open(parts_.step_is_open);
   const Time begun = std::chrono::steady_clock::now();
   rank_.steps->begin_step(rank_.steps->next_step(), protocol_.flip_to(), rank_.scheduler->load());
+  incoming_.on_step_begun();
   at_test_point(TestPoint::kStepBegun);
   ASSIGN_OR_RETURN(const std::span<const TokenId> drawn, compute(plan));
   note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
   report(rank_.scheduler->commit(drawn));
+  incoming_.on_step_committed();
   at_test_point(TestPoint::kAfterCommit);
   protocol_.commit_step(rank_.steps->flip_decided(), now(), actions_);
   perform();
@@ -238,7 +267,11 @@ cluster::RankStats StepLoop::stats() {
                            .kv_blocks_total = counts.kv_blocks_total,
                            .n_preemptions = counts.n_preemptions,
                            .n_nonfinite_logits = n_nonfinite_,
-                           .moe_times = moe_times()};
+                           .moe_times = moe_times(),
+                           .kv_moves = {.n_requests = counts.moves.n_requests,
+                                        .n_tokens_copied = counts.moves.n_tokens_copied,
+                                        .n_tokens_recomputed = counts.moves.n_tokens_recomputed,
+                                        .n_copies_failed = counts.moves.n_copies_failed}};
   for (const exchange::PeerCounters& peer : rank_.steps->counters().peers)
     stats.waited_ms.emplace_back(peer.rank, to_ms(peer.waited));
   return stats;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rank/rank_protocol.h"
+#include "worker/incoming_kv.h"
 #include "worker/rank_parts.h"
 
 namespace concertina::worker {
@@ -19,8 +20,9 @@ struct StepLoopParts {
   Inbox& inbox;
   std::function<void(const cluster::FromRank&)> send;  // to the front, in order
   std::function<void(std::shared_ptr<const exchange::EpochView>)>
-      discard;                                // destroys a view on another thread
-  std::atomic<bool>* step_is_open = nullptr;  // told to others, if set: a step is under way
+      discard;                                            // destroys a view on another thread
+  std::function<void(const cluster::Member&)> forget_kv;  // of a rank that has ended; likewise
+  std::atomic<bool>* step_is_open = nullptr;              // told to others, if set: a step is under way
 };
 
 // The life of a rank between steps: reads its inbox, takes part in every step of its epoch and commits it.
@@ -39,13 +41,14 @@ class StepLoop : private rank::Sight {
   void apply(cluster::TakeOver& message);
   void apply(cluster::Drop& message);
   void apply(EpochPrepared& message);
+  void apply(KvCopied& message) { incoming_.on(message); }
   void apply(cluster::Prepare&) {}  // the loader's
   void apply(cluster::CancelPrepare& message);
   void apply(cluster::Commit& message);
   void apply(cluster::Enter& message);
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}  // views hold the mappings: the one that named it is gone already
-  void apply(cluster::SourceEnded&) {}
+  void apply(cluster::SourceEnded& message);
   void apply(cluster::Release& message) { protocol_.on(message); }
   void perform();  // actions_, and forgets them
   void perform(const rank::EnterEpoch& enter);
@@ -65,6 +68,7 @@ class StepLoop : private rank::Sight {
   void count_nonfinite(const request::TokenEvent& token);
   bool has_news() const;
   std::optional<Time> next_report() const;  // of MoE layers not told yet
+  std::optional<Time> deadline() const;     // of what it does without being told
   cluster::RankStats stats();
   cluster::MoeTimes moe_times() const;
   void report_stats();
@@ -84,6 +88,7 @@ class StepLoop : private rank::Sight {
   std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits
   Time reported_at_{};
   enum class StepTime : std::uint8_t { kCounts, kSaysNothing } step_time_ = StepTime::kSaysNothing;
+  IncomingKv incoming_;  // last: its thread tells the inbox
 };
 
 }  // namespace concertina::worker

@@ -60,12 +60,13 @@ RankOptions options_of(const transport::Configure& configure) {
   return options;
 }
 
-std::vector<exchange::MemberAddress> addresses_of(const cluster::Prepare& prepare) {
-  std::vector<exchange::MemberAddress> addresses;
-  for (std::size_t i = 0; i < prepare.plan.members.size(); ++i) {
-    addresses.push_back({prepare.plan.members[i], prepare.addresses[i]});
-  }
-  return addresses;
+// Of the members; what a front does not say is none.
+std::vector<exchange::MemberAddress> of_members(const cluster::EpochPlan& plan,
+                                                const std::vector<cluster::LinkAddress>& addresses) {
+  std::vector<exchange::MemberAddress> members;
+  for (std::size_t i = 0; i < plan.members.size(); ++i)
+    members.push_back({plan.members[i], i < addresses.size() ? addresses[i] : cluster::LinkAddress{}});
+  return members;
 }
 
 // When memory runs out the kernel ends a rank, which is replaced, and not the front, with which all ends.
@@ -115,9 +116,6 @@ class Worker {
       if (options_.start == RankOptions::Start::kInTheBackground) work_in_the_background();
       loader_.run();
     });
-    if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
-    at_test_point(TestPoint::kHello);
-    say_hello();
     StepLoop loop({.self = self(),
                    .rank = parts_,
                    .inbox = inbox_,
@@ -126,7 +124,14 @@ class Worker {
                        [this](std::shared_ptr<const exchange::EpochView> view) {
                          loader_.post([view = std::move(view)]() mutable { view.reset(); });
                        },
+                   .forget_kv =
+                       [this](const cluster::Member& member) {
+                         loader_.post([this, member] { parts_.kv_peers->forget(member); });
+                       },
                    .step_is_open = &step_is_open_});
+    if (!options_.cores.empty()) pin_this_thread(options_.cores.front());  // after the others were started
+    at_test_point(TestPoint::kHello);
+    say_hello();
     const Status ended = loop.run();
     at_test_point(TestPoint::kReleased);
     return ended;
@@ -189,13 +194,15 @@ class Worker {
     }
     last_progress_ = std::chrono::steady_clock::now();  // a load that is over sooner needs no line
     auto prepared =
-        epoch_loader_->prepare(plan, addresses_of(prepare),
+        epoch_loader_->prepare(plan, of_members(plan, prepare.addresses),
                                [this, epoch = plan.epoch.value()](std::uint64_t done, std::uint64_t total) {
                                  ++n_loaded_;
                                  report_progress(done, total);
                                  return obsolete_epoch_ < epoch ? KeepLoading::kYes : KeepLoading::kNo;
                                });
     if (!prepared) return send(failure_of(plan.epoch, prepared.error()));
+    for (const exchange::MemberAddress& peer : of_members(plan, prepare.kv_addresses))
+      if (peer.member != self()) parts_.kv_peers->add(peer);
     if (!std::exchange(is_beside_steps_, true)) {  // what follows the first epoch
       work_in_the_background();
       loader_.post([this] { prefault_kv(); });
@@ -257,12 +264,8 @@ class Worker {
 
   void say_hello() {
     said_hello_ = true;
-    send(cluster::RankHello{self(),
-                            parts_.link->address(),
-                            {},
-                            parts_.limits.n_blocks,
-                            parts_.limits.block_size,
-                            parts_.limits.max_num_seqs,
+    send(cluster::RankHello{self(), parts_.link->address(), parts_.kv_memory->address(),
+                            parts_.limits.n_blocks, parts_.limits.block_size, parts_.limits.max_num_seqs,
                             own_identity(options_.instruction_set)});
   }
 
