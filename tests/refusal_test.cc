@@ -51,7 +51,8 @@ class StartingServer {
     std::ofstream(script_) << "#!/bin/sh\nexec sleep 600\n";
     chmod(script_.c_str(), 0700);
     front_ = std::make_unique<front::Front>(
-        loop_, front::FrontOptions{.n_moe_layers = 1, .n_experts = 2, .max_model_len = 64},
+        loop_,
+        front::FrontOptions{.weights_bytes = 1000, .n_moe_layers = 1, .n_experts = 2, .max_model_len = 64},
         front::ModelInfo{.served_name = "demo", .max_model_len = 64, .vocab_size = 100},
         [this](auto on_exit) { return launcher_.start(std::move(on_exit)); });
     server_ = std::make_unique<server::Server>(loop_.context(), *front_, *front_, nullptr, nullptr,
@@ -87,6 +88,8 @@ TEST(Refusal, BeforeTheFirstEpochRequestsAreToldToComeBack) {
   EXPECT_EQ(client::request(starting.url(), "GET", "/health")->status, 200);
   const json cluster = json::parse(client::request(starting.url(), "GET", "/cluster")->body);
   EXPECT_EQ(cluster["ranks"][0]["state"], "joining");
+  EXPECT_EQ(cluster["ranks"][0]["load"], json({{"phase", "starting"}, {"bytes", nullptr}}));
+  EXPECT_EQ(cluster["weights_bytes"], json({{"loaded", 1000}, {"total", 1000}}));
   EXPECT_EQ(post(starting.url(), "/scale_elastic_ep", {{"new_data_parallel_size", 0}}).status, 400)
       << "the body is checked first, always";
 }

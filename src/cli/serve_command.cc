@@ -61,7 +61,8 @@ class ServeProcess {
     }
     url_ = url_of(host_, *port);
     printed_.write(fmt::format("listening on {}\n", url_));
-    weights_.start([this](const Status& loaded) { on_weights(loaded); });
+    weights_.start([this](const Status& loaded) { on_weights(loaded); },
+                   [this](std::uint64_t n_bytes) { front_.on_weights_progress(n_bytes); });
     loop_.run();
     printed_.drain(kLastWords);
     // What a helper still reads or renders nobody waits for; it uses what goes with this object.

@@ -44,6 +44,17 @@ std::string describe_shortage(const client::ClusterInfo& cluster) {
   return out + "\n";
 }
 
+std::string describe(const client::LoadedBytes& bytes) {
+  return fmt::format("{:.2f} of {:.2f} GB", static_cast<double>(bytes.loaded) / 1e9,
+                     static_cast<double>(bytes.total) / 1e9);
+}
+
+// Empty where nothing is under way.
+std::string describe_load(const client::RankInfo& rank) {
+  if (rank.load_phase.empty()) return "";
+  return "  " + escaped(rank.load_phase) + (rank.load_bytes ? " " + describe(*rank.load_bytes) : "");
+}
+
 // Empty where nothing moved.
 std::string describe_moves(const client::ClusterInfo& cluster) {
   client::RankInfo all;
@@ -63,13 +74,16 @@ std::string table(const client::ClusterInfo& cluster) {
   std::string out = fmt::format(
       "epoch {}   {} of at most {} ranks   {}\n{}\n", cluster.epoch, cluster.size, cluster.max_size,
       cluster.operation ? describe(*cluster.operation) : "no operation", describe_shortage(cluster));
+  if (const auto& weights = cluster.weights_bytes; weights && weights->loaded < weights->total)
+    out += "loading weights: " + describe(*weights) + "\n";
   out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {:<24} {:>7}\n", "rank", "state", "pid", "host",
                      "running", "waiting", "kv blocks", "experts");
   for (const client::RankInfo& rank : cluster.ranks) {
-    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}\n", rank.rank,
+    out += fmt::format("{:>4}  {:<8} {:>8} {:<12} {:>7} {:>7}  {} {:<13} {:>7}{}\n", rank.rank,
                        escaped(rank.state), rank.pid, escaped(rank.host), rank.n_running, rank.n_waiting,
                        bar(rank.kv_blocks_used, rank.kv_blocks_total),
-                       fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts);
+                       fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts,
+                       describe_load(rank));
   }
   if (cluster.n_rebalanced > 0) out += fmt::format("{} requests rebalanced\n", cluster.n_rebalanced);
   return out + describe_moves(cluster);

@@ -88,7 +88,8 @@ WeightLoader::~WeightLoader() {
   if (thread_.joinable()) thread_.join();
 }
 
-void WeightLoader::start(std::function<void(const Status&)> on_done) {
+void WeightLoader::start(std::function<void(const Status&)> on_done, OnProgress on_progress) {
+  on_progress_ = std::move(on_progress);
   thread_ = std::thread([this, on_done = std::move(on_done)] {
     const Status done = load();
     found_.source.reset();  // its files are closed, where ranks do not map them themselves
@@ -108,7 +109,8 @@ Status WeightLoader::fill() {
   checkpoint::WeightArena::FillOptions how;
   how.n_threads = std::clamp(std::thread::hardware_concurrency(), 1u, kMaxThreads);
   how.quantize = [](const tensor::Weight& rows) { return kernels::quantize_int8(rows); };
-  how.on_progress = [](std::uint64_t done, std::uint64_t total) {
+  how.on_progress = [this](std::uint64_t done, std::uint64_t total) {
+    loop_.post([this, done] { on_progress_(done); });
     spdlog::info("loaded {:.0f} of {:.0f} MB of weights", static_cast<double>(done) / 1e6,
                  static_cast<double>(total) / 1e6);
   };

@@ -38,8 +38,10 @@ class WeightLoader {
                                                       front::FrontOptions& options);
   ~WeightLoader();  // stops and waits for its threads
 
-  // `on_done` once, on the loop's thread.
-  void start(std::function<void(const Status&)> on_done);
+  // Both on the loop's thread: `on_done` once; before it, if kEager, `on_progress` now and then.
+  using OnProgress = std::function<void(std::uint64_t loaded_bytes)>;
+  void start(
+      std::function<void(const Status&)> on_done, OnProgress on_progress = [](std::uint64_t) {});
 
  private:
   explicit WeightLoader(transport::EventLoop& loop) : loop_(loop) {}
@@ -51,6 +53,7 @@ class WeightLoader {
   FoundWeights found_;
   std::unique_ptr<checkpoint::WeightArena> arena_;  // null: kLazy
   std::vector<checkpoint::ArenaTensor> checked_;    // kLazy
+  OnProgress on_progress_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

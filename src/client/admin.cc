@@ -26,6 +26,11 @@ OperationInfo operation_of(const json& object) {
   return operation;
 }
 
+std::optional<LoadedBytes> loaded_bytes_of(const json& object) {
+  if (object.is_null()) return std::nullopt;
+  return LoadedBytes{object.at("loaded"), object.at("total")};
+}
+
 RankInfo rank_of(const json& object) {
   RankInfo rank;
   rank.rank = RankId(object.at("rank").get<std::uint32_t>());
@@ -33,6 +38,10 @@ RankInfo rank_of(const json& object) {
   rank.host = object.at("host");
   rank.device = object.at("device");
   rank.state = object.at("state");
+  if (const json& load = object.at("load"); !load.is_null()) {
+    rank.load_phase = load.at("phase");
+    rank.load_bytes = loaded_bytes_of(load.at("bytes"));
+  }
   rank.n_running = object.at("running");
   rank.n_waiting = object.at("waiting");
   rank.kv_blocks_used = object.at("kv_blocks_used");
@@ -57,6 +66,7 @@ ClusterInfo cluster_of(const json& object) {
   cluster.n_rebalanced = object.at("rebalanced_requests");
   if (const json& error = object.at("last_start_error"); !error.is_null()) cluster.last_start_error = error;
   if (const json& next = object.at("next_start_s"); !next.is_null()) cluster.next_start_s = next;
+  cluster.weights_bytes = loaded_bytes_of(object.at("weights_bytes"));
   for (const json& rank : object.at("ranks")) cluster.ranks.push_back(rank_of(rank));
   if (!object.at("operation").is_null()) cluster.operation = operation_of(object.at("operation"));
   return cluster;

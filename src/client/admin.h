@@ -12,10 +12,16 @@
 
 namespace concertina::client {
 
+struct LoadedBytes {
+  std::uint64_t loaded = 0, total = 0;
+};
+
 struct RankInfo {
   RankId rank;
   std::uint32_t pid = 0;
   std::string host, device, state;  // joining | active | leaving | standby | failed
+  std::string load_phase;           // starting | loading; empty: it has all that it was asked to load
+  std::optional<LoadedBytes> load_bytes;
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
   // Of requests that came to it from other ranks, since its start.
   std::uint64_t n_moved_requests = 0, n_tokens_copied = 0, n_tokens_recomputed = 0, n_copies_failed = 0;
@@ -39,6 +45,7 @@ struct ClusterInfo {
   std::uint64_t n_failed_starts = 0, n_rebalanced = 0;
   std::optional<std::string> last_start_error;
   std::optional<double> next_start_s;
+  std::optional<LoadedBytes> weights_bytes;  // that ranks share
   std::vector<RankInfo> ranks;
   std::optional<OperationInfo> operation;
 

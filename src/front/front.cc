@@ -67,6 +67,7 @@ Front::~Front() = default;
 void Front::start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal) {
   on_ready_ = std::move(on_ready);
   on_fatal_ = std::move(on_fatal);
+  weights_loaded_bytes_ = options_.weights_bytes;
   if (state_ != nullptr) {
     if (const Status saved = state_->save_form(options_.form); !saved)
       spdlog::error("{}", saved.error().message());

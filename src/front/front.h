@@ -36,6 +36,7 @@ class Front : public GenerationService, public ClusterService {
         launcher::StartProcess start_process, std::unique_ptr<StateStore> state = nullptr);
   ~Front() override;
 
+  void on_weights_progress(std::uint64_t loaded_bytes) { weights_loaded_bytes_ = loaded_bytes; }
   void know(const cluster::Operation& operation) { deployment_.know(operation); }  // kept; before start()
   // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
   // serving is over for a reason worth exit code 1.
@@ -85,6 +86,7 @@ class Front : public GenerationService, public ClusterService {
     std::unique_ptr<transport::ControlChannel> channel;  // null: closed
     std::unique_ptr<transport::Timer> exit_follows;      // its channel has closed
     cluster::RankStats stats;                            // as it last said
+    std::optional<RankLoad> load = RankLoad{};           // none: it has what it was asked to load
     std::string failure;                                 // what it said before it ended
     std::optional<deployment::Ending::Cause> fenced_as;  // known when it was fenced; else its exit tells
   };
@@ -162,9 +164,10 @@ class Front : public GenerationService, public ClusterService {
   std::size_t n_reserved_ = 0;  // places promised to requests that are still to be submitted
   std::uint64_t next_operation_ = 1;
   double last_pause_ms_ = 0;
-  std::string checkpoint_change_;  // empty: none
-  std::string texts_change_;       // empty: none
-  Lifetime lifetime_;              // last: what is posted does nothing once this ends
+  std::uint64_t weights_loaded_bytes_ = 0;  // of options_.weights_bytes, all of which are there at start()
+  std::string checkpoint_change_;           // empty: none
+  std::string texts_change_;                // empty: none
+  Lifetime lifetime_;                       // last: what is posted does nothing once this ends
 };
 
 }  // namespace concertina::front

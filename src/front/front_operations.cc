@@ -94,18 +94,6 @@ bool Front::scaling() const {
   return deployment_.coordinator().running_operation() != nullptr && !deployment_.coordinator().is_pausing();
 }
 
-namespace {
-void put_counts(const cluster::RankStats& stats, RankStatus& out) {
-  out.n_running = stats.n_running;
-  out.n_waiting = stats.n_waiting;
-  out.kv_blocks_used = stats.kv_blocks_used;
-  out.kv_blocks_total = stats.kv_blocks_total;
-  out.moe_times = stats.moe_times;
-  out.n_nonfinite_logits = stats.n_nonfinite_logits;
-  out.kv_moves = stats.kv_moves;
-}
-}  // namespace
-
 ClusterStatus Front::cluster() const {
   ClusterStatus status;
   if (const cluster::EpochPlan* epoch = deployment_.coordinator().active_epoch()) {
@@ -122,12 +110,15 @@ ClusterStatus Front::cluster() const {
     status.next_start_s = to_ms(*next - loop_.now()) / 1e3;
   status.n_rebalanced = deployment_.journal().n_rebalanced();
   status.form = options_.form;
+  status.weights_loaded_bytes = weights_loaded_bytes_;
+  status.weights_total_bytes = options_.weights_bytes;
   for (const cluster::RankView& view : deployment_.coordinator().ranks()) {
     RankStatus out{.rank = view.member.rank, .host = host_name(), .device = "cpu", .state = view.state};
     out.n_experts = view.n_slots_used;
     if (const auto rank = ranks_.find(view.member.rank); rank != ranks_.end()) {
       out.pid = rank->second.process ? static_cast<std::uint32_t>(rank->second.process->pid()) : 0;
-      put_counts(rank->second.stats, out);
+      out.load = rank->second.load;
+      out.stats = rank->second.stats;
     }
     for (const auto& [id, peer] : ranks_) {
       for (const auto& [whom, ms] : peer.stats.waited_ms) out.waited_for_ms += whom == out.rank ? ms : 0;

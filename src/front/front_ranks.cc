@@ -15,6 +15,17 @@ using deployment::Ending;
 
 namespace {
 constexpr Duration kExitFollows = std::chrono::milliseconds(200);  // the end of a rank's channel
+
+std::optional<RankLoad> load_after(const cluster::FromRank& message, std::optional<RankLoad> load) {
+  using Phase = RankLoad::Phase;
+  if (std::holds_alternative<cluster::RankHello>(message)) return RankLoad{Phase::kLoading};
+  if (const auto* progress = std::get_if<cluster::LoadProgress>(&message))
+    return RankLoad{Phase::kLoading, progress->loaded_bytes, progress->total_bytes};
+  const bool is_over = std::holds_alternative<cluster::RankPrepared>(message) ||
+                       std::holds_alternative<cluster::RankPrepareFailed>(message);
+  return is_over ? std::nullopt : load;
+}
+
 }  // namespace
 
 void Front::tell(const cluster::Event& event) {
@@ -118,6 +129,7 @@ bool Front::refuses(Rank& rank, const cluster::RankHello& hello) {
 // What a person may want to know of it.
 void Front::look_at(Rank& rank, const cluster::FromRank& message) {
   const RankId from = rank.member.rank;
+  rank.load = load_after(message, rank.load);
   if (const auto* output = std::get_if<cluster::StepOutput>(&message)) {
     if (output->stats) rank.stats = *output->stats;
   } else if (const auto* report = std::get_if<cluster::RankReport>(&message)) {

@@ -35,6 +35,45 @@ TEST_F(FrontRanks, ThatJoinWhileOthersDecodeGiveWayToThem) {
   EXPECT_TRUE(joiner.configured->in_background());
 }
 
+TEST_F(FrontRanks, OfOneThatStartsItIsShownHowFarItIsUntilItHasAllThatItIsToHold) {
+  using Phase = RankLoad::Phase;
+  FakeRank& joiner = silent_joiner();
+  ASSERT_TRUE(status_of(2).load);
+  EXPECT_EQ(status_of(2).load->phase, Phase::kStarting);
+  EXPECT_EQ(status_of(2).load->total_bytes, 0u) << "it has not said anything";
+  EXPECT_FALSE(status_of(1).load) << "it serves";
+  joiner.say(cluster::RankHello{joiner.member, {}, {}, 64, 16, 8, identity});
+  joiner.say(cluster::LoadProgress{joiner.member, 10, 200});
+  until([this] { return status_of(2).load && status_of(2).load->loaded_bytes == 10; }, "its progress");
+  EXPECT_EQ(status_of(2).load->phase, Phase::kLoading);
+  EXPECT_EQ(status_of(2).load->total_bytes, 200u);
+  EXPECT_EQ(status_of(2).state, cluster::RankState::kJoining);
+  until([this] { return !status_of(0).load && !status_of(1).load; }, "what the others load for it");
+  joiner.say(cluster::RankPrepared{joiner.member, front->cluster().epoch.next()});
+  until([this] { return !status_of(2).load; }, "the end of its load");
+}
+
+TEST_F(FrontRanks, MembersThatLoadForTheNextEpochAreShownTooAndWhoCannotIsNoLongerLoading) {
+  serve();
+  rank(1).say(cluster::LoadProgress{rank(1).member, 7, 9});
+  until([this] { return status_of(1).load.has_value(); }, "its progress");
+  EXPECT_EQ(status_of(1).state, cluster::RankState::kActive);
+  rank(1).say(cluster::RankPrepareFailed{rank(1).member, Epoch(9), "epoch 9 is obsolete"});
+  until([this] { return !status_of(1).load; }, "the end of that");
+}
+
+TEST_F(FrontRanks, BeforeAnyIsStartedTheWeightsThatTheyShareAreShownAsFarAsTheyAreRead) {
+  options.weights_bytes = 100;
+  make();
+  EXPECT_EQ(front->cluster().weights_loaded_bytes, 0u);
+  front->on_weights_progress(30);
+  EXPECT_EQ(front->cluster().weights_loaded_bytes, 30u);
+  EXPECT_EQ(front->cluster().weights_total_bytes, 100u);
+  front->start([this] { is_ready = true; }, {});
+  EXPECT_EQ(front->cluster().weights_loaded_bytes, 100u) << "ranks start when all are there";
+  until([this] { return is_ready; }, "the first epoch");
+}
+
 // The kernel closes a process's files a moment before its parent can reap it.
 TEST_F(FrontRanks, AChannelThatClosesIsTheFirstSignOfAnEndWhoseReasonIsWaitedFor) {
   FakeRank& joiner = silent_joiner();
@@ -99,10 +138,10 @@ TEST_F(FrontRanks, WhatTheySayOfThemselvesIsShownAndHowLongOthersWaitedForThemAd
   cluster::RankStats busy{.n_running = 2, .n_waiting = 1, .kv_blocks_used = 9, .kv_blocks_total = 64};
   busy.waited_ms = {{RankId(0), 5.0}};
   rank(1).say(cluster::RankReport{rank(1).member, busy});
-  until([this] { return status_of(1).n_running == 2; }, "its counts");
+  until([this] { return status_of(1).stats.n_running == 2; }, "its counts");
   EXPECT_EQ(status_of(1).pid, 4711u);
-  EXPECT_EQ(status_of(1).n_waiting, 1u);
-  EXPECT_EQ(status_of(1).kv_blocks_used, 9u);
+  EXPECT_EQ(status_of(1).stats.n_waiting, 1u);
+  EXPECT_EQ(status_of(1).stats.kv_blocks_used, 9u);
   EXPECT_EQ(status_of(0).waited_for_ms, 5.0);
   EXPECT_EQ(front->n_queued(), 1u) << "what waits on a rank waits, too";
   rank(1).channel->close();
@@ -116,7 +155,7 @@ TEST_F(FrontRanks, WhatIsNoMessageOfARankIsIgnored) {
   nonsense.mutable_commit();
   rank(0).channel->send(nonsense);
   rank(0).say(cluster::RankReport{rank(0).member, {.n_running = 3}});
-  until([this] { return status_of(0).n_running == 3; }, "what it says afterwards");
+  until([this] { return status_of(0).stats.n_running == 3; }, "what it says afterwards");
   EXPECT_TRUE(front->ready());
 }
 

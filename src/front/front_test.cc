@@ -80,7 +80,7 @@ TEST_F(FrontTest, ARankThatSaysWhyItCannotStartEndsTheStartWithItsWords) {
   until([this] { return rank(0).configured.has_value(); }, "its Configure");
   rank(0).say(cluster::RankFailed{rank(0).member, "no room for the KV cache"});
   rank(0).say(cluster::RankReport{rank(0).member, {.kv_blocks_total = 9}});
-  until([this] { return front->cluster().ranks.at(0).kv_blocks_total == 9; }, "what it said last");
+  until([this] { return front->cluster().ranks.at(0).stats.kv_blocks_total == 9; }, "what it said last");
   rank(0).end({.how = "exit code 1", .exit_code = 1});
   until([this] { return !fatal.empty(); }, "the end of the start");
   EXPECT_THAT(fatal[0].message(), HasSubstr("no room for the KV cache"));

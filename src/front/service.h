@@ -70,17 +70,22 @@ struct ScaleRequest {
   std::uint32_t drain_timeout_s = 120;
 };
 
+// How far a rank is that starts, or loads experts for the next epoch.
+struct RankLoad {
+  // kStarting: no HELLO yet. kLoading: first what every rank holds, then its experts of the next epoch.
+  enum class Phase : std::uint8_t { kStarting, kLoading } phase = Phase::kStarting;
+  std::uint64_t loaded_bytes = 0, total_bytes = 0;  // as it last said, once a second; total 0: not yet
+};
+
 struct RankStatus {
   RankId rank;
   std::uint32_t pid = 0;
   std::string host, device;
   cluster::RankState state = cluster::RankState::kJoining;
-  std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0, n_experts = 0;
-  double waited_for_ms =
-      0;  // time that peers spent waiting for it, of the epoch in force, all peers together
-  cluster::MoeTimes moe_times;
-  std::uint64_t n_nonfinite_logits = 0;  // requests that it ended for want of finite logits, since its start
-  cluster::KvMoves kv_moves;             // of requests that came to it from other ranks, since its start
+  std::size_t n_experts = 0;
+  std::optional<RankLoad> load;  // none: it has all that it was asked to load
+  double waited_for_ms = 0;      // by its peers, of the epoch in force, all peers together
+  cluster::RankStats stats;      // as it last said
 };
 
 struct ClusterStatus {
@@ -91,7 +96,8 @@ struct ClusterStatus {
   std::string last_start_error;                // of the failed starts since a rank last joined; empty: none
   std::optional<double> next_start_s;          // until ranks are started again; none: no pause
   Form form;                                   // every rank's
-  std::uint64_t n_rebalanced = 0;              // requests, since the start
+  std::uint64_t weights_loaded_bytes = 0, weights_total_bytes = 0;  // that ranks share; total 0: none
+  std::uint64_t n_rebalanced = 0;                                   // requests, since the start
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing

@@ -138,9 +138,9 @@ void add_rank(Snapshot& out, const front::RankStatus& rank) {
           rank.waited_for_ms / 1000, {{"rank", id}});
   out.add(prometheus::BuildCounter(), "concertina_nonfinite_logits_total",
           "Requests that a rank ended since the model gave no finite logits, since its start.",
-          static_cast<double>(rank.n_nonfinite_logits), {{"rank", id}});
-  add_moves(out, rank.kv_moves, id);
-  const cluster::MoeTimes& times = rank.moe_times;
+          static_cast<double>(rank.stats.n_nonfinite_logits), {{"rank", id}});
+  add_moves(out, rank.stats.kv_moves, id);
+  const cluster::MoeTimes& times = rank.stats.moe_times;
   out.add(prometheus::BuildCounter(), "concertina_moe_layers_total",
           "MoE layers that a rank computed, since its start.", static_cast<double>(times.n_layers),
           {{"rank", id}});
@@ -203,8 +203,8 @@ std::string Metrics::text(const front::ClusterService& service) {
   double used = 0, total = 0;
   std::map<std::string, int> by_state{{"joining", 0}, {"active", 0}, {"leaving", 0}, {"failed", 0}};
   for (const front::RankStatus& rank : cluster.ranks) {
-    used += static_cast<double>(rank.kv_blocks_used);
-    total += static_cast<double>(rank.kv_blocks_total);
+    used += static_cast<double>(rank.stats.kv_blocks_used);
+    total += static_cast<double>(rank.stats.kv_blocks_total);
     ++by_state[cluster::name_of(rank.state)];
   }
   s.kv_usage.Set(total > 0 ? used / total : 0);

@@ -168,11 +168,12 @@ std::uint64_t touch(const tensor::Weight& weight) {
   return n_bytes;
 }
 
-std::uint64_t prefault(const model::Model& model, const std::function<void()>& on_progress) {
+std::uint64_t prefault(const model::Model& model,
+                       const std::function<void(std::uint64_t touched_bytes)>& on_progress) {
   std::uint64_t n_bytes = 0;
   model.for_each_weight([&](const tensor::Weight& weight) {
     n_bytes += touch(weight);
-    on_progress();
+    on_progress(n_bytes);
   });
   return n_bytes;
 }

@@ -78,6 +78,7 @@ std::uint64_t touch(const tensor::Weight& weight);
 
 // Touches the pages of all weights but the experts', so that no step waits for the disk. `on_progress` is
 // called after each weight: a slow disk is no standstill. Returns their bytes. Any thread.
-std::uint64_t prefault(const model::Model& model, const std::function<void()>& on_progress);
+std::uint64_t prefault(const model::Model& model,
+                       const std::function<void(std::uint64_t touched_bytes)>& on_progress);
 
 }  // namespace concertina::worker

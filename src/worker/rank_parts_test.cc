@@ -16,11 +16,19 @@ TEST(Prefault, TouchesEveryByteThatARankHoldsBesidesItsExperts) {
               .value();
       const checkpoint::DummyWeights source(1, config.dtype);
       std::size_t n_loaded = 0, n_touched = 0;
+      std::uint64_t last_bytes = 0;
       const auto model = model::Model::load(config, source, 64, quantization, [&] { ++n_loaded; }).value();
       const auto expected = model::own_weight_bytes(config, source, quantization).value();
-      EXPECT_EQ(prefault(*model, [&] { ++n_touched; }), expected.each_rank)
+      EXPECT_EQ(prefault(*model,
+                         [&](std::uint64_t n_bytes) {
+                           ++n_touched;
+                           EXPECT_GT(n_bytes, last_bytes) << "it gets on with each";
+                           last_bytes = n_bytes;
+                         }),
+                expected.each_rank)
           << family << ", " << model::name_of(quantization);
       EXPECT_EQ(n_touched, n_loaded);
+      EXPECT_EQ(last_bytes, expected.each_rank);
     }
 }
 

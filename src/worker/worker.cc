@@ -111,9 +111,7 @@ class Worker {
     RETURN_IF_ERROR(build_parts());
     epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
     kv_prefault_ = std::make_unique<KvPrefault>(*parts_.kv_memory);
-    loader_.post([this] {  // before any epoch's experts
-      prefault(*parts_.model, [this] { ++n_loaded_; });
-    });
+    loader_.post([this] { prefault_weights(); });  // before any epoch's experts
     loader_thread_ = std::thread([this] {
       if (options_.start == RankOptions::Start::kInTheBackground) work_in_the_background();
       loader_.run();
@@ -211,6 +209,17 @@ class Worker {
     }
     tell(EpochPrepared{plan.epoch, std::move(prepared->view)});
     send(cluster::RankPrepared{self(), plan.epoch, prepared->moved_bytes});
+  }
+
+  // On the loader's thread: what every rank holds.
+  void prefault_weights() {
+    std::uint64_t n_total = 0;
+    parts_.model->for_each_weight([&](const tensor::Weight& weight) { n_total += weight.bytes(); });
+    last_progress_ = std::chrono::steady_clock::now();
+    prefault(*parts_.model, [this, n_total](std::uint64_t n_touched) {
+      ++n_loaded_;
+      report_progress(std::min(n_touched, n_total), n_total);  // scales of int8 are touched, too
+    });
   }
 
   // On the loader's thread, between other work.

@@ -88,6 +88,33 @@ ordered_json to_json(const cluster::Operation& operation) {
           {"error", operation.error ? ordered_json(*operation.error) : ordered_json()}};
 }
 
+ordered_json bytes_of(std::uint64_t loaded_bytes, std::uint64_t total_bytes) {
+  if (total_bytes == 0) return nullptr;
+  return {{"loaded", loaded_bytes}, {"total", total_bytes}};
+}
+
+ordered_json to_json(const std::optional<front::RankLoad>& load) {
+  if (!load) return nullptr;
+  return {{"phase", load->phase == front::RankLoad::Phase::kStarting ? "starting" : "loading"},
+          {"bytes", bytes_of(load->loaded_bytes, load->total_bytes)}};
+}
+
+ordered_json to_json(const front::RankStatus& rank) {
+  return {{"rank", rank.rank.value()},
+          {"pid", rank.pid},
+          {"host", rank.host},
+          {"device", rank.device},
+          {"state", cluster::name_of(rank.state)},
+          {"load", to_json(rank.load)},
+          {"running", rank.stats.n_running},
+          {"waiting", rank.stats.n_waiting},
+          {"kv_blocks_used", rank.stats.kv_blocks_used},
+          {"kv_blocks_total", rank.stats.kv_blocks_total},
+          {"experts", rank.n_experts},
+          {"waited_for_ms", rank.waited_for_ms},
+          {"kv_moves", to_json(rank.stats.kv_moves)}};
+}
+
 http::Response outcome(const cluster::Operation& operation) {
   if (operation.phase == cluster::Phase::kDone) {
     const ordered_json body{{"message", fmt::format("Scaled to {} data parallel engines", operation.to_size)},
@@ -151,20 +178,7 @@ void AdminApi::cluster(const http::Request& request, const std::shared_ptr<http:
 std::string AdminApi::cluster_text() const {
   const front::ClusterStatus status = service_.cluster();
   ordered_json ranks = ordered_json::array();
-  for (const front::RankStatus& rank : status.ranks) {
-    ranks.push_back({{"rank", rank.rank.value()},
-                     {"pid", rank.pid},
-                     {"host", rank.host},
-                     {"device", rank.device},
-                     {"state", cluster::name_of(rank.state)},
-                     {"running", rank.n_running},
-                     {"waiting", rank.n_waiting},
-                     {"kv_blocks_used", rank.kv_blocks_used},
-                     {"kv_blocks_total", rank.kv_blocks_total},
-                     {"experts", rank.n_experts},
-                     {"waited_for_ms", rank.waited_for_ms},
-                     {"kv_moves", to_json(rank.kv_moves)}});
-  }
+  for (const front::RankStatus& rank : status.ranks) ranks.push_back(to_json(rank));
   const ordered_json body{
       {"epoch", status.epoch.value()},
       {"size", status.size},
@@ -180,6 +194,7 @@ std::string AdminApi::cluster_text() const {
       {"instruction_set", status.form.instruction_set},
       {"quantization", status.form.quantization},
       {"activation_dtype", status.form.activation_dtype},
+      {"weights_bytes", bytes_of(status.weights_loaded_bytes, status.weights_total_bytes)},
       {"checkpoint",
        {{"changed", !status.checkpoint_change.empty()},
         {"what",
