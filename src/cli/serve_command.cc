@@ -49,7 +49,9 @@ class ServeProcess {
                 prepared.chat_template ? &*prepared.chat_template : nullptr, prepared.server),
         host_(prepared.server.host),
         signals_(loop_, [this](int number) { on_signal(number); }),
-        texts_fingerprint_(prepared.texts_fingerprint) {}
+        texts_fingerprint_(prepared.texts_fingerprint) {
+    for (const cluster::Operation& operation : prepared.operations) front_.know(operation);
+  }
 
   int run() {
     const auto port = server_.start();

@@ -21,6 +21,8 @@ Flags rank_flags(FrontOptions& o, bool& pin_threads) {
             "ranks at the start; each holds a share of every layer's experts"),
       toggle("--replace-failed-ranks", o.replace_failed, FrontOptions::ReplaceFailed::kNo,
              FrontOptions::ReplaceFailed::kYes, "start a new rank for one that died"),
+      toggle("--rebalance", o.rebalance, FrontOptions::Rebalance::kNo, FrontOptions::Rebalance::kYes,
+             "move running requests between ranks that carry unequal shares"),
       // For tests: fenced ranks are not killed.
       toggle("--withhold-kill", o.kill_fenced, FrontOptions::KillFenced::kYes, FrontOptions::KillFenced::kNo,
              "")

@@ -106,6 +106,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
   auto form = decide_form(o.form, kept.form);
   if (!form) return fail(o.state_dir.empty() ? form.error() : form.error().with_context(o.state_dir));
   o.front.form = *form;
+  out.operations = std::move(kept.operations);
   if (kept.form && *kept.form != o.front.form)
     spdlog::warn("{}: the form was {} before the restart and is {} now: answers may differ in tokens",
                  o.state_dir, describe(*kept.form), describe(o.front.form));

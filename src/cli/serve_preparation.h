@@ -22,6 +22,7 @@ struct Prepared {
   std::optional<tokenizer::Tokenizer> tokenizer;
   std::optional<chat::ChatTemplate> chat_template;
   std::unique_ptr<front::StateStore> state;
+  std::vector<cluster::Operation> operations;  // that it kept
   server::ServerOptions server;
 };
 

@@ -71,6 +71,7 @@ std::string table(const client::ClusterInfo& cluster) {
                        bar(rank.kv_blocks_used, rank.kv_blocks_total),
                        fmt::format("{}/{}", rank.kv_blocks_used, rank.kv_blocks_total), rank.n_experts);
   }
+  if (cluster.n_rebalanced > 0) out += fmt::format("{} requests rebalanced\n", cluster.n_rebalanced);
   return out + describe_moves(cluster);
 }
 

@@ -54,6 +54,7 @@ ClusterInfo cluster_of(const json& object) {
   cluster.wanted_size = object.at("wanted_size");
   cluster.n_missing = object.at("missing");
   cluster.n_failed_starts = object.at("failed_starts");
+  cluster.n_rebalanced = object.at("rebalanced_requests");
   if (const json& error = object.at("last_start_error"); !error.is_null()) cluster.last_start_error = error;
   if (const json& next = object.at("next_start_s"); !next.is_null()) cluster.next_start_s = next;
   for (const json& rank : object.at("ranks")) cluster.ranks.push_back(rank_of(rank));

@@ -36,7 +36,7 @@ struct OperationInfo {
 struct ClusterInfo {
   std::uint64_t epoch = 0;
   std::size_t size = 0, max_size = 0, wanted_size = 0, n_missing = 0;
-  std::uint64_t n_failed_starts = 0;
+  std::uint64_t n_failed_starts = 0, n_rebalanced = 0;
   std::optional<std::string> last_start_error;
   std::optional<double> next_start_s;
   std::vector<RankInfo> ranks;

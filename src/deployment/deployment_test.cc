@@ -25,8 +25,10 @@ using ::testing::IsEmpty;
 // A host whose ranks answer everything at once, but for preparations while these are held back.
 class Host {
  public:
-  explicit Host(std::size_t size, std::size_t max_num_seqs = 8)
-      : config_{.cluster = {.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = size}},
+  explicit Host(std::size_t size, std::size_t max_num_seqs = 8,
+                Config::Rebalance rebalance = Config::Rebalance::kNo)
+      : config_{.cluster = {.n_moe_layers = 1, .n_experts = 4, .max_size = 4, .initial_size = size},
+                .rebalance = rebalance},
         max_num_seqs_(max_num_seqs),
         deployment_(std::in_place, config_, Incarnation(1)) {
     deployment_->start(now_, effects_);
@@ -36,9 +38,15 @@ class Host {
   void submit(std::uint64_t id, std::size_t n_prompt = 3) {
     request::Request request{.id = RequestId(id), .tokens = std::vector<TokenId>(n_prompt, 5)};
     request.n_prompt_tokens = n_prompt;
+    request.stop.max_tokens = 100;
     deployment_->submit(std::move(request), request::ClientId(1), now_, effects_);
     settle();
   }
+  void cancel(std::uint64_t id) {
+    deployment_->cancel(RequestId(id), now_, effects_);
+    settle();
+  }
+  void wait(Duration duration) { now_ += duration; }
   void scale(std::size_t size) {
     const std::string id = "op-" + std::to_string(++n_operations_);
     ASSERT_TRUE(deployment_->scale({id, size, {}, seconds(10)}, now_, effects_));
@@ -239,6 +247,48 @@ TEST(Deployment, ARanksHelloSaysHowMuchItHasRoomFor) {
   for (std::uint64_t id = 1; id <= 3; ++id) host.submit(id);
   EXPECT_EQ(host.deployment().journal().n_on(RankId(0)), 2u);
   EXPECT_EQ(host.deployment().journal().n_queued(), 1u);
+}
+
+TEST(Deployment, ARankThatJoinsGetsHalfOfWhatRuns) {
+  Host host(1, 8, Config::Rebalance::kYes);
+  for (std::uint64_t id = 1; id <= 4; ++id) host.submit(id), host.token(id, 7);
+  host.scale(2);
+  ASSERT_EQ(host.size(), 2u);
+  EXPECT_EQ(host.deployment().journal().n_on(RankId(1)), 0u) << "no token has come of it yet";
+  host.token(1, 8);
+  EXPECT_EQ(host.deployment().journal().n_on(RankId(1)), 2u);
+  for (std::uint64_t id = 2; id <= 4; ++id) host.token(id, 8);
+  for (std::uint64_t id = 1; id <= 4; ++id) EXPECT_THAT(host.stream(id), ElementsAre(7, 8)) << id;
+}
+
+TEST(Deployment, WithoutRebalancingWhatRunsStaysWhereItIs) {
+  Host host(1, 8, Config::Rebalance::kNo);
+  for (std::uint64_t id = 1; id <= 4; ++id) host.submit(id), host.token(id, 7);
+  host.scale(2);
+  host.token(1, 8);
+  EXPECT_EQ(host.deployment().journal().n_on(RankId(1)), 0u);
+}
+
+TEST(Deployment, InARecoveryNothingMovesButWhatTheLostRankCarried) {
+  Host host(3, 8, Config::Rebalance::kYes);
+  for (std::uint64_t id = 1; id <= 9; ++id) host.submit(id), host.token(id, 7);
+  for (std::uint64_t id = 1; id <= 9; ++id) {
+    if (host.rank_of(id) != host.member(0)) host.cancel(id);
+  }
+  const auto n_on_rank_1 = [&] { return host.deployment().journal().n_on(RankId(1)); };
+  ASSERT_EQ(host.rank_of(1), host.member(0));
+  host.token(1, 8);
+  ASSERT_EQ(n_on_rank_1(), 0u) << "it may even out by itself";
+  host.wait(seconds(2));
+  host.is_holding = true;
+  host.die(2);
+  ASSERT_TRUE(host.deployment().coordinator().recovering());
+  host.token(1, 9);  // of a step before the loss
+  EXPECT_EQ(n_on_rank_1(), 0u);
+  host.let_prepare();
+  ASSERT_FALSE(host.deployment().coordinator().recovering());
+  host.token(1, 10);
+  EXPECT_EQ(n_on_rank_1(), 1u);
 }
 
 TEST(Deployment, AnotherFrontGoesOnInTheMiddleOfAnOperation) {

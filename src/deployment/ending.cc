@@ -24,6 +24,8 @@ cluster::SourceEnded::Trust trust_in_kv(const cluster::RankExited& exit, const E
       return Trust::kNo;               // be, and nobody knows since when
     case Ending::Cause::kChannelFull:  // the same, of the thread that reads
       return Trust::kNo;
+    case Ending::Cause::kBadFrame:  // some of its memory is not what it wrote there
+      return Trust::kNo;
     // A kill like any other. What peers map is not among what the kernel takes from a victim early
     // (oom_reap_task takes private memory alone).
     case Ending::Cause::kOutOfMemory:

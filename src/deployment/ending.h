@@ -19,6 +19,7 @@ struct Ending {
     kOutOfMemory,  // SIGKILL while its control group counted one more kill for want of memory
     kStuckStep,    // fenced because its step stood still, though it was runnable
     kChannelFull,  // fenced because its control channel was full: it did not read what was sent
+    kBadFrame,     // fenced because what it sent was no frame
   } cause = Cause::kOther;
   std::string how;  // "exit code 1", "signal 11 (Segmentation fault)"
   int signal = 0;   // that ended it; 0: none

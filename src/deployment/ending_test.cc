@@ -28,7 +28,7 @@ TEST(EndingTest, WhateverEndsByItselfMayHaveSpoiltItsKvBefore) {
 }
 
 TEST(EndingTest, AFenceForItsOwnDoingCountsMoreThanTheKillThatFollows) {
-  for (const Cause cause : {Cause::kStuckStep, Cause::kChannelFull})
+  for (const Cause cause : {Cause::kStuckStep, Cause::kChannelFull, Cause::kBadFrame})
     EXPECT_EQ(trust({cause, "signal 9 (Killed)", 9}), Trust::kNo);
   EXPECT_EQ(trust({.how = "signal 9 (Killed)", .signal = 9}, Reason::kSaid), Trust::kNo);
 }

@@ -140,7 +140,8 @@ TEST_F(CrashTest, AnInnocentRequestIsNotGivenUpForDifferentOnesBesideIt) {
 TEST_F(CrashTest, EveryCauseThatIsARanksOwnDoingCounts) {
   using Cause = Ending::Cause;
   std::uint64_t id = 0;
-  for (const Cause cause : {Cause::kCrash, Cause::kOutOfMemory, Cause::kStuckStep, Cause::kChannelFull}) {
+  for (const Cause cause :
+       {Cause::kCrash, Cause::kOutOfMemory, Cause::kStuckStep, Cause::kChannelFull, Cause::kBadFrame}) {
     ++id;
     members({kRank0, kRank1});
     submit(request(id));

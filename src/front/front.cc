@@ -31,6 +31,7 @@ Error changed_under_ranks(const std::string& model_path, const std::string& what
 deployment::Config config_of(const FrontOptions& options) {
   using ReplaceFailed = cluster::CoordinatorConfig::ReplaceFailed;
   const bool replaces = options.replace_failed == FrontOptions::ReplaceFailed::kYes;
+  const bool rebalances = options.rebalance == FrontOptions::Rebalance::kYes;
   return {.cluster = {.n_moe_layers = options.n_moe_layers,
                       .n_experts = options.n_experts,
                       .max_size = options.max_size,
@@ -42,7 +43,8 @@ deployment::Config config_of(const FrontOptions& options) {
                       .replace_failed = replaces ? ReplaceFailed::kYes : ReplaceFailed::kNo},
           .capacity = {.max_num_seqs = options.max_num_seqs,
                        .kv_tokens = options.kv_tokens,
-                       .channel_bytes = kUnreadBytes}};
+                       .channel_bytes = kUnreadBytes},
+          .rebalance = rebalances ? deployment::Config::Rebalance::kYes : deployment::Config::Rebalance::kNo};
 }
 
 }  // namespace
@@ -66,10 +68,6 @@ void Front::start(std::function<void()> on_ready, std::function<void(const Error
   on_ready_ = std::move(on_ready);
   on_fatal_ = std::move(on_fatal);
   if (state_ != nullptr) {
-    const auto kept = state_->load(loop_.now());
-    if (!kept) spdlog::error("{}: serving goes on without the records", kept.error().message());
-    for (const cluster::Operation& operation : kept ? kept->operations : std::vector<cluster::Operation>{})
-      deployment_.know(operation);
     if (const Status saved = state_->save_form(options_.form); !saved)
       spdlog::error("{}", saved.error().message());
   }

@@ -36,6 +36,7 @@ class Front : public GenerationService, public ClusterService {
         launcher::StartProcess start_process, std::unique_ptr<StateStore> state = nullptr);
   ~Front() override;
 
+  void know(const cluster::Operation& operation) { deployment_.know(operation); }  // kept; before start()
   // Starts the first ranks. `on_ready` once, when the first epoch is active; `on_fatal` at most once, when
   // serving is over for a reason worth exit code 1.
   void start(std::function<void()> on_ready, std::function<void(const Error&)> on_fatal);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <csignal>
@@ -20,6 +21,7 @@ struct FakeRank {
   transport::EventLoop& loop;
   launcher::RankProcess::OnExit on_exit;
   BuildIdentity identity;
+  std::size_t n_kv_blocks;
   enum class Says : std::uint8_t { kAll, kNothing } says = Says::kAll;
   transport::FileDescriptor front_end;
   std::unique_ptr<transport::ControlChannel> channel;
@@ -28,8 +30,11 @@ struct FakeRank {
   std::vector<request::Request> assigned;
   std::vector<RequestId> dropped;
   std::vector<deployment::Ending> ended;  // one at most
+  std::vector<cluster::SourceEnded> sources_ended;
+  int fd = -1;  // the channel's
 
   void say(const cluster::FromRank& message) { channel->send(transport::frame_of(message)); }
+  void say_what_is_no_frame() { CHECK(::write(fd, "\xff\xff\xff\xff", 4) == 4); }
   // The next token of the request that it was given first.
   void say_token(std::size_t position, TokenId token,
                  request::FinishReason reason = request::FinishReason::kNone) {
@@ -50,7 +55,9 @@ struct FakeRank {
     if (frame.has_configure()) {
       configured = frame.configure();
       member = {RankId(configured->rank()), Incarnation(configured->incarnation())};
-      if (says == Says::kAll) say(cluster::RankHello{member, {}, {}, 64, 16, 8, identity});
+      if (says == Says::kAll)
+        say(cluster::RankHello{
+            member, {}, {}, n_kv_blocks, configured->block_size(), configured->max_num_seqs(), identity});
       return;
     }
     std::visit([this](const auto& message) { answer(message); }, transport::to_rank_of(frame).value());
@@ -63,6 +70,7 @@ struct FakeRank {
   void answer(const cluster::Freeze& message) { say(cluster::RankFrozen{member, message.ballot}); }
   void answer(const cluster::Assign& message) { assigned.push_back(message.request); }
   void answer(const cluster::Drop& message) { dropped.push_back(message.request); }
+  void answer(const cluster::SourceEnded& message) { sources_ended.push_back(message); }
   void answer(const cluster::Release&) {
     if (says == Says::kAll) end({.how = "exit code 0"});
   }
@@ -122,6 +130,11 @@ class FrontTest : public testing::Test {
     start();
     until([this] { return is_ready; }, "the first epoch");
   }
+  // All that is to be done now.
+  void settle() {
+    loop.context().restart();
+    loop.context().poll();
+  }
   // Whatever happens on the loop until `is_so`.
   void until(const std::function<bool()>& is_so, const std::string& what) {
     const Time deadline = time.now() + std::chrono::hours(1);
@@ -134,11 +147,14 @@ class FrontTest : public testing::Test {
     }
   }
   FakeRank& rank(std::size_t i) { return *ranks.at(i); }
+  static GenerationRequest short_request(ClientId client) {
+    GenerationRequest request{.client = client, .prompt_ids = {5, 6, 7}};
+    request.stop.max_tokens = 16;
+    return request;
+  }
   RequestId submit(Listener& listener) {
     CHECK(front->reserve(1, ClientId(1)).has_value());
-    GenerationRequest request{.client = ClientId(1), .prompt_ids = {5, 6, 7}};
-    request.stop.max_tokens = 16;
-    return front->submit(std::move(request), listener).value();
+    return front->submit(short_request(ClientId(1)), listener).value();
   }
   // The rank that the request is on.
   FakeRank& rank_with(std::size_t n_assigned) {
@@ -158,9 +174,11 @@ class FrontTest : public testing::Test {
     if (!cannot_start.empty()) return fail(FrontError::kOperationFailed, cannot_start);
     auto ends = transport::make_socket_pair();
     CHECK(ends.has_value());
-    ranks.push_back(std::make_unique<FakeRank>(FakeRank{loop, std::move(on_exit), identity, says}));
+    ranks.push_back(std::make_unique<FakeRank>(
+        FakeRank{loop, std::move(on_exit), identity, options.kv_tokens / options.block_size, says}));
     FakeRank& rank = *ranks.back();
     rank.front_end = std::move(ends->first);
+    rank.fd = ends->second.get();
     rank.channel =
         std::make_unique<transport::ControlChannel>(loop.context(), ends->second.release(), "the front");
     rank.channel->start([&rank](const transport::Frame& frame) { rank.hear(frame); }, [](const Error&) {});

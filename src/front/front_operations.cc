@@ -120,6 +120,7 @@ ClusterStatus Front::cluster() const {
   status.last_start_error = deployment_.coordinator().shortage().last_error;
   if (const auto next = deployment_.coordinator().shortage().next_try; next && *next > loop_.now())
     status.next_start_s = to_ms(*next - loop_.now()) / 1e3;
+  status.n_rebalanced = deployment_.journal().n_rebalanced();
   status.form = options_.form;
   for (const cluster::RankView& view : deployment_.coordinator().ranks()) {
     RankStatus out{.rank = view.member.rank, .host = host_name(), .device = "cpu", .state = view.state};

@@ -148,6 +148,7 @@ void Front::on_channel_closed(const Member& member, const Error& why) {
   if (rank == nullptr) return;
   if (!rank->failure.empty()) return;  // it said why it ends: its exit follows
   if (why.is(transport::TransportError::kOutgoingFull)) rank->fenced_as = Ending::Cause::kChannelFull;
+  if (why.is(transport::TransportError::kBadFrame)) rank->fenced_as = Ending::Cause::kBadFrame;
   const cluster::RankUnreachable unreachable{member, why.message()};
   if (!why.is(transport::TransportError::kPeerClosed)) return tell(unreachable);
   if (rank->process->has_ended()) return;

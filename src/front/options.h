@@ -45,6 +45,8 @@ struct FrontOptions {
   Duration shutdown_timeout = std::chrono::seconds(30);
   Duration group_lost_timeout = std::chrono::seconds(300);  // without an epoch, then the server ends
   enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
+  // Running requests move between ranks that carry unequal shares.
+  enum class Rebalance : std::uint8_t { kNo, kYes } rebalance = Rebalance::kYes;
   // For tests: a fenced rank is not killed, and must find out by itself.
   enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;
 };

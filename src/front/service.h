@@ -91,6 +91,7 @@ struct ClusterStatus {
   std::string last_start_error;                // of the failed starts since a rank last joined; empty: none
   std::optional<double> next_start_s;          // until ranks are started again; none: no pause
   Form form;                                   // every rank's
+  std::uint64_t n_rebalanced = 0;              // requests, since the start
   std::vector<RankStatus> ranks;
   std::optional<cluster::Operation> operation;  // the running one
   std::string waits_for;                        // what is under way waits for; empty: nothing

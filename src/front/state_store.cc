@@ -82,13 +82,11 @@ struct StateStore::Database {
   Error error(const char* what) const {
     const int code = sqlite3_errcode(handle);
     const bool in_use = code == SQLITE_BUSY || code == SQLITE_LOCKED;
-    if (code == SQLITE_NOTADB)
-      return Error(
-          StateStoreError::kUnusable,
-          fmt::format(
-              "{}: it is no file of this server's state (SQLite: {}); move it away, or choose another "
-              "--state-dir",
-              path, sqlite3_errmsg(handle)));
+    if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
+      return Error(StateStoreError::kUnusable,
+                   fmt::format("{}: it is {} (SQLite: {}); move it away, or choose another --state-dir", path,
+                               code == SQLITE_CORRUPT ? "damaged" : "no file of this server's state",
+                               sqlite3_errmsg(handle)));
     return Error(in_use ? StateStoreError::kInUse : StateStoreError::kUnusable,
                  in_use ? fmt::format("{}: another server uses it", path)
                         : fmt::format("{}: cannot {}: {}", path, what, sqlite3_errmsg(handle)));

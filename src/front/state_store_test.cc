@@ -1,7 +1,9 @@
 #include "front/state_store.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <fstream>
 
@@ -124,6 +126,45 @@ TEST_F(StateStoreTest, WhatIsNoDatabaseIsRefusedByName) {
   const auto no_folder = StateStore::open(folder / "state.sqlite");
   ASSERT_FALSE(no_folder);
   EXPECT_THAT(no_folder.error().message(), HasSubstr("cannot make it"));
+}
+
+TEST_F(StateStoreTest, AFolderInTheFilesPlaceIsNamed) {
+  std::filesystem::create_directories(folder / "state.sqlite");
+  const auto store = StateStore::open(folder);
+  ASSERT_FALSE(store);
+  EXPECT_THAT(store.error().message(), HasSubstr("state.sqlite: cannot open it"));
+}
+
+// What a bad sector leaves, say, or a copy that was cut off.
+TEST_F(StateStoreTest, ADamagedFileIsToldAsThatAndWhatToDo) {
+  for (auto [store, i] = std::pair(open(), 0); i < 100; ++i) {
+    cluster::Operation operation = done;
+    operation.id = fmt::format("operation-{}", i);
+    ASSERT_TRUE(store->save(operation, now));
+  }
+  const auto n_bytes = std::filesystem::file_size(folder / "state.sqlite");
+  ASSERT_GT(n_bytes, 4 * 4096u);
+  std::fstream file(folder / "state.sqlite", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(4096);
+  file << std::string(n_bytes - 4096, 'x');
+  file.close();
+  const auto store = StateStore::open(folder);
+  const auto kept = store ? (*store)->load(now) : tl::unexpected<Error>(store.error());
+  ASSERT_FALSE(kept);
+  EXPECT_TRUE(kept.error().is(StateStoreError::kUnusable));
+  EXPECT_THAT(kept.error().message(), HasSubstr("state.sqlite: it is damaged"));
+  EXPECT_THAT(kept.error().message(), HasSubstr("move it away, or choose another --state-dir"));
+}
+
+TEST_F(StateStoreTest, ARecordThatCannotBeReadIsNamed) {
+  ASSERT_TRUE(open()->save(done, now));
+  sqlite3* handle = nullptr;
+  sqlite3_open((folder / "state.sqlite").c_str(), &handle);
+  sqlite3_exec(handle, "UPDATE operations SET record = '{\"kind\": 0}'", nullptr, nullptr, nullptr);
+  sqlite3_close(handle);
+  const auto kept = open()->load(now);
+  ASSERT_FALSE(kept);
+  EXPECT_THAT(kept.error().message(), HasSubstr("the record of operation a is not readable"));
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "base/check.h"
 
 namespace concertina::kvcache {
@@ -12,8 +14,10 @@ std::string describe(const Holder& holder) {
   return fmt::format("request {}", std::get<RequestId>(holder));
 }
 
-BlockPool::BlockPool(std::size_t n_blocks, std::size_t max_shares, std::span<Stamp> stamps)
-    : own_stamps_(stamps.empty() ? new Stamp[n_blocks]() : nullptr),
+BlockPool::BlockPool(std::size_t n_blocks, std::size_t max_shares, std::span<Stamp> stamps,
+                     BrokenCopyRule broken)
+    : broken_(broken),
+      own_stamps_(stamps.empty() ? new Stamp[n_blocks]() : nullptr),
       stamps_(stamps.empty() ? std::span(own_stamps_.get(), n_blocks) : stamps),
       n_holders_(n_blocks),
       holdings_(n_blocks + max_shares) {
@@ -26,16 +30,25 @@ BlockPool::BlockPool(std::size_t n_blocks, std::size_t max_shares, std::span<Sta
 
 bool BlockPool::take(const Holder& holder, std::size_t n, std::vector<BlockId>& table) {
   if (n > free_.size()) return false;
+  for (const BlockId block : std::exchange(late_, {})) raise_stamp(block);
   for (std::size_t i = 0; i < n; ++i) {
     const BlockId block = free_.back();
     free_.pop_back();
-    stamps_[block.value()].store(generation(block).next().value(), std::memory_order_relaxed);
+    if (broken_ == BrokenCopyRule::kStampLate)
+      late_.push_back(block);
+    else
+      raise_stamp(block);
     add_holder(block, holder);
     table.push_back(block);
   }
-  // Whoever reads what is written to these blocks from here on, and then fences, reads the new stamps.
-  std::atomic_thread_fence(std::memory_order_release);
+  // Whoever reads what is written to these blocks from here on, and then fences, reads the new stamps. Not a
+  // release fence, which is no instruction on x86: stores past the caches might come before the stamps.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   return true;
+}
+
+void BlockPool::raise_stamp(BlockId block) {
+  stamps_[block.value()].store(generation(block).next().value(), std::memory_order_relaxed);
 }
 
 void BlockPool::hand_over(const Holder& from, const Holder& to, std::span<const BlockId> blocks) {

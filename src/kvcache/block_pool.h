@@ -7,6 +7,7 @@
 
 #include "base/function_ref.h"
 #include "base/ids.h"
+#include "kvcache/broken_copy_rule.h"
 #include "kvcache/holder.h"
 
 namespace concertina::kvcache {
@@ -32,7 +33,8 @@ static_assert(Stamp::is_always_lock_free && sizeof(Stamp) == 8);
 class BlockPool {
  public:
   // `stamps`: [n_blocks], all 0, outlives it; empty: its own.
-  explicit BlockPool(std::size_t n_blocks, std::size_t max_shares = 0, std::span<Stamp> stamps = {});
+  explicit BlockPool(std::size_t n_blocks, std::size_t max_shares = 0, std::span<Stamp> stamps = {},
+                     BrokenCopyRule broken = BrokenCopyRule::kNone);
 
   std::size_t n_total() const { return n_holders_.size(); }
   std::size_t n_free() const { return free_.size(); }
@@ -67,16 +69,19 @@ class BlockPool {
     std::uint32_t next = kNone;
   };
 
+  void raise_stamp(BlockId block);
   void add_holder(BlockId block, const Holder& holder);
   void remove_holder(BlockId block, const Holder& holder);
   std::uint32_t find(BlockId block, const Holder& holder) const;  // kNone: it does not hold it
 
+  const BrokenCopyRule broken_;
   std::unique_ptr<Stamp[]> own_stamps_;   // if it was given none
   std::span<Stamp> stamps_;               // [n_blocks]
   std::vector<std::uint32_t> n_holders_;  // [n_blocks]
   std::vector<BlockId> free_;             // a stack
   std::vector<Holding> holdings_;         // [n_blocks + max_shares]
   std::vector<std::uint32_t> unused_;     // places of holdings_ beyond the first of each block
+  std::vector<BlockId> late_;             // kStampLate: whose stamps are to be raised
 };
 
 // Blocks that n_tokens positions need.

@@ -17,12 +17,12 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 }  // namespace
 
 std::size_t n_good_tokens(const SequenceRecord& record, FunctionRef<Generation(BlockId)> stamp_after,
-                          std::size_t block_size, std::size_t n_wanted) {
+                          std::size_t block_size, std::size_t n_wanted, BrokenCopyRule broken) {
   const std::size_t n_tokens = std::min(n_wanted, record.n_tokens);
   for (std::size_t i = 0; i * block_size < n_tokens; ++i) {
-    const bool is_there =
-        i < record.blocks.size() && stamp_after(record.blocks[i].block) == record.blocks[i].generation;
-    if (!is_there) return i * block_size;
+    if (i == record.blocks.size()) return i * block_size;
+    const bool is_same = stamp_after(record.blocks[i].block) == record.blocks[i].generation;
+    if (!is_same && broken != BrokenCopyRule::kNoStampCheck) return i * block_size;
   }
   return n_tokens;
 }
@@ -99,8 +99,11 @@ void SequenceRecords::close(RecordSlot slot) {
   free_.push_back(slot);
 }
 
-RecordsView::RecordsView(const RecordsLayout& layout, std::span<const std::byte> memory)
-    : layout_(layout), words_(reinterpret_cast<const Stamp*>(memory.data()), layout.bytes() / 8) {
+RecordsView::RecordsView(const RecordsLayout& layout, std::span<const std::byte> memory,
+                         BrokenCopyRule broken)
+    : layout_(layout),
+      broken_(broken),
+      words_(reinterpret_cast<const Stamp*>(memory.data()), layout.bytes() / 8) {
   CHECK(memory.size() >= layout.bytes(), "{} bytes for records that need {}", memory.size(), layout.bytes());
 }
 
@@ -118,7 +121,7 @@ std::optional<SequenceRecord> RecordsView::read(std::size_t slot) const {
   const auto at = words_.subspan(layout_.n_blocks + slot * layout_.slot_words(), layout_.slot_words());
   for (int i = 0; i < kMaxTries; ++i) {
     const std::uint64_t version = at[kVersion].load(std::memory_order_acquire);
-    if (version % 2 == 1) continue;
+    if (version % 2 == 1 && broken_ != BrokenCopyRule::kOddRecord) continue;
     SequenceRecord record{.request = RequestId(at[kRequest].load(kRelaxed)),
                           .weights = WeightsVersion(at[kWeights].load(kRelaxed)),
                           .n_tokens = at[kTokens].load(std::memory_order_acquire)};

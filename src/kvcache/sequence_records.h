@@ -27,9 +27,11 @@ struct SequenceRecord {
 };
 
 // Tokens, at most `n_wanted`, of which what was copied is what the record says: those before the first block
-// whose stamp, read after the copy, is not the record's (rule 21).
+// whose stamp, read after the copy, is not the record's (rule 21). A last block that is not full counts as
+// far as the record goes.
 std::size_t n_good_tokens(const SequenceRecord& record, FunctionRef<Generation(BlockId)> stamp_after,
-                          std::size_t block_size, std::size_t n_wanted);
+                          std::size_t block_size, std::size_t n_wanted,
+                          BrokenCopyRule broken = BrokenCopyRule::kNone);
 
 // Where stamps and records lie in memory that its writer and its readers agree on: u64 words, first the
 // stamps, [n_blocks], then n_slots slots of five words and two for each block. All zero at first.
@@ -59,7 +61,8 @@ class SequenceRecords {
   // A record without blocks; none if all slots are taken.
   std::optional<RecordSlot> open(RequestId request);
   void append(RecordSlot slot, BlockId block, Generation generation);
-  void commit(RecordSlot slot, std::size_t n_tokens);  // KV of positions [0, n_tokens) is there
+  // KV of positions [0, n_tokens) is there for good: it never falls while the record is open.
+  void commit(RecordSlot slot, std::size_t n_tokens);
   void close(RecordSlot slot);
 
  private:
@@ -76,7 +79,8 @@ class SequenceRecords {
 // checked. Any thread.
 class RecordsView {
  public:
-  RecordsView(const RecordsLayout& layout, std::span<const std::byte> memory);
+  RecordsView(const RecordsLayout& layout, std::span<const std::byte> memory,
+              BrokenCopyRule broken = BrokenCopyRule::kNone);
 
   // The record of a request; none: there is none, or it was being written all the while, for ever if its
   // writer was killed then (rule 27). Takes memory.
@@ -88,6 +92,7 @@ class RecordsView {
   std::optional<SequenceRecord> read(std::size_t slot) const;
 
   const RecordsLayout layout_;
+  const BrokenCopyRule broken_;
   std::span<const Stamp> words_;
 };
 

@@ -111,26 +111,81 @@ TEST_F(SequenceRecordsTest, KvThatTheRecordHasNoBlockForDoesNotCount) {
   EXPECT_EQ(good(*peer_.find(kRequest), 9), 4u);
 }
 
-// A reader beside its writer never finds half of one record and half of another.
-TEST_F(SequenceRecordsTest, AReaderBesideItsWriterFindsWholeRecords) {
-  std::atomic<bool> is_over{false};
-  std::thread writer([&] {
-    for (std::uint64_t round = 1; round <= 20000; ++round) {
-      const RecordSlot slot = records_.open(RequestId(round)).value();
-      for (std::uint32_t b = 0; b < 1 + round % 6; ++b) records_.append(slot, BlockId(b), Generation(round));
-      records_.commit(slot, kBlockSize * (1 + round % 6));
+// The same with a rule broken: it is these that hold what the tests above show.
+TEST_F(SequenceRecordsTest, WithoutALookAtStampsAnothersKvCounts) {
+  opened(1, 4);
+  const SequenceRecord record = *peer_.find(kRequest);
+  pool_.give_back(kRequest, table_);
+  ASSERT_TRUE(pool_.take(RequestId(8), 1, table_));
+  const auto stamp_after = [&](BlockId block) { return peer_.stamp_after(block); };
+  EXPECT_EQ(n_good_tokens(record, stamp_after, kBlockSize, 4), 0u);
+  EXPECT_EQ(n_good_tokens(record, stamp_after, kBlockSize, 4, BrokenCopyRule::kNoStampCheck), 4u);
+}
+
+TEST_F(SequenceRecordsTest, WithStampsThatComeLateAnotherMayWriteWhereTheStampIsTheOldOne) {
+  BlockPool late(kLayout.n_blocks, 0, records_.stamps(), BrokenCopyRule::kStampLate);
+  ASSERT_TRUE(late.take(RequestId(8), 1, table_));
+  EXPECT_EQ(peer_.stamp_after(table_.front()), Generation(0));
+  std::vector<BlockId> next;
+  ASSERT_TRUE(late.take(RequestId(9), 1, next));
+  EXPECT_EQ(peer_.stamp_after(table_.front()), Generation(1));
+}
+
+TEST_F(SequenceRecordsTest, WithoutALookAtItsVersionARecordIsBelievedInTheMiddleOfItsChange) {
+  opened(1, 1);
+  memory_[8 * kLayout.n_blocks] ^= std::byte{1};
+  const RecordsView careless(kLayout, memory_, BrokenCopyRule::kOddRecord);
+  EXPECT_TRUE(careless.find(kRequest).has_value());
+}
+
+// A rank and a mover of another one, which copies what it finds. What a request's KV is, is its number.
+class MoverBesideItsSource : public SequenceRecordsTest {
+ protected:
+  static constexpr std::uint64_t kRounds = 100000;
+
+  // Requests come and go, in blocks that others had before; the first one until something of it was copied.
+  void serve() {
+    std::vector<BlockId> blocks;
+    for (std::uint64_t round = 1; !is_over_; ++round) {
+      const RequestId request(round);
+      const RecordSlot slot = records_.open(request).value();
+      serving_ = round;
+      for (std::size_t i = 0; i < 1 + round % 6; ++i) {
+        pool_.take(request, 1, blocks);
+        records_.append(slot, blocks.back(), pool_.generation(blocks.back()));
+        for (auto& position : kv_[blocks.back().value()]) position.store(round, std::memory_order_relaxed);
+        records_.commit(slot, blocks.size() * kBlockSize);
+      }
+      while (round == 1 && !was_found_) std::this_thread::yield();
       records_.close(slot);
+      pool_.give_back(request, blocks);
     }
-    is_over = true;
-  });
-  std::uint64_t n_wrong = 0;
-  for (std::uint64_t request = 1; !is_over; request = request % 20000 + 1) {
-    const auto record = peer_.find(RequestId(request));
-    if (!record) continue;
-    for (const auto& block : record->blocks) n_wrong += block.generation == Generation(request) ? 0 : 1;
   }
-  writer.join();
-  EXPECT_EQ(n_wrong, 0u);
+  void copy() {
+    const RequestId wanted(serving_);
+    const auto record = peer_.find(wanted);
+    if (!record) return;
+    std::vector<std::uint64_t> copied;
+    for (const auto& block : record->blocks)
+      for (const auto& position : kv_[block.block.value()])
+        copied.push_back(position.load(std::memory_order_relaxed));
+    copied.resize(good(*record, copied.size()));
+    if (!copied.empty()) was_found_ = true;
+    for (const std::uint64_t content : copied) n_wrong_ += content == wanted.value() ? 0 : 1;
+  }
+
+  std::array<std::array<std::atomic<std::uint64_t>, kBlockSize>, kLayout.n_blocks> kv_{};
+  std::atomic<std::uint64_t> serving_{1};
+  std::atomic<bool> is_over_{false}, was_found_{false};
+  std::uint64_t n_wrong_ = 0;
+};
+
+TEST_F(MoverBesideItsSource, WhatCountsIsTheRequestsOwn) {
+  std::thread source([&] { serve(); });
+  for (std::uint64_t round = 0; round < kRounds || !was_found_; ++round) copy();
+  is_over_ = true;
+  source.join();
+  EXPECT_EQ(n_wrong_, 0u);
 }
 
 }  // namespace

@@ -174,6 +174,9 @@ std::string text_of_now(const front::ClusterService& service, const front::Clust
   out.add(prometheus::BuildCounter(), "concertina_rescued_requests_total",
           "Requests that went on elsewhere after their rank was lost.",
           static_cast<double>(service.n_rescued_requests()));
+  out.add(prometheus::BuildCounter(), "concertina_rebalanced_requests_total",
+          "Requests that moved to another rank because ranks carried unequal shares.",
+          static_cast<double>(cluster.n_rebalanced));
   out.add(prometheus::BuildCounter(), "concertina_log_dropped_total",
           "Lines of the front's log that were dropped because nobody read them.",
           static_cast<double>(n_dropped_log_lines()));

@@ -176,6 +176,7 @@ std::string AdminApi::cluster_text() const {
       {"last_start_error",
        status.last_start_error.empty() ? ordered_json() : ordered_json(status.last_start_error)},
       {"next_start_s", status.next_start_s ? ordered_json(*status.next_start_s) : ordered_json()},
+      {"rebalanced_requests", status.n_rebalanced},
       {"instruction_set", status.form.instruction_set},
       {"quantization", status.form.quantization},
       {"activation_dtype", status.form.activation_dtype},
