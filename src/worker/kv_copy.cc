@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace concertina::worker {
 
 namespace {
@@ -22,6 +24,13 @@ void copy_words(std::byte* to, const std::byte* from, std::size_t n_bytes) {
 }
 
 }  // namespace
+
+KvCopy::KvCopy(const KvMemory& own, KvCopyJob job) : own_(own), job_(std::move(job)) {
+  const std::size_t n_blocks = kvcache::blocks_for(job_.n_tokens, own_.layout().blocks.block_size);
+  CHECK(job_.blocks.size() >= n_blocks, "{} blocks for {} tokens", job_.blocks.size(), job_.n_tokens);
+  CHECK(job_.source->pools().size() == own_.pools().size(), "the KV memory of rank {} has another layout",
+        job_.source->member().rank);
+}
 
 std::size_t KvCopy::advance() {
   if (!record_) {

@@ -28,7 +28,7 @@ struct KvCopyJob {
 // source may be at work or gone meanwhile; it is never told. One thread.
 class KvCopy {
  public:
-  KvCopy(const KvMemory& own, KvCopyJob job) : own_(own), job_(std::move(job)) {}
+  KvCopy(const KvMemory& own, KvCopyJob job);
 
   // The next block, with all of its layers. Bytes copied; 0: it is over, and so is the outcome.
   std::size_t advance();

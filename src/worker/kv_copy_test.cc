@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "base/check.h"
+#include "scheduler/scheduler.h"
 #include "worker/test_kv.h"
 
 namespace concertina::worker {
@@ -104,6 +105,38 @@ TEST_F(KvCopying, TheBlocksBeforeItDo) {
   }
   EXPECT_EQ(copy.outcome().n_tokens, 32u);
   expect_copied(2);
+}
+
+// By a real scheduler, whose older sequence needs a block and takes one of the youngest's. That step may be
+// void: what it did to blocks stays.
+TEST_F(KvCopying, FromASequenceThatIsPreemptedInTheMiddleNothingCounts) {
+  const scheduler::Limits limits{.max_num_seqs = 2,
+                                 .max_num_batched_tokens = 128,
+                                 .max_model_len = 80,
+                                 .block_size = TestKv::kBlockSize,
+                                 .n_blocks = 5};
+  const KvMemoryLayout layout{.blocks = taker_.layout.blocks, .records = scheduler::records_layout(limits)};
+  const cluster::Member member{RankId(4), Incarnation(5)};
+  const KvMemory memory = KvMemory::create(member, layout).value();
+  scheduler::Scheduler source(limits, memory.records());
+  source.set_weights(WeightsVersion(1));
+  const auto add = [&](std::uint64_t id, std::size_t n_tokens) {
+    request::Request request{.id = RequestId(id), .n_prompt_tokens = n_tokens};
+    request.tokens.assign(n_tokens, 1);
+    request.stop.max_tokens = 30;
+    ASSERT_TRUE(source.add(std::move(request)));
+  };
+  add(9, 31), add(kRequest, 40);
+  const std::vector<TokenId> drawn{5, 6};
+  for (int step = 0; step < 2; ++step) source.plan(), source.commit(drawn);
+
+  const auto peer = PeerKv::open({member, memory.address()}, layout).value();
+  KvCopy undisturbed(taker_.memory, job(41, peer)), copy(taker_.memory, job(41, peer));
+  EXPECT_EQ(end_of(undisturbed), 41u);
+  copy.advance();
+  EXPECT_EQ(source.plan().entries.size(), 1u);
+  EXPECT_EQ(source.counts().n_preemptions, 1u);
+  EXPECT_EQ(end_of(copy), 0u);
 }
 
 // Another process, which is killed in the middle.
