@@ -58,7 +58,8 @@ class Bench {
                           [](const auto& a, const auto& b) { return a.n_running < b.n_running; });
     run.n_carried = victim.n_running;
     const auto moved = [&](const char* what) {
-      return bench::metric(server_->url(), std::string("concertina_kv_moved_tokens_") + what + "_total");
+      return bench::metric(server_->url(), std::string("concertina_kv_moved_tokens_") + what + "_total",
+                           victim.rank);
     };
     const double n_copied = moved("copied"), n_recomputed = moved("recomputed");
     const Time hit = steady_clock::now();

@@ -1,5 +1,7 @@
 #include "bench/long_streams.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <sstream>
@@ -66,13 +68,14 @@ void wait_for_each(const harness::Load& load, std::size_t n, std::size_t n_token
   }
 }
 
-double metric(const std::string& url, const std::string& name) {
+double metric(const std::string& url, const std::string& name, std::optional<RankId> except) {
   const auto answer = client::request(url, "GET", "/metrics");
   CHECK(answer.has_value() && answer->status == 200, "/metrics does not answer");
   std::istringstream lines(answer->body);
   double sum = 0;
   for (std::string line; std::getline(lines, line);) {
     if (line.rfind(name, 0) != 0 || (line[name.size()] != '{' && line[name.size()] != ' ')) continue;
+    if (except && line.find(fmt::format("rank=\"{}\"", *except)) != std::string::npos) continue;
     sum += std::stod(line.substr(line.rfind(' ')));
   }
   return sum;

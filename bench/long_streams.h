@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,8 @@ struct LongStreams {
 // Until every one of `n` streams has had so many tokens.
 void wait_for_each(const harness::Load& load, std::size_t n, std::size_t n_tokens);
 
-// Sums of a counter of /metrics over its ranks; 0: there is none.
-double metric(const std::string& url, const std::string& name);
+// Sum of a counter of /metrics over its ranks but one; 0: there is none.
+double metric(const std::string& url, const std::string& name, std::optional<RankId> except = std::nullopt);
 
 // Tokens a second of all streams in [from, to).
 double rate(const std::vector<harness::StreamRecord>& records, Time from, Time to);

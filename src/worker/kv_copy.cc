@@ -42,6 +42,7 @@ std::size_t KvCopy::advance() {
 
 void KvCopy::copy_block(BlockId from, BlockId to) const {
   const model::KvLayout& layout = own_.layout().blocks;
+  if (!own_.stays_mapped(to)) own_.populate(to, 1);  // a fault for each of its pages costs three times that
   for (std::size_t layer = 0; layer < layout.pools.size(); ++layer)
     copy_words(&own_.pools()[layout.piece(layer, to)], &job_.source->pools()[layout.piece(layer, from)],
                layout.pools[layer].block_bytes);

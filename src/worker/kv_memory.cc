@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/digest.h"
 #include "transport/error.h"
 
@@ -54,6 +56,17 @@ void KvMemory::populate(BlockId first, std::size_t n_blocks) const {
   for (std::size_t layer = 0; layer < layout_.blocks.pools.size(); ++layer)
     region_.prefault(layout_.pools_offset() + layout_.blocks.piece(layer, first),
                      n_blocks * layout_.blocks.pools[layer].block_bytes);
+}
+
+void KvMemory::allocate(BlockId first, std::size_t n_blocks) const {
+  populate(first, n_blocks);
+  const std::size_t begin = std::max<std::size_t>(first.value(), n_mapped_blocks_);
+  const std::size_t end = first.value() + n_blocks;
+  if (begin >= end) return;
+  const BlockId block(static_cast<std::uint32_t>(begin));
+  for (std::size_t layer = 0; layer < layout_.blocks.pools.size(); ++layer)
+    region_.unmap_pages(layout_.pools_offset() + layout_.blocks.piece(layer, block),
+                        (end - begin) * layout_.blocks.pools[layer].block_bytes);
 }
 
 Result<std::shared_ptr<const PeerKv>> PeerKv::open(const exchange::MemberAddress& peer,

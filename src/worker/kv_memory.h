@@ -35,12 +35,22 @@ class KvMemory {
   // Makes the pages of these blocks appear now, in every layer. Any thread; a page that is there stays as it
   // is.
   void populate(BlockId first, std::size_t n_blocks) const;
+  // Likewise, but only the first blocks, so many bytes of them, stay mapped: what is mapped is unmapped when
+  // this process is killed, before its channel closes and anybody hears of it (1 GiB: 65 ms; a stream's gap
+  // was 86 ms with all of it mapped, 22 ms with 32 MiB). Others are mapped again when they are used, which
+  // costs half of what their first touch does.
+  void allocate(BlockId first, std::size_t n_blocks) const;
+  bool stays_mapped(BlockId block) const { return block.value() < n_mapped_blocks_; }
+  static constexpr std::size_t kMappedBytes = std::size_t{256} << 20;
 
  private:
   KvMemory(KvMemoryLayout layout, transport::Region region)
-      : layout_(std::move(layout)), region_(std::move(region)) {}
+      : layout_(std::move(layout)),
+        region_(std::move(region)),
+        n_mapped_blocks_(kMappedBytes / layout_.blocks.block_bytes()) {}
   KvMemoryLayout layout_;
   transport::Region region_;
+  std::size_t n_mapped_blocks_;
 };
 
 // Another rank's, read-only, whether it lives or has ended since. Immutable; any thread.

@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <fstream>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -90,6 +91,37 @@ TEST(KvMemory, PopulatedBlocksTakeMemoryAndKeepWhatTheyHold) {
   EXPECT_TRUE(is_there(BlockId(16)));
   EXPECT_TRUE(is_there(BlockId(47)));
   EXPECT_FALSE(is_there(BlockId(1000)));
+}
+
+std::size_t n_mapped_kib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssShmem:")) return std::stoul(line.substr(9));
+  return 0;
+}
+
+// So that the end of the process, if it is killed, does not take longer the more KV memory it has.
+TEST(KvMemory, BeyondItsFirstBlocksWhatIsAllocatedIsThereAndNotMapped) {
+  const std::size_t block_bytes = layout_with(1).blocks.block_bytes();
+  const std::size_t n_blocks = (KvMemory::kMappedBytes + (64 << 20)) / block_bytes;
+  const KvMemoryLayout layout = layout_with(n_blocks);
+  const auto own = KvMemory::create(kSelf, layout);
+  ASSERT_TRUE(own);
+  const auto last = static_cast<std::uint32_t>(n_blocks - 1);
+  EXPECT_TRUE(own->stays_mapped(BlockId(0)));
+  EXPECT_FALSE(own->stays_mapped(BlockId(last)));
+  own->pools()[layout.blocks.piece(1, BlockId(last))] = std::byte{9};
+  const std::size_t before = n_mapped_kib();
+  const BlockId late(static_cast<std::uint32_t>(n_blocks - (32 << 20) / block_bytes));
+  own->allocate(late, n_blocks - late.value());
+  EXPECT_LE(n_mapped_kib(), before + 1024);
+  const std::size_t page = layout.blocks.piece(1, late) / 4096 * 4096;
+  unsigned char there = 0;
+  ASSERT_EQ(mincore(own->pools().data() + page, 1, &there), 0);
+  EXPECT_EQ(there & 1, 1);
+  EXPECT_EQ(own->pools()[layout.blocks.piece(1, BlockId(last))], std::byte{9});
+  own->allocate(BlockId(0), (32 << 20) / block_bytes);
+  EXPECT_GE(n_mapped_kib(), before + (30 << 10));
 }
 
 TEST(KvMemory, APeerOfAnotherShapeOrProcessIsRefusedAndSaysWhatDiffers) {

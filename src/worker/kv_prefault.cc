@@ -26,7 +26,7 @@ KvPrefault::More KvPrefault::next() {
     bytes_to_check_ = kCheckBytes + n_bytes;
   }
   bytes_to_check_ -= n_bytes;
-  memory_.populate(BlockId(static_cast<std::uint32_t>(n_done_)), n);
+  memory_.allocate(BlockId(static_cast<std::uint32_t>(n_done_)), n);
   n_done_ += n;
   return n_done_ == n_blocks_ ? More::kNo : More::kYes;
 }

@@ -141,6 +141,10 @@ void Region::prefault(std::size_t offset, std::size_t n_bytes) const {
   advise(memory_, offset, n_bytes, MADV_POPULATE_WRITE);
 }
 
+void Region::unmap_pages(std::size_t offset, std::size_t n_bytes) const {
+  advise(memory_, offset, n_bytes, MADV_DONTNEED);  // of a shared file: its pages are not touched
+}
+
 Result<PeerRegion> PeerRegion::open(const MemoryPlace& place, const RegionIdentity& expected,
                                     std::size_t body_bytes) {
   const std::string name =

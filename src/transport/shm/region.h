@@ -41,6 +41,9 @@ class Region {
   Doorbell doorbell() const;             // this rank's own; of a region for exchanges
   void prefault(std::size_t offset,
                 std::size_t n_bytes) const;  // makes pages of the body appear now; best effort
+  // Pages keep their content and stay in memory, but cost the end of this process nothing until they are
+  // touched again.
+  void unmap_pages(std::size_t offset, std::size_t n_bytes) const;
 
  private:
   Region() = default;
