@@ -7,7 +7,9 @@
 namespace concertina::scheduler {
 namespace {
 
+using ::testing::Contains;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // A leaver that decodes, and a rank that its request moves to.
@@ -154,6 +156,124 @@ TEST_F(CopiesTest, ReservedBlocksAreNeverTakenAway) {
     for (const request::TokenEvent& token : small.step().outputs)
       n_over += token.finish_reason == request::FinishReason::kNone ? 0 : 1;
   EXPECT_EQ(n_over, 2u);
+}
+
+// Rule 28: the step that was to show that the source is sound became void, and had written to the blocks.
+TEST_F(CopiesTest, WhatArrivedAndIsNotCertainAnyMoreIsTakenBackAndMayArriveAgain) {
+  moved_.mode = request::Mode::kReplay;
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  const std::size_t n_good = copy(*reservation);
+  rank_.scheduler.arrived(reservation->id, n_good);
+  rank_.step(ToyRank::Outcome::kVoid);
+  rank_.scheduler.take_back(reservation->id);
+  EXPECT_THAT(rank_.scheduler.plan().entries, IsEmpty());
+  EXPECT_EQ(rank_.scheduler.counts().moves.n_tokens_copied, 0u);
+  for (const BlockId block : reservation->blocks)
+    EXPECT_TRUE(rank_.scheduler.blocks().is_held_by(block, reservation->id));
+  for (const request::TokenEvent& token : leaver_.step().outputs) moved_.tokens.push_back(token.token);
+  const auto generated = std::span(moved_.tokens).subspan(moved_.n_prompt_tokens);
+  ASSERT_TRUE(rank_.scheduler.take_over(moved_.id, Attempt(3), generated));
+  rank_.scheduler.arrived(reservation->id, n_good);
+  EXPECT_EQ(finish(), undisturbed_);
+}
+
+TEST_F(CopiesTest, WhatIsTakenBackOfARequestThatIsGoneOrGaveWayIsNothing) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  rank_.scheduler.drop(moved_.id);
+  rank_.scheduler.take_back(reservation->id);
+  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, 0u);
+  rank_.scheduler.arrived(reservation->id, 0);
+  EXPECT_FALSE(rank_.scheduler.has_reservations());
+}
+
+TEST_F(CopiesTest, PeersReadOfCopiedKvAfterTheCommitWithWhichItIsCertain) {
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  EXPECT_FALSE(rank_.records().find(moved_.id).has_value());
+  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  EXPECT_EQ(rank_.records().find(moved_.id)->n_tokens, 0u);
+  rank_.step();
+  EXPECT_EQ(rank_.records().find(moved_.id)->n_tokens, moved_.tokens.size());
+}
+
+// Nothing is written twice to a position under one stamp.
+TEST_F(CopiesTest, KvOfTokensThatAreOthersAfterATakeOverIsInBlocksOfOtherGenerations) {
+  moved_.mode = request::Mode::kReplay;
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  rank_.step();
+  const kvcache::SequenceRecord before = *rank_.records().find(moved_.id);
+  EXPECT_EQ(before.n_tokens, moved_.tokens.size() - 1);
+  moved_.tokens[moved_.n_prompt_tokens + 1] += 1;
+  ASSERT_TRUE(rank_.scheduler.take_over(moved_.id, Attempt(3),
+                                        std::span(moved_.tokens).subspan(moved_.n_prompt_tokens)));
+  EXPECT_FALSE(rank_.records().find(moved_.id).has_value());
+  rank_.step();
+  const kvcache::SequenceRecord after = *rank_.records().find(moved_.id);
+  for (const auto& block : after.blocks) EXPECT_THAT(before.blocks, Not(Contains(block)));
+}
+
+TEST_F(CopiesTest, ACopyReachesNoFurtherThanTheTokensThatATakeOverLeft) {
+  moved_.mode = request::Mode::kReplay;
+  ASSERT_TRUE(rank_.scheduler.add(moved_));
+  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  const std::size_t n_good = copy(*reservation);
+  moved_.tokens[moved_.n_prompt_tokens + 1] += 1;
+  ASSERT_TRUE(rank_.scheduler.take_over(moved_.id, Attempt(3),
+                                        std::span(moved_.tokens).subspan(moved_.n_prompt_tokens)));
+  rank_.scheduler.arrived(reservation->id, n_good);
+  EXPECT_EQ(rank_.scheduler.counts().moves.n_tokens_copied, moved_.n_prompt_tokens + 1);
+  EXPECT_EQ(finish(), undisturbed(moved_)) << "of the changed tokens";
+}
+
+// ---- With a rule broken: it is the rule that holds what the stories above show.
+class BrokenRule : public CopiesTest {
+ protected:
+  Scheduler& breaking(kvcache::BrokenCopyRule rule) { return broken_.emplace(limits(10), rule).scheduler; }
+  std::optional<ToyRank> broken_;
+};
+
+TEST_F(BrokenRule, BlocksThatAreFreeBeforeTheMoverLetGoAreTakenByOthers) {
+  Scheduler& scheduler = breaking(kvcache::BrokenCopyRule::kBackBeforeMover);
+  ASSERT_TRUE(scheduler.add(moved_));
+  const auto reservation = scheduler.reserve(moved_.id);
+  scheduler.drop(moved_.id);
+  ASSERT_TRUE(scheduler.add(request(8, 9, 3)));
+  scheduler.plan();
+  EXPECT_TRUE(scheduler.blocks().is_held_by(reservation->blocks.front(), RequestId(8)));
+  scheduler.arrived(reservation->id, 1);
+}
+
+TEST_F(BrokenRule, ByRequestALateCopyCreditsBlocksThatNobodyFilled) {
+  Scheduler& scheduler = breaking(kvcache::BrokenCopyRule::kByRequest);
+  ASSERT_TRUE(scheduler.add(moved_));
+  const auto first = scheduler.reserve(moved_.id);
+  scheduler.drop(moved_.id);
+  ASSERT_TRUE(scheduler.add(moved_));
+  const auto second = scheduler.reserve(moved_.id);
+  scheduler.arrived(first->id, first->n_tokens);
+  EXPECT_THAT(scheduler.plan().entries, SizeIs(1));
+  EXPECT_EQ(scheduler.plan().entries.front().start_position, first->n_tokens);
+  scheduler.arrived(second->id, 0);
+}
+
+TEST_F(BrokenRule, PlannedWhileItsCopyIsOnItsWayItReadsWhatIsNotThere) {
+  Scheduler& scheduler = breaking(kvcache::BrokenCopyRule::kPlanWhilePending);
+  ASSERT_TRUE(scheduler.add(moved_));
+  const auto reservation = scheduler.reserve(moved_.id);
+  EXPECT_EQ(scheduler.plan().entries.front().start_position, reservation->n_tokens);
+  scheduler.arrived(reservation->id, reservation->n_tokens);
+}
+
+TEST_F(BrokenRule, WithAllCreditedAReplayNeverSaysThatItCaughtUp) {
+  Scheduler& scheduler = breaking(kvcache::BrokenCopyRule::kCreditAll);
+  moved_.mode = request::Mode::kReplay;
+  ASSERT_TRUE(scheduler.add(moved_));
+  const auto reservation = scheduler.reserve(moved_.id);
+  scheduler.arrived(reservation->id, reservation->n_tokens);
+  EXPECT_THAT(scheduler.plan().entries, IsEmpty());
 }
 
 }  // namespace

@@ -27,14 +27,19 @@ void Queues::note_blocks(Sequence& sequence, std::size_t first) {
     records.append(*sequence.record, sequence.blocks[i], pool.generation(sequence.blocks[i]));
 }
 
-void Queues::give_back(Sequence& sequence) {
+void Queues::close_record(Sequence& sequence) {
   if (sequence.record) records.close(*sequence.record);
   sequence.record.reset();
+}
+
+void Queues::give_back(Sequence& sequence) {
+  close_record(sequence);
+  sequence.came_into.reset();
   pool.give_back(sequence.request.id, sequence.blocks);
 }
 
 void Queues::remove(Sequence* sequence) {
-  for (Queue* queue : {&running, &waiting, &replaying, &waiting_replays, &copying}) queue->remove(sequence);
+  for (Queue* queue : all()) queue->remove(sequence);
   give_back(*sequence);
 }
 
@@ -103,7 +108,7 @@ bool Planner::is_running(const Sequence* sequence) const {
          queues_.running.items.end();
 }
 
-// More than max_num_seqs run only after take-overs: they take turns.
+// More than max_num_seqs run only after take-overs and copies: they take turns.
 void Planner::take_turns() {
   turn_ = queues_.running.items;
   if (turn_.size() <= limits_.max_num_seqs) return;

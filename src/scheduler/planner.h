@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -14,8 +15,8 @@ namespace concertina::scheduler {
 // Every sequence is in one of the queues; what it holds of the pool is its `blocks`, of which its record
 // tells peers.
 struct Queues {
-  Queues(const kvcache::RecordsLayout& layout, std::span<std::byte> shared)
-      : records(layout, shared), pool(layout.n_blocks, 0, records.stamps()) {}
+  Queues(const kvcache::RecordsLayout& layout, std::span<std::byte> shared, kvcache::BrokenCopyRule broken)
+      : records(layout, shared), pool(layout.n_blocks, 0, records.stamps(), broken) {}
   kvcache::SequenceRecords records;
   kvcache::BlockPool pool;
   Queue running, waiting;            // live
@@ -25,7 +26,9 @@ struct Queues {
 
   bool take_blocks(Sequence& sequence, std::size_t n);  // that many more; false, and none, if fewer are free
   void note_blocks(Sequence& sequence, std::size_t first);  // those from `first` on are its own now
+  void close_record(Sequence& sequence);                    // they are no more
   void give_back(Sequence& sequence);                       // all that it holds
+  std::array<Queue*, 5> all() { return {&running, &waiting, &replaying, &waiting_replays, &copying}; }
   void remove(Sequence* sequence);
 };
 

@@ -43,8 +43,8 @@ kvcache::RecordsLayout records_layout(const Limits& limits) {
           .max_sequence_blocks = kvcache::blocks_for(limits.max_length(), limits.block_size)};
 }
 
-Scheduler::Scheduler(const Limits& limits, std::span<std::byte> shared)
-    : state_(std::make_unique<State>(limits, shared)) {
+Scheduler::Scheduler(const Limits& limits, std::span<std::byte> shared, kvcache::BrokenCopyRule broken)
+    : state_(std::make_unique<State>(limits, shared, broken)) {
   CHECK(limits.max_num_seqs >= 1 && limits.max_num_batched_tokens >= 1 && limits.block_size >= 1 &&
         limits.n_blocks >= 1);
 }
@@ -83,6 +83,7 @@ bool Scheduler::drop(RequestId request) {
   state_->planner.forget();
   Sequence* const sequence = state_->find(request);
   if (sequence == nullptr) return false;
+  state_->leave_copy(*sequence);
   state_->remove(sequence);
   return true;
 }
@@ -109,12 +110,12 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
   tokens.insert(tokens.end(),
                 generated.begin() + (static_cast<std::ptrdiff_t>(n_same - sequence->request.n_prompt_tokens)),
                 generated.end());
-  sequence->n_computed = std::min({sequence->n_computed, n_same, tokens.size() - 1});
+  state.keep_kv(*sequence, n_same);
+  sequence->n_computed = std::min(sequence->n_computed, tokens.size() - 1);
   sequence->request.attempt = attempt;
   sequence->request.mode = request::Mode::kLive;
   if (state.queues.replaying.remove(sequence)) state.queues.running.insert(sequence);
   if (state.queues.waiting_replays.remove(sequence)) state.queues.waiting.insert(sequence);
-  if (sequence->record) state.queues.records.commit(*sequence->record, sequence->n_computed);
   return true;
 }
 

@@ -55,7 +55,8 @@ class Scheduler {
  public:
   // `shared`: records_layout(limits).bytes(), zero, where peers read of its sequences; outlives it. Empty:
   // nobody does.
-  explicit Scheduler(const Limits& limits, std::span<std::byte> shared = {});
+  explicit Scheduler(const Limits& limits, std::span<std::byte> shared = {},
+                     kvcache::BrokenCopyRule broken = kvcache::BrokenCopyRule::kNone);
   ~Scheduler();
 
   Status add(request::Request request);  // kDuplicateRequest, kTooLong: no room for one token more
@@ -76,6 +77,9 @@ class Scheduler {
   // request goes on from there, and from the beginning if they are none. Once for each reservation, also
   // where its request is gone: only then are its blocks free (rules 23, 24).
   void arrived(kvcache::ReservationId reservation, std::size_t n_tokens);
+  // No step was committed since it arrived, and it is not certain any more that the KV is good: what it was
+  // for waits again, until arrived() once more. It is all the same whether that has gone or given way.
+  void take_back(kvcache::ReservationId reservation);
   void set_weights(WeightsVersion version);  // that KV is computed with from now on
 
   // The most prefill (of prompts, of what was preempted, of replays) of the plans to come; a token at least,

@@ -13,16 +13,25 @@ namespace concertina::scheduler {
 
 // Of scheduler.cc and scheduler_copies.cc alone.
 struct Scheduler::State {
-  State(const Limits& limits, std::span<std::byte> shared)
-      : limits(limits), queues(records_layout(limits), shared), planner(this->limits, queues) {}
+  State(const Limits& limits, std::span<std::byte> shared, kvcache::BrokenCopyRule broken)
+      : limits(limits),
+        broken(broken),
+        queues(records_layout(limits), shared, broken),
+        planner(this->limits, queues) {}
+
+  struct Copy {  // on its way, or over and not known to count
+    Reservation into;
+    RequestId request;
+  };
 
   const Limits limits;
+  const kvcache::BrokenCopyRule broken;
   Queues queues;
   Planner planner;
   std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences;
   CommitResult result;
   std::uint64_t next_age = 1, step = 0;
-  std::vector<Reservation> reservations;  // whose copies are on their way
+  std::vector<Copy> copies;
   kvcache::ReservationId next_reservation{1};
   MoveCounts moves;
 
@@ -51,7 +60,17 @@ struct Scheduler::State {
 
   request::FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
   void commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled);
+
+  // Of a sequence's tokens, for it to compute when its copy is over: else nothing would be sampled, and no
+  // replay say that it caught up (rule 26).
+  std::size_t n_left() const { return broken == kvcache::BrokenCopyRule::kCreditAll ? 0 : 1; }
+  Copy* find_copy(kvcache::ReservationId id);
+  Sequence* waiter_of(kvcache::ReservationId id);  // null: gone
+  void wait_for_copy(Sequence* sequence, const Reservation& into);
   void go_on(Sequence* sequence, const std::vector<BlockId>& blocks, std::size_t n_tokens);
+  void go_on_with_another(RequestId request, std::size_t n_tokens);
+  void leave_copy(const Sequence& sequence);
+  void keep_kv(Sequence& sequence, std::size_t n_tokens);
 };
 
 }  // namespace concertina::scheduler

@@ -23,13 +23,14 @@ inline TokenId next_token(std::span<const TokenId> history) {
 // proves that the plan's blocks hold exactly the sequence's past.
 class ToyRank {
  public:
-  explicit ToyRank(const Limits& limits)
+  explicit ToyRank(const Limits& limits, kvcache::BrokenCopyRule broken = kvcache::BrokenCopyRule::kNone)
       : limits_(limits),
         shared_(new std::byte[records_layout(limits).bytes()]()),
-        scheduler(limits, {shared_.get(), records_layout(limits).bytes()}),
+        scheduler(limits, {shared_.get(), records_layout(limits).bytes()}, broken),
         kv_(limits.n_blocks * limits.block_size, -1) {}
 
-  // Computes the plan's entries and samples; commits unless the step is void.
+  // Computes the plan's entries and samples; commits unless the step is void, which may have written
+  // anything.
   enum class Outcome { kCommitted, kVoid };
   CommitResult step(Outcome outcome = Outcome::kCommitted) {
     const StepPlan& plan = scheduler.plan();
@@ -42,7 +43,11 @@ class ToyRank {
       if (entry.sample == PlanEntry::Sample::kYes)
         sampled.push_back(entry.request == broken ? request::kNoToken : next_token(history));
     }
-    if (outcome == Outcome::kVoid) return {};
+    if (outcome == Outcome::kVoid) {
+      for (const PlanEntry& entry : plan.entries)
+        for (std::size_t i = 0; i < entry.n_tokens; ++i) at(entry, entry.start_position + i) = -1;
+      return {};
+    }
     return scheduler.commit(sampled);
   }
 
