@@ -27,14 +27,9 @@ void Queues::note_blocks(Sequence& sequence, std::size_t first) {
     records.append(*sequence.record, sequence.blocks[i], pool.generation(sequence.blocks[i]));
 }
 
-void Queues::close_record(Sequence& sequence) {
+void Queues::give_back(Sequence& sequence) {
   if (sequence.record) records.close(*sequence.record);
   sequence.record.reset();
-}
-
-void Queues::give_back(Sequence& sequence) {
-  close_record(sequence);
-  sequence.came_into.reset();
   pool.give_back(sequence.request.id, sequence.blocks);
 }
 

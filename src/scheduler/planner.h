@@ -26,7 +26,6 @@ struct Queues {
 
   bool take_blocks(Sequence& sequence, std::size_t n);  // that many more; false, and none, if fewer are free
   void note_blocks(Sequence& sequence, std::size_t first);  // those from `first` on are its own now
-  void close_record(Sequence& sequence);                    // they are no more
   void give_back(Sequence& sequence);                       // all that it holds
   std::array<Queue*, 5> all() { return {&running, &waiting, &replaying, &waiting_replays, &copying}; }
   void remove(Sequence* sequence);

@@ -77,9 +77,6 @@ class Scheduler {
   // request goes on from there, and from the beginning if they are none. Once for each reservation, also
   // where its request is gone: only then are its blocks free (rules 23, 24).
   void arrived(kvcache::ReservationId reservation, std::size_t n_tokens);
-  // No step was committed since it arrived, and it is not certain any more that the KV is good: what it was
-  // for waits again, until arrived() once more. It is all the same whether that has gone or given way.
-  void take_back(kvcache::ReservationId reservation);
   void set_weights(WeightsVersion version);  // that KV is computed with from now on
 
   // The most prefill (of prompts, of what was preempted, of replays) of the plans to come; a token at least,
@@ -100,8 +97,6 @@ class Scheduler {
 
   Counts counts() const;
   const kvcache::BlockPool& blocks() const;  // who holds each, and its generation
-
-  bool has_reservations() const;
 
   // The longest a sequence can become: max_model_len, or what all KV blocks hold if that is less.
   std::size_t max_length() const;

@@ -31,8 +31,7 @@ void Scheduler::State::wait_for_copy(Sequence* sequence, const Reservation& into
 }
 
 // A sequence whose copy is over. With KV it is among those that run at once: one that waits with blocks might
-// keep all others waiting for ever. It gives way as they do. Its record tells peers nothing of what was
-// copied before the next commit: only then is that certain (rule 28).
+// keep all others waiting for ever. It gives way as they do.
 void Scheduler::State::go_on(Sequence* sequence, const std::vector<BlockId>& blocks, std::size_t n_tokens) {
   const auto id = *std::exchange(sequence->reservation, std::nullopt);
   const bool is_live = sequence->request.mode == request::Mode::kLive;
@@ -42,7 +41,7 @@ void Scheduler::State::go_on(Sequence* sequence, const std::vector<BlockId>& blo
   sequence->blocks.assign(blocks.begin(), blocks.end());
   queues.note_blocks(*sequence, 0);
   sequence->n_computed = std::min(n_tokens, sequence->n_wanted() - n_left());
-  sequence->came_into = id;
+  if (sequence->record) queues.records.commit(*sequence->record, sequence->n_computed);
   moves.n_tokens_copied += sequence->n_computed;
   (is_live ? queues.running : queues.replaying).insert(sequence);
 }
@@ -110,27 +109,6 @@ void Scheduler::arrived(kvcache::ReservationId id, std::size_t n_tokens) {
     state.go_on_with_another(copy.request, n_tokens);
 }
 
-// What a void step wrote lies behind n_computed, and is never credited: the copy reaches no further.
-void Scheduler::take_back(kvcache::ReservationId id) {
-  State& state = *state_;
-  state.planner.forget();
-  CHECK(state.find_copy(id) == nullptr, "a copy into reservation {} is not over", id);
-  for (const Queue* queue : {&state.queues.running, &state.queues.replaying}) {
-    for (Sequence* const sequence : queue->items) {
-      if (sequence->came_into != id) continue;
-      state.queues.close_record(*sequence);
-      state.queues.pool.hand_over(sequence->request.id, id, sequence->blocks);
-      const std::size_t n_tokens = std::exchange(sequence->n_computed, 0);
-      state.moves.n_tokens_copied -= n_tokens;
-      sequence->came_into.reset();
-      state.wait_for_copy(sequence, {id, sequence->blocks, n_tokens});
-      return sequence->blocks.clear();
-    }
-  }
-  state.copies.push_back({{.id = id}, {}});
-}
-
-bool Scheduler::has_reservations() const { return !state_->copies.empty(); }
 void Scheduler::set_weights(WeightsVersion version) { state_->queues.records.set_weights(version); }
 
 }  // namespace concertina::scheduler

@@ -16,8 +16,7 @@ struct Sequence {
   std::vector<BlockId> blocks;
   std::optional<kvcache::RecordSlot> record;  // where peers read of it, while it has blocks
   std::optional<kvcache::ReservationId>
-      reservation;                                  // of the copy that it waits for; none: it waits for none
-  std::optional<kvcache::ReservationId> came_into;  // that its blocks were of; none: it took them itself
+      reservation;          // of the copy that it waits for; none: it waits for none
   std::size_t n_moved = 0;  // tokens at the beginning whose KV another rank has computed, as far as is known
   std::size_t n_computed = 0;   // committed: KV of tokens [0, n_computed) is there
   std::uint64_t age = 0;        // order of arrival: the lower the older

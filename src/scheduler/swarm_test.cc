@@ -62,29 +62,17 @@ class Swarm {
     if (disturbed && kind == 4) return begin_move();
     if (kind < 8) return feed();
     ToyRank& rank = ranks_[kind % 2];
-    if (disturbed && kind == 19) return void_step(random_.below(2));
+    if (disturbed && kind == 19) return void(rank.step(ToyRank::Outcome::kVoid));
     if (random_.below(2) == 0) rank.limit_prefill(1 + random_.below(30));
     if (random_.below(4) == 0) rank.limit_prefill(any_time_limit());
     if (rank.scheduler.plan().empty()) return;
     apply(kind % 2, rank.step());
-    uncertain_[kind % 2].clear();
   }
   // Nobody but who copies writes to the blocks of a copy, whatever becomes of its request.
   void check_copies() {
     for (const Copy& copy : copies_)
       for (const BlockId block : copy.reservation.blocks)
         ASSERT_TRUE(ranks_[copy.rank].scheduler.blocks().is_held_by(block, copy.reservation.id));
-  }
-  // What arrived since the last commit may be uncertain again.
-  void void_step(std::size_t rank) {
-    ranks_[rank].step(ToyRank::Outcome::kVoid);
-    if (random_.below(2) == 0) return;
-    for (Copy& copy : uncertain_[rank]) {
-      ranks_[rank].scheduler.take_back(copy.reservation.id);
-      copy.reservation.blocks.clear();
-      copies_.push_back(std::move(copy));
-    }
-    uncertain_[rank].clear();
   }
   PrefillLimit any_time_limit() {
     return {.max_tokens = 1 + random_.below(40),
@@ -180,7 +168,6 @@ class Swarm {
     if (!one.n_good && random_.below(20) > 0 && copy_block(one)) return;
     one.n_good = one.n_good ? *one.n_good * random_.below(2) : good_of(one);
     ranks_[one.rank].scheduler.arrived(one.reservation.id, *one.n_good);
-    if (random_.below(2) == 0) uncertain_[one.rank].push_back(one);
     copies_.erase(copies_.begin() + static_cast<std::ptrdiff_t>(which));
   }
   std::size_t good_of(const Copy& copy) const {
@@ -226,7 +213,7 @@ class Swarm {
   Random random_;
   std::deque<ToyRank> ranks_;
   std::map<RequestId, Live> live_;
-  std::vector<Copy> copies_, uncertain_[2];
+  std::vector<Copy> copies_;
   std::uint64_t next_id_ = 1;
 };
 
