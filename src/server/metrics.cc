@@ -121,7 +121,8 @@ void add_moves(Snapshot& out, const cluster::KvMoves& moves, const std::string& 
   add("concertina_kv_moved_requests_total",
       "Requests that came to a rank after another had computed some of them, since its start.",
       moves.n_requests);
-  add("concertina_kv_moved_tokens_copied_total", "Tokens of these whose KV was copied.", moves.n_tokens_copied);
+  add("concertina_kv_moved_tokens_copied_total", "Tokens of these whose KV was copied.",
+      moves.n_tokens_copied);
   add("concertina_kv_moved_tokens_recomputed_total",
       "Tokens of these, known when they came, that were computed again.", moves.n_tokens_recomputed);
   add("concertina_kv_moved_copies_failed_total",
