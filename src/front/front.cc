@@ -80,7 +80,7 @@ Status Front::admits() const {
   if (!shutdown_.is_serving()) return fail(FrontError::kShuttingDown, "the server is shutting down");
   if (!checkpoint_change_.empty() && options_.weight_loading == FrontOptions::WeightLoading::kLazy)
     return fail(changed_under_ranks(options_.model_path, checkpoint_change_));
-  if (deployment_.coordinator().has_served()) return {};
+  if (coordinator().has_served()) return {};
   return fail(FrontError::kNotReady, "the server is starting: no epoch is active yet");
 }
 
@@ -96,8 +96,7 @@ void Front::on_checkpoint_changed(const std::string& what) {
     return;
   }
   const Error error = changed_under_ranks(options_.model_path, what);
-  spdlog::error("{}; {} requests end, and no more are taken", error.message(),
-                deployment_.journal().n_live());
+  spdlog::error("{}; {} requests end, and no more are taken", error.message(), journal().n_live());
   fail_all_requests(error);
 }
 
@@ -113,7 +112,7 @@ void Front::on_texts_changed(const std::string& what) {
 
 Status Front::ready() const {
   RETURN_IF_ERROR(admits());
-  if (deployment_.coordinator().ready()) return {};
+  if (coordinator().ready()) return {};
   return fail(FrontError::kNotReady, "no epoch serves: ranks were lost and are being started again");
 }
 

@@ -76,8 +76,8 @@ class Front : public GenerationService, public ClusterService {
   std::size_t n_running() const override;
   std::uint64_t n_operations(cluster::Phase final_phase) const override;
   double last_pause_ms() const override { return last_pause_ms_; }
-  std::uint64_t n_failed_ranks() const override { return deployment_.coordinator().n_fenced(); }
-  std::uint64_t n_rescued_requests() const override { return deployment_.journal().n_rescued(); }
+  std::uint64_t n_failed_ranks() const override { return coordinator().n_fenced(); }
+  std::uint64_t n_rescued_requests() const override { return journal().n_rescued(); }
 
  private:
   struct Rank {
@@ -94,6 +94,9 @@ class Front : public GenerationService, public ClusterService {
     GenerationListener* listener;
     Gate::Pass pass;
   };
+
+  const cluster::Coordinator& coordinator() const { return deployment_.coordinator(); }
+  const deployment::Journal& journal() const { return deployment_.journal(); }
 
   // front_ranks.cc: what ranks say and do, and what is decided about them
   void tell(const cluster::Event& event);

@@ -37,9 +37,9 @@ Error to_front_error(const Error& error) {
 }  // namespace
 
 std::size_t Front::max_requests() const {
-  const std::size_t size = deployment_.coordinator().active_epoch() == nullptr
-                               ? deployment_.coordinator().wanted_size()
-                               : deployment_.coordinator().active_epoch()->members.size();
+  const std::size_t size = coordinator().active_epoch() == nullptr
+                               ? coordinator().wanted_size()
+                               : coordinator().active_epoch()->members.size();
   return options_.max_num_queued_reqs + size * options_.max_num_seqs;
 }
 
@@ -49,13 +49,13 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   cluster::ScaleRequested event;
   event.id = request.operation_id;
   while (event.id.empty() ||
-         (request.operation_id.empty() && deployment_.coordinator().find_operation(event.id) != nullptr))
+         (request.operation_id.empty() && coordinator().find_operation(event.id) != nullptr))
     event.id = fmt::format("op-{}-{}", getpid(), next_operation_++);
   event.target_size = request.new_size;
   event.retire = request.retire;
   event.drain_timeout = std::chrono::seconds(request.drain_timeout_s);
   RETURN_IF_ERROR(check_room(request));
-  const bool is_new = deployment_.coordinator().find_operation(event.id) == nullptr;
+  const bool is_new = coordinator().find_operation(event.id) == nullptr;
   const auto record = deployment_.scale(event, loop_.now(), effects_);
   if (!record) return fail(to_front_error(record.error()));
   if (is_new) keep(*record);
@@ -76,8 +76,8 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
 // Before a joiner starts. A replace is larger for a while. What the coordinator refuses or knows already is
 // left to it.
 Status Front::check_room(const ScaleRequest& request) const {
-  const cluster::EpochPlan* active = deployment_.coordinator().active_epoch();
-  const bool is_known = deployment_.coordinator().find_operation(request.operation_id) != nullptr;
+  const cluster::EpochPlan* active = coordinator().active_epoch();
+  const bool is_known = coordinator().find_operation(request.operation_id) != nullptr;
   if (active == nullptr || is_known || request.new_size > options_.max_size) return {};
   const std::size_t size = active->members.size(),
                     peak = request.new_size == size ? size + request.retire.size() : request.new_size;
@@ -86,33 +86,33 @@ Status Front::check_room(const ScaleRequest& request) const {
 }
 
 std::optional<cluster::Operation> Front::operation(const std::string& id) const {
-  const cluster::Operation* found = deployment_.coordinator().find_operation(id);
+  const cluster::Operation* found = coordinator().find_operation(id);
   return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
 bool Front::scaling() const {
-  return deployment_.coordinator().running_operation() != nullptr && !deployment_.coordinator().is_pausing();
+  return coordinator().running_operation() != nullptr && !coordinator().is_pausing();
 }
 
 ClusterStatus Front::cluster() const {
   ClusterStatus status;
-  if (const cluster::EpochPlan* epoch = deployment_.coordinator().active_epoch()) {
+  if (const cluster::EpochPlan* epoch = coordinator().active_epoch()) {
     status.epoch = epoch->epoch;
     status.size = epoch->members.size();
   }
   status.min_size = options_.min_size;
   status.max_size = options_.max_size;
-  status.wanted_size = deployment_.coordinator().wanted_size();
-  status.n_missing = deployment_.coordinator().n_missing();
-  status.n_failed_starts = deployment_.coordinator().n_failed_starts();
-  status.last_start_error = deployment_.coordinator().shortage().last_error;
-  if (const auto next = deployment_.coordinator().shortage().next_try; next && *next > loop_.now())
+  status.wanted_size = coordinator().wanted_size();
+  status.n_missing = coordinator().n_missing();
+  status.n_failed_starts = coordinator().n_failed_starts();
+  status.last_start_error = coordinator().shortage().last_error;
+  if (const auto next = coordinator().shortage().next_try; next && *next > loop_.now())
     status.next_start_s = to_ms(*next - loop_.now()) / 1e3;
-  status.n_rebalanced = deployment_.journal().n_rebalanced();
+  status.n_rebalanced = journal().n_rebalanced();
   status.form = options_.form;
   status.weights_loaded_bytes = weights_loaded_bytes_;
   status.weights_total_bytes = options_.weights_bytes;
-  for (const cluster::RankView& view : deployment_.coordinator().ranks()) {
+  for (const cluster::RankView& view : coordinator().ranks()) {
     RankStatus out{.rank = view.member.rank, .host = host_name(), .device = "cpu", .state = view.state};
     out.n_experts = view.n_slots_used;
     if (const auto rank = ranks_.find(view.member.rank); rank != ranks_.end()) {
@@ -125,9 +125,8 @@ ClusterStatus Front::cluster() const {
     }
     status.ranks.push_back(std::move(out));
   }
-  if (const cluster::Operation* running = deployment_.coordinator().running_operation())
-    status.operation = *running;
-  status.waits_for = deployment_.coordinator().waits_for();
+  if (const cluster::Operation* running = coordinator().running_operation()) status.operation = *running;
+  status.waits_for = coordinator().waits_for();
   status.checkpoint_change = checkpoint_change_;
   if (!texts_change_.empty() &&
       texts_change_ != checkpoint_change_)  // they are the same if the folder is gone
@@ -136,18 +135,18 @@ ClusterStatus Front::cluster() const {
 }
 
 std::size_t Front::n_queued() const {
-  std::size_t n = deployment_.journal().n_queued();
+  std::size_t n = journal().n_queued();
   for (const auto& [id, rank] : ranks_) n += rank.stats.n_waiting;
   return n;
 }
 
 std::size_t Front::n_running() const {
   const std::size_t n_queued_now = n_queued();
-  return deployment_.journal().n_live() > n_queued_now ? deployment_.journal().n_live() - n_queued_now : 0;
+  return journal().n_live() > n_queued_now ? journal().n_live() - n_queued_now : 0;
 }
 
 std::uint64_t Front::n_operations(cluster::Phase final_phase) const {
-  return deployment_.coordinator().n_operations(final_phase);
+  return coordinator().n_operations(final_phase);
 }
 
 void Front::end_operation(const cluster::Operation& operation) {
@@ -167,8 +166,8 @@ void Front::keep(const cluster::Operation& operation) {
   Status kept = state_->save(operation, loop_.now());
   const bool is_wanted =
       operation.kind != cluster::OperationKind::kRecover || operation.phase == cluster::Phase::kDone;
-  if (kept && is_wanted && shutdown_.is_serving() && deployment_.coordinator().running_operation() == nullptr)
-    kept = state_->save_wanted_size(deployment_.coordinator().wanted_size());
+  if (kept && is_wanted && shutdown_.is_serving() && coordinator().running_operation() == nullptr)
+    kept = state_->save_wanted_size(coordinator().wanted_size());
   if (!kept) spdlog::error("{}", kept.error().message());
 }
 

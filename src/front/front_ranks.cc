@@ -64,7 +64,7 @@ void Front::execute(const cluster::EpochActive& active) {
 }
 
 void Front::execute(const cluster::EpochLost& lost) {
-  spdlog::error("{}; {} requests wait", lost.error, deployment_.journal().n_live());
+  spdlog::error("{}; {} requests wait", lost.error, journal().n_live());
 }
 
 void Front::execute(const cluster::SetTimer& timer) {
@@ -100,7 +100,7 @@ void Front::execute(const cluster::StartRank& start) {
   rank.channel->start([this, member](const transport::Frame& frame) { on_frame(member, frame); },
                       [this, member](const Error& error) { on_channel_closed(member, error); });
   transport::Frame configure = configure_frame(options_, member, rank.process->cores());
-  configure.mutable_configure()->set_in_background(deployment_.coordinator().active_epoch() != nullptr);
+  configure.mutable_configure()->set_in_background(coordinator().active_epoch() != nullptr);
   rank.channel->send(configure);
 }
 
@@ -164,10 +164,10 @@ void Front::on_channel_closed(const Member& member, const Error& why) {
   const cluster::RankUnreachable unreachable{member, why.message()};
   if (!why.is(transport::TransportError::kPeerClosed)) return tell(unreachable);
   if (rank->process->has_ended()) return;
-  const cluster::EpochPlan* active = deployment_.coordinator().active_epoch();
+  const cluster::EpochPlan* active = coordinator().active_epoch();
   const bool is_member = active != nullptr && std::find(active->members.begin(), active->members.end(),
                                                         member) != active->members.end();
-  if (is_member || deployment_.coordinator().recovering()) return tell(unreachable);
+  if (is_member || coordinator().recovering()) return tell(unreachable);
   rank->exit_follows = std::make_unique<transport::Timer>(loop_);
   rank->exit_follows->set(loop_.now() + kExitFollows, [this, unreachable] { tell(unreachable); });
 }
@@ -221,11 +221,11 @@ void Front::on_rank_exit(const Member& member, const Ending& exit) {
 }
 
 void Front::log_failed_starts() {
-  const cluster::Coordinator& coordinator = deployment_.coordinator();
-  if (coordinator.n_failed_starts() == std::exchange(n_failed_starts_, coordinator.n_failed_starts())) return;
-  const cluster::Shortage& shortage = coordinator.shortage();
+  if (coordinator().n_failed_starts() == std::exchange(n_failed_starts_, coordinator().n_failed_starts()))
+    return;
+  const cluster::Shortage& shortage = coordinator().shortage();
   spdlog::warn("a start failed, {} in a row; {} of {} ranks are missing; the next try comes in {:g} s: {}",
-               shortage.n_failed_starts, coordinator.n_missing(), coordinator.wanted_size(),
+               shortage.n_failed_starts, coordinator().n_missing(), coordinator().wanted_size(),
                shortage.next_try ? std::max(0.0, to_ms(*shortage.next_try - loop_.now()) / 1e3) : 0,
                shortage.last_error);
 }

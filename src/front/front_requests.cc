@@ -29,10 +29,9 @@ FrontError code_of(deployment::EmitFailed::Cause cause) {
 Status Front::reserve(std::size_t n_requests, ClientId client) {
   RETURN_IF_ERROR(admits());
   const std::size_t n_waiting = n_queued() + n_reserved_, bound = options_.max_num_queued_reqs;
-  const bool fits = n_waiting + n_requests <= bound + deployment_.journal().n_free_places();
-  const bool is_crowded_out = n_requests == 1 && deployment_.journal().n_queued_of(client) == 0 &&
-                              deployment_.journal().n_queued() > deployment_.journal().n_clients_queued() &&
-                              n_waiting < 2 * bound;
+  const bool fits = n_waiting + n_requests <= bound + journal().n_free_places();
+  const bool is_crowded_out = n_requests == 1 && journal().n_queued_of(client) == 0 &&
+                              journal().n_queued() > journal().n_clients_queued() && n_waiting < 2 * bound;
   if (!fits && !is_crowded_out) {
     return fail(FrontError::kQueueFull,
                 fmt::format("{} requests are waiting already (--max-num-queued-reqs)", n_waiting));
@@ -139,7 +138,7 @@ void Front::execute(const deployment::EmitToken& token) {
 }
 
 void Front::fail_all_requests(const Error& error) {
-  for (const RequestId request : deployment_.journal().live_requests())
+  for (const RequestId request : journal().live_requests())
     deployment_.cancel(request, loop_.now(), effects_);
   carry_out();  // ranks that live drop them
   // One by one: an answer of several choices ends with the first of them and cancels its others, whose

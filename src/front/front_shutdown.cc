@@ -64,7 +64,7 @@ void Front::refuse_requests() {
 
 void Front::release_ranks() {
   coordinator_timer_.cancel();
-  if (const cluster::Operation* running = deployment_.coordinator().running_operation()) {
+  if (const cluster::Operation* running = coordinator().running_operation()) {
     cluster::Operation cut = *running;
     cut.phase = cluster::Phase::kFailed;
     cut.failure = cluster::Operation::Failure::kShutDown;
@@ -82,7 +82,7 @@ void Front::release_ranks() {
 void Front::log_overdue() const {
   if (shutdown_.state() == Shutdown::State::kFinishing) {
     spdlog::warn("shutdown: {} requests still ran after --shutdown-timeout; they end now",
-                 deployment_.journal().n_live());
+                 journal().n_live());
     return;
   }
   // The kernel ends a frozen or traced process when it is let go, and not before: nobody waits for that.
