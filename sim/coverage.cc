@@ -24,7 +24,12 @@ void Coverage::note(const std::string& state, const cluster::Event& event, const
   count.n_acted += actions.empty() ? 0 : 1;
 }
 
+void Coverage::note(const CopyCounts& copies) {
+  for (std::size_t i = 0; i < kCopyCases; ++i) copies_[i] += copies[i];
+}
+
 void Coverage::add(const Coverage& other) {
+  note(other.copies_);
   for (const auto& [key, count] : other.counts_) {
     counts_[key].n += count.n;
     counts_[key].n_acted += count.n_acted;
@@ -49,6 +54,9 @@ std::string Coverage::table() const {
     out += '\n';
   }
   if (!never.empty()) out += "never happened:\n" + never;
+  out += "copies of KV:\n";
+  for (std::size_t i = 0; i < kCopyCases; ++i)
+    out += fmt::format("{:>12}  {}\n", copies_[i], name_of(static_cast<CopyCase>(i)));
   return out;
 }
 

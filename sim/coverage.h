@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cluster/coordinator.h"
+#include "sim/copy_case.h"
 
 namespace concertina::sim {
 
@@ -11,14 +12,16 @@ namespace concertina::sim {
 class Coverage {
  public:
   void note(const std::string& state, const cluster::Event& event, const cluster::Actions& actions);
+  void note(const CopyCounts& copies);
   void add(const Coverage& other);
-  std::string table() const;  // states by events; what never happened is listed below it
+  std::string table() const;  // states by events; what never happened is listed below it; then copies of KV
 
  private:
   struct Count {
     std::uint64_t n = 0, n_acted = 0;
   };
   std::map<std::pair<std::string, std::string>, Count> counts_;
+  CopyCounts copies_{};
 };
 
 }  // namespace concertina::sim

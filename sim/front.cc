@@ -112,7 +112,11 @@ void Front::see_exit(const Member& member, const std::string& how) {
   using Reason = cluster::RankExited::Reason;
   using Cause = deployment::Ending::Cause;
   const cluster::RankExited exit{member, how, how == kSaid ? Reason::kSaid : Reason::kUnknown};
-  const deployment::Ending ending{how == kCrash ? Cause::kCrash : Cause::kOther, how};
+  const bool is_kill = how.starts_with("signal 9"), is_exit = how.starts_with("exit code 1");
+  const deployment::Ending ending{.cause = how == kCrash ? Cause::kCrash : Cause::kOther,
+                                  .how = how,
+                                  .signal = is_kill ? 9 : 0,
+                                  .exit_code = is_exit ? 1 : 0};
   deployment_->tell(deployment::RankEnded{exit, ending}, now(), effects_);
   carry_out();
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled))

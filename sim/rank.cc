@@ -11,8 +11,9 @@ using cluster::Member;
 Rank::Rank(World& world, const Member& member)
     : world_(world),
       member_(member),
-      scheduler_(world.scenario.limits),
-      kv_(world.scenario.limits.n_blocks, std::vector<Row>(world.scenario.limits.block_size)),
+      kv_(world.scenario.limits),
+      scheduler_(world.scenario.limits, kv_.records(), world.scenario.broken_copy_rule()),
+      incoming_(world, member, scheduler_, kv_, n_exchanges_, [this] { ring(); }),
       protocol_(member, world.scenario.broken_rank_rule()) {}
 
 std::string Rank::describe() const {
@@ -58,7 +59,22 @@ void Rank::close_channel() {
 void Rank::kill(const std::string& how) {
   if (!is_alive()) return;
   ++world_.n_killed;
+  if (life_ == Life::kWild) return end(kCrash);  // its own signal comes first
+  const bool is_fault = world_.phase == World::Phase::kFaults && how != kCrash;
+  if (is_fault && world_.chance(0.3) && kv_.leave_odd_record(world_.random))
+    world_.note(fmt::format("rank {} is killed while it writes a record", member_.rank));
   end(how);
+}
+
+void Rank::go_wild() {
+  if (life_ != Life::kRunning) return;
+  life_ = Life::kWild;
+  ++world_.n_killed;
+  world_.note(fmt::format("rank {} writes garbage into its KV", member_.rank));
+  kv_.write_garbage(world_.random);
+  world_.schedule.after(world_.about(world_.scenario.step_time), [this] {
+    if (is_alive()) end(kCrash);
+  });
 }
 
 void Rank::end(const std::string& how) {
@@ -66,19 +82,27 @@ void Rank::end(const std::string& how) {
     world_.violate(fmt::format("rank {} told tokens of a step it never committed", member_.rank));
   told_ = Told::kNothing;
   life_ = Life::kEnded;
+  incoming_.end();
   world_.note(fmt::format("rank {} ({}) ends: {}", member_.rank, member_.incarnation, how));
-  world_.schedule.after(world_.message_delay(world_.scenario.message_time),
-                        [this, how] { world_.front->see_exit(member_, how); });
+  Duration seen = world_.message_delay(world_.scenario.message_time);
+  if (world_.chance(0.3)) {  // the channel closes before the exit status is there
+    world_.schedule.after(seen, [this] { world_.front->lose_channel(member_); });
+    seen += world_.message_delay(10 * world_.scenario.message_time);
+  }
+  world_.schedule.after(seen, [this, how] { world_.front->see_exit(member_, how); });
 }
 
 void Rank::stop() {
-  if (life_ == Life::kRunning) life_ = Life::kStopped;
+  if (life_ != Life::kRunning) return;
+  life_ = Life::kStopped;
+  incoming_.stop();
 }
 
 void Rank::resume() {
   if (life_ != Life::kStopped) return;
   life_ = Life::kRunning;
   if (channel_ == Channel::kClosed) return end("exit code 1: it woke up fenced");
+  incoming_.go_on();
   while (!unread_.empty() && is_alive()) {
     cluster::ToRank message = std::move(unread_.front());
     unread_.pop_front();
@@ -132,6 +156,8 @@ void Rank::load(const cluster::EpochPlan& plan) {
     if (fails) return report(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"});
     using Place = rank::RankProtocol::Place;
     const auto view = prepared_[plan.epoch] = make_view(plan);
+    if (view != nullptr)
+      for (const Member& peer : plan.members) incoming_.map(peer);
     protocol_.on({plan.epoch, view == nullptr ? Place::kLeaver : Place::kMember});
     report(cluster::RankPrepared{member_, plan.epoch, 1});
     ring();
@@ -215,6 +241,7 @@ Rank::Progressed Rank::between() {
     std::visit([this](auto& m) { apply(m); }, message);
     perform();
   }
+  incoming_.between_steps();
   const Next next = protocol_.next(*this, actions_);
   perform();
   if (next == Next::kLeave) end("exit code 0");
@@ -230,13 +257,18 @@ bool Rank::has_plan() {
 void Rank::apply(cluster::Assign& message) {
   if (const auto added = scheduler_.add(message.request); !added)
     world_.violate(fmt::format("rank {} refuses a request: {}", member_.rank, added.error().message()));
+  if (message.kv_source) incoming_.on_assigned(message.request.id, *message.kv_source);
 }
 void Rank::apply(cluster::Feed& message) { scheduler_.feed(message.request, message.tokens); }
 void Rank::apply(cluster::TakeOver& message) {
+  incoming_.on_taken_over(message.request);
   if (!scheduler_.take_over(message.request, message.attempt, message.generated))
     world_.violate(fmt::format("rank {} has no request {} to take over", member_.rank, message.request));
 }
-void Rank::apply(cluster::Drop& message) { scheduler_.drop(message.request); }
+void Rank::apply(cluster::Drop& message) {
+  incoming_.on_dropped(message.request);
+  scheduler_.drop(message.request);
+}
 void Rank::apply(cluster::Freeze& message) {
   is_aborted_ = false;
   protocol_.on(message, now(), actions_);
@@ -247,6 +279,11 @@ void Rank::perform() {
     if (is_alive()) std::visit([this](const auto& a) { perform(a); }, action);
   }
   actions_.clear();
+}
+
+void Rank::perform(const rank::Freeze& freeze) {
+  incoming_.freeze();  // before it says so
+  report(freeze.answer);
 }
 
 // What a broken rule may lead to, in the product a CHECK.
@@ -262,6 +299,7 @@ void Rank::perform(const rank::EnterEpoch& enter) {
   }
   view_ = prepared.mapped();
   if (view_ != nullptr) progress_.enter(enter.epoch);
+  incoming_.resume();
   world_.note(
       fmt::format("rank {} enters epoch {}{}", member_.rank, enter.epoch, view_ ? "" : " by leaving"));
   report(cluster::RankFlipped{member_, enter.epoch, 0});

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "rank/rank_protocol.h"
+#include "sim/incoming_kv.h"
+#include "sim/kv_memory.h"
 #include "sim/world.h"
 
 namespace concertina::sim {
@@ -22,8 +24,9 @@ class Rank : private rank::Sight {
   void receive(cluster::ToRank message);  // of the control channel, in its order
   void close_channel();                   // the front's end was closed: it exits when it notices
   void kill(const std::string& how);
-  void stop();    // SIGSTOP
-  void resume();  // SIGCONT
+  void go_wild();  // it writes garbage into its KV, and crashes a little later
+  void stop();     // SIGSTOP
+  void resume();   // SIGCONT
   void slow_down(int factor) { slowness_ = factor; }
   void ask_to_leave();
   void ring();  // its doorbell: it looks again
@@ -32,10 +35,11 @@ class Rank : private rank::Sight {
   bool is_stopped() const { return life_ == Life::kStopped; }
   const cluster::Member& member() const { return member_; }
   Memory& memory() { return memory_; }
+  KvMemory& kv() { return kv_; }
   std::string describe() const;
 
  private:
-  enum class Life : std::uint8_t { kRunning, kStopped, kEnded };
+  enum class Life : std::uint8_t { kRunning, kStopped, kWild, kEnded };
   enum class At : std::uint8_t { kBetween, kDispatch, kComputing, kResult };
   enum class Half : std::uint8_t { kDispatch, kResult };
   enum class Progressed : std::uint8_t { kNo, kYes };
@@ -73,12 +77,12 @@ class Rank : private rank::Sight {
   void apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}
-  void apply(cluster::SourceEnded&) {}
+  void apply(cluster::SourceEnded& message) { incoming_.on(message); }
   void apply(cluster::Release& message) { protocol_.on(message); }
   void perform();  // actions_, and forgets them
   void perform(const rank::EnterEpoch& enter);
   void perform(const rank::DiscardEpoch& discard) { prepared_.erase(discard.epoch); }
-  void perform(const rank::Freeze& freeze) { report(freeze.answer); }
+  void perform(const rank::Freeze& freeze);
 
   bool has_plan() override;
   bool peer_started_step() override { return peer_started(*view_, progress_.next_step_position()); }
@@ -90,6 +94,8 @@ class Rank : private rank::Sight {
   bool peer_started(const View& view, const exchange::Position& first) const;
   void begin_step();
   void compute_rows(const scheduler::StepPlan& plan);
+  enum class Kv : std::uint8_t { kScratch, kFinal };
+  void write_kv(const scheduler::StepPlan& plan, Kv kv);
   void void_step();
   void commit_step();
   void check_flip(Epoch from);
@@ -117,8 +123,9 @@ class Rank : private rank::Sight {
   std::map<RankId, Time> last_header_;
   enum class Wake : std::uint8_t { kNone, kDue } wake_ = Wake::kNone;
 
+  KvMemory kv_;
   scheduler::Scheduler scheduler_;
-  std::vector<std::vector<Row>> kv_;  // [block][offset]
+  IncomingKv incoming_;
   std::deque<cluster::ToRank> inbox_;
   rank::RankProtocol protocol_;
   rank::Actions actions_;

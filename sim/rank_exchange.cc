@@ -134,7 +134,7 @@ void Rank::begin_compute() {
 
 // Peers' memory is read at the end: the worst moment.
 void Rank::end_compute() {
-  if (!is_alive()) return;
+  if (!is_alive() || life_ == Life::kWild) return;
   if (life_ == Life::kStopped) {
     world_.schedule.after(std::chrono::milliseconds(1), [this] { end_compute(); });
     return;

@@ -17,22 +17,27 @@ void Rank::begin_step() {
   tell_tokens_early();
 }
 
-// KV goes to the blocks at once: past the committed length it is scratch, and a void step writes it again.
+// KV goes to the blocks at once: past the committed length it is scratch, until the last layer has its
+// results. A void step writes it again.
 void Rank::compute_rows(const scheduler::StepPlan& plan) {
-  const std::size_t block_size = world_.scenario.limits.block_size;
+  write_kv(plan, Kv::kFinal);
   rows_.clear();
   std::vector<Row> history;
   for (const scheduler::PlanEntry& entry : plan.entries) {
-    const auto kv_at = [&](std::size_t position) -> Row& {
-      return kv_[entry.block_table[position / block_size].value()][position % block_size];
-    };
-    for (std::size_t i = 0; i < entry.n_tokens; ++i)
-      kv_at(entry.start_position + i) = kv_entry(entry.tokens[i], entry.start_position + i);
     history.clear();
-    for (std::size_t p = 0; p < entry.start_position; ++p) history.push_back(kv_at(p));
+    for (std::size_t p = 0; p < entry.start_position + entry.n_tokens; ++p) {
+      history.push_back(kv_.at(entry.block_table, p));
+      if (p >= entry.start_position) rows_.push_back(attend(history));
+    }
+  }
+  write_kv(plan, Kv::kScratch);
+}
+
+void Rank::write_kv(const scheduler::StepPlan& plan, Kv kv) {
+  for (const scheduler::PlanEntry& entry : plan.entries) {
     for (std::size_t i = 0; i < entry.n_tokens; ++i) {
-      history.push_back(kv_at(entry.start_position + i));
-      rows_.push_back(attend(history));
+      const Row row = kv_entry(entry.tokens[i], entry.start_position + i);
+      kv_.at(entry.block_table, entry.start_position + i) = kv == Kv::kFinal ? row : mix(row, 1);
     }
   }
 }
@@ -51,6 +56,7 @@ void Rank::commit_step() {
   told_ = Told::kNothing;
   plan_ = nullptr;
   at_ = At::kBetween;
+  incoming_.on_step_committed(view_->plan.members);
   const Epoch epoch = protocol_.epoch();
   protocol_.commit_step(flip_, now(), actions_);
   check_flip(epoch);
@@ -74,6 +80,7 @@ void Rank::tell_tokens(const std::vector<Row>& rows) {
     if (entry.sample == scheduler::PlanEntry::Sample::kYes)
       sampled.push_back(sample(rows[row - 1], world_.scenario.shape));
   }
+  write_kv(*plan_, Kv::kFinal);
   const scheduler::CommitResult& result = scheduler_.commit(sampled);
   if (result.outputs.empty() && result.caught_up.empty()) return;
   report(cluster::StepOutput{member_, result.outputs, result.caught_up, {}});

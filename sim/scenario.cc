@@ -9,13 +9,16 @@ namespace {
 
 using OfCoordinator = cluster::CoordinatorConfig::Broken;
 using OfRank = rank::RankProtocol::Broken;
+using OfCopies = kvcache::BrokenCopyRule;
 
-// The rules of the coordinator and of a rank are broken in the product's own code, the others here.
+// The rules of the coordinator, of a rank and of copies are broken in the product's own code, the others
+// here.
 struct Row {
   Mutant mutant;
   const char* name;
   OfCoordinator of_coordinator = OfCoordinator::kNothing;
   OfRank of_rank = OfRank::kNothing;
+  OfCopies of_copies = OfCopies::kNone;
 };
 constexpr Row kMutants[] = {
     {Mutant::kNone, "none"},
@@ -34,6 +37,13 @@ constexpr Row kMutants[] = {
     {Mutant::kClockOnlyWithoutRanks, "clock-only-without-ranks", OfCoordinator::kClockOnlyWithoutRanks},
     {Mutant::kFencesForRoom, "fences-for-room", OfCoordinator::kFencesForRoom},
     {Mutant::kTriesTooFew, "tries-too-few", OfCoordinator::kTriesTooFew},
+    {Mutant::kNoStampCheck, "no-stamp-check", {}, {}, OfCopies::kNoStampCheck},
+    {Mutant::kBackBeforeMover, "back-before-mover", {}, {}, OfCopies::kBackBeforeMover},
+    {Mutant::kByRequest, "by-request", {}, {}, OfCopies::kByRequest},
+    {Mutant::kPlanWhilePending, "plan-while-pending", {}, {}, OfCopies::kPlanWhilePending},
+    {Mutant::kCreditAll, "credit-all", {}, {}, OfCopies::kCreditAll},
+    {Mutant::kOddRecord, "odd-record", {}, {}, OfCopies::kOddRecord},
+    {Mutant::kCreditFromCrashed, "credit-from-crashed", {}, {}, OfCopies::kCreditFromCrashed},
 };
 const Row& row_of(Mutant mutant) { return kMutants[static_cast<std::size_t>(mutant)]; }
 
@@ -50,6 +60,11 @@ std::vector<Mutant> all_mutants() {
 }
 
 rank::RankProtocol::Broken Scenario::broken_rank_rule() const { return row_of(mutant).of_rank; }
+kvcache::BrokenCopyRule Scenario::broken_copy_rule() const { return row_of(mutant).of_copies; }
+rank::KvMoves::Broken Scenario::broken_kv_moves() const {
+  using Broken = rank::KvMoves::Broken;
+  return mutant == Mutant::kCreditFromCrashed ? Broken::kCreditFromCrashed : Broken::kNothing;
+}
 
 namespace {
 
@@ -101,10 +116,39 @@ void Scenario::fence_ranks_in_mid_step() {
   message_time = microseconds(5);
 }
 
+// Copies that take as long as steps, from ranks that have hardly more blocks than the longest sequence needs
+// and so preempt, and from ranks that go wild before they end.
+void Scenario::draw_copies(Random random) {
+  copy_time = between(random, microseconds(1), random.below(3) == 0 ? 4 * step_time : step_time / 2);
+  if (random.below(2) == 0) p_wild = 0.5;
+  if (random.below(4) == 0) copy_all_the_time(random);
+}
+
+// Requests move again and again, between ranks that are short of blocks and end.
+void Scenario::copy_all_the_time(Random& random) {
+  copy_time = between(random, step_time / 8, 4 * step_time);
+  limits.max_num_seqs = 4 + random.below(4);
+  limits.max_num_batched_tokens = limits.max_num_seqs + random.below(24);
+  const std::size_t longest = (limits.max_model_len + limits.block_size - 1) / limits.block_size;
+  limits.n_blocks = longest + random.below(1 + longest / 2);
+  scale_every = milliseconds(5);
+  kill_every = between(random, milliseconds(10), milliseconds(60));
+  cluster.peer_timeout = milliseconds(40);
+  cluster.max_size = 2 + random.below(5);
+  cluster.initial_size = 1 + random.below(cluster.max_size);
+  cluster.min_size = 1;
+  cluster.replace_failed = cluster::CoordinatorConfig::ReplaceFailed::kYes;
+  message_time = between(random, microseconds(5), microseconds(100));
+  start_time = load_time = milliseconds(1);
+  n_requests = 80;
+}
+
 void Scenario::break_rule(Mutant the_mutant) {
   mutant = the_mutant;
   cluster.broken = row_of(mutant).of_coordinator;
   if (mutant == Mutant::kPositionAlone) fence_ranks_in_mid_step();
+  Random random(seed ^ 0xc0b1);
+  if (broken_copy_rule() != OfCopies::kNone) copy_all_the_time(random);
 }
 
 Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
@@ -145,7 +189,6 @@ Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   s.load_time = between(microseconds(100), milliseconds(30));
   s.start_time = between(milliseconds(1), milliseconds(50));
   s.n_requests = 1 + random.below(80);
-
   s.scale_every = sometimes(milliseconds(2), milliseconds(100));
   s.kill_every = sometimes(milliseconds(10), milliseconds(400));
   s.stop_every = sometimes(milliseconds(50), milliseconds(500));
@@ -164,6 +207,7 @@ Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {
   s.kill_fenced = one_in(3) ? KillFenced::kNo : KillFenced::kYes;
   Random leaves(seed ^ 0x1ea7e);  // of its own: what was drawn before it stays as it was
   if (leaves.below(2) == 0) s.cluster.leave_delay = milliseconds(leaves.below(300));
+  s.draw_copies(Random(seed ^ 0xc0b1e5));
   return s;
 }
 

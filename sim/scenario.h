@@ -5,6 +5,8 @@
 
 #include "base/random.h"
 #include "cluster/coordinator.h"
+#include "kvcache/broken_copy_rule.h"
+#include "rank/kv_moves.h"
 #include "rank/rank_protocol.h"
 #include "request/request.h"
 #include "scheduler/types.h"
@@ -30,6 +32,14 @@ enum class Mutant : std::uint8_t {
   kClockOnlyWithoutRanks,
   kFencesForRoom,
   kTriesTooFew,
+  // Rules of copies of KV (kvcache::BrokenCopyRule).
+  kNoStampCheck,
+  kBackBeforeMover,
+  kByRequest,
+  kPlanWhilePending,
+  kCreditAll,
+  kOddRecord,
+  kCreditFromCrashed,
 };
 const char* name_of(Mutant mutant);
 std::vector<Mutant> all_mutants();
@@ -46,8 +56,12 @@ struct Scenario {
   void make_short_of_ranks(Random& random);
   void stop_ranks_all_the_time();
   void fence_ranks_in_mid_step();
+  void draw_copies(Random random);
+  void copy_all_the_time(Random& random);
   void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
   rank::RankProtocol::Broken broken_rank_rule() const;
+  kvcache::BrokenCopyRule broken_copy_rule() const;
+  rank::KvMoves::Broken broken_kv_moves() const;
 
   std::uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;
@@ -56,6 +70,7 @@ struct Scenario {
   scheduler::Limits limits;
   Duration length{};  // of the first phase, in which everything fails
   Duration step_time{}, message_time{}, load_time{}, start_time{};
+  Duration copy_time{};  // of a block
   std::size_t n_requests = 0;
   // Mean time between two of a kind over the whole group; zero: never.
   Duration scale_every{}, kill_every{}, stop_every{}, slow_every{}, break_every{}, part_every{},
@@ -63,6 +78,7 @@ struct Scenario {
   Duration shutdown_at{};   // zero: never
   double p_start_says = 0;  // a start that fails says why
   double p_crash_at_start = 0, p_prepare_fails = 0, p_doubled = 0, p_late = 0;
+  double p_wild = 0;  // a rank that ends writes garbage first, and crashes
   enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;
 };
 

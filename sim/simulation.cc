@@ -19,7 +19,8 @@ constexpr Duration kCalmLimit = seconds(120);  // virtual time that the second p
 
 class Simulation {
  public:
-  Simulation(const Scenario& scenario, Coverage& coverage) : world_(scenario), front_(world_, coverage) {
+  Simulation(const Scenario& scenario, Coverage& coverage)
+      : world_(scenario), coverage_(coverage), front_(world_, coverage) {
     world_.front = &front_;
   }
 
@@ -46,6 +47,7 @@ class Simulation {
       if (!front_.is_calm()) world_.violate("it does not come to rest: " + front_.describe());
       front_.at_rest();
     }
+    coverage_.note(world_.copies);
     return outcome();
   }
 
@@ -97,7 +99,10 @@ class Simulation {
   void scale() { front_.request_scale(); }
   void cancel_one() { front_.cancel_some_request(); }
   void kill_one() {
-    if (Rank* rank = some_rank()) rank->kill(world_.chance(0.5) ? kCrash : "signal 9");
+    Rank* rank = some_rank();
+    if (rank == nullptr) return;
+    if (world_.chance(world_.scenario.p_wild)) return rank->go_wild();
+    rank->kill(world_.chance(0.5) ? kCrash : "signal 9");
   }
   void kill_all() {
     for (const auto& [member, rank] : world_.ranks) rank->kill("signal 9, all of them");
@@ -189,6 +194,7 @@ class Simulation {
   }
 
   World world_;
+  Coverage& coverage_;
   Front front_;
   std::size_t n_to_come_ = 0;
 };

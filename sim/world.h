@@ -9,6 +9,7 @@
 #include "base/schedule.h"
 #include "cluster/messages.h"
 #include "scheduler/scheduler.h"
+#include "sim/copy_case.h"
 #include "sim/memory.h"
 
 namespace concertina::sim {
@@ -41,6 +42,7 @@ struct World {
   std::map<std::pair<RankId, RankId>, Time> parted_until;  // headers between two ranks wait so long
   Time starts_fail_until{}, room_wanted_until{};
   std::size_t n_members_with_room = 0;  // fewer have none, until then
+  CopyCounts copies{};
   std::uint64_t n_steps = 0, n_void_steps = 0, n_killed = 0, n_stopped = 0, n_tokens = 0;
 
   Duration about(Duration mean) {
@@ -54,6 +56,7 @@ struct World {
   bool chance(double p) { return p > 0 && static_cast<double>(random.uniform()) < p; }
   void violate(const std::string& rule) { violations.push_back(rule); }
   void note(std::string what);
+  void count(CopyCase what) { ++copies[static_cast<std::size_t>(what)]; }
   Rank* find(const cluster::Member& member);
 };
 
