@@ -41,7 +41,6 @@ constexpr Row kMutants[] = {
     {Mutant::kBackBeforeMover, "back-before-mover", {}, {}, OfCopies::kBackBeforeMover},
     {Mutant::kByRequest, "by-request", {}, {}, OfCopies::kByRequest},
     {Mutant::kPlanWhilePending, "plan-while-pending", {}, {}, OfCopies::kPlanWhilePending},
-    {Mutant::kCreditAll, "credit-all", {}, {}, OfCopies::kCreditAll},
     {Mutant::kOddRecord, "odd-record", {}, {}, OfCopies::kOddRecord},
     {Mutant::kCreditFromCrashed, "credit-from-crashed", {}, {}, OfCopies::kCreditFromCrashed},
 };

@@ -37,7 +37,6 @@ enum class Mutant : std::uint8_t {
   kBackBeforeMover,
   kByRequest,
   kPlanWhilePending,
-  kCreditAll,
   kOddRecord,
   kCreditFromCrashed,
 };
