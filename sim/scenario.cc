@@ -41,6 +41,7 @@ constexpr Row kMutants[] = {
     {Mutant::kBackBeforeMover, "back-before-mover", {}, {}, OfCopies::kBackBeforeMover},
     {Mutant::kByRequest, "by-request", {}, {}, OfCopies::kByRequest},
     {Mutant::kPlanWhilePending, "plan-while-pending", {}, {}, OfCopies::kPlanWhilePending},
+    {Mutant::kCreditAll, "credit-all", {}, {}, OfCopies::kCreditAll},
     {Mutant::kOddRecord, "odd-record", {}, {}, OfCopies::kOddRecord},
     {Mutant::kCreditFromCrashed, "credit-from-crashed", {}, {}, OfCopies::kCreditFromCrashed},
 };
@@ -142,12 +143,30 @@ void Scenario::copy_all_the_time(Random& random) {
   n_requests = 80;
 }
 
+// Ranks are there, and frozen, for longer than the server may be without an epoch.
+void Scenario::want_room_for_long() {
+  Random random(seed ^ 0x4007);
+  make_short_of_ranks(random);
+  shutdown_at = kill_all_every = Duration{};
+  want_room_every = milliseconds(300);
+  cluster.group_lost_timeout = milliseconds(500);
+}
+
+// A rank that is killed has computed tokens that nobody has heard of yet: there is more to copy than is
+// known.
+void Scenario::hear_of_tokens_late() {
+  message_time = milliseconds(1);
+  copy_time = microseconds(100);
+}
+
 void Scenario::break_rule(Mutant the_mutant) {
   mutant = the_mutant;
   cluster.broken = row_of(mutant).of_coordinator;
   if (mutant == Mutant::kPositionAlone) fence_ranks_in_mid_step();
+  if (mutant == Mutant::kClockOnlyWithoutRanks) want_room_for_long();
   Random random(seed ^ 0xc0b1);
   if (broken_copy_rule() != OfCopies::kNone) copy_all_the_time(random);
+  if (mutant == Mutant::kCreditAll) hear_of_tokens_late();
 }
 
 Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {

@@ -37,6 +37,7 @@ enum class Mutant : std::uint8_t {
   kBackBeforeMover,
   kByRequest,
   kPlanWhilePending,
+  kCreditAll,
   kOddRecord,
   kCreditFromCrashed,
 };
@@ -57,6 +58,8 @@ struct Scenario {
   void fence_ranks_in_mid_step();
   void draw_copies(Random random);
   void copy_all_the_time(Random& random);
+  void want_room_for_long();
+  void hear_of_tokens_late();
   void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
   rank::RankProtocol::Broken broken_rank_rule() const;
   kvcache::BrokenCopyRule broken_copy_rule() const;
