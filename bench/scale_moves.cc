@@ -75,25 +75,29 @@ bool shrink(const LongStreams& streams, std::size_t from_size, std::size_t n_run
     are_equal &= compared.n_failed + compared.n_differing == 0;
     took.values.push_back(to_ms(change.to - change.from));
     gaps.values.push_back(gap_ms(records, change.from, change.to + std::chrono::milliseconds(200)));
-    calm.values.push_back(gap_ms(records, calm_from, change.from));
+    const double after_ms = gap_ms(records, change.to + std::chrono::milliseconds(300), Time::max());
+    calm.values.push_back(std::max(gap_ms(records, calm_from, change.from), after_ms));
     fmt::print(
-        "{:>4} {} -> 1: {:.1f} ms, {} requests moved; worst gap {:.1f} ms (calm before {:.1f}); tokens/s "
+        "{:>4} {} -> 1: {:.1f} ms, {} requests moved; worst gap {:.1f} ms (calm {:.1f}, on one rank after "
+        "{:.1f}); tokens/s "
         "{:.0f} before; {} failed, {} differ; tokens copied {:.0f}, recomputed {:.0f}\n",
         seed, from_size, took.values.back(), change.operation.moved_requests, gaps.values.back(),
-        calm.values.back(), rate(records, calm_from, change.from), compared.n_failed, compared.n_differing,
-        after.n_copied - before.n_copied, after.n_recomputed - before.n_recomputed);
+        gap_ms(records, calm_from, change.from), after_ms, rate(records, calm_from, change.from),
+        compared.n_failed, compared.n_differing, after.n_copied - before.n_copied,
+        after.n_recomputed - before.n_recomputed);
     print_phases(change, records);
     std::fflush(stdout);
   }
   took.line(fmt::format("scale-in {} -> 1, ms", from_size), "", true);
   gaps.line("worst gap, ms", fmt::format("at most {:.1f}", 1.5 * calm.median() + 10),
             gaps.median() <= 1.5 * calm.median() + 10);
-  calm.line("worst gap before, ms", "", true);
+  calm.line("worst gap without a change, ms", "", true);
   return are_equal;
 }
 
 bool grow(const LongStreams& streams, std::size_t from_size, std::size_t to_size, std::size_t n_runs) {
   constexpr auto kSettle = std::chrono::seconds(1), kWindow = std::chrono::seconds(3);
+  constexpr auto kHalf = std::chrono::milliseconds(500);
   const auto server = streams.start(from_size);
   const std::string url = server->url();
   Summary shares;
@@ -109,6 +113,10 @@ bool grow(const LongStreams& streams, std::size_t from_size, std::size_t to_size
       const Time came = steady_clock::now();
       auto records = load.join();
       for (const auto& record : records) CHECK(record.error.empty(), "{}", record.error);
+      fmt::print("     {}, tokens/s each half a second:", size == to_size ? "began there" : "grown");
+      for (Time at = came; at < came + std::chrono::seconds(4); at += kHalf)
+        fmt::print(" {:.0f}", rate(records, at, at + kHalf));
+      fmt::print("\n");
       return std::pair(rate(records, came + kSettle, came + kSettle + kWindow), std::move(records));
     };
     const auto [balanced, ideal] = run(to_size);
