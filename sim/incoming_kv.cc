@@ -19,7 +19,7 @@ IncomingKv::IncomingKv(World& world, const Member& self, scheduler::Scheduler& s
       own_(own),
       n_exchanges_(n_exchanges),
       ring_(std::move(ring)),
-      moves_(world.scenario.broken_kv_moves()) {}
+      moves_(world.scenario.broken_copy_rule()) {}
 
 // ---- The step thread's part.
 

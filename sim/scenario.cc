@@ -61,10 +61,6 @@ std::vector<Mutant> all_mutants() {
 
 rank::RankProtocol::Broken Scenario::broken_rank_rule() const { return row_of(mutant).of_rank; }
 kvcache::BrokenCopyRule Scenario::broken_copy_rule() const { return row_of(mutant).of_copies; }
-rank::KvMoves::Broken Scenario::broken_kv_moves() const {
-  using Broken = rank::KvMoves::Broken;
-  return mutant == Mutant::kCreditFromCrashed ? Broken::kCreditFromCrashed : Broken::kNothing;
-}
 
 namespace {
 

@@ -63,7 +63,6 @@ struct Scenario {
   void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
   rank::RankProtocol::Broken broken_rank_rule() const;
   kvcache::BrokenCopyRule broken_copy_rule() const;
-  rank::KvMoves::Broken broken_kv_moves() const;
 
   std::uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;

@@ -1,36 +1,13 @@
-// An exchange allocates nothing: counted in this binary's own operator new, for each thread.
-// Not with clang's sanitizers: they bring an operator new of their own into every binary.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define CONCERTINA_COUNTS_NO_ALLOCATIONS
-#endif
-#endif
-#ifndef CONCERTINA_COUNTS_NO_ALLOCATIONS
+// An exchange allocates nothing, on any of its threads.
+#include "base/counted_allocations.h"
+
+#ifdef CONCERTINA_COUNTS_ALLOCATIONS
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
 #include <thread>
 
 #include "exchange/test_group.h"
-
-namespace {
-thread_local std::size_t n_allocations = 0;
-
-void* allocate(std::size_t n_bytes) {
-  ++n_allocations;
-  if (void* memory = std::malloc(n_bytes)) return memory;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-void* operator new(std::size_t n_bytes) { return allocate(n_bytes); }
-void* operator new[](std::size_t n_bytes) { return allocate(n_bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace concertina::exchange {
 namespace {
@@ -62,4 +39,4 @@ TEST(Allocations, AStepOfTwoRanksNeedsNoneAfterTheFirst) {
 }  // namespace
 }  // namespace concertina::exchange
 
-#endif  // CONCERTINA_COUNTS_NO_ALLOCATIONS
+#endif  // CONCERTINA_COUNTS_ALLOCATIONS

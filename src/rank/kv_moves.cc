@@ -23,7 +23,7 @@ void KvMoves::decide(const Decide& decide, Credits& credits) {
 }
 
 KvMoves::Verdict KvMoves::of_ended(const Move& move) const {
-  if (*move.n_copied == 0 || broken_ == Broken::kCreditFromCrashed) return move.n_copied;
+  if (*move.n_copied == 0 || broken_ == kvcache::BrokenCopyRule::kCreditFromCrashed) return move.n_copied;
   if (!move.ended) return std::nullopt;
   return *move.ended == Trust::kYes ? *move.n_copied : 0;
 }

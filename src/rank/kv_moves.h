@@ -6,6 +6,7 @@
 
 #include "base/time.h"
 #include "cluster/messages.h"
+#include "kvcache/broken_copy_rule.h"
 #include "kvcache/holder.h"
 
 namespace concertina::rank {
@@ -32,9 +33,7 @@ using Credits = std::vector<Credit>;
 class KvMoves {
  public:
   static constexpr Duration kPatience = std::chrono::seconds(5);
-  // A rule broken on purpose, for the simulator, which must notice.
-  enum class Broken : std::uint8_t { kNothing, kCreditFromCrashed /* 28: every copy counts */ };
-  explicit KvMoves(Broken broken = Broken::kNothing) : broken_(broken) {}
+  explicit KvMoves(kvcache::BrokenCopyRule broken = kvcache::BrokenCopyRule::kNone) : broken_(broken) {}
 
   void begin(kvcache::ReservationId reservation, const cluster::Member& source);
   // So many tokens, whose blocks were still of the record's generations afterwards, have come. `n_exchanges`:
@@ -69,7 +68,7 @@ class KvMoves {
   Verdict of_ended(const Move& move) const;
   bool took_part_since(const Move& move) const;
 
-  const Broken broken_;
+  const kvcache::BrokenCopyRule broken_;
   std::vector<Move> moves_;
   std::vector<cluster::Member> members_;  // of the last step that was committed
   std::uint64_t n_exchanges_ = 0;         // at its end

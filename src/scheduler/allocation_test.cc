@@ -1,35 +1,11 @@
-// A step takes no memory: counted in this binary's own operator new.
-// Not with clang's sanitizers: they bring an operator new of their own into every binary.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define CONCERTINA_COUNTS_NO_ALLOCATIONS
-#endif
-#endif
-#ifndef CONCERTINA_COUNTS_NO_ALLOCATIONS
+// A step takes no memory.
+#include "base/counted_allocations.h"
+
+#ifdef CONCERTINA_COUNTS_ALLOCATIONS
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "scheduler/toy_rank.h"
-
-namespace {
-std::size_t n_allocations = 0;
-
-void* allocate(std::size_t n_bytes) {
-  ++n_allocations;
-  if (void* memory = std::malloc(n_bytes)) return memory;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-void* operator new(std::size_t n_bytes) { return allocate(n_bytes); }
-void* operator new[](std::size_t n_bytes) { return allocate(n_bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace concertina::scheduler {
 namespace {
@@ -55,4 +31,4 @@ TEST(Allocations, StepsNeedNoneOnceTheirVectorsHaveGrown) {
 }  // namespace
 }  // namespace concertina::scheduler
 
-#endif
+#endif  // CONCERTINA_COUNTS_ALLOCATIONS

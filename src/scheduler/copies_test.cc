@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/check.h"
 #include "scheduler/toy_rank.h"
 
 namespace concertina::scheduler {
@@ -20,6 +21,13 @@ class CopiesTest : public ::testing::Test {
     for (int i = 0; i < 4; ++i)
       for (const request::TokenEvent& token : leaver_.step().outputs) moved_.tokens.push_back(token.token);
     moved_.attempt = Attempt(2);
+  }
+  // The request has come, and a copy of its KV is about to.
+  Reservation reserved() {
+    EXPECT_TRUE(rank_.scheduler.add(moved_));
+    const auto reservation = rank_.scheduler.reserve(moved_.id);
+    CHECK(reservation.has_value(), "there is room for it");
+    return *reservation;
   }
   // All that is wanted, or what is there.
   std::size_t copy(const Reservation& reservation) {
@@ -45,13 +53,11 @@ class CopiesTest : public ::testing::Test {
 };
 
 TEST_F(CopiesTest, ALiveRequestGoesOnFromWhatCameWithOneTokenToCompute) {
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
-  ASSERT_TRUE(reservation.has_value());
-  EXPECT_EQ(reservation->n_tokens, moved_.tokens.size() - 1);
+  const Reservation reservation = reserved();
+  EXPECT_EQ(reservation.n_tokens, moved_.tokens.size() - 1);
   EXPECT_TRUE(rank_.scheduler.plan().empty()) << "it is not planned while the copy is on its way";
   EXPECT_EQ(rank_.scheduler.counts().waiting, 1u);
-  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  rank_.scheduler.arrived(reservation.id, copy(reservation));
   ASSERT_THAT(rank_.scheduler.plan().entries, SizeIs(1));
   EXPECT_EQ(rank_.scheduler.plan().n_tokens, 1u);
   EXPECT_EQ(finish(), undisturbed_);
@@ -62,18 +68,16 @@ TEST_F(CopiesTest, ALiveRequestGoesOnFromWhatCameWithOneTokenToCompute) {
 
 TEST_F(CopiesTest, AReplayThatHasAllOfItByCopySaysThatItCaughtUp) {
   moved_.mode = request::Mode::kReplay;
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
-  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  const Reservation reservation = reserved();
+  rank_.scheduler.arrived(reservation.id, copy(reservation));
   EXPECT_THAT(rank_.step().caught_up, SizeIs(1));
   EXPECT_EQ(rank_.scheduler.counts().moves.n_tokens_recomputed, 1u);
 }
 
 TEST_F(CopiesTest, WhatDidNotComeIsComputed) {
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
-  copy(*reservation);
-  rank_.scheduler.arrived(reservation->id, 6);
+  const Reservation reservation = reserved();
+  copy(reservation);
+  rank_.scheduler.arrived(reservation.id, 6);
   EXPECT_EQ(finish(), undisturbed_);
   EXPECT_EQ(
       rank_.scheduler.counts().moves,
@@ -81,9 +85,8 @@ TEST_F(CopiesTest, WhatDidNotComeIsComputed) {
 }
 
 TEST_F(CopiesTest, NothingCameAndTheRequestWaitsAsAnyOther) {
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
-  rank_.scheduler.arrived(reservation->id, 0);
+  const Reservation reservation = reserved();
+  rank_.scheduler.arrived(reservation.id, 0);
   EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, 0u);
   EXPECT_EQ(rank_.scheduler.counts().moves.n_copies_failed, 1u);
   EXPECT_EQ(finish(), undisturbed_);
@@ -100,11 +103,10 @@ TEST_F(CopiesTest, WithoutRoomForAllOfItThereIsNoCopy) {
 
 // Rule 23: the mover may still write to them.
 TEST_F(CopiesTest, TheBlocksOfARequestThatIsDroppedMeanwhileAreNobodysUntilTheCopyIsOver) {
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  const Reservation reservation = reserved();
   EXPECT_TRUE(rank_.scheduler.drop(moved_.id));
-  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, reservation->blocks.size());
-  rank_.scheduler.arrived(reservation->id, reservation->n_tokens);
+  EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, reservation.blocks.size());
+  rank_.scheduler.arrived(reservation.id, reservation.n_tokens);
   EXPECT_EQ(rank_.scheduler.counts().kv_blocks_used, 0u);
 }
 
@@ -126,14 +128,13 @@ TEST_F(CopiesTest, ACopyIsForItsReservationAndNotForItsRequest) {
 
 TEST_F(CopiesTest, ATakeOverInTheMiddleOfTheCopyChangesNothing) {
   moved_.mode = request::Mode::kReplay;
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
-  const std::size_t n_good = copy(*reservation);
+  const Reservation reservation = reserved();
+  const std::size_t n_good = copy(reservation);
   for (const request::TokenEvent& token : leaver_.step().outputs) moved_.tokens.push_back(token.token);
   const auto generated = std::span(moved_.tokens).subspan(moved_.n_prompt_tokens);
   ASSERT_TRUE(rank_.scheduler.take_over(moved_.id, Attempt(3), generated));
   EXPECT_THAT(rank_.scheduler.plan().entries, IsEmpty());
-  rank_.scheduler.arrived(reservation->id, n_good);
+  rank_.scheduler.arrived(reservation.id, n_good);
   EXPECT_EQ(finish(), undisturbed_);
 }
 
@@ -159,10 +160,9 @@ TEST_F(CopiesTest, ReservedBlocksAreNeverTakenAway) {
 }
 
 TEST_F(CopiesTest, PeersReadOfCopiedKvOnceItCounts) {
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
+  const Reservation reservation = reserved();
   EXPECT_FALSE(rank_.records().find(moved_.id).has_value());
-  rank_.scheduler.arrived(reservation->id, copy(*reservation));
+  rank_.scheduler.arrived(reservation.id, copy(reservation));
   EXPECT_EQ(rank_.records().find(moved_.id)->n_tokens, moved_.tokens.size() - 1);
 }
 
@@ -184,13 +184,12 @@ TEST_F(CopiesTest, KvOfTokensThatAreOthersAfterATakeOverIsInBlocksOfOtherGenerat
 
 TEST_F(CopiesTest, ACopyReachesNoFurtherThanTheTokensThatATakeOverLeft) {
   moved_.mode = request::Mode::kReplay;
-  ASSERT_TRUE(rank_.scheduler.add(moved_));
-  const auto reservation = rank_.scheduler.reserve(moved_.id);
-  const std::size_t n_good = copy(*reservation);
+  const Reservation reservation = reserved();
+  const std::size_t n_good = copy(reservation);
   moved_.tokens[moved_.n_prompt_tokens + 1] += 1;
   ASSERT_TRUE(rank_.scheduler.take_over(moved_.id, Attempt(3),
                                         std::span(moved_.tokens).subspan(moved_.n_prompt_tokens)));
-  rank_.scheduler.arrived(reservation->id, n_good);
+  rank_.scheduler.arrived(reservation.id, n_good);
   EXPECT_EQ(rank_.scheduler.counts().moves.n_tokens_copied, moved_.n_prompt_tokens + 1);
   EXPECT_EQ(finish(), undisturbed(moved_)) << "of the changed tokens";
 }

@@ -185,12 +185,15 @@ class StepLoopPeers : public testing::Test {
     for (std::uint32_t rank = 0; rank < n; ++rank)
       ranks_.push_back(std::make_unique<LoopRank>(rank, mailbox_));
   }
+  void two_serve() {  // in epoch 1
+    make_ranks(2);
+    prepare(1, {0, 1});
+    enter(1, {0, 1});
+  }
 };
 
 TEST_F(StepLoopPeers, TwoRanksTogetherGiveTheTokensOfOneAlone) {
-  make_ranks(2);
-  prepare(1, {0, 1});
-  enter(1, {0, 1});
+  two_serve();
   assign(0, request(1, 30));
   assign(1, request(2, 30));
   until_streamed(1, 30);
@@ -200,9 +203,7 @@ TEST_F(StepLoopPeers, TwoRanksTogetherGiveTheTokensOfOneAlone) {
 }
 
 TEST_F(StepLoopPeers, ARankWithoutARequestServesItsPeers) {
-  make_ranks(2);
-  prepare(1, {0, 1});
-  enter(1, {0, 1});
+  two_serve();
   assign(0, request(1, 10));
   until_streamed(1, 10);
   EXPECT_EQ(stream(1), alone(10));
@@ -224,9 +225,7 @@ TEST_F(StepLoopPeers, AJoinerEntersWithItsPeersFirstStepAndNoTokenIsDifferent) {
 }
 
 TEST_F(StepLoopPeers, NobodyFlipsBeforeAllHaveBeenTold) {
-  make_ranks(2);
-  prepare(1, {0, 1});
-  enter(1, {0, 1});
+  two_serve();
   assign(0, request(1, 50));
   until_streamed(1, 4);
   prepare(2, {0});
@@ -241,9 +240,7 @@ TEST_F(StepLoopPeers, NobodyFlipsBeforeAllHaveBeenTold) {
 }
 
 TEST_F(StepLoopPeers, OfARankThatDiedTheOthersAreFreedByAFreezeAndRunTheStepAgain) {
-  make_ranks(2);
-  prepare(1, {0, 1});
-  enter(1, {0, 1});
+  two_serve();
   assign(0, request(1, 50));
   until_streamed(1, 4);
   ranks_[1]->end();
@@ -257,9 +254,7 @@ TEST_F(StepLoopPeers, OfARankThatDiedTheOthersAreFreedByAFreezeAndRunTheStepAgai
 }
 
 TEST_F(StepLoopPeers, ARequestIsReplayedBesideItsDecodingTakenOverAndGoesOnAsIfItHadStayed) {
-  make_ranks(2);
-  prepare(1, {0, 1});
-  enter(1, {0, 1});
+  two_serve();
   assign(1, request(1, 50));
   until_streamed(1, 20);
   request::Request replay = request(1, 50);
