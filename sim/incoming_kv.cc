@@ -19,7 +19,7 @@ IncomingKv::IncomingKv(World& world, const Member& self, scheduler::Scheduler& s
       own_(own),
       n_exchanges_(n_exchanges),
       ring_(std::move(ring)),
-      moves_(world.scenario.broken_copy_rule()) {}
+      moves_(world.scenario.broken<kvcache::BrokenCopyRule>()) {}
 
 // ---- The step thread's part.
 
@@ -158,7 +158,7 @@ std::size_t IncomingKv::n_good(const Job& job) const {
   const kvcache::RecordsView records = records_of(job.source);
   const auto stamp_after = [&](BlockId block) { return records.stamp_after(block); };
   return kvcache::n_good_tokens(*job.record, stamp_after, world_.scenario.limits.block_size, job.n_tokens,
-                                world_.scenario.broken_copy_rule());
+                                world_.scenario.broken<kvcache::BrokenCopyRule>());
 }
 
 void IncomingKv::finish(Job& job, std::size_t n_tokens) {
@@ -184,7 +184,7 @@ KvMemory& IncomingKv::memory_of(const Member& source) const { return world_.find
 
 kvcache::RecordsView IncomingKv::records_of(const Member& source) const {
   return {scheduler::records_layout(world_.scenario.limits), memory_of(source).records(),
-          world_.scenario.broken_copy_rule()};
+          world_.scenario.broken<kvcache::BrokenCopyRule>()};
 }
 
 IncomingKv::Job* IncomingKv::find(RequestId request) {

@@ -1,8 +1,7 @@
 #pragma once
 
+#include <array>
 #include <map>
-#include <memory>
-#include <optional>
 #include <vector>
 
 #include "exchange/protocol/header.h"
@@ -20,12 +19,12 @@ struct Entry {
 // seen when it has arrived; what it speaks of lies there before.
 struct Memory {
   struct Bank {
-    std::map<RankId, exchange::Header> dispatch, result;  // by reader
-    std::vector<Entry> entries;                           // grouped by reader: its header says where
-    std::vector<Row> results;                             // likewise
+    std::map<RankId, exchange::Header> headers[2];  // of each half, by reader
+    std::vector<Entry> entries;                     // grouped by reader: its header says where
+    std::vector<Row> results;                       // likewise
     exchange::Position entries_of, results_of;  // what was written last: to notice reads that are too late
   };
-  std::map<std::size_t, Bank> banks;
+  std::array<Bank, exchange::kBanks> banks;
 };
 
 }  // namespace concertina::sim

@@ -11,16 +11,19 @@ using cluster::Member;
 Rank::Rank(World& world, const Member& member)
     : world_(world),
       member_(member),
+      steps_({.rank = member.rank,
+              .incarnation = member.incarnation,
+              .broken = world.scenario.broken<exchange::StepProtocol::Broken>()}),
       kv_(world.scenario.limits),
-      scheduler_(world.scenario.limits, kv_.records(), world.scenario.broken_copy_rule()),
-      incoming_(world, member, scheduler_, kv_, n_exchanges_, [this] { ring(); }),
-      protocol_(member, world.scenario.broken_rank_rule()) {}
+      scheduler_(world.scenario.limits, kv_.records(), world.scenario.broken<kvcache::BrokenCopyRule>()),
+      incoming_(world, member, scheduler_, kv_, steps_.counters().n_exchanges, [this] { ring(); }),
+      protocol_(member, world.scenario.broken<rank::RankProtocol::Broken>()) {}
 
 std::string Rank::describe() const {
   static constexpr const char* kNames[] = {"between steps", "awaits dispatch", "computes", "awaits results"};
   return fmt::format("rank {} (start {}): {}, epoch {}, step {}, exchange {}{}", member_.rank,
                      member_.incarnation, kNames[static_cast<int>(at_)], protocol_.epoch(),
-                     progress_.position().step, progress_.position().exchange,
+                     steps_.position().step, steps_.position().exchange,
                      protocol_.is_frozen()    ? ", frozen"
                      : protocol_.is_serving() ? ""
                                               : ", void");
@@ -41,7 +44,7 @@ void Rank::start() {
 
 void Rank::beat() {
   if (!is_alive()) return;
-  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, n_exchanges_, n_loaded_});
+  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, steps_.counters().n_exchanges, n_loaded_});
   world_.schedule.after(world_.scenario.cluster.peer_timeout / 10, [this] { beat(); });
 }
 
@@ -78,9 +81,6 @@ void Rank::go_wild() {
 }
 
 void Rank::end(const std::string& how) {
-  if (told_ == Told::kTokens)
-    world_.violate(fmt::format("rank {} told tokens of a step it never committed", member_.rank));
-  told_ = Told::kNothing;
   life_ = Life::kEnded;
   incoming_.end();
   world_.note(fmt::format("rank {} ({}) ends: {}", member_.rank, member_.incarnation, how));
@@ -175,12 +175,15 @@ std::optional<Member> Rank::find_ended(const cluster::EpochPlan& plan) const {
   return std::nullopt;
 }
 
-std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) const {
+std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) {
   const auto self = std::find(plan.members.begin(), plan.members.end(), member_);
   if (self == plan.members.end()) return nullptr;  // a leaver
   auto view = std::make_shared<View>();
   view->plan = plan;
-  view->self = static_cast<std::size_t>(self - plan.members.begin());
+  view->group.epoch = plan.epoch;
+  view->group.self = static_cast<std::size_t>(self - plan.members.begin());
+  for (const Member& member : plan.members)
+    view->group.members.push_back({member.rank, member.incarnation, connect(member)});
   const Shape& shape = world_.scenario.shape;
   for (std::uint32_t layer = 0; layer < shape.n_layers; ++layer) {
     auto& owners = view->owner.emplace_back();
@@ -216,7 +219,7 @@ void Rank::wake() {
           void_step();
           break;
         }
-        if (!have_arrived(Half::kDispatch)) return;
+        if (!take_arrived(Half::kDispatch)) return;
         begin_compute();
         return;
       case At::kComputing:
@@ -226,7 +229,7 @@ void Rank::wake() {
           void_step();
           break;
         }
-        if (!have_arrived(Half::kResult)) return;
+        if (!take_arrived(Half::kResult)) return;
         finish_exchange();
         break;
     }
@@ -282,6 +285,7 @@ void Rank::perform() {
 }
 
 void Rank::perform(const rank::Freeze& freeze) {
+  steps_.void_epoch();
   incoming_.freeze();  // before it says so
   report(freeze.answer);
 }
@@ -289,16 +293,16 @@ void Rank::perform(const rank::Freeze& freeze) {
 // What a broken rule may lead to, in the product a CHECK.
 void Rank::perform(const rank::EnterEpoch& enter) {
   const auto prepared = prepared_.extract(enter.epoch);
-  const bool goes_back = enter.epoch <= progress_.position().epoch;
+  const bool goes_back = enter.epoch <= steps_.position().epoch;
   if (prepared.empty() || goes_back) {
     world_.violate(prepared.empty() ? fmt::format("rank {} is to enter epoch {}, which it has not prepared",
                                                   member_.rank, enter.epoch)
                                     : fmt::format("rank {} goes back from epoch {} to {}", member_.rank,
-                                                  progress_.position().epoch, enter.epoch));
+                                                  steps_.position().epoch, enter.epoch));
     return end("a broken rule");
   }
   view_ = prepared.mapped();
-  if (view_ != nullptr) progress_.enter(enter.epoch);
+  view_ != nullptr ? steps_.enter(view_->group) : steps_.leave();
   incoming_.resume();
   world_.note(
       fmt::format("rank {} enters epoch {}{}", member_.rank, enter.epoch, view_ ? "" : " by leaving"));

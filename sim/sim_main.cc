@@ -18,11 +18,11 @@ struct RunOptions {
   bool coverage = false;
 };
 
-Mutant mutant_of(const std::string& name) {
-  for (const Mutant mutant : all_mutants()) {
-    if (name == name_of(mutant)) return mutant;
+BrokenRule rule_of(const std::string& mutant) {
+  for (const Mutant& one : all_mutants()) {
+    if (mutant == one.name) return one.rule;
   }
-  return Mutant::kNone;
+  return {};
 }
 
 int run(const RunOptions& options) {
@@ -33,7 +33,7 @@ int run(const RunOptions& options) {
   Outcome sum;
   for (std::uint64_t seed = first; seed < first + n; ++seed) {
     Scenario scenario = Scenario::draw(seed, options.max_ranks);
-    scenario.break_rule(mutant_of(options.mutant));
+    scenario.break_rule(rule_of(options.mutant));
     const Outcome outcome = simulate(scenario, coverage);
     if (!outcome.violations.empty()) {
       fmt::print("{}replay: concertina-sim --seed {} --max-ranks {}{}\n", outcome.report, seed,
@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
   std::set<std::string> mutants{"none"};
-  for (const Mutant mutant : all_mutants()) mutants.insert(name_of(mutant));
+  for (const Mutant& mutant : all_mutants()) mutants.insert(mutant.name);
   app.add_option("--mutant", options.mutant, "break this rule, to see it noticed")
       ->check(CLI::IsMember(mutants));
   app.add_flag("--coverage", options.coverage, "print which events the coordinator met in which states");

@@ -55,7 +55,14 @@ RankProtocol::Next RankProtocol::next(Sight& sight, Actions& actions) {
 
 void RankProtocol::commit_step(std::optional<Epoch> flip, Time now, Actions& actions) {
   if (breaks(Broken::kFlipWithoutAllFlags) && commit_) flip = commit_->to;
+  actions.push_back(CommitPlan{});  // its tokens go ahead of the answer to whatever comes next
   if (flip) enter(*flip, now, actions);
+}
+
+// Rule 7: what is not committed is void, whatever its peers did.
+void RankProtocol::void_step(Actions& actions) {
+  is_void_ = true;
+  if (breaks(Broken::kJournalBeforeCommit)) actions.push_back(CommitPlan{});
 }
 
 void RankProtocol::enter(Epoch epoch, Time since, Actions& actions) {

@@ -51,6 +51,7 @@ class StepLoop : private rank::Sight {
   void apply(cluster::SourceEnded& message);
   void apply(cluster::Release& message) { protocol_.on(message); }
   void perform();  // actions_, and forgets them
+  void perform(const rank::CommitPlan&);
   void perform(const rank::EnterEpoch& enter);
   void perform(const rank::DiscardEpoch& discard);
   void perform(const rank::Freeze& freeze);
@@ -81,6 +82,7 @@ class StepLoop : private rank::Sight {
   rank::Actions actions_;
   std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;  // null: as a leaver
   const scheduler::StepPlan* plan_ = nullptr;                             // of the step that comes
+  std::span<const TokenId> drawn_;                                        // by the step that ended
   bool peer_started_ = false;  // the last wait ended because of that
   std::vector<model::SequenceSlice> slices_;
   scheduler::Counts reported_counts_;
