@@ -47,14 +47,11 @@ Work Steps::wait_for_work(std::optional<Time> deadline, FunctionRef<bool()> has_
 }
 
 Status Steps::begin_exchange() {
-  const bool goes_on = protocol_.begin_exchange();
-  if (goes_on && !is_aborted()) return {};
+  if (protocol_.begin_exchange() && !is_aborted()) return {};
   return fail(ExchangeError::kAborted, "the step is void: " + describe(config_.rank, position()));
 }
 
-Status Steps::await(Half half) {
-  protocol_.begin_await();
-  if (protocol_.take_arrived(half, [] { return Duration::zero(); })) return {};
+Status Steps::wait(Half half) {
   const Time start = Clock::now();
   const auto waited = [start] { return Clock::now() - start; };
   const auto report = [this](const Suspicion& suspicion) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/check.h"
 
@@ -11,8 +10,7 @@ namespace concertina::exchange {
 
 StepProtocol::StepProtocol(const Config& config) : config_(config) {
   for (std::vector<Header>& headers : headers_) headers.reserve(config.max_ranks);
-  has_arrived_.reserve(config.max_ranks);
-  was_older_.reserve(config.max_ranks);
+  awaited_.reserve(config.max_ranks);
   is_lost_.reserve(config.max_ranks);
   flags_.reserve(config.max_ranks);
   loads_.reserve(config.max_ranks);
@@ -25,11 +23,16 @@ void StepProtocol::enter(const Group& group) {
   flip_.reset();
   is_void_ = false;
   for (std::vector<Header>& headers : headers_) headers.resize(group.members.size());
-  has_arrived_.resize(group.members.size());
-  was_older_.resize(group.members.size());
+  awaited_.resize(group.members.size());
   counters_.peers.clear();
   for (const Group::Member& member : group.members) counters_.peers.push_back({.rank = member.rank});
   if (breaks(Broken::kDropLaterEpoch)) note_lost();
+}
+
+void StepProtocol::leave() {
+  group_ = nullptr;
+  flip_.reset();
+  is_void_ = true;
 }
 
 void StepProtocol::note_lost() {
@@ -41,7 +44,7 @@ void StepProtocol::note_lost() {
 }
 
 bool StepProtocol::peer_started() const {
-  return group_ != nullptr && !is_void_ && has_peer_started(*group_, progress_.next_step_position());
+  return !is_void_ && has_peer_started(*group_, progress_.next_step_position());
 }
 
 bool StepProtocol::has_peer_started(const Group& of, const Position& first) const {
@@ -62,11 +65,6 @@ void StepProtocol::begin_step(StepId step, Epoch flip_to, const scheduler::StepL
   ++counters_.n_steps;
 }
 
-bool StepProtocol::begin_exchange() {
-  CHECK(group_ != nullptr, "an exchange outside an epoch");
-  return !std::exchange(is_void_, true);
-}
-
 void StepProtocol::publish(std::size_t member, Half half, const Share& share) {
   Header& header = headers_of(half)[member];
   header = {.incarnation = config_.incarnation,
@@ -79,9 +77,8 @@ void StepProtocol::publish(std::size_t member, Half half, const Share& share) {
 }
 
 void StepProtocol::begin_await() {
-  std::fill(has_arrived_.begin(), has_arrived_.end(), 0);
-  std::fill(was_older_.begin(), was_older_.end(), 0);
-  has_arrived_[group_->self] = 1;
+  std::fill(awaited_.begin(), awaited_.end(), Awaited::kNothingYet);
+  awaited_[group_->self] = Awaited::kArrived;
 }
 
 std::optional<Header> StepProtocol::look(std::size_t member, Half half) const {
@@ -93,17 +90,17 @@ std::optional<Header> StepProtocol::look(std::size_t member, Half half) const {
 bool StepProtocol::take_arrived(Half half, FunctionRef<Duration()> waited) {
   bool are_all_in = true;
   for (std::size_t member = 0; member < group_->members.size(); ++member) {
-    if (has_arrived_[member]) continue;
+    if (awaited_[member] == Awaited::kArrived) continue;
     const std::optional<Header> found = look(member, half);
     switch (classify(found, progress_.position(), group_->members[member].incarnation)) {
       case HeaderMatch::kMatch:
         headers_of(half)[member] = *found;
-        has_arrived_[member] = 1;
+        awaited_[member] = Awaited::kArrived;
         counters_.peers[member].waited += waited();
         break;
       case HeaderMatch::kOlder:
-        counters_.n_older_headers += was_older_[member] == 0;
-        was_older_[member] = 1;
+        counters_.n_older_headers += awaited_[member] != Awaited::kWasOlder;
+        awaited_[member] = Awaited::kWasOlder;
         are_all_in = false;
         break;
       case HeaderMatch::kAbsent:
@@ -137,7 +134,7 @@ std::string StepProtocol::describe_member(std::size_t member) const {
 
 void StepProtocol::suspect(Half half, Duration waited, FunctionRef<void(const Suspicion&)> report) {
   for (std::size_t member = 0; member < group_->members.size(); ++member) {
-    if (has_arrived_[member]) continue;
+    if (awaited_[member] == Awaited::kArrived) continue;
     ++counters_.n_suspicions;
     const Group::Member& peer = group_->members[member];
     const Position& position = progress_.position();
@@ -152,10 +149,11 @@ void StepProtocol::suspect(Half half, Duration waited, FunctionRef<void(const Su
 }
 
 std::string StepProtocol::describe_wait(Half half) const {
-  const auto late = std::find(has_arrived_.begin(), has_arrived_.end(), 0);
-  if (late == has_arrived_.end()) return fmt::format("rank {} waited", config_.rank);
+  const auto late =
+      std::find_if(awaited_.begin(), awaited_.end(), [](Awaited one) { return one != Awaited::kArrived; });
+  if (late == awaited_.end()) return fmt::format("rank {} waited", config_.rank);
   return fmt::format("rank {} waited for the {} header of {}", config_.rank, name_of(half),
-                     describe_member(static_cast<std::size_t>(late - has_arrived_.begin())));
+                     describe_member(static_cast<std::size_t>(late - awaited_.begin())));
 }
 
 }  // namespace concertina::exchange

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/function_ref.h"
@@ -65,7 +66,7 @@ class StepProtocol {
   // Starts an epoch at step 0, exchange 0; its number must be higher than any entered before. `group`
   // outlives the epoch.
   void enter(const Group& group);
-  void leave() { group_ = nullptr, flip_.reset(); }  // this rank is no member any more
+  void leave();  // this rank is no member any more
   // The epoch in force is over for this rank: exchanges fail until an epoch is entered.
   void void_epoch() { is_void_ = true; }
   StepId next_step() const { return progress_.next_step(); }  // of the epoch in force
@@ -88,7 +89,8 @@ class StepProtocol {
 
   // ---- Of an exchange. Members are spoken of by their index in the group.
 
-  bool begin_exchange();  // false: the epoch is over, as it is from now on until complete_exchange()
+  // False: the epoch is over, as it is from now on until complete_exchange(); or there is none.
+  bool begin_exchange() { return !std::exchange(is_void_, true); }
   // To a peer through its link; this rank's own share is only kept.
   void publish(std::size_t member, Half half, const Share& share);
   void begin_await();
@@ -127,10 +129,11 @@ class StepProtocol {
   Epoch flip_to_;
   scheduler::StepLoad load_;
   std::optional<Epoch> flip_;
-  bool is_void_ = false;  // an exchange failed: nothing runs until an epoch is entered
+  bool is_void_ = true;  // nothing runs until an epoch is entered
   ExchangeCounters counters_;
-  std::vector<Header> headers_[2];                     // of each half [members]
-  std::vector<std::uint8_t> has_arrived_, was_older_;  // [members]
+  std::vector<Header> headers_[2];  // of each half [members]
+  enum class Awaited : std::uint8_t { kNothingYet, kWasOlder, kArrived };
+  std::vector<Awaited> awaited_;            // [members] of the half under way
   std::vector<Epoch> flags_;                // [members] of the last step that had its first headers
   std::vector<scheduler::StepLoad> loads_;  // [members] of that step
   std::vector<std::uint8_t> is_lost_;       // [members] first headers, by the broken rule
