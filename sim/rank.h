@@ -69,19 +69,18 @@ class Rank : private rank::Sight {
   // Step loop.
   void wake();
   Progressed between();
-  void apply(cluster::ToRank& message);
   void apply(cluster::Assign& message);
   void apply(cluster::Feed& message);
   void apply(cluster::TakeOver& message);
   void apply(cluster::Drop& message);
   void apply(cluster::Prepare&) {}
-  void apply(cluster::CancelPrepare& message) { protocol_.on(message, actions_); }
-  void apply(cluster::Commit& message) { protocol_.on(message); }
-  void apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}
   void apply(cluster::SourceEnded& message) { incoming_.on(message); }
-  void apply(cluster::Release& message) { protocol_.on(message); }
+  template <typename Message>
+  void apply(Message& message) {  // the others about epochs
+    protocol_.on(message, now(), actions_);
+  }
   void perform();  // actions_, and forgets them
   void perform(const rank::CommitPlan&);
   void perform(const rank::EnterEpoch& enter);

@@ -2,12 +2,12 @@
 
 namespace concertina::rank {
 
-void RankProtocol::on(const cluster::CancelPrepare& message, Actions& actions) {
+void RankProtocol::on(const cluster::CancelPrepare& message, Time, Actions& actions) {
   if (prepared_.erase(message.epoch) > 0) actions.push_back(DiscardEpoch{message.epoch});
 }
 
 // Rule 4: ignored unless this rank is in `from`; held from now on, and carried by the next step that starts.
-void RankProtocol::on(const cluster::Commit& message) {
+void RankProtocol::on(const cluster::Commit& message, Time, Actions&) {
   const bool counts = !is_frozen() && is_member_ && epoch_ == message.from && prepared_.contains(message.to);
   if (counts || breaks(Broken::kLateCommit)) commit_ = message;
 }

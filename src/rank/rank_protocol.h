@@ -71,11 +71,11 @@ class RankProtocol {
   void on(const Prepared& prepared) { prepared_[prepared.epoch] = prepared.place; }
 
   // Messages about epochs; those about requests are the scheduler's.
-  void on(const cluster::CancelPrepare& message, Actions& actions);
-  void on(const cluster::Commit& message);
+  void on(const cluster::CancelPrepare& message, Time now, Actions& actions);
+  void on(const cluster::Commit& message, Time now, Actions& actions);
   void on(const cluster::Enter& message, Time now, Actions& actions);
   void on(const cluster::Freeze& message, Time now, Actions& actions);
-  void on(const cluster::Release&) { is_released_ = true; }
+  void on(const cluster::Release&, Time, Actions&) { is_released_ = true; }
 
   // What to do next. kStep: a step that carries flip_to(). kEnter: as the actions say, then ask again.
   // kLeave: nobody addresses this rank any more, it ends.

@@ -27,13 +27,7 @@ class RankStory : public ::testing::Test, public Sight {
   template <typename Message>
   std::vector<Epoch> hear(const Message& message) {
     Actions actions;
-    if constexpr (requires { rank_.on(message, now_, actions); }) {
-      rank_.on(message, now_, actions);
-    } else if constexpr (requires { rank_.on(message, actions); }) {
-      rank_.on(message, actions);
-    } else {
-      rank_.on(message);
-    }
+    rank_.on(message, now_, actions);
     return take(actions);
   }
   Next next() {

@@ -108,14 +108,10 @@ void StepLoop::apply(EpochPrepared& message) {
   at_test_point(TestPoint::kPrepared);
 }
 
-void StepLoop::apply(cluster::CancelPrepare& message) { protocol_.on(message, actions_); }
-
 void StepLoop::apply(cluster::Commit& message) {
-  protocol_.on(message);
+  protocol_.on(message, now(), actions_);
   if (protocol_.flip_to() == message.to) at_test_point(TestPoint::kCommitReceived);
 }
-
-void StepLoop::apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
 
 // The step under way, if any, was given up before: the link aborted the exchange.
 void StepLoop::apply(cluster::Freeze& message) {

@@ -43,13 +43,14 @@ class StepLoop : private rank::Sight {
   void apply(EpochPrepared& message);
   void apply(KvCopied& message) { incoming_.on(message); }
   void apply(cluster::Prepare&) {}  // the loader's
-  void apply(cluster::CancelPrepare& message);
   void apply(cluster::Commit& message);
-  void apply(cluster::Enter& message);
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}  // views hold the mappings: the one that named it is gone already
   void apply(cluster::SourceEnded& message);
-  void apply(cluster::Release& message) { protocol_.on(message); }
+  template <typename Message>
+  void apply(Message& message) {  // the others about epochs
+    protocol_.on(message, now(), actions_);
+  }
   void perform();  // actions_, and forgets them
   void perform(const rank::CommitPlan&);
   void perform(const rank::EnterEpoch& enter);
