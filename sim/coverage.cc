@@ -28,14 +28,6 @@ void Coverage::note(const CopyCounts& copies) {
   for (std::size_t i = 0; i < kCopyCases; ++i) copies_[i] += copies[i];
 }
 
-void Coverage::add(const Coverage& other) {
-  note(other.copies_);
-  for (const auto& [key, count] : other.counts_) {
-    counts_[key].n += count.n;
-    counts_[key].n_acted += count.n_acted;
-  }
-}
-
 std::string Coverage::table() const {
   std::string out = fmt::format("{:16}", "times it acted");
   for (std::size_t i = 1; i < kEvents.size(); ++i) out += fmt::format("{:>15}", kEvents[i]);

@@ -13,7 +13,6 @@ class Coverage {
  public:
   void note(const std::string& state, const cluster::Event& event, const cluster::Actions& actions);
   void note(const CopyCounts& copies);
-  void add(const Coverage& other);
   std::string table() const;  // states by events; what never happened is listed below it; then copies of KV
 
  private:

@@ -61,7 +61,7 @@ void Rank::close_channel() {
 
 void Rank::kill(const std::string& how) {
   if (!is_alive()) return;
-  ++world_.n_killed;
+  ++world_.counts.n_killed;
   if (life_ == Life::kWild) return end(kCrash);  // its own signal comes first
   const bool is_fault = world_.phase == World::Phase::kFaults && how != kCrash;
   if (is_fault && world_.chance(0.3) && kv_.leave_odd_record(world_.random))
@@ -72,7 +72,7 @@ void Rank::kill(const std::string& how) {
 void Rank::go_wild() {
   if (life_ != Life::kRunning) return;
   life_ = Life::kWild;
-  ++world_.n_killed;
+  ++world_.counts.n_killed;
   world_.note(fmt::format("rank {} writes garbage into its KV", member_.rank));
   kv_.write_garbage(world_.random);
   world_.schedule.after(world_.about(world_.scenario.step_time), [this] {
@@ -185,15 +185,9 @@ std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan
   for (const Member& member : plan.members)
     view->group.members.push_back({member.rank, member.incarnation, connect(member)});
   const Shape& shape = world_.scenario.shape;
-  for (std::uint32_t layer = 0; layer < shape.n_layers; ++layer) {
-    auto& owners = view->owner.emplace_back();
-    for (std::uint32_t e = 0; e < shape.n_experts; ++e) {
-      const RankId owner = cluster::owner(plan.placement, layer, ExpertId(e), member_.rank);
-      const auto at = std::find_if(plan.members.begin(), plan.members.end(),
-                                   [owner](const Member& m) { return m.rank == owner; });
-      owners.push_back(static_cast<std::size_t>(at - plan.members.begin()));
-    }
-  }
+  for (std::size_t layer = 0; layer < shape.n_layers; ++layer)
+    view->owner.push_back(
+        cluster::owners(plan.placement, layer, plan.members, shape.n_experts, member_.rank));
   return view;
 }
 

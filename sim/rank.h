@@ -48,7 +48,7 @@ class Rank : private rank::Sight {
 
   struct View {  // an epoch as this rank sees it
     cluster::EpochPlan plan;
-    std::vector<std::vector<std::size_t>> owner;  // [layer][expert]: index of a member
+    std::vector<std::vector<std::uint32_t>> owner;  // [layer][expert]: index of a member
     exchange::Group group;
   };
   struct Sent {  // where the k-th result of a row comes from

@@ -111,7 +111,7 @@ class Simulation {
     Rank* rank = some_rank();
     if (rank == nullptr) return;
     world_.note(fmt::format("rank {} is stopped", rank->member().rank));
-    ++world_.n_stopped;
+    ++world_.counts.n_stopped;
     rank->stop();
     world_.schedule.after(some_time(), [rank] { rank->resume(); });
   }
@@ -172,19 +172,15 @@ class Simulation {
   Outcome outcome() {
     Outcome out;
     out.violations = world_.violations;
-    out.n_events = world_.schedule.n_happened();
     out.trace_hash = world_.trace_hash;
-    out.n_steps = world_.n_steps;
-    out.n_void_steps = world_.n_void_steps;
-    out.n_tokens = world_.n_tokens;
-    out.n_killed = world_.n_killed;
-    out.n_stopped = world_.n_stopped;
-    out.n_fenced = front_.coordinator().n_fenced();
-    out.n_operations = front_.coordinator().n_operations(cluster::Phase::kDone);
-    out.n_requests = front_.n_finished();
+    out.counts = world_.counts;
+    out.counts.n_events = world_.schedule.n_happened();
+    out.counts.n_fenced = front_.coordinator().n_fenced();
+    out.counts.n_operations = front_.coordinator().n_operations(cluster::Phase::kDone);
+    out.counts.n_requests = front_.n_finished();
     if (out.violations.empty()) return out;
     out.report =
-        fmt::format("seed {}, event {}: {}\n", world_.scenario.seed, out.n_events, out.violations[0]);
+        fmt::format("seed {}, event {}: {}\n", world_.scenario.seed, out.counts.n_events, out.violations[0]);
     for (const std::string& line : world_.trace) out.report += "  " + line + "\n";
     for (const auto& [member, rank] : world_.ranks) {
       if (rank->is_alive()) out.report += "  " + rank->describe() + "\n";

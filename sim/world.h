@@ -10,6 +10,7 @@
 #include "cluster/messages.h"
 #include "scheduler/scheduler.h"
 #include "sim/copy_case.h"
+#include "sim/counts.h"
 #include "sim/memory.h"
 
 namespace concertina::sim {
@@ -43,7 +44,7 @@ struct World {
   Time starts_fail_until{}, room_wanted_until{};
   std::size_t n_members_with_room = 0;  // fewer have none, until then
   CopyCounts copies{};
-  std::uint64_t n_steps = 0, n_void_steps = 0, n_killed = 0, n_stopped = 0, n_tokens = 0;
+  Counts counts;
 
   Duration about(Duration mean) {
     return Duration(
