@@ -18,9 +18,8 @@ deployment::Config config_of(const Scenario& scenario) {
 }
 }  // namespace
 
-Front::Front(World& world, Coverage& coverage)
+Front::Front(World& world)
     : world_(world),
-      coverage_(coverage),
       deployment_(std::in_place, config_of(world.scenario), Incarnation(1)),
       invariants_(world.scenario.cluster),
       replacing_(world.scenario.seed ^ 0xf407) {
@@ -44,7 +43,7 @@ void Front::after_request(const cluster::ScaleRequested& request,
 }
 
 void Front::after_event(const cluster::Event& event, const cluster::Actions& actions) {
-  coverage_.note(state_before_, event, actions);
+  world_.coverage.note(state_before_, event, actions);
   invariants_.after_event(event, actions, coordinator());
 }
 

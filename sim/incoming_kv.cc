@@ -25,12 +25,12 @@ IncomingKv::IncomingKv(World& world, const Member& self, scheduler::Scheduler& s
 
 void IncomingKv::on_assigned(RequestId request, const Member& source) {
   auto reservation = scheduler_.reserve(request);
-  if (!reservation) return world_.count(CopyCase::kNoRoom);
+  if (!reservation) return world_.coverage.note(CopyCase::kNoRoom);
   if (!mapped_.contains(source)) {
-    world_.count(CopyCase::kNotMapped);
+    world_.coverage.note(CopyCase::kNotMapped);
     return scheduler_.arrived(reservation->id, 0);
   }
-  world_.count(CopyCase::kBegun);
+  world_.coverage.note(CopyCase::kBegun);
   moves_.begin(reservation->id, source);
   jobs_.push_back({.reservation = reservation->id,
                    .request = request,
@@ -44,13 +44,13 @@ void IncomingKv::on_assigned(RequestId request, const Member& source) {
 }
 
 void IncomingKv::on_taken_over(RequestId request) {
-  if (find(request) != nullptr) world_.count(CopyCase::kTakenOver);
+  if (find(request) != nullptr) world_.coverage.note(CopyCase::kTakenOver);
 }
 
 void IncomingKv::on_dropped(RequestId request) {
   Job* const job = find(request);
   if (job == nullptr) return;
-  world_.count(CopyCase::kDropped);
+  world_.coverage.note(CopyCase::kDropped);
   job->wanted = Job::Wanted::kNo;
 }
 
@@ -82,7 +82,7 @@ void IncomingKv::between_steps() {
 
 void IncomingKv::credit(CopyCase why) {
   for (const rank::Credit& credit : credits_) {
-    world_.count(why);
+    world_.coverage.note(why);
     world_.note(
         fmt::format("rank {}: {} copied tokens count ({})", self_.rank, credit.n_tokens, name_of(why)));
     scheduler_.arrived(credit.reservation, credit.n_tokens);
@@ -96,7 +96,7 @@ void IncomingKv::credit(CopyCase why) {
 void IncomingKv::freeze() {
   is_frozen_ = true;
   if (jobs_.empty()) return;
-  world_.count(CopyCase::kFrozen);
+  world_.coverage.note(CopyCase::kFrozen);
   if (jobs_.front().block) write_block(jobs_.front());
 }
 
@@ -163,11 +163,11 @@ void IncomingKv::note_copy(const Job& job, std::size_t n_tokens) {
   world_.note(fmt::format("rank {} copied {} tokens of request {} from rank {}", self_.rank, n_tokens,
                           job.request, job.source.rank));
   if (job.wanted == Job::Wanted::kNo) return;
-  world_.count(!job.copy.has_found()            ? CopyCase::kNoRecord
-               : n_tokens < job.copy.n_tokens() ? CopyCase::kReused
-                                                : CopyCase::kCopied);
-  if (!was_alive) world_.count(CopyCase::kFromTheDead);
-  if (was_alive && !world_.find(job.source)->is_alive()) world_.count(CopyCase::kSourceEnded);
+  world_.coverage.note(!job.copy.has_found()            ? CopyCase::kNoRecord
+                       : n_tokens < job.copy.n_tokens() ? CopyCase::kReused
+                                                        : CopyCase::kCopied);
+  if (!was_alive) world_.coverage.note(CopyCase::kFromTheDead);
+  if (was_alive && !world_.find(job.source)->is_alive()) world_.coverage.note(CopyCase::kSourceEnded);
 }
 
 KvMemory& IncomingKv::memory_of(const Member& source) const { return world_.find(source)->kv(); }

@@ -142,12 +142,13 @@ void Rank::load(const cluster::EpochPlan& plan) {
   world_.schedule.after(world_.about(world_.scenario.load_time), [this, plan, fails] {
     if (!is_alive() || plan.epoch <= obsolete_epoch_) return;
     if (life_ == Life::kStopped) return load(plan);  // goes on when it is woken
-    if (const auto gone = find_ended(plan)) {
+    const bool is_member = std::find(plan.members.begin(), plan.members.end(), member_) != plan.members.end();
+    const auto gone = is_member ? find_ended(plan) : std::nullopt;  // a leaver maps nobody
+    if (gone) {
       return report(cluster::RankPrepareFailed{member_, plan.epoch,
                                                fmt::format("no memory of rank {}", gone->rank),
                                                cluster::RankPrepareFailed::Cause::kPeer});
     }
-    const bool is_member = std::find(plan.members.begin(), plan.members.end(), member_) != plan.members.end();
     if (is_member && world_.schedule.now() < world_.room_wanted_until &&
         plan.members.size() < world_.n_members_with_room) {
       return report(cluster::RankPrepareFailed{member_, plan.epoch, "no room",
@@ -155,10 +156,10 @@ void Rank::load(const cluster::EpochPlan& plan) {
     }
     if (fails) return report(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"});
     using Place = rank::RankProtocol::Place;
-    const auto view = prepared_[plan.epoch] = make_view(plan);
-    if (view != nullptr)
+    prepared_[plan.epoch] = is_member ? make_view(plan) : nullptr;
+    if (is_member)
       for (const Member& peer : plan.members) incoming_.map(peer);
-    protocol_.on({plan.epoch, view == nullptr ? Place::kLeaver : Place::kMember});
+    protocol_.on({plan.epoch, is_member ? Place::kMember : Place::kLeaver});
     report(cluster::RankPrepared{member_, plan.epoch, 1});
     ring();
   });
@@ -166,8 +167,6 @@ void Rank::load(const cluster::EpochPlan& plan) {
 
 // A member whose memory cannot be mapped any more.
 std::optional<Member> Rank::find_ended(const cluster::EpochPlan& plan) const {
-  const bool is_leaver = std::find(plan.members.begin(), plan.members.end(), member_) == plan.members.end();
-  if (is_leaver) return std::nullopt;  // it maps nobody
   for (const Member& member : plan.members) {
     const auto rank = world_.ranks.find(member);
     if (rank == world_.ranks.end() || !rank->second->is_alive()) return member;
@@ -177,7 +176,6 @@ std::optional<Member> Rank::find_ended(const cluster::EpochPlan& plan) const {
 
 std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) {
   const auto self = std::find(plan.members.begin(), plan.members.end(), member_);
-  if (self == plan.members.end()) return nullptr;  // a leaver
   auto view = std::make_shared<View>();
   view->plan = plan;
   view->group.epoch = plan.epoch;
@@ -203,29 +201,17 @@ void Rank::ring() {
 }
 
 void Rank::wake() {
-  while (life_ == Life::kRunning) {
-    switch (at_) {
-      case At::kBetween:
-        if (between() == Progressed::kNo) return;
-        break;
-      case At::kDispatch:
-        if (is_aborted_) {
-          void_step();
-          break;
-        }
-        if (!take_arrived(Half::kDispatch)) return;
-        begin_compute();
-        return;
-      case At::kComputing:
-        return;
-      case At::kResult:
-        if (is_aborted_) {
-          void_step();
-          break;
-        }
-        if (!take_arrived(Half::kResult)) return;
-        finish_exchange();
-        break;
+  while (life_ == Life::kRunning && at_ != At::kComputing) {
+    if (at_ == At::kBetween) {
+      if (between() == Progressed::kNo) return;
+    } else if (is_aborted_) {
+      void_step();
+    } else if (at_ == At::kDispatch) {
+      if (!take_arrived(Half::kDispatch)) return;
+      begin_compute();
+    } else {
+      if (!take_arrived(Half::kResult)) return;
+      finish_exchange();
     }
   }
 }

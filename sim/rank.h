@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -35,7 +36,6 @@ class Rank : private rank::Sight {
   bool is_alive() const { return life_ != Life::kEnded; }
   bool is_stopped() const { return life_ == Life::kStopped; }
   const cluster::Member& member() const { return member_; }
-  Memory& memory() { return memory_; }
   KvMemory& kv() { return kv_; }
   std::string describe() const;
 
@@ -46,6 +46,18 @@ class Rank : private rank::Sight {
   class Peer;  // as this rank reaches it
   enum class Progressed : std::uint8_t { kNo, kYes };
 
+  struct Entry {
+    Row row;
+    std::uint32_t expert;
+  };
+  // Exchange memory: written by this rank alone, read by its peers, also after its death. A header is seen
+  // when it has arrived; what it speaks of lies there before.
+  struct Bank {
+    std::map<RankId, exchange::Header> headers[2];  // of each half, by reader
+    std::vector<Entry> entries;                     // grouped by reader: its header says where
+    std::vector<Row> results;                       // likewise
+    exchange::Position entries_of, results_of;  // what was written last: to notice reads that are too late
+  };
   struct View {  // an epoch as this rank sees it
     cluster::EpochPlan plan;
     std::vector<std::vector<std::uint32_t>> owner;  // [layer][expert]: index of a member
@@ -101,7 +113,7 @@ class Rank : private rank::Sight {
   void check_flip(Epoch from, StepId step);
 
   // Exchange.
-  Memory::Bank& bank_of(std::size_t member) const;  // of the exchange under way
+  Bank& bank_of(std::size_t member) const;  // of the exchange under way
   void write_dispatch();
   void await(Half half);
   bool take_arrived(Half half);
@@ -138,7 +150,7 @@ class Rank : private rank::Sight {
   std::vector<Row> rows_;
   std::vector<std::vector<Sent>> sent_;  // [row][k]
   std::uint64_t n_loaded_ = 0, n_waits_ = 0;
-  Memory memory_;
+  std::array<Bank, exchange::kBanks> memory_;
 };
 
 }  // namespace concertina::sim

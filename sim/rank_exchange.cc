@@ -39,7 +39,7 @@ class Rank::Peer final : public exchange::PeerLink {
 
  private:
   static std::map<RankId, Header>& slots(Rank& writer, Half half, std::size_t bank) {
-    return writer.memory_.banks[bank].headers[static_cast<std::size_t>(half)];
+    return writer.memory_[bank].headers[static_cast<std::size_t>(half)];
   }
 
   Rank& own_;
@@ -50,8 +50,8 @@ std::shared_ptr<const exchange::PeerLink> Rank::connect(const Member& peer) {
   return peer == member_ ? nullptr : std::make_shared<Peer>(*this, *world_.find(peer));
 }
 
-Memory::Bank& Rank::bank_of(std::size_t member) const {
-  return world_.find(view_->plan.members[member])->memory_.banks[steps_.bank()];
+Rank::Bank& Rank::bank_of(std::size_t member) const {
+  return world_.find(view_->plan.members[member])->memory_[steps_.bank()];
 }
 
 void Rank::write_dispatch() {
@@ -69,7 +69,7 @@ void Rank::write_dispatch() {
       entries[owner].push_back({rows_[row], e});
     }
   }
-  Memory::Bank& own = bank_of(view_->group.self);
+  Bank& own = bank_of(view_->group.self);
   own.entries.clear();
   own.entries_of = steps_.position();
   for (std::size_t m = 0; m < n_members; ++m) {
@@ -124,7 +124,7 @@ void Rank::end_compute() {
   std::vector<Row> results;
   std::vector<std::size_t> begins;
   for (std::size_t m = 0; m < n_members; ++m) {
-    const Memory::Bank& from = bank_of(m);
+    const Bank& from = bank_of(m);
     check_read(m, from.entries_of);
     begins.push_back(results.size());
     const Header& header = steps_.header(Half::kDispatch, m);
@@ -142,7 +142,7 @@ void Rank::end_compute() {
       results.push_back(expert(entry.row, layer, entry.expert));
     }
   }
-  Memory::Bank& own = bank_of(view_->group.self);
+  Bank& own = bank_of(view_->group.self);
   own.results = std::move(results);
   own.results_of = steps_.position();
   for (std::size_t m = 0; m < n_members; ++m)

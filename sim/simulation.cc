@@ -19,8 +19,7 @@ constexpr Duration kCalmLimit = seconds(120);  // virtual time that the second p
 
 class Simulation {
  public:
-  Simulation(const Scenario& scenario, Coverage& coverage)
-      : world_(scenario), coverage_(coverage), front_(world_, coverage) {
+  Simulation(const Scenario& scenario, Coverage& coverage) : world_(scenario, coverage), front_(world_) {
     world_.front = &front_;
   }
 
@@ -47,7 +46,6 @@ class Simulation {
       if (!front_.is_calm()) world_.violate("it does not come to rest: " + front_.describe());
       front_.at_rest();
     }
-    coverage_.note(world_.copies);
     return outcome();
   }
 
@@ -190,7 +188,6 @@ class Simulation {
   }
 
   World world_;
-  Coverage& coverage_;
   Front front_;
   std::size_t n_to_come_ = 0;
 };
