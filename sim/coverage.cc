@@ -18,22 +18,30 @@ static_assert(kEvents.size() == std::variant_size_v<cluster::Event>);
 
 }  // namespace
 
+const char* name_of(CopyCase what) {
+  static constexpr std::array<const char*, kCopyCases> kNames{"no blocks free for it",
+                                                              "its source was not mapped",
+                                                              "begun",
+                                                              "its source had ended before it began",
+                                                              "its source ended meanwhile",
+                                                              "its request was taken over meanwhile",
+                                                              "its request was dropped meanwhile",
+                                                              "waited for an epoch",
+                                                              "its source had no record of it",
+                                                              "part of it was reused meanwhile",
+                                                              "all of the record came",
+                                                              "decided when it was over",
+                                                              "counts by a step of its source",
+                                                              "counts by its source's end",
+                                                              "distrusted for its source's end",
+                                                              "given up"};
+  return kNames[static_cast<std::size_t>(what)];
+}
+
 void Coverage::note(const std::string& state, const cluster::Event& event, const cluster::Actions& actions) {
   Count& count = counts_[{state, kEvents[event.index()]}];
   ++count.n;
   count.n_acted += actions.empty() ? 0 : 1;
-}
-
-void Coverage::note(const CopyCounts& copies) {
-  for (std::size_t i = 0; i < kCopyCases; ++i) copies_[i] += copies[i];
-}
-
-void Coverage::add(const Coverage& other) {
-  note(other.copies_);
-  for (const auto& [key, count] : other.counts_) {
-    counts_[key].n += count.n;
-    counts_[key].n_acted += count.n_acted;
-  }
 }
 
 std::string Coverage::table() const {

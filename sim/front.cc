@@ -13,16 +13,13 @@ namespace {
 constexpr std::uint64_t kEventsAFront = 400;  // on average, then it is replaced
 
 deployment::Config config_of(const Scenario& scenario) {
-  using Broken = deployment::Config::Broken;
-  return {.cluster = scenario.cluster,
-          .capacity = {},
-          .broken = scenario.mutant == Mutant::kPositionAlone ? Broken::kPositionAlone : Broken::kNothing};
+  return {
+      .cluster = scenario.cluster, .capacity = {}, .broken = scenario.broken<deployment::Config::Broken>()};
 }
 }  // namespace
 
-Front::Front(World& world, Coverage& coverage)
+Front::Front(World& world)
     : world_(world),
-      coverage_(coverage),
       deployment_(std::in_place, config_of(world.scenario), Incarnation(1)),
       invariants_(world.scenario.cluster),
       replacing_(world.scenario.seed ^ 0xf407) {
@@ -46,7 +43,7 @@ void Front::after_request(const cluster::ScaleRequested& request,
 }
 
 void Front::after_event(const cluster::Event& event, const cluster::Actions& actions) {
-  coverage_.note(state_before_, event, actions);
+  world_.coverage.note(state_before_, event, actions);
   invariants_.after_event(event, actions, coordinator());
 }
 
@@ -81,8 +78,9 @@ void Front::check() {
 
 void Front::hear(const Member& from, const cluster::FromRank& message) {
   if (is_over_) return;
-  const bool has_barrier = world_.scenario.mutant != Mutant::kNoFreezeBarrier;
-  if (!has_barrier && std::holds_alternative<cluster::RankFrozen>(message)) return;
+  if (world_.scenario.breaks(rank::RankProtocol::Broken::kNoFreezeBarrier) &&
+      std::holds_alternative<cluster::RankFrozen>(message))
+    return;
   const bool counts = open_rank(from) != nullptr && !is_fenced(from);
   deployment_->hear(message, now(), effects_);
   carry_out();
@@ -155,7 +153,7 @@ void Front::execute(const cluster::Send& send) {
   last = std::max(last + Duration(1), now() + world_.message_delay(world_.scenario.message_time));
   world_.schedule.at(last, [this, send] { world_.find(send.to)->receive(send.message); });
   // The broken rule: nobody waits for the answer.
-  if (freeze != nullptr && world_.scenario.mutant == Mutant::kNoFreezeBarrier)
+  if (freeze != nullptr && world_.scenario.breaks(rank::RankProtocol::Broken::kNoFreezeBarrier))
     deployment_->hear(cluster::RankFrozen{send.to, freeze->ballot}, now(), effects_);
 }
 
@@ -172,7 +170,7 @@ void Front::execute(const deployment::Fence& fence) {
     world_.violate(fmt::format("rank {} is stuck: {}", fence.member.rank, fence.why));
   fenced_.insert(fence.member);
   // The broken rule: the channel of a fenced rank stays open.
-  if (world_.scenario.mutant == Mutant::kPositionAlone) {
+  if (world_.scenario.breaks(deployment::Config::Broken::kPositionAlone)) {
     world_.schedule.after(3 * world_.scenario.cluster.peer_timeout,
                           [this, member = fence.member] { world_.find(member)->kill("signal 9, late"); });
     return;

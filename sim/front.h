@@ -6,7 +6,6 @@
 
 #include "cluster/invariants.h"
 #include "deployment/deployment.h"
-#include "sim/coverage.h"
 #include "sim/world.h"
 
 namespace concertina::sim {
@@ -16,7 +15,7 @@ namespace concertina::sim {
 // replaced by another one that knows what a snapshot holds.
 class Front : private deployment::Observer {
  public:
-  Front(World& world, Coverage& coverage);
+  explicit Front(World& world);
   void start();
 
   // ---- What ranks and the kernel tell.
@@ -75,7 +74,6 @@ class Front : private deployment::Observer {
   Rank* open_rank(const cluster::Member& member);
 
   World& world_;
-  Coverage& coverage_;
   std::optional<deployment::Deployment> deployment_;
   deployment::EffectQueue effects_;
   cluster::Invariants invariants_;

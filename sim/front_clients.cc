@@ -40,7 +40,7 @@ void Front::submit(std::size_t index) {
 }
 
 void Front::execute(const deployment::EmitToken& token) {
-  ++world_.n_tokens;
+  ++world_.counts.n_tokens;
   last_token_ = now();
   Stream& stream = streams_.at(token.request);
   const std::size_t position = stream.n_emitted++;

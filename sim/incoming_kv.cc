@@ -19,35 +19,38 @@ IncomingKv::IncomingKv(World& world, const Member& self, scheduler::Scheduler& s
       own_(own),
       n_exchanges_(n_exchanges),
       ring_(std::move(ring)),
-      moves_(world.scenario.broken_copy_rule()) {}
+      moves_(world.scenario.broken<kvcache::BrokenCopyRule>()) {}
 
 // ---- The step thread's part.
 
 void IncomingKv::on_assigned(RequestId request, const Member& source) {
   auto reservation = scheduler_.reserve(request);
-  if (!reservation) return world_.count(CopyCase::kNoRoom);
+  if (!reservation) return world_.coverage.note(CopyCase::kNoRoom);
   if (!mapped_.contains(source)) {
-    world_.count(CopyCase::kNotMapped);
+    world_.coverage.note(CopyCase::kNotMapped);
     return scheduler_.arrived(reservation->id, 0);
   }
-  world_.count(CopyCase::kBegun);
+  world_.coverage.note(CopyCase::kBegun);
   moves_.begin(reservation->id, source);
   jobs_.push_back({.reservation = reservation->id,
                    .request = request,
                    .source = source,
                    .blocks = std::move(reservation->blocks),
-                   .n_tokens = reservation->n_tokens});
+                   .copy = kvcache::SequenceCopy({.request = request,
+                                                  .n_tokens = reservation->n_tokens,
+                                                  .block_size = world_.scenario.limits.block_size},
+                                                 world_.scenario.broken<kvcache::BrokenCopyRule>())});
   tick_later();
 }
 
 void IncomingKv::on_taken_over(RequestId request) {
-  if (find(request) != nullptr) world_.count(CopyCase::kTakenOver);
+  if (find(request) != nullptr) world_.coverage.note(CopyCase::kTakenOver);
 }
 
 void IncomingKv::on_dropped(RequestId request) {
   Job* const job = find(request);
   if (job == nullptr) return;
-  world_.count(CopyCase::kDropped);
+  world_.coverage.note(CopyCase::kDropped);
   job->wanted = Job::Wanted::kNo;
 }
 
@@ -79,7 +82,7 @@ void IncomingKv::between_steps() {
 
 void IncomingKv::credit(CopyCase why) {
   for (const rank::Credit& credit : credits_) {
-    world_.count(why);
+    world_.coverage.note(why);
     world_.note(
         fmt::format("rank {}: {} copied tokens count ({})", self_.rank, credit.n_tokens, name_of(why)));
     scheduler_.arrived(credit.reservation, credit.n_tokens);
@@ -93,7 +96,7 @@ void IncomingKv::credit(CopyCase why) {
 void IncomingKv::freeze() {
   is_frozen_ = true;
   if (jobs_.empty()) return;
-  world_.count(CopyCase::kFrozen);
+  world_.coverage.note(CopyCase::kFrozen);
   if (jobs_.front().block) write_block(jobs_.front());
 }
 
@@ -125,40 +128,27 @@ void IncomingKv::tick() {
 void IncomingKv::advance(Job& job) {
   if (job.block) write_block(job);
   if (job.wanted == Job::Wanted::kNo) return finish(job, 0);
-  if (!job.record) return begin(job);
-  const std::size_t block_size = world_.scenario.limits.block_size;
-  const std::size_t n_blocks =
-      std::min(job.record->blocks.size(), kvcache::blocks_for(job.n_tokens, block_size));
-  if (job.n_copied < n_blocks) return read_block(job);
-  finish(job, n_good(job));
+  if (!job.copy.has_begun()) return begin(job);
+  if (job.copy.next()) return read_block(job);
+  finish(job, job.copy.n_good(records_of(job.source)));
 }
 
 void IncomingKv::begin(Job& job) {
   if (!world_.find(job.source)->is_alive()) job.source_was = Job::SourceWas::kEnded;
-  job.record = records_of(job.source).find(job.request);
-  if (!job.record) job.record.emplace();  // of no tokens
-  job.n_tokens = std::min(job.n_tokens, job.record->n_tokens);
+  job.copy.begin(records_of(job.source));
 }
 
 // Half of it now, half of it later: its source may write to it in between.
-void IncomingKv::read_block(Job& job) {
-  job.block = memory_of(job.source).block(job.record->blocks[job.n_copied].block);
-}
+void IncomingKv::read_block(Job& job) { job.block = memory_of(job.source).block(job.copy.next()->from); }
 
 void IncomingKv::write_block(Job& job) {
-  const std::vector<Row>& now = memory_of(job.source).block(job.record->blocks[job.n_copied].block);
-  std::vector<Row>& to = own_.block(job.blocks[job.n_copied]);
+  const kvcache::SequenceCopy::Block block = *job.copy.next();
+  const std::vector<Row>& now = memory_of(job.source).block(block.from);
+  std::vector<Row>& to = own_.block(job.blocks[block.place]);
   const std::size_t half = now.size() / 2;
   for (std::size_t i = 0; i < now.size(); ++i) to[i] = i < half ? (*job.block)[i] : now[i];
   job.block.reset();
-  ++job.n_copied;
-}
-
-std::size_t IncomingKv::n_good(const Job& job) const {
-  const kvcache::RecordsView records = records_of(job.source);
-  const auto stamp_after = [&](BlockId block) { return records.stamp_after(block); };
-  return kvcache::n_good_tokens(*job.record, stamp_after, world_.scenario.limits.block_size, job.n_tokens,
-                                world_.scenario.broken_copy_rule());
+  job.copy.copied();
 }
 
 void IncomingKv::finish(Job& job, std::size_t n_tokens) {
@@ -173,18 +163,18 @@ void IncomingKv::note_copy(const Job& job, std::size_t n_tokens) {
   world_.note(fmt::format("rank {} copied {} tokens of request {} from rank {}", self_.rank, n_tokens,
                           job.request, job.source.rank));
   if (job.wanted == Job::Wanted::kNo) return;
-  world_.count(job.record->blocks.empty() ? CopyCase::kNoRecord
-               : n_tokens < job.n_tokens  ? CopyCase::kReused
-                                          : CopyCase::kCopied);
-  if (!was_alive) world_.count(CopyCase::kFromTheDead);
-  if (was_alive && !world_.find(job.source)->is_alive()) world_.count(CopyCase::kSourceEnded);
+  world_.coverage.note(!job.copy.has_found()            ? CopyCase::kNoRecord
+                       : n_tokens < job.copy.n_tokens() ? CopyCase::kReused
+                                                        : CopyCase::kCopied);
+  if (!was_alive) world_.coverage.note(CopyCase::kFromTheDead);
+  if (was_alive && !world_.find(job.source)->is_alive()) world_.coverage.note(CopyCase::kSourceEnded);
 }
 
 KvMemory& IncomingKv::memory_of(const Member& source) const { return world_.find(source)->kv(); }
 
 kvcache::RecordsView IncomingKv::records_of(const Member& source) const {
   return {scheduler::records_layout(world_.scenario.limits), memory_of(source).records(),
-          world_.scenario.broken_copy_rule()};
+          world_.scenario.broken<kvcache::BrokenCopyRule>()};
 }
 
 IncomingKv::Job* IncomingKv::find(RequestId request) {

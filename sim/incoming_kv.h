@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "kvcache/sequence_copy.h"
 #include "rank/kv_moves.h"
 #include "sim/kv_memory.h"
 #include "sim/world.h"
@@ -44,12 +45,10 @@ class IncomingKv {
     RequestId request;
     cluster::Member source;
     std::vector<BlockId> blocks;
-    std::size_t n_tokens = 0;
+    kvcache::SequenceCopy copy;
     enum class Wanted : std::uint8_t { kNo, kYes } wanted = Wanted::kYes;
     enum class SourceWas : std::uint8_t { kAlive, kEnded } source_was = SourceWas::kAlive;
-    std::optional<kvcache::SequenceRecord> record = {};
-    std::size_t n_copied = 0;               // blocks
-    std::optional<std::vector<Row>> block;  // that is on its way: its first half was read
+    std::optional<std::vector<Row>> block = {};  // that is on its way: its first half was read
   };
   struct Answer {
     kvcache::ReservationId reservation;
@@ -64,7 +63,6 @@ class IncomingKv {
   void read_block(Job& job);
   void write_block(Job& job);
   void finish(Job& job, std::size_t n_tokens);
-  std::size_t n_good(const Job& job) const;
   void note_copy(const Job& job, std::size_t n_tokens);
   void credit(CopyCase why);
   KvMemory& memory_of(const cluster::Member& source) const;

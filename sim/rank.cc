@@ -11,16 +11,19 @@ using cluster::Member;
 Rank::Rank(World& world, const Member& member)
     : world_(world),
       member_(member),
+      steps_({.rank = member.rank,
+              .incarnation = member.incarnation,
+              .broken = world.scenario.broken<exchange::StepProtocol::Broken>()}),
       kv_(world.scenario.limits),
-      scheduler_(world.scenario.limits, kv_.records(), world.scenario.broken_copy_rule()),
-      incoming_(world, member, scheduler_, kv_, n_exchanges_, [this] { ring(); }),
-      protocol_(member, world.scenario.broken_rank_rule()) {}
+      scheduler_(world.scenario.limits, kv_.records(), world.scenario.broken<kvcache::BrokenCopyRule>()),
+      incoming_(world, member, scheduler_, kv_, steps_.counters().n_exchanges, [this] { ring(); }),
+      protocol_(member, world.scenario.broken<rank::RankProtocol::Broken>()) {}
 
 std::string Rank::describe() const {
   static constexpr const char* kNames[] = {"between steps", "awaits dispatch", "computes", "awaits results"};
   return fmt::format("rank {} (start {}): {}, epoch {}, step {}, exchange {}{}", member_.rank,
                      member_.incarnation, kNames[static_cast<int>(at_)], protocol_.epoch(),
-                     progress_.position().step, progress_.position().exchange,
+                     steps_.position().step, steps_.position().exchange,
                      protocol_.is_frozen()    ? ", frozen"
                      : protocol_.is_serving() ? ""
                                               : ", void");
@@ -41,7 +44,7 @@ void Rank::start() {
 
 void Rank::beat() {
   if (!is_alive()) return;
-  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, n_exchanges_, n_loaded_});
+  if (life_ == Life::kRunning) report(cluster::Heartbeat{member_, steps_.counters().n_exchanges, n_loaded_});
   world_.schedule.after(world_.scenario.cluster.peer_timeout / 10, [this] { beat(); });
 }
 
@@ -58,7 +61,7 @@ void Rank::close_channel() {
 
 void Rank::kill(const std::string& how) {
   if (!is_alive()) return;
-  ++world_.n_killed;
+  ++world_.counts.n_killed;
   if (life_ == Life::kWild) return end(kCrash);  // its own signal comes first
   const bool is_fault = world_.phase == World::Phase::kFaults && how != kCrash;
   if (is_fault && world_.chance(0.3) && kv_.leave_odd_record(world_.random))
@@ -69,7 +72,7 @@ void Rank::kill(const std::string& how) {
 void Rank::go_wild() {
   if (life_ != Life::kRunning) return;
   life_ = Life::kWild;
-  ++world_.n_killed;
+  ++world_.counts.n_killed;
   world_.note(fmt::format("rank {} writes garbage into its KV", member_.rank));
   kv_.write_garbage(world_.random);
   world_.schedule.after(world_.about(world_.scenario.step_time), [this] {
@@ -78,9 +81,6 @@ void Rank::go_wild() {
 }
 
 void Rank::end(const std::string& how) {
-  if (told_ == Told::kTokens)
-    world_.violate(fmt::format("rank {} told tokens of a step it never committed", member_.rank));
-  told_ = Told::kNothing;
   life_ = Life::kEnded;
   incoming_.end();
   world_.note(fmt::format("rank {} ({}) ends: {}", member_.rank, member_.incarnation, how));
@@ -142,12 +142,13 @@ void Rank::load(const cluster::EpochPlan& plan) {
   world_.schedule.after(world_.about(world_.scenario.load_time), [this, plan, fails] {
     if (!is_alive() || plan.epoch <= obsolete_epoch_) return;
     if (life_ == Life::kStopped) return load(plan);  // goes on when it is woken
-    if (const auto gone = find_ended(plan)) {
+    const bool is_member = std::find(plan.members.begin(), plan.members.end(), member_) != plan.members.end();
+    const auto gone = is_member ? find_ended(plan) : std::nullopt;  // a leaver maps nobody
+    if (gone) {
       return report(cluster::RankPrepareFailed{member_, plan.epoch,
                                                fmt::format("no memory of rank {}", gone->rank),
                                                cluster::RankPrepareFailed::Cause::kPeer});
     }
-    const bool is_member = std::find(plan.members.begin(), plan.members.end(), member_) != plan.members.end();
     if (is_member && world_.schedule.now() < world_.room_wanted_until &&
         plan.members.size() < world_.n_members_with_room) {
       return report(cluster::RankPrepareFailed{member_, plan.epoch, "no room",
@@ -155,10 +156,10 @@ void Rank::load(const cluster::EpochPlan& plan) {
     }
     if (fails) return report(cluster::RankPrepareFailed{member_, plan.epoch, "no memory"});
     using Place = rank::RankProtocol::Place;
-    const auto view = prepared_[plan.epoch] = make_view(plan);
-    if (view != nullptr)
+    prepared_[plan.epoch] = is_member ? make_view(plan) : nullptr;
+    if (is_member)
       for (const Member& peer : plan.members) incoming_.map(peer);
-    protocol_.on({plan.epoch, view == nullptr ? Place::kLeaver : Place::kMember});
+    protocol_.on({plan.epoch, is_member ? Place::kMember : Place::kLeaver});
     report(cluster::RankPrepared{member_, plan.epoch, 1});
     ring();
   });
@@ -166,8 +167,6 @@ void Rank::load(const cluster::EpochPlan& plan) {
 
 // A member whose memory cannot be mapped any more.
 std::optional<Member> Rank::find_ended(const cluster::EpochPlan& plan) const {
-  const bool is_leaver = std::find(plan.members.begin(), plan.members.end(), member_) == plan.members.end();
-  if (is_leaver) return std::nullopt;  // it maps nobody
   for (const Member& member : plan.members) {
     const auto rank = world_.ranks.find(member);
     if (rank == world_.ranks.end() || !rank->second->is_alive()) return member;
@@ -175,22 +174,18 @@ std::optional<Member> Rank::find_ended(const cluster::EpochPlan& plan) const {
   return std::nullopt;
 }
 
-std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) const {
+std::shared_ptr<const Rank::View> Rank::make_view(const cluster::EpochPlan& plan) {
   const auto self = std::find(plan.members.begin(), plan.members.end(), member_);
-  if (self == plan.members.end()) return nullptr;  // a leaver
   auto view = std::make_shared<View>();
   view->plan = plan;
-  view->self = static_cast<std::size_t>(self - plan.members.begin());
+  view->group.epoch = plan.epoch;
+  view->group.self = static_cast<std::size_t>(self - plan.members.begin());
+  for (const Member& member : plan.members)
+    view->group.members.push_back({member.rank, member.incarnation, connect(member)});
   const Shape& shape = world_.scenario.shape;
-  for (std::uint32_t layer = 0; layer < shape.n_layers; ++layer) {
-    auto& owners = view->owner.emplace_back();
-    for (std::uint32_t e = 0; e < shape.n_experts; ++e) {
-      const RankId owner = cluster::owner(plan.placement, layer, ExpertId(e), member_.rank);
-      const auto at = std::find_if(plan.members.begin(), plan.members.end(),
-                                   [owner](const Member& m) { return m.rank == owner; });
-      owners.push_back(static_cast<std::size_t>(at - plan.members.begin()));
-    }
-  }
+  for (std::size_t layer = 0; layer < shape.n_layers; ++layer)
+    view->owner.push_back(
+        cluster::owners(plan.placement, layer, plan.members, shape.n_experts, member_.rank));
   return view;
 }
 
@@ -206,29 +201,17 @@ void Rank::ring() {
 }
 
 void Rank::wake() {
-  while (life_ == Life::kRunning) {
-    switch (at_) {
-      case At::kBetween:
-        if (between() == Progressed::kNo) return;
-        break;
-      case At::kDispatch:
-        if (is_aborted_) {
-          void_step();
-          break;
-        }
-        if (!have_arrived(Half::kDispatch)) return;
-        begin_compute();
-        return;
-      case At::kComputing:
-        return;
-      case At::kResult:
-        if (is_aborted_) {
-          void_step();
-          break;
-        }
-        if (!have_arrived(Half::kResult)) return;
-        finish_exchange();
-        break;
+  while (life_ == Life::kRunning && at_ != At::kComputing) {
+    if (at_ == At::kBetween) {
+      if (between() == Progressed::kNo) return;
+    } else if (is_aborted_) {
+      void_step();
+    } else if (at_ == At::kDispatch) {
+      if (!take_arrived(Half::kDispatch)) return;
+      begin_compute();
+    } else {
+      if (!take_arrived(Half::kResult)) return;
+      finish_exchange();
     }
   }
 }
@@ -282,6 +265,7 @@ void Rank::perform() {
 }
 
 void Rank::perform(const rank::Freeze& freeze) {
+  steps_.void_epoch();
   incoming_.freeze();  // before it says so
   report(freeze.answer);
 }
@@ -289,16 +273,16 @@ void Rank::perform(const rank::Freeze& freeze) {
 // What a broken rule may lead to, in the product a CHECK.
 void Rank::perform(const rank::EnterEpoch& enter) {
   const auto prepared = prepared_.extract(enter.epoch);
-  const bool goes_back = enter.epoch <= progress_.position().epoch;
+  const bool goes_back = enter.epoch <= steps_.position().epoch;
   if (prepared.empty() || goes_back) {
     world_.violate(prepared.empty() ? fmt::format("rank {} is to enter epoch {}, which it has not prepared",
                                                   member_.rank, enter.epoch)
                                     : fmt::format("rank {} goes back from epoch {} to {}", member_.rank,
-                                                  progress_.position().epoch, enter.epoch));
+                                                  steps_.position().epoch, enter.epoch));
     return end("a broken rule");
   }
   view_ = prepared.mapped();
-  if (view_ != nullptr) progress_.enter(enter.epoch);
+  view_ != nullptr ? steps_.enter(view_->group) : steps_.leave();
   incoming_.resume();
   world_.note(
       fmt::format("rank {} enters epoch {}{}", member_.rank, enter.epoch, view_ ? "" : " by leaving"));

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 
+#include "exchange/protocol/step_protocol.h"
 #include "rank/rank_protocol.h"
 #include "sim/incoming_kv.h"
 #include "sim/kv_memory.h"
@@ -12,9 +14,9 @@
 
 namespace concertina::sim {
 
-// One rank as a process in virtual time: the real protocol, scheduler and headers of the exchange around a
-// toy model; what the worker's step loop, link and loader do with threads, as a state machine. Rules of
-// docs/epoch_protocol.md in brackets.
+// One rank as a process in virtual time: the real protocols of ranks and of steps and the real scheduler
+// around a toy model; what the worker's step loop, link and loader do with threads, as a state machine. Rules
+// of docs/epoch_protocol.md in brackets.
 class Rank : private rank::Sight {
  public:
   Rank(World& world, const cluster::Member& member);
@@ -34,20 +36,32 @@ class Rank : private rank::Sight {
   bool is_alive() const { return life_ != Life::kEnded; }
   bool is_stopped() const { return life_ == Life::kStopped; }
   const cluster::Member& member() const { return member_; }
-  Memory& memory() { return memory_; }
   KvMemory& kv() { return kv_; }
   std::string describe() const;
 
  private:
   enum class Life : std::uint8_t { kRunning, kStopped, kWild, kEnded };
   enum class At : std::uint8_t { kBetween, kDispatch, kComputing, kResult };
-  enum class Half : std::uint8_t { kDispatch, kResult };
+  using Half = exchange::Half;
+  class Peer;  // as this rank reaches it
   enum class Progressed : std::uint8_t { kNo, kYes };
 
+  struct Entry {
+    Row row;
+    std::uint32_t expert;
+  };
+  // Exchange memory: written by this rank alone, read by its peers, also after its death. A header is seen
+  // when it has arrived; what it speaks of lies there before.
+  struct Bank {
+    std::map<RankId, exchange::Header> headers[2];  // of each half, by reader
+    std::vector<Entry> entries;                     // grouped by reader: its header says where
+    std::vector<Row> results;                       // likewise
+    exchange::Position entries_of, results_of;  // what was written last: to notice reads that are too late
+  };
   struct View {  // an epoch as this rank sees it
     cluster::EpochPlan plan;
-    std::vector<std::vector<std::size_t>> owner;  // [layer][expert]: index of a member
-    std::size_t self = 0;
+    std::vector<std::vector<std::uint32_t>> owner;  // [layer][expert]: index of a member
+    exchange::Group group;
   };
   struct Sent {  // where the k-th result of a row comes from
     std::size_t member, index;
@@ -61,56 +75,52 @@ class Rank : private rank::Sight {
   // Loader.
   void load(const cluster::EpochPlan& plan);
   std::optional<cluster::Member> find_ended(const cluster::EpochPlan& plan) const;
-  std::shared_ptr<const View> make_view(const cluster::EpochPlan& plan) const;
+  std::shared_ptr<const exchange::PeerLink> connect(const cluster::Member& peer);
+  std::shared_ptr<const View> make_view(const cluster::EpochPlan& plan);
 
   // Step loop.
   void wake();
   Progressed between();
-  void apply(cluster::ToRank& message);
   void apply(cluster::Assign& message);
   void apply(cluster::Feed& message);
   void apply(cluster::TakeOver& message);
   void apply(cluster::Drop& message);
   void apply(cluster::Prepare&) {}
-  void apply(cluster::CancelPrepare& message) { protocol_.on(message, actions_); }
-  void apply(cluster::Commit& message) { protocol_.on(message); }
-  void apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}
   void apply(cluster::SourceEnded& message) { incoming_.on(message); }
-  void apply(cluster::Release& message) { protocol_.on(message); }
+  template <typename Message>
+  void apply(Message& message) {  // the others about epochs
+    protocol_.on(message, now(), actions_);
+  }
   void perform();  // actions_, and forgets them
+  void perform(const rank::CommitPlan&);
   void perform(const rank::EnterEpoch& enter);
   void perform(const rank::DiscardEpoch& discard) { prepared_.erase(discard.epoch); }
   void perform(const rank::Freeze& freeze);
 
   bool has_plan() override;
-  bool peer_started_step() override { return peer_started(*view_, progress_.next_step_position()); }
-  bool peer_started_epoch(Epoch epoch) override {
-    return peer_started(*prepared_.at(epoch), {.epoch = epoch});
-  }
+  bool peer_started_step() override { return steps_.peer_started(); }
+  bool peer_started_epoch(Epoch epoch) override { return steps_.peer_started(prepared_.at(epoch)->group); }
   Time now() override { return world_.schedule.now(); }
 
-  bool peer_started(const View& view, const exchange::Position& first) const;
   void begin_step();
   void compute_rows(const scheduler::StepPlan& plan);
   enum class Kv : std::uint8_t { kScratch, kFinal };
   void write_kv(const scheduler::StepPlan& plan, Kv kv);
   void void_step();
   void commit_step();
-  void check_flip(Epoch from);
-  void tell_tokens(const std::vector<Row>& rows);
-  void tell_tokens_early();
+  void check_flip(Epoch from, StepId step);
 
   // Exchange.
-  std::size_t bank() const;
+  Bank& bank_of(std::size_t member) const;  // of the exchange under way
   void write_dispatch();
-  void publish(std::size_t member, Half half, exchange::Header header);
-  bool have_arrived(Half half);
+  void await(Half half);
+  bool take_arrived(Half half);
   void watch_wait(Half half);
   void begin_compute();
   void end_compute();
-  void check_read(const cluster::Member& writer, const exchange::Position& found);
+  void check_read(std::size_t writer, const exchange::Position& found);
   void finish_exchange();
 
   World& world_;
@@ -123,6 +133,7 @@ class Rank : private rank::Sight {
   std::map<RankId, Time> last_header_;
   enum class Wake : std::uint8_t { kNone, kDue } wake_ = Wake::kNone;
 
+  exchange::StepProtocol steps_;
   KvMemory kv_;
   scheduler::Scheduler scheduler_;
   IncomingKv incoming_;
@@ -135,18 +146,11 @@ class Rank : private rank::Sight {
   bool is_aborted_ = false;
 
   At at_ = At::kBetween;
-  exchange::Progress progress_;
-  Epoch flip_to_;  // of the step under way
-  std::optional<Epoch> flip_;
   const scheduler::StepPlan* plan_ = nullptr;
   std::vector<Row> rows_;
   std::vector<std::vector<Sent>> sent_;  // [row][k]
-  std::vector<std::size_t> n_sent_;      // [member]
-  std::vector<exchange::Header> dispatch_, result_;
-  std::vector<char> has_arrived_;
-  std::uint64_t n_exchanges_ = 0, n_loaded_ = 0, n_waits_ = 0;
-  enum class Told : std::uint8_t { kNothing, kTokens } told_ = Told::kNothing;  // of the step under way
-  Memory memory_;
+  std::uint64_t n_loaded_ = 0, n_waits_ = 0;
+  std::array<Bank, exchange::kBanks> memory_;
 };
 
 }  // namespace concertina::sim

@@ -1,6 +1,7 @@
 // The exchange of a simulated rank, in the order of its parts.
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "sim/front.h"
 #include "sim/rank.h"
 
@@ -8,19 +9,57 @@ namespace concertina::sim {
 
 using cluster::Member;
 using exchange::Header;
-using exchange::HeaderMatch;
 using exchange::Position;
 
-std::size_t Rank::bank() const {  // [3]
-  if (world_.scenario.mutant == Mutant::kTwoBanks) return progress_.position().index % 2;
-  return exchange::bank_of(protocol_.epoch(), progress_.position().index);
+// Put and signal, in order for each pair of ranks. A later header in the slot replaces what lies there.
+class Rank::Peer final : public exchange::PeerLink {
+ public:
+  Peer(Rank& own, Rank& peer) : own_(own), peer_(peer) {}
+
+  void publish(Half half, std::size_t bank, const Header& header) const override {
+    World& world = own_.world_;
+    const RankId from = own_.member_.rank, to = peer_.member_.rank;
+    Time arrives = world.schedule.now() + world.message_delay(world.scenario.message_time / 4);
+    if (const auto parted = world.parted_until.find(std::minmax(from, to));
+        parted != world.parted_until.end())
+      arrives = std::max(arrives, parted->second);
+    Time& last = own_.last_header_[to];
+    arrives = last = std::max(arrives, last + Duration(1));
+    world.schedule.at(arrives, [&own = own_, &peer = peer_, half, bank, header] {
+      slots(own, half, bank)[peer.member_.rank] = header;
+      peer.ring();
+    });
+  }
+  std::optional<Header> look(Half half, std::size_t bank) const override {
+    const auto& of_peer = slots(peer_, half, bank);
+    const auto slot = of_peer.find(own_.member_.rank);
+    return slot == of_peer.end() ? std::nullopt : std::optional(slot->second);
+  }
+  const std::byte* body() const override { return nullptr; }
+
+ private:
+  static std::map<RankId, Header>& slots(Rank& writer, Half half, std::size_t bank) {
+    return writer.memory_[bank].headers[static_cast<std::size_t>(half)];
+  }
+
+  Rank& own_;
+  Rank& peer_;
+};
+
+std::shared_ptr<const exchange::PeerLink> Rank::connect(const Member& peer) {
+  return peer == member_ ? nullptr : std::make_shared<Peer>(*this, *world_.find(peer));
+}
+
+Rank::Bank& Rank::bank_of(std::size_t member) const {
+  return world_.find(view_->plan.members[member])->memory_[steps_.bank()];
 }
 
 void Rank::write_dispatch() {
   const Shape& shape = world_.scenario.shape;
-  const auto layer = progress_.position().exchange;
-  const auto& members = view_->plan.members;
-  std::vector<std::vector<Entry>> entries(members.size());
+  CHECK(steps_.begin_exchange());
+  const auto layer = steps_.position().exchange;
+  const std::size_t n_members = view_->plan.members.size();
+  std::vector<std::vector<Entry>> entries(n_members);
   sent_.assign(rows_.size(), {});
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     for (std::uint32_t k = 0; k < shape.top_k; ++k) {
@@ -30,103 +69,42 @@ void Rank::write_dispatch() {
       entries[owner].push_back({rows_[row], e});
     }
   }
-  n_sent_.clear();
-  dispatch_.assign(members.size(), {});
-  result_.assign(members.size(), {});
-  has_arrived_.assign(members.size(), 0);
-  Memory::Bank& own = memory_.banks[bank()];
+  Bank& own = bank_of(view_->group.self);
   own.entries.clear();
-  own.entries_of = progress_.position();
-  for (std::size_t m = 0; m < members.size(); ++m) {
-    n_sent_.push_back(entries[m].size());
+  own.entries_of = steps_.position();
+  for (std::size_t m = 0; m < n_members; ++m) {
     const std::size_t begin = own.entries.size();
     own.entries.insert(own.entries.end(), entries[m].begin(), entries[m].end());
-    publish(m, Half::kDispatch,
-            {.incarnation = member_.incarnation,
-             .position = progress_.position(),
-             .flip_to = flip_to_,
-             .begin = begin,
-             .count = n_sent_[m],
-             .n_rows = rows_.size()});
+    steps_.publish(m, Half::kDispatch, {.begin = begin, .count = entries[m].size(), .n_rows = rows_.size()});
   }
+  await(Half::kDispatch);
 }
 
-// Put and signal, in order for each pair of ranks. A later header in the slot replaces what lies there.
-void Rank::publish(std::size_t m, Half half, Header header) {
-  const Member reader = view_->plan.members[m];
-  if (reader == member_) {
-    (half == Half::kDispatch ? dispatch_ : result_)[m] = header;
-    return;
-  }
-  Time arrives = world_.schedule.now() + world_.message_delay(world_.scenario.message_time / 4);
-  if (const auto parted = world_.parted_until.find(std::minmax(member_.rank, reader.rank));
-      parted != world_.parted_until.end())
-    arrives = std::max(arrives, parted->second);
-  arrives = std::max(arrives, last_header_[reader.rank] + Duration(1));
-  last_header_[reader.rank] = arrives;
-  world_.schedule.at(arrives, [this, reader, half, header, bank = bank()] {
-    Rank* peer = world_.find(reader);
-    const bool is_dropped = world_.scenario.mutant == Mutant::kDropLaterEpoch && peer != nullptr &&
-                            header.position.epoch > peer->protocol_.epoch();
-    if (is_dropped) return;
-    Memory::Bank& to = memory_.banks[bank];
-    (half == Half::kDispatch ? to.dispatch : to.result)[reader.rank] = header;
-    if (peer != nullptr) peer->ring();
-  });
+void Rank::await(Half half) {
+  steps_.begin_await();
+  at_ = half == Half::kDispatch ? At::kDispatch : At::kResult;
+  watch_wait(half);
 }
 
-bool Rank::have_arrived(Half half) {
-  const auto& members = view_->plan.members;
-  bool are_all_in = true;
-  for (std::size_t m = 0; m < members.size(); ++m) {
-    if (m == view_->self || has_arrived_[m]) continue;
-    const Memory::Bank& from = world_.find(members[m])->memory_.banks[bank()];
-    const auto& slots = half == Half::kDispatch ? from.dispatch : from.result;
-    const auto slot = slots.find(member_.rank);
-    const std::optional<Header> found = slot == slots.end() ? std::nullopt : std::optional(slot->second);
-    if (exchange::classify(found, progress_.position(), members[m].incarnation) == HeaderMatch::kMatch) {
-      has_arrived_[m] = 1;
-      (half == Half::kDispatch ? dispatch_ : result_)[m] = *found;
-    } else {
-      are_all_in = false;
-    }
-  }
-  return are_all_in;
-}
-
-bool Rank::peer_started(const View& view, const Position& first) const {
-  const std::size_t bank = world_.scenario.mutant == Mutant::kTwoBanks
-                               ? first.index % 2
-                               : exchange::bank_of(first.epoch, first.index);
-  return std::any_of(view.plan.members.begin(), view.plan.members.end(), [&](const Member& peer) {
-    if (peer == member_) return false;
-    const Memory::Bank& from = world_.find(peer)->memory_.banks[bank];
-    const auto slot = from.dispatch.find(member_.rank);
-    return slot != from.dispatch.end() &&
-           exchange::classify(slot->second, first, peer.incarnation) == HeaderMatch::kMatch;
-  });
+bool Rank::take_arrived(Half half) {
+  return steps_.take_arrived(half, [] { return Duration::zero(); });
 }
 
 // Reports whom it waits for, again and again; only an abort gives up.
 void Rank::watch_wait(Half half) {
   const std::uint64_t wait = ++n_waits_;
-  world_.schedule.after(world_.scenario.cluster.peer_timeout, [this, wait, half] {
+  const Duration timeout = world_.scenario.cluster.peer_timeout;
+  world_.schedule.after(timeout, [this, wait, half, timeout] {
     if (wait != n_waits_ || !is_alive() || at_ == At::kBetween || at_ == At::kComputing) return;
-    for (std::size_t m = 0; m < has_arrived_.size() && life_ == Life::kRunning; ++m) {
-      if (m == view_->self || has_arrived_[m]) continue;
-      report(cluster::PeerSuspected{member_, view_->plan.members[m].rank, protocol_.epoch(),
-                                    "a header is missing"});
-    }
+    if (life_ == Life::kRunning)
+      steps_.suspect(half, timeout, [this](const exchange::Suspicion& suspicion) {
+        report(cluster::PeerSuspected{member_, suspicion.rank, suspicion.epoch, suspicion.what});
+      });
     watch_wait(half);
   });
 }
 
 void Rank::begin_compute() {
-  if (progress_.at_first_exchange()) {
-    std::vector<Epoch> flags;
-    for (const Header& header : dispatch_) flags.push_back(header.flip_to);
-    flip_ = exchange::decide_flip(flags);
-  }
   at_ = At::kComputing;
   const Duration time = slowness_ * world_.about(world_.scenario.step_time / world_.scenario.shape.n_layers);
   world_.schedule.after(time, [this] { end_compute(); });
@@ -139,74 +117,62 @@ void Rank::end_compute() {
     world_.schedule.after(std::chrono::milliseconds(1), [this] { end_compute(); });
     return;
   }
-  const auto layer = progress_.position().exchange;
-  const auto& members = view_->plan.members;
+  const auto layer = steps_.position().exchange;
+  const auto& slots = view_->plan.placement.layers[layer];
+  const auto held = slots.find(member_.rank);
+  const std::size_t n_members = view_->plan.members.size();
   std::vector<Row> results;
   std::vector<std::size_t> begins;
-  for (std::size_t m = 0; m < members.size(); ++m) {
-    const Memory::Bank& from = world_.find(members[m])->memory_.banks[bank()];
-    check_read(members[m], from.entries_of);
-    const std::vector<Entry>& entries = from.entries;
+  for (std::size_t m = 0; m < n_members; ++m) {
+    const Bank& from = bank_of(m);
+    check_read(m, from.entries_of);
     begins.push_back(results.size());
-    for (std::size_t i = dispatch_[m].begin; i < dispatch_[m].begin + dispatch_[m].count; ++i) {
-      if (i >= entries.size()) {
+    const Header& header = steps_.header(Half::kDispatch, m);
+    for (std::size_t i = header.begin; i < header.begin + header.count; ++i) {
+      if (i >= from.entries.size()) {
         results.push_back(0);
         continue;
       }
-      const auto& layers = view_->plan.placement.layers;
-      const auto slots = layers[layer].find(member_.rank);
-      const bool holds = slots != layers[layer].end() &&
-                         std::find(slots->second.begin(), slots->second.end(), ExpertId(entries[i].expert)) !=
-                             slots->second.end();
+      const Entry& entry = from.entries[i];
+      const bool holds = held != slots.end() &&
+                         std::count(held->second.begin(), held->second.end(), ExpertId(entry.expert)) > 0;
       if (!holds && !world_.front->is_fenced(member_))
         world_.violate(fmt::format("rank {} is asked for expert {} of layer {}, which it does not hold",
-                                   member_.rank, entries[i].expert, layer));
-      results.push_back(expert(entries[i].row, layer, entries[i].expert));
+                                   member_.rank, entry.expert, layer));
+      results.push_back(expert(entry.row, layer, entry.expert));
     }
   }
-  memory_.banks[bank()].results = std::move(results);
-  memory_.banks[bank()].results_of = progress_.position();
-  has_arrived_.assign(members.size(), 0);
-  for (std::size_t m = 0; m < members.size(); ++m) {
-    publish(m, Half::kResult,
-            {.incarnation = member_.incarnation,
-             .position = progress_.position(),
-             .begin = begins[m],
-             .count = dispatch_[m].count});
-  }
-  at_ = At::kResult;
-  watch_wait(Half::kResult);
+  Bank& own = bank_of(view_->group.self);
+  own.results = std::move(results);
+  own.results_of = steps_.position();
+  for (std::size_t m = 0; m < n_members; ++m)
+    steps_.publish(m, Half::kResult, {.begin = begins[m], .count = steps_.header(Half::kDispatch, m).count});
+  await(Half::kResult);
   ring();
 }
 
 // Nobody writes into a bank that somebody may still read; a fenced rank alone reads what it likes.
-void Rank::check_read(const Member& writer, const Position& found) {
-  if (found == progress_.position() || world_.front->is_fenced(member_)) return;
-  world_.violate(fmt::format("{} reads what {} wrote for {}", describe(), writer.rank,
-                             exchange::describe(writer.rank, found)));
+void Rank::check_read(std::size_t writer, const Position& found) {
+  if (found == steps_.position() || world_.front->is_fenced(member_)) return;
+  const RankId rank = view_->plan.members[writer].rank;
+  world_.violate(
+      fmt::format("{} reads what {} wrote for {}", describe(), rank, exchange::describe(rank, found)));
 }
 
 void Rank::finish_exchange() {
-  const Shape& shape = world_.scenario.shape;
-  const auto& members = view_->plan.members;
-  for (const Member& member : members)
-    check_read(member, world_.find(member)->memory_.banks[bank()].results_of);
+  for (std::size_t m = 0; m < view_->plan.members.size(); ++m) check_read(m, bank_of(m).results_of);
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     std::vector<Row> results;
     for (const Sent& sent : sent_[row]) {
-      const std::vector<Row>& from = world_.find(members[sent.member])->memory_.banks[bank()].results;
-      const std::size_t at = result_[sent.member].begin + sent.index;
+      const std::vector<Row>& from = bank_of(sent.member).results;
+      const std::size_t at = steps_.header(Half::kResult, sent.member).begin + sent.index;
       results.push_back(at < from.size() ? from[at] : 0);
     }
     rows_[row] = combine(results);
   }
-  progress_.complete_exchange();
-  ++n_exchanges_;
-  if (progress_.position().exchange == shape.n_layers) return commit_step();
+  steps_.complete_exchange();
+  if (steps_.position().exchange == world_.scenario.shape.n_layers) return commit_step();
   write_dispatch();
-  at_ = At::kDispatch;
-  watch_wait(Half::kDispatch);
-  tell_tokens_early();
 }
 
 }  // namespace concertina::sim

@@ -8,59 +8,40 @@ using std::chrono::milliseconds;
 namespace {
 
 using OfCoordinator = cluster::CoordinatorConfig::Broken;
+using OfDeployment = deployment::Config::Broken;
 using OfRank = rank::RankProtocol::Broken;
+using OfSteps = exchange::StepProtocol::Broken;
 using OfCopies = kvcache::BrokenCopyRule;
 
-// The rules of the coordinator, of a rank and of copies are broken in the product's own code, the others
-// here.
-struct Row {
-  Mutant mutant;
-  const char* name;
-  OfCoordinator of_coordinator = OfCoordinator::kNothing;
-  OfRank of_rank = OfRank::kNothing;
-  OfCopies of_copies = OfCopies::kNone;
+constexpr Mutant kMutants[] = {
+    {"flip-without-all-flags", OfRank::kFlipWithoutAllFlags},
+    {"two-banks", OfSteps::kTwoBanks},
+    {"drop-later-epoch", OfSteps::kDropLaterEpoch},
+    {"no-freeze-barrier", OfRank::kNoFreezeBarrier},
+    {"late-commit", OfRank::kLateCommit},
+    {"position-alone", OfDeployment::kPositionAlone},
+    {"journal-before-commit", OfRank::kJournalBeforeCommit},
+    {"gives-up", OfCoordinator::kGivesUp},
+    {"said-is-final", OfCoordinator::kSaidIsFinal},
+    {"forgets-pause", OfCoordinator::kForgetsPause},
+    {"refuses-in-pause", OfCoordinator::kRefusesInPause},
+    {"all-or-nothing", OfCoordinator::kAllOrNothing},
+    {"clock-only-without-ranks", OfCoordinator::kClockOnlyWithoutRanks},
+    {"fences-for-room", OfCoordinator::kFencesForRoom},
+    {"tries-too-few", OfCoordinator::kTriesTooFew},
+    {"no-stamp-check", OfCopies::kNoStampCheck},
+    {"stamp-late", OfCopies::kStampLate},
+    {"back-before-mover", OfCopies::kBackBeforeMover},
+    {"by-request", OfCopies::kByRequest},
+    {"plan-while-pending", OfCopies::kPlanWhilePending},
+    {"credit-all", OfCopies::kCreditAll},
+    {"odd-record", OfCopies::kOddRecord},
+    {"credit-from-crashed", OfCopies::kCreditFromCrashed},
 };
-constexpr Row kMutants[] = {
-    {Mutant::kNone, "none"},
-    {Mutant::kFlipWithoutAllFlags, "flip-without-all-flags", {}, OfRank::kFlipWithoutAllFlags},
-    {Mutant::kTwoBanks, "two-banks"},
-    {Mutant::kDropLaterEpoch, "drop-later-epoch"},
-    {Mutant::kNoFreezeBarrier, "no-freeze-barrier", {}, OfRank::kNoFreezeBarrier},
-    {Mutant::kLateCommit, "late-commit", {}, OfRank::kLateCommit},
-    {Mutant::kPositionAlone, "position-alone"},
-    {Mutant::kJournalBeforeCommit, "journal-before-commit"},
-    {Mutant::kGivesUp, "gives-up", OfCoordinator::kGivesUp},
-    {Mutant::kSaidIsFinal, "said-is-final", OfCoordinator::kSaidIsFinal},
-    {Mutant::kForgetsPause, "forgets-pause", OfCoordinator::kForgetsPause},
-    {Mutant::kRefusesInPause, "refuses-in-pause", OfCoordinator::kRefusesInPause},
-    {Mutant::kAllOrNothing, "all-or-nothing", OfCoordinator::kAllOrNothing},
-    {Mutant::kClockOnlyWithoutRanks, "clock-only-without-ranks", OfCoordinator::kClockOnlyWithoutRanks},
-    {Mutant::kFencesForRoom, "fences-for-room", OfCoordinator::kFencesForRoom},
-    {Mutant::kTriesTooFew, "tries-too-few", OfCoordinator::kTriesTooFew},
-    {Mutant::kNoStampCheck, "no-stamp-check", {}, {}, OfCopies::kNoStampCheck},
-    {Mutant::kBackBeforeMover, "back-before-mover", {}, {}, OfCopies::kBackBeforeMover},
-    {Mutant::kByRequest, "by-request", {}, {}, OfCopies::kByRequest},
-    {Mutant::kPlanWhilePending, "plan-while-pending", {}, {}, OfCopies::kPlanWhilePending},
-    {Mutant::kCreditAll, "credit-all", {}, {}, OfCopies::kCreditAll},
-    {Mutant::kOddRecord, "odd-record", {}, {}, OfCopies::kOddRecord},
-    {Mutant::kCreditFromCrashed, "credit-from-crashed", {}, {}, OfCopies::kCreditFromCrashed},
-};
-const Row& row_of(Mutant mutant) { return kMutants[static_cast<std::size_t>(mutant)]; }
 
 }  // namespace
 
-const char* name_of(Mutant mutant) { return row_of(mutant).name; }
-
-std::vector<Mutant> all_mutants() {
-  std::vector<Mutant> all;
-  for (const Row& row : kMutants) {
-    if (row.mutant != Mutant::kNone) all.push_back(row.mutant);
-  }
-  return all;
-}
-
-rank::RankProtocol::Broken Scenario::broken_rank_rule() const { return row_of(mutant).of_rank; }
-kvcache::BrokenCopyRule Scenario::broken_copy_rule() const { return row_of(mutant).of_copies; }
+std::span<const Mutant> all_mutants() { return kMutants; }
 
 namespace {
 
@@ -77,14 +58,18 @@ Duration between(Random& random, Duration low, Duration high) {
 
 }  // namespace
 
+void Scenario::stretch_times_between_faults(int factor) {
+  for (Duration* every : {&scale_every, &kill_every, &stop_every, &slow_every, &break_every, &part_every,
+                          &leave_every, &cancel_every, &kill_all_every, &fail_starts_every, &want_room_every})
+    *every *= factor;
+}
+
 // Starts fail and room is wanted for seconds on end, as long as the pauses between tries; what else goes
 // wrong is as much rarer.
 void Scenario::make_short_of_ranks(Random& random) {
   const auto up_to = [&random](Duration low, Duration high) { return between(random, low, high); };
   length = up_to(milliseconds(2000), milliseconds(12000));
-  for (Duration* every : {&scale_every, &kill_every, &stop_every, &slow_every, &break_every, &part_every,
-                          &leave_every, &cancel_every, &kill_all_every})
-    *every *= 8;
+  stretch_times_between_faults(8);
   fail_starts_every = up_to(milliseconds(300), milliseconds(6000));
   want_room_every = random.below(2) == 0 ? Duration{} : up_to(milliseconds(300), milliseconds(6000));
   p_start_says = random.below(2) == 0 ? 0 : static_cast<double>(random.uniform());
@@ -139,6 +124,47 @@ void Scenario::copy_all_the_time(Random& random) {
   n_requests = 80;
 }
 
+// Copies that take many steps of their source: requests are moved, cancelled and lose their ranks in the
+// middle of them.
+void Scenario::move_requests_in_mid_copy() {
+  n_requests = 80;
+  limits.block_size = 4;
+  limits.n_blocks = limits.max_model_len / limits.block_size + 4;
+  copy_time = milliseconds(2);
+  step_time = microseconds(100);
+  message_time = microseconds(20);
+  load_time = microseconds(500);
+  start_time = milliseconds(2);
+  scale_every = milliseconds(15);
+  kill_every = milliseconds(40);
+  cancel_every = milliseconds(10);
+}
+
+// Ranks with more to do than they have room for preempt in the middle of copies from them; and nothing else
+// happens but changes of size, so that copies come to their end. Blocks are large, so that a rank seldom
+// takes one: a stamp that is late is so for several steps.
+void Scenario::preempt_in_mid_copy() {
+  move_requests_in_mid_copy();
+  stretch_times_between_faults(0);
+  scale_every = milliseconds(6);
+  n_requests = 400;
+  limits.block_size = 40;
+  limits.n_blocks = 4;
+  limits.max_num_seqs = 6;
+  limits.max_num_batched_tokens = 24;
+  step_time = copy_time = milliseconds(1);
+}
+
+// The same request comes, goes and comes again while the first copy of it is on its way.
+void Scenario::move_to_and_fro_in_mid_copy() {
+  move_requests_in_mid_copy();
+  limits.n_blocks += 36;
+  copy_time = milliseconds(4);
+  step_time = microseconds(500);
+  kill_every = milliseconds(400);
+  cancel_every = Duration{};
+}
+
 // Ranks are there, and frozen, for longer than the server may be without an epoch.
 void Scenario::want_room_for_long() {
   Random random(seed ^ 0x4007);
@@ -155,14 +181,16 @@ void Scenario::hear_of_tokens_late() {
   copy_time = microseconds(100);
 }
 
-void Scenario::break_rule(Mutant the_mutant) {
-  mutant = the_mutant;
-  cluster.broken = row_of(mutant).of_coordinator;
-  if (mutant == Mutant::kPositionAlone) fence_ranks_in_mid_step();
-  if (mutant == Mutant::kClockOnlyWithoutRanks) want_room_for_long();
+void Scenario::break_rule(const BrokenRule& rule) {
+  broken_rule = rule;
+  cluster.broken = broken<OfCoordinator>();
+  if (breaks(OfDeployment::kPositionAlone)) fence_ranks_in_mid_step();
+  if (breaks(OfCoordinator::kClockOnlyWithoutRanks)) want_room_for_long();
   Random random(seed ^ 0xc0b1);
-  if (broken_copy_rule() != OfCopies::kNone) copy_all_the_time(random);
-  if (mutant == Mutant::kCreditAll) hear_of_tokens_late();
+  if (std::holds_alternative<OfCopies>(rule)) copy_all_the_time(random);
+  if (breaks(OfCopies::kCreditAll)) hear_of_tokens_late();
+  if (breaks(OfCopies::kStampLate)) preempt_in_mid_copy();
+  if (breaks(OfCopies::kByRequest)) move_to_and_fro_in_mid_copy();
 }
 
 Scenario Scenario::draw(std::uint64_t seed, std::size_t max_ranks) {

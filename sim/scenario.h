@@ -1,48 +1,28 @@
 #pragma once
 
-#include <string>
-#include <vector>
+#include <span>
+#include <variant>
 
 #include "base/random.h"
 #include "cluster/coordinator.h"
+#include "deployment/deployment.h"
+#include "exchange/protocol/step_protocol.h"
 #include "kvcache/broken_copy_rule.h"
-#include "rank/kv_moves.h"
 #include "rank/rank_protocol.h"
 #include "request/request.h"
 #include "scheduler/types.h"
 
 namespace concertina::sim {
 
-// A rule of the protocol that is broken on purpose: the simulator must notice. In the order of their table.
-enum class Mutant : std::uint8_t {
-  kNone,
-  kFlipWithoutAllFlags,
-  kTwoBanks,
-  kDropLaterEpoch,
-  kNoFreezeBarrier,
-  kLateCommit,
-  kPositionAlone,
-  kJournalBeforeCommit,
-  // Rules of the coordinator (cluster::CoordinatorConfig::Broken).
-  kGivesUp,
-  kSaidIsFinal,
-  kForgetsPause,
-  kRefusesInPause,
-  kAllOrNothing,
-  kClockOnlyWithoutRanks,
-  kFencesForRoom,
-  kTriesTooFew,
-  // Rules of copies of KV (kvcache::BrokenCopyRule).
-  kNoStampCheck,
-  kBackBeforeMover,
-  kByRequest,
-  kPlanWhilePending,
-  kCreditAll,
-  kOddRecord,
-  kCreditFromCrashed,
+// A rule of the product that is broken on purpose, in the product's own code: the simulator must notice.
+using BrokenRule =
+    std::variant<std::monostate, cluster::CoordinatorConfig::Broken, deployment::Config::Broken,
+                 rank::RankProtocol::Broken, exchange::StepProtocol::Broken, kvcache::BrokenCopyRule>;
+struct Mutant {
+  const char* name;
+  BrokenRule rule;
 };
-const char* name_of(Mutant mutant);
-std::vector<Mutant> all_mutants();
+std::span<const Mutant> all_mutants();
 
 // What the toy model is, and what a rank can hold.
 struct Shape {
@@ -53,19 +33,30 @@ struct Shape {
 // draws which kinds of faults it has at all (A. Groce et al., "Swarm testing", ISSTA 2012).
 struct Scenario {
   static Scenario draw(std::uint64_t seed, std::size_t max_ranks);
+  void stretch_times_between_faults(int factor);  // 0: there are none
   void make_short_of_ranks(Random& random);
   void stop_ranks_all_the_time();
   void fence_ranks_in_mid_step();
   void draw_copies(Random random);
   void copy_all_the_time(Random& random);
+  void move_requests_in_mid_copy();
+  void preempt_in_mid_copy();
+  void move_to_and_fro_in_mid_copy();
   void want_room_for_long();
   void hear_of_tokens_late();
-  void break_rule(Mutant the_mutant);  // with the faults that it takes to notice it
-  rank::RankProtocol::Broken broken_rank_rule() const;
-  kvcache::BrokenCopyRule broken_copy_rule() const;
+  void break_rule(const BrokenRule& rule);  // with the faults that it takes to notice it
+  template <typename Rule>
+  bool breaks(Rule rule) const {
+    return broken<Rule>() == rule;
+  }
+  template <typename Rule>
+  Rule broken() const {  // of this kind
+    const Rule* const rule = std::get_if<Rule>(&broken_rule);
+    return rule == nullptr ? Rule{} : *rule;
+  }
 
   std::uint64_t seed = 0;
-  Mutant mutant = Mutant::kNone;
+  BrokenRule broken_rule;
   cluster::CoordinatorConfig cluster;
   Shape shape;
   scheduler::Limits limits;

@@ -1,10 +1,9 @@
-// concertina-sim: the protocol in virtual time, from seeds; and planning questions.
+// concertina-sim: the protocol in virtual time, from seeds.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 
-#include "sim/planning.h"
 #include "sim/simulation.h"
 
 namespace concertina::sim {
@@ -18,11 +17,11 @@ struct RunOptions {
   bool coverage = false;
 };
 
-Mutant mutant_of(const std::string& name) {
-  for (const Mutant mutant : all_mutants()) {
-    if (name == name_of(mutant)) return mutant;
+BrokenRule rule_of(const std::string& mutant) {
+  for (const Mutant& one : all_mutants()) {
+    if (mutant == one.name) return one.rule;
   }
-  return Mutant::kNone;
+  return {};
 }
 
 int run(const RunOptions& options) {
@@ -30,34 +29,27 @@ int run(const RunOptions& options) {
   const std::uint64_t first = options.seed.value_or(options.first_seed);
   const std::uint64_t n = options.seed ? 1 : options.n_seeds;
   Coverage coverage;
-  Outcome sum;
+  Counts counts;
+  std::uint64_t trace_hash = 0;
   for (std::uint64_t seed = first; seed < first + n; ++seed) {
     Scenario scenario = Scenario::draw(seed, options.max_ranks);
-    scenario.break_rule(mutant_of(options.mutant));
+    scenario.break_rule(rule_of(options.mutant));
     const Outcome outcome = simulate(scenario, coverage);
     if (!outcome.violations.empty()) {
       fmt::print("{}replay: concertina-sim --seed {} --max-ranks {}{}\n", outcome.report, seed,
                  options.max_ranks, options.mutant == "none" ? "" : " --mutant " + options.mutant);
       return 1;
     }
-    sum.n_events += outcome.n_events;
-    sum.n_steps += outcome.n_steps;
-    sum.n_void_steps += outcome.n_void_steps;
-    sum.n_tokens += outcome.n_tokens;
-    sum.n_requests += outcome.n_requests;
-    sum.n_killed += outcome.n_killed;
-    sum.n_stopped += outcome.n_stopped;
-    sum.n_fenced += outcome.n_fenced;
-    sum.n_operations += outcome.n_operations;
-    sum.trace_hash ^= outcome.trace_hash * seed;
+    counts += outcome.counts;
+    trace_hash ^= outcome.trace_hash * seed;
   }
   const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print(
       "{} seeds from {}, {:.1f} s: no violation\n  {} events, {} steps of ranks ({} void), {} tokens of {} "
       "requests\n"
       "  {} operations done, {} ranks killed, {} stopped, {} fenced; trace {:016x}\n",
-      n, first, s, sum.n_events, sum.n_steps, sum.n_void_steps, sum.n_tokens, sum.n_requests,
-      sum.n_operations, sum.n_killed, sum.n_stopped, sum.n_fenced, sum.trace_hash);
+      n, first, s, counts.n_events, counts.n_steps, counts.n_void_steps, counts.n_tokens, counts.n_requests,
+      counts.n_operations, counts.n_killed, counts.n_stopped, counts.n_fenced, trace_hash);
   if (options.coverage) fmt::print("{}", coverage.table());
   return 0;
 }
@@ -76,22 +68,10 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
   std::set<std::string> mutants{"none"};
-  for (const Mutant mutant : all_mutants()) mutants.insert(name_of(mutant));
+  for (const Mutant& mutant : all_mutants()) mutants.insert(mutant.name);
   app.add_option("--mutant", options.mutant, "break this rule, to see it noticed")
       ->check(CLI::IsMember(mutants));
   app.add_flag("--coverage", options.coverage, "print which events the coordinator met in which states");
-  PlanningQuestion question{.n_ranks = 64, .n_layers = 61, .n_experts = 256, .expert_bytes = 44040192};
-  CLI::App* plan = app.add_subcommand("plan", "how long a change takes to plan, and what it moves");
-  plan->add_option("--ranks", question.n_ranks)->capture_default_str()->check(CLI::Range(1, 1000000));
-  plan->add_option("--layers", question.n_layers, "MoE layers")->capture_default_str();
-  plan->add_option("--experts", question.n_experts, "of each layer")->capture_default_str();
-  plan->add_option("--expert-bytes", question.expert_bytes,
-                   "of one expert of one layer (default: DeepSeek-V3's in fp8)")
-      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  if (plan->parsed()) {
-    fmt::print("{}", answer(question));
-    return 0;
-  }
   return run(options);
 }

@@ -19,8 +19,7 @@ constexpr Duration kCalmLimit = seconds(120);  // virtual time that the second p
 
 class Simulation {
  public:
-  Simulation(const Scenario& scenario, Coverage& coverage)
-      : world_(scenario), coverage_(coverage), front_(world_, coverage) {
+  Simulation(const Scenario& scenario, Coverage& coverage) : world_(scenario, coverage), front_(world_) {
     world_.front = &front_;
   }
 
@@ -47,7 +46,6 @@ class Simulation {
       if (!front_.is_calm()) world_.violate("it does not come to rest: " + front_.describe());
       front_.at_rest();
     }
-    coverage_.note(world_.copies);
     return outcome();
   }
 
@@ -111,7 +109,7 @@ class Simulation {
     Rank* rank = some_rank();
     if (rank == nullptr) return;
     world_.note(fmt::format("rank {} is stopped", rank->member().rank));
-    ++world_.n_stopped;
+    ++world_.counts.n_stopped;
     rank->stop();
     world_.schedule.after(some_time(), [rank] { rank->resume(); });
   }
@@ -172,19 +170,15 @@ class Simulation {
   Outcome outcome() {
     Outcome out;
     out.violations = world_.violations;
-    out.n_events = world_.schedule.n_happened();
     out.trace_hash = world_.trace_hash;
-    out.n_steps = world_.n_steps;
-    out.n_void_steps = world_.n_void_steps;
-    out.n_tokens = world_.n_tokens;
-    out.n_killed = world_.n_killed;
-    out.n_stopped = world_.n_stopped;
-    out.n_fenced = front_.coordinator().n_fenced();
-    out.n_operations = front_.coordinator().n_operations(cluster::Phase::kDone);
-    out.n_requests = front_.n_finished();
+    out.counts = world_.counts;
+    out.counts.n_events = world_.schedule.n_happened();
+    out.counts.n_fenced = front_.coordinator().n_fenced();
+    out.counts.n_operations = front_.coordinator().n_operations(cluster::Phase::kDone);
+    out.counts.n_requests = front_.n_finished();
     if (out.violations.empty()) return out;
     out.report =
-        fmt::format("seed {}, event {}: {}\n", world_.scenario.seed, out.n_events, out.violations[0]);
+        fmt::format("seed {}, event {}: {}\n", world_.scenario.seed, out.counts.n_events, out.violations[0]);
     for (const std::string& line : world_.trace) out.report += "  " + line + "\n";
     for (const auto& [member, rank] : world_.ranks) {
       if (rank->is_alive()) out.report += "  " + rank->describe() + "\n";
@@ -194,7 +188,6 @@ class Simulation {
   }
 
   World world_;
-  Coverage& coverage_;
   Front front_;
   std::size_t n_to_come_ = 0;
 };

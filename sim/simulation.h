@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/counts.h"
 #include "sim/coverage.h"
 #include "sim/scenario.h"
 
@@ -11,10 +12,8 @@ namespace concertina::sim {
 struct Outcome {
   std::vector<std::string> violations;  // empty: every rule held, and it came to rest
   std::string report;                   // where there are violations: seed, event number, the last events
-  std::uint64_t n_events = 0, trace_hash = 0;
-  std::uint64_t n_steps = 0, n_void_steps = 0, n_tokens = 0, n_killed = 0, n_stopped = 0, n_fenced = 0,
-                n_operations = 0;
-  std::size_t n_requests = 0;
+  std::uint64_t trace_hash = 0;
+  Counts counts;
 };
 
 // One run from one seed. Phase one: load, operations and faults; phase two: the faults cease, and it must

@@ -12,9 +12,9 @@ TEST(Simulation, EveryRuleHoldsAndItComesToRest) {
   for (std::uint64_t seed = 1; seed <= 150; ++seed) {
     const Outcome outcome = simulate(Scenario::draw(seed, 64), coverage);
     ASSERT_THAT(outcome.violations, testing::IsEmpty()) << outcome.report;
-    n_fenced += outcome.n_fenced;
-    n_operations += outcome.n_operations;
-    n_void_steps += outcome.n_void_steps;
+    n_fenced += outcome.counts.n_fenced;
+    n_operations += outcome.counts.n_operations;
+    n_void_steps += outcome.counts.n_void_steps;
   }
   EXPECT_GT(n_fenced, 100u);  // it is of use only if it goes everywhere
   EXPECT_GT(n_operations, 100u);
@@ -27,27 +27,27 @@ TEST(Simulation, ASeedReplaysTheSameRun) {
     const Outcome first = simulate(Scenario::draw(seed, 16), coverage);
     const Outcome second = simulate(Scenario::draw(seed, 16), coverage);
     EXPECT_EQ(first.trace_hash, second.trace_hash);
-    EXPECT_EQ(first.n_events, second.n_events);
+    EXPECT_EQ(first.counts.n_events, second.counts.n_events);
   }
 }
 
-class BrokenRule : public ::testing::TestWithParam<Mutant> {};
+class BrokenOnPurpose : public ::testing::TestWithParam<Mutant> {};
 
-TEST_P(BrokenRule, IsNoticedWithin500Seeds) {
+TEST_P(BrokenOnPurpose, IsNoticedWithin500Seeds) {
   Coverage coverage;
   for (std::uint64_t seed = 1; seed <= 500; ++seed) {
     Scenario scenario = Scenario::draw(seed, 8);
-    scenario.break_rule(GetParam());
+    scenario.break_rule(GetParam().rule);
     const Outcome outcome = simulate(scenario, coverage);
     if (outcome.violations.empty()) continue;
-    std::printf("%s: seed %lu: %s\n", name_of(GetParam()), seed, outcome.violations[0].c_str());
+    std::printf("%s: seed %lu: %s\n", GetParam().name, seed, outcome.violations[0].c_str());
     return;
   }
-  FAIL() << name_of(GetParam()) << " went unnoticed";
+  FAIL() << GetParam().name << " went unnoticed";
 }
 
-INSTANTIATE_TEST_SUITE_P(Mutants, BrokenRule, ::testing::ValuesIn(all_mutants()), [](const auto& info) {
-  std::string name = name_of(info.param);
+INSTANTIATE_TEST_SUITE_P(Mutants, BrokenOnPurpose, ::testing::ValuesIn(all_mutants()), [](const auto& info) {
+  std::string name = info.param.name;
   std::erase(name, '-');
   return name;
 });

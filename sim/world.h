@@ -9,8 +9,9 @@
 #include "base/schedule.h"
 #include "cluster/messages.h"
 #include "scheduler/scheduler.h"
-#include "sim/copy_case.h"
-#include "sim/memory.h"
+#include "sim/counts.h"
+#include "sim/coverage.h"
+#include "sim/scenario.h"
 
 namespace concertina::sim {
 
@@ -25,9 +26,11 @@ inline constexpr const char* kSaid = "it said: the checkpoint is another one";
 // What all parts of one run share: time, chance, the ranks there are, and what went wrong. Ranks of processes
 // that ended stay, as their memory does.
 struct World {
-  explicit World(const Scenario& the_scenario) : scenario(the_scenario), random(the_scenario.seed ^ 0x5eed) {}
+  World(const Scenario& the_scenario, Coverage& the_coverage)
+      : scenario(the_scenario), coverage(the_coverage), random(the_scenario.seed ^ 0x5eed) {}
 
   const Scenario scenario;
+  Coverage& coverage;
   Schedule schedule;
   Random random;
   std::map<cluster::Member, std::unique_ptr<Rank>> ranks;
@@ -42,8 +45,7 @@ struct World {
   std::map<std::pair<RankId, RankId>, Time> parted_until;  // headers between two ranks wait so long
   Time starts_fail_until{}, room_wanted_until{};
   std::size_t n_members_with_room = 0;  // fewer have none, until then
-  CopyCounts copies{};
-  std::uint64_t n_steps = 0, n_void_steps = 0, n_killed = 0, n_stopped = 0, n_tokens = 0;
+  Counts counts;
 
   Duration about(Duration mean) {
     return Duration(
@@ -56,7 +58,6 @@ struct World {
   bool chance(double p) { return p > 0 && static_cast<double>(random.uniform()) < p; }
   void violate(const std::string& rule) { violations.push_back(rule); }
   void note(std::string what);
-  void count(CopyCase what) { ++copies[static_cast<std::size_t>(what)]; }
   Rank* find(const cluster::Member& member);
 };
 

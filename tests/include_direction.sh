@@ -23,7 +23,7 @@ declare -A allowed=(
   [rank]="base cluster kvcache"
   [deployment]="base request cluster"
   [transport]="base cluster"
-  [exchange]="base kernels model scheduler cluster transport exchange/protocol device"
+  [exchange]="base kernels model cluster transport exchange/protocol device"
   [exchange/protocol]="base scheduler"
   [worker]="base checkpoint kernels model kvcache scheduler cluster rank transport exchange device"
   [launcher]="base transport deployment"
@@ -40,8 +40,6 @@ declare -A allowed=(
 )
 # Folders, and the beginnings of files' names.
 pure="request kvcache scheduler cluster rank deployment exchange/protocol sim"
-# sim/planning measures the planner.
-measuring="sim/planning"
 # What others read while it is written: its words are atomic, and no decision hangs on who reads them.
 stamped="kvcache/block_pool|kvcache/sequence_records"
 
@@ -50,7 +48,6 @@ impure="$std_impure|(steady|system|high_resolution)_clock::now|std::rand\b|geten
 {
   for unit in "${!allowed[@]}"; do echo "unit $unit ${allowed[$unit]}"; done
   echo "pure $pure"
-  echo "measuring $measuring"
   for unit in "${!allowed[@]}"; do
     grep -oHE 'concertina_[a-z]+' "src/$unit/CMakeLists.txt" 2>/dev/null | sed -E "s|^.*:concertina_|link $unit |" || true
   done
@@ -94,7 +91,6 @@ impure="$std_impure|(steady|system|high_resolution)_clock::now|std::rand\b|geten
   }
   $1 == "unit" { known[$2] = 1; for (i = 3; i <= NF; ++i) allowed[$2, $i] = 1 }
   $1 == "pure" { for (i = 2; i <= NF; ++i) pure[$i] = 1 }
-  $1 == "measuring" { for (i = 2; i <= NF; ++i) measuring[$i] = 1 }
   $1 == "impure" { line = $0; sub(/^impure [^ ]+ /, "", line); impure[$2, ++n_impure[$2]] = line }
   $1 == "link" && ($3 in known) && $3 != $2 && !(($2, $3) in allowed) { fail("src/" $2 "/CMakeLists.txt: " $2 " may not link " $3) }
   $1 == "include" {
@@ -111,7 +107,7 @@ impure="$std_impure|(steady|system|high_resolution)_clock::now|std::rand\b|geten
     for (path in n_impure) files[path] = 1
     for (path in files) {
       stem = path; sub(/\.[a-z]+$/, "", stem)
-      if (is_pure(path) && stem !~ /_(test|bench|fuzz|main)$/ && !(stem in measuring)) check_pure(path)
+      if (is_pure(path) && stem !~ /_(test|bench|fuzz|main)$/) check_pure(path)
     }
     exit bad
   }'

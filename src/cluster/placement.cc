@@ -142,15 +142,22 @@ std::optional<UncoveredExpert> first_uncovered(const Placement& placement, std::
   return std::nullopt;
 }
 
-RankId owner(const Placement& placement, std::size_t moe_layer, ExpertId expert, RankId asking) {
-  std::vector<RankId> holders;
-  for (const auto& [rank, experts] : placement.layers.at(moe_layer)) {
-    if (!holds(experts, expert)) continue;
-    if (rank == asking) return rank;
-    holders.push_back(rank);
+std::vector<std::uint32_t> owners(const Placement& placement, std::size_t moe_layer,
+                                  std::span<const Member> members, std::size_t n_experts, RankId asking) {
+  const Layer& layer = placement.layers.at(moe_layer);
+  std::vector<std::vector<std::uint32_t>> replicas(n_experts);
+  for (std::uint32_t member = 0; member < members.size(); ++member)
+    if (const auto slots = layer.find(members[member].rank); slots != layer.end())
+      for (const ExpertId expert : slots->second) replicas.at(expert.value()).push_back(member);
+  std::vector<std::uint32_t> owners;
+  for (std::size_t expert = 0; expert < n_experts; ++expert) {
+    const std::vector<std::uint32_t>& holders = replicas[expert];
+    CHECK(!holders.empty(), "expert {} of MoE layer {} is on no rank", expert, moe_layer);
+    const auto own = std::find_if(holders.begin(), holders.end(),
+                                  [&](std::uint32_t member) { return members[member].rank == asking; });
+    owners.push_back(own != holders.end() ? *own : holders[asking.value() % holders.size()]);
   }
-  CHECK(!holders.empty(), "expert {} of MoE layer {} is on no rank", expert, moe_layer);
-  return holders[asking.value() % holders.size()];
+  return owners;
 }
 
 std::size_t n_slots(const Placement& placement, RankId rank) {

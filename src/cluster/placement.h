@@ -31,10 +31,10 @@ struct UncoveredExpert {
 std::optional<UncoveredExpert> first_uncovered(const Placement& placement, std::span<const Member> members,
                                                PlacementShape shape);
 
-// The rank that `asking` sends its rows for an expert to: itself if it has a replica, else the replicas are
-// spread over the askers by number. The expert must be placed. For plans and tests; ranks build a table from
-// it once an epoch.
-RankId owner(const Placement& placement, std::size_t moe_layer, ExpertId expert, RankId asking);
+// [n_experts] whom `asking` sends its rows for an expert to, as an index in `members`: itself if it has a
+// replica, else the replicas are spread over the askers by number. Every expert must be placed.
+std::vector<std::uint32_t> owners(const Placement& placement, std::size_t moe_layer,
+                                  std::span<const Member> members, std::size_t n_experts, RankId asking);
 
 std::size_t n_slots(const Placement& placement, RankId rank);
 

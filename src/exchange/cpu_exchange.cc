@@ -34,11 +34,11 @@ class PartClock {
 
 }  // namespace
 
-CpuExchange::CpuExchange(const CpuExchangeConfig& config, StepProtocol& steps, const Link& link,
+CpuExchange::CpuExchange(const CpuExchangeConfig& config, Steps& steps, const Link& link,
                          model::ExpertRunner& runner)
     : config_(config), steps_(steps), body_(link.body()), runner_(runner) {}
 
-Result<std::unique_ptr<CpuExchange>> CpuExchange::create(const CpuExchangeConfig& config, StepProtocol& steps,
+Result<std::unique_ptr<CpuExchange>> CpuExchange::create(const CpuExchangeConfig& config, Steps& steps,
                                                          const Link& link, model::ExpertRunner& runner) {
   const auto bad = [](const std::string& what) {
     return fail(ExchangeError::kBadConfig, "exchange: " + what);

@@ -6,7 +6,7 @@
 
 #include "exchange/protocol/layout.h"
 #include "exchange/scratch.h"
-#include "exchange/step_protocol.h"
+#include "exchange/steps.h"
 #include "model/expert_exchange.h"
 #include "model/expert_runner.h"
 
@@ -19,11 +19,11 @@ struct CpuExchangeConfig {
 };
 
 // Dispatch and combine for one rank whose rows lie where the processor reads them: through a link's bodies,
-// in the steps that StepProtocol counts. Step thread. Takes all its memory at creation.
+// in the steps that Steps counts. Step thread. Takes all its memory at creation.
 class CpuExchange final : public model::ExpertExchange {
  public:
   // All three outlive it. kBadConfig if the link carries headers alone.
-  static Result<std::unique_ptr<CpuExchange>> create(const CpuExchangeConfig& config, StepProtocol& steps,
+  static Result<std::unique_ptr<CpuExchange>> create(const CpuExchangeConfig& config, Steps& steps,
                                                      const Link& link, model::ExpertRunner& runner);
 
   void begin_layer() override;
@@ -38,8 +38,7 @@ class CpuExchange final : public model::ExpertExchange {
     std::span<float> out;  // [n_tokens, hidden_size]
   };
 
-  CpuExchange(const CpuExchangeConfig& config, StepProtocol& steps, const Link& link,
-              model::ExpertRunner& runner);
+  CpuExchange(const CpuExchangeConfig& config, Steps& steps, const Link& link, model::ExpertRunner& runner);
 
   // One exchange, in the order of its parts.
   Status run(const Exchange& exchange);
@@ -56,12 +55,12 @@ class CpuExchange final : public model::ExpertExchange {
 
   const EpochView& view() const { return *steps_.epoch_view(); }
   std::size_t n_members() const { return view().members().size(); }
-  std::size_t bank() const { return bank_of(steps_.position()); }
+  std::size_t bank() const { return steps_.bank(); }
   const std::byte* body_of(std::size_t member) const;  // this rank's own for itself
 
   const CpuExchangeConfig config_;
   const Layout& layout_ = config_.layout;
-  StepProtocol& steps_;
+  Steps& steps_;
   std::byte* const body_;  // this rank's own
   model::ExpertRunner& runner_;
   std::optional<Time> layer_begun_;  // routing since then

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "cluster/placement.h"
+
 namespace concertina::exchange {
 namespace {
 
@@ -34,7 +36,7 @@ Result<std::shared_ptr<const EpochView>> EpochBuilder::build(
     const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
     std::shared_ptr<const model::ExpertSet> experts) {
   std::shared_ptr<EpochView> view(new EpochView);
-  view->epoch_ = plan.epoch;
+  view->group_.epoch = plan.epoch;
   view->n_experts_ = shape_.n_experts;
   if (plan.epoch == Epoch{}) return misfit(plan.epoch, "0 is not the number of an epoch");
   if (plan.placement.layers.size() != shape_.n_moe_layers)
@@ -54,52 +56,50 @@ Status EpochBuilder::add_members(const cluster::EpochPlan& plan, std::span<const
     if (member.rank.value() >= max_ranks_)
       return misfit(plan.epoch,
                     fmt::format("rank {} is out of range: max_ranks is {}", member.rank, max_ranks_));
-    if (!view.members_.empty() && view.members_.back().rank >= member.rank)
+    if (!view.group_.members.empty() && view.group_.members.back().rank >= member.rank)
       return misfit(plan.epoch, fmt::format("members are not ascending at rank {}", member.rank));
     std::shared_ptr<const PeerLink> link;
     if (member == self_) {
       has_self = true;
-      view.self_ = view.members_.size();
+      view.group_.self = view.group_.members.size();
     } else {
       ASSIGN_OR_RETURN(const MemberAddress* address, find_address(member, addresses));
       ASSIGN_OR_RETURN(link, link_.connect(*address));
     }
-    view.members_.push_back({member.rank, member.incarnation, std::move(link)});
+    view.group_.members.push_back({member.rank, member.incarnation, std::move(link)});
   }
   if (has_self) return {};
   return misfit(plan.epoch,
                 fmt::format("rank {} (incarnation {}) is not a member", self_.rank, self_.incarnation));
 }
 
-// A replica on this rank comes first; else ranks spread over the replicas by their own number.
 Status EpochBuilder::add_owners(const cluster::EpochPlan& plan, EpochView& view) const {
+  RETURN_IF_ERROR(check_placement(plan, view));
   for (std::size_t layer = 0; layer < shape_.n_moe_layers; ++layer) {
-    std::vector<std::vector<std::uint32_t>> replicas(shape_.n_experts);  // members that hold the expert
+    const auto owners = cluster::owners(plan.placement, layer, plan.members, shape_.n_experts, self_.rank);
+    view.owner_.insert(view.owner_.end(), owners.begin(), owners.end());
+  }
+  return {};
+}
+
+Status EpochBuilder::check_placement(const cluster::EpochPlan& plan, const EpochView& view) const {
+  for (std::size_t layer = 0; layer < shape_.n_moe_layers; ++layer)
     for (const auto& [rank, experts] : plan.placement.layers[layer]) {
-      const auto member =
-          std::find_if(view.members_.begin(), view.members_.end(),
-                       [rank = rank](const EpochView::Peer& peer) { return peer.rank == rank; });
-      if (member == view.members_.end())
+      const auto is_it = [rank = rank](const EpochView::Peer& peer) { return peer.rank == rank; };
+      if (std::none_of(view.members().begin(), view.members().end(), is_it))
         return misfit(plan.epoch,
                       fmt::format("MoE layer {} places experts on rank {}, no member", layer, rank));
-      for (const ExpertId expert : experts) {
+      for (const ExpertId expert : experts)
         if (expert.value() >= shape_.n_experts)
           return misfit(plan.epoch,
                         fmt::format("MoE layer {} places expert {} on rank {}; the model has {} experts",
                                     layer, expert, rank, shape_.n_experts));
-        replicas[expert.value()].push_back(static_cast<std::uint32_t>(member - view.members_.begin()));
-      }
     }
-    for (std::size_t expert = 0; expert < shape_.n_experts; ++expert) {
-      const std::vector<std::uint32_t>& holders = replicas[expert];
-      if (holders.empty())
-        return misfit(plan.epoch, fmt::format("expert {} of MoE layer {} is on no rank", expert, layer));
-      const bool is_here = std::find(holders.begin(), holders.end(), view.self_) != holders.end();
-      view.owner_.push_back(is_here ? static_cast<std::uint32_t>(view.self_)
-                                    : holders[self_.rank.value() % holders.size()]);
-    }
-  }
-  return {};
+  const auto gap =
+      cluster::first_uncovered(plan.placement, plan.members, {shape_.n_moe_layers, shape_.n_experts});
+  if (!gap) return {};
+  return misfit(plan.epoch,
+                fmt::format("expert {} of MoE layer {} is on no rank", gap->expert, gap->moe_layer));
 }
 
 Status EpochBuilder::check_experts(const cluster::EpochPlan& plan, const model::ExpertSet& experts) const {

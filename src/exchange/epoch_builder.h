@@ -32,6 +32,7 @@ class EpochBuilder {
  private:
   Status add_members(const cluster::EpochPlan& plan, std::span<const MemberAddress> addresses,
                      EpochView& view);
+  Status check_placement(const cluster::EpochPlan& plan, const EpochView& view) const;
   Status add_owners(const cluster::EpochPlan& plan, EpochView& view) const;
   Status check_experts(const cluster::EpochPlan& plan, const model::ExpertSet& experts) const;
 

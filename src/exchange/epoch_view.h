@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "exchange/link.h"
+#include "exchange/protocol/group.h"
 #include "model/expert_set.h"
 
 namespace concertina::exchange {
@@ -17,15 +17,12 @@ namespace concertina::exchange {
 // step thread: unmapping takes time).
 class EpochView {
  public:
-  struct Peer {
-    RankId rank;
-    Incarnation incarnation;
-    std::shared_ptr<const PeerLink> link;  // null for this rank itself
-  };
+  using Peer = Group::Member;
 
-  Epoch epoch() const { return epoch_; }
-  std::span<const Peer> members() const { return members_; }  // ascending by rank
-  std::size_t self() const { return self_; }                  // index of this rank in members()
+  const Group& group() const { return group_; }
+  Epoch epoch() const { return group_.epoch; }
+  std::span<const Peer> members() const { return group_.members; }  // ascending by rank
+  std::size_t self() const { return group_.self; }                  // index of this rank in members()
 
   // Index in members() of the rank that this rank sends its rows for an expert to.
   std::uint32_t owner(MoeLayerId layer, ExpertId expert) const {
@@ -37,9 +34,7 @@ class EpochView {
   friend class EpochBuilder;
   EpochView() = default;
 
-  Epoch epoch_;
-  std::vector<Peer> members_;
-  std::size_t self_ = 0;
+  Group group_;
   std::size_t n_experts_ = 0;
   std::vector<std::uint32_t> owner_;  // [n_moe_layers, n_experts]
   std::shared_ptr<const model::ExpertSet> experts_;

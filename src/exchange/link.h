@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "cluster/types.h"
-#include "exchange/protocol/header.h"
+#include "exchange/protocol/group.h"
 #include "transport/wait_result.h"
 
 namespace concertina::exchange {
@@ -21,23 +21,6 @@ using cluster::LinkKind;
 struct MemberAddress {
   cluster::Member member;
   LinkAddress address;
-};
-
-// One peer, as this rank reaches it. Views share it; destroying the last one that names the peer forgets it.
-class PeerLink {
- public:
-  virtual ~PeerLink() = default;
-
-  // Step thread. Into the slot that the header's half and position say, and the peer is woken: who has seen
-  // the header also sees what was written to the own body before. Never blocks.
-  virtual void publish(Half half, const Header& header) const = 0;
-
-  // What the peer published last for this rank in the slot of this half and position; nullopt: nothing yet,
-  // or it is being written. Step thread, often.
-  virtual std::optional<Header> look(Half half, const Position& at) const = 0;
-
-  // The peer's exchange memory, which Layout describes; null where a link carries headers alone.
-  virtual const std::byte* body() const = 0;
 };
 
 // How a rank and its peers reach one another: it moves headers, and rows if it can, and wakes. It decides

@@ -1,6 +1,6 @@
 #pragma once
 
-// For the tests of StepProtocol: ranks of one process whose link carries headers alone, as that of a device
+// For the tests of Steps: ranks of one process whose link carries headers alone, as that of a device
 // does which moves rows by itself.
 
 #include <array>
@@ -56,12 +56,12 @@ class MemoryLink final : public Link {
    public:
     Peer(const Ranks& ranks, std::size_t self, std::size_t rank)
         : own_(*ranks[self]), peer_(*ranks[rank]), self_(self), rank_(rank) {}
-    void publish(Half half, const Header& header) const override {
-      own_.slots[rank_][static_cast<std::size_t>(half)][bank_of(header.position)].store(header);
+    void publish(Half half, std::size_t bank, const Header& header) const override {
+      own_.slots[rank_][static_cast<std::size_t>(half)][bank].store(header);
       peer_.doorbell.ring();
     }
-    std::optional<Header> look(Half half, const Position& at) const override {
-      return peer_.slots[self_][static_cast<std::size_t>(half)][bank_of(at)].load();
+    std::optional<Header> look(Half half, std::size_t bank) const override {
+      return peer_.slots[self_][static_cast<std::size_t>(half)][bank].load();
     }
     const std::byte* body() const override { return nullptr; }
 

@@ -136,21 +136,21 @@ inline std::vector<float> expected_output(const TestModel& model, std::size_t la
 // One rank: its link, its steps and its exchange.
 class TestRank {
  public:
-  TestRank(const TestModel& model, const StepProtocolConfig& config)
+  TestRank(const TestModel& model, const StepsConfig& config)
       : n_moe_layers_(model.shape.n_moe_layers), self_{config.rank, config.incarnation} {
     const TestShape& shape = model.shape;
     const Layout layout{shape.max_ranks, shape.max_tokens, shape.top_k, shape.hidden_size};
     link_ = get(ShmLink::create({.self = self_, .layout = layout}));
     runner_ = get(
         model::CpuExpertRunner::create(model.expert_shape(), {.max_rows = layout.max_results()}, stream_));
-    steps_ = std::make_unique<StepProtocol>(config, *link_);
+    steps_ = std::make_unique<Steps>(config, *link_);
     epochs_ = std::make_unique<EpochBuilder>(self_, shape.max_ranks,
                                              ModelShape{shape.n_moe_layers, shape.n_experts}, *link_);
     experts_ =
         get(CpuExchange::create({layout, shape.n_moe_layers, shape.n_experts}, *steps_, *link_, *runner_));
   }
 
-  StepProtocol* operator->() { return steps_.get(); }
+  Steps* operator->() { return steps_.get(); }
   CpuExchange& experts() { return *experts_; }
   EpochBuilder& epochs() { return *epochs_; }
   MemberAddress address() const { return {self_, link_->address()}; }
@@ -178,7 +178,7 @@ class TestRank {
   device::Stream stream_{1};
   std::unique_ptr<ShmLink> link_;
   std::unique_ptr<model::ExpertRunner> runner_;
-  std::unique_ptr<StepProtocol> steps_;
+  std::unique_ptr<Steps> steps_;
   std::unique_ptr<EpochBuilder> epochs_;
   std::unique_ptr<CpuExchange> experts_;
 };
@@ -194,11 +194,11 @@ class TestGroup {
       : model_(model) {
     for (std::uint32_t rank = 0; rank < n_ranks; ++rank) {
       ranks_.push_back(std::make_unique<TestRank>(
-          model, StepProtocolConfig{.rank = RankId(rank),
-                                    .incarnation = Incarnation(100 + rank),
-                                    .max_ranks = model.shape.max_ranks,
-                                    .peer_timeout = peer_timeout,
-                                    .on_suspect = [this](const Suspicion& suspicion) { note(suspicion); }}));
+          model, StepsConfig{.rank = RankId(rank),
+                             .incarnation = Incarnation(100 + rank),
+                             .max_ranks = model.shape.max_ranks,
+                             .peer_timeout = peer_timeout,
+                             .on_suspect = [this](const Suspicion& suspicion) { note(suspicion); }}));
       addresses.push_back(ranks_.back()->address());
     }
   }

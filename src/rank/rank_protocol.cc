@@ -2,12 +2,12 @@
 
 namespace concertina::rank {
 
-void RankProtocol::on(const cluster::CancelPrepare& message, Actions& actions) {
+void RankProtocol::on(const cluster::CancelPrepare& message, Time, Actions& actions) {
   if (prepared_.erase(message.epoch) > 0) actions.push_back(DiscardEpoch{message.epoch});
 }
 
 // Rule 4: ignored unless this rank is in `from`; held from now on, and carried by the next step that starts.
-void RankProtocol::on(const cluster::Commit& message) {
+void RankProtocol::on(const cluster::Commit& message, Time, Actions&) {
   const bool counts = !is_frozen() && is_member_ && epoch_ == message.from && prepared_.contains(message.to);
   if (counts || breaks(Broken::kLateCommit)) commit_ = message;
 }
@@ -55,7 +55,14 @@ RankProtocol::Next RankProtocol::next(Sight& sight, Actions& actions) {
 
 void RankProtocol::commit_step(std::optional<Epoch> flip, Time now, Actions& actions) {
   if (breaks(Broken::kFlipWithoutAllFlags) && commit_) flip = commit_->to;
+  actions.push_back(CommitPlan{});  // its tokens go ahead of the answer to whatever comes next
   if (flip) enter(*flip, now, actions);
+}
+
+// Rule 7: what is not committed is void, whatever its peers did.
+void RankProtocol::void_step(Actions& actions) {
+  is_void_ = true;
+  if (breaks(Broken::kJournalBeforeCommit)) actions.push_back(CommitPlan{});
 }
 
 void RankProtocol::enter(Epoch epoch, Time since, Actions& actions) {

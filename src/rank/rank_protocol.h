@@ -10,6 +10,8 @@
 namespace concertina::rank {
 
 // ---- Actions: what the host must do, at once and in this order.
+// What the step that ended computed counts: its plan is committed, and its tokens are told.
+struct CommitPlan {};
 // The epoch is in force for this rank from now on; the host sends RankFlipped when it has entered. `since`:
 // when its last step before ended, for the pause that it reports.
 struct EnterEpoch {
@@ -23,7 +25,7 @@ struct Freeze {  // no step, and no look at a peer's memory, until an epoch is e
                  // sent
   cluster::RankFrozen answer;
 };
-using Action = std::variant<EnterEpoch, DiscardEpoch, Freeze>;
+using Action = std::variant<CommitPlan, EnterEpoch, DiscardEpoch, Freeze>;
 using Actions = std::vector<Action>;
 
 // What the host sees; asked only where it matters.
@@ -55,6 +57,7 @@ class RankProtocol {
     kFlipWithoutAllFlags,  // 1: who carries the flag does not wait for the others to carry it
     kNoFreezeBarrier,      // 6
     kLateCommit,           // 4: a COMMIT counts in whatever epoch
+    kJournalBeforeCommit,  // 7: tokens are told of steps that were given up
   };
   explicit RankProtocol(const cluster::Member& self, Broken broken = Broken::kNothing)
       : self_(self), broken_(broken) {}
@@ -68,20 +71,20 @@ class RankProtocol {
   void on(const Prepared& prepared) { prepared_[prepared.epoch] = prepared.place; }
 
   // Messages about epochs; those about requests are the scheduler's.
-  void on(const cluster::CancelPrepare& message, Actions& actions);
-  void on(const cluster::Commit& message);
+  void on(const cluster::CancelPrepare& message, Time now, Actions& actions);
+  void on(const cluster::Commit& message, Time now, Actions& actions);
   void on(const cluster::Enter& message, Time now, Actions& actions);
   void on(const cluster::Freeze& message, Time now, Actions& actions);
-  void on(const cluster::Release&) { is_released_ = true; }
+  void on(const cluster::Release&, Time, Actions&) { is_released_ = true; }
 
   // What to do next. kStep: a step that carries flip_to(). kEnter: as the actions say, then ask again.
   // kLeave: nobody addresses this rank any more, it ends.
   enum class Next : std::uint8_t { kWait, kStep, kEnter, kLeave };
   Next next(Sight& sight, Actions& actions);
   Epoch flip_to() const { return commit_ ? commit_->to : Epoch{}; }  // Epoch{}: none
-  // `flip`: the target that every member's flag of the step named, if all were equal.
+  // How the step ended. `flip`: the target that every member's flag of the step named, if all were equal.
   void commit_step(std::optional<Epoch> flip, Time now, Actions& actions);
-  void void_step() { is_void_ = true; }  // it was aborted: it has no effect
+  void void_step(Actions& actions);  // it was aborted: it has no effect
 
   Epoch epoch() const { return epoch_; }  // entered last
   std::optional<Epoch> joinable() const;  // that a peer's first header of it would take this rank into

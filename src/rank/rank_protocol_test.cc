@@ -27,13 +27,7 @@ class RankStory : public ::testing::Test, public Sight {
   template <typename Message>
   std::vector<Epoch> hear(const Message& message) {
     Actions actions;
-    if constexpr (requires { rank_.on(message, now_, actions); }) {
-      rank_.on(message, now_, actions);
-    } else if constexpr (requires { rank_.on(message, actions); }) {
-      rank_.on(message, actions);
-    } else {
-      rank_.on(message);
-    }
+    rank_.on(message, now_, actions);
     return take(actions);
   }
   Next next() {
@@ -57,6 +51,7 @@ class RankStory : public ::testing::Test, public Sight {
       if (const auto* enter = std::get_if<EnterEpoch>(&action))
         entered.push_back(enter->epoch), since_ = enter->since;
       if (const auto* discard = std::get_if<DiscardEpoch>(&action)) discarded_.push_back(discard->epoch);
+      if (std::holds_alternative<CommitPlan>(action)) committed_.push_back(entered.empty());
       if (const auto* freeze = std::get_if<Freeze>(&action)) answers_.push_back(freeze->answer.ballot);
     }
     return entered;
@@ -68,6 +63,7 @@ class RankStory : public ::testing::Test, public Sight {
   Time now_ = kNow, since_{};
   std::vector<Epoch> discarded_;
   std::vector<Ballot> answers_;
+  std::vector<bool> committed_;  // plans, one each: before the epoch that was entered after the step
 };
 
 TEST_F(RankStory, AJoinerStartsNoStepBeforeItsEpochIsInForce) {
@@ -107,6 +103,7 @@ TEST_F(RankStory, ACommitIsWorkAndIsCarriedUntilAllCarryIt) {
     EXPECT_THAT(commit_step(), IsEmpty()) << "a peer did not carry it yet";
   }
   EXPECT_THAT(commit_step(Epoch(2)), ElementsAre(Epoch(2)));
+  EXPECT_THAT(committed_, ElementsAre(true, true, true, true)) << "its tokens go ahead of FLIPPED";
   EXPECT_EQ(rank_.flip_to(), Epoch{});
   EXPECT_EQ(next(), Next::kWait);
 }
@@ -147,7 +144,9 @@ TEST_F(RankStory, AFrozenRankObeysItsOwnBallotAlone) {
   prepare(2);
   hear(cluster::Commit{Epoch(1), Epoch(2)});
   plan_ = step_began_ = true;
-  rank_.void_step();
+  Actions none;
+  rank_.void_step(none);
+  EXPECT_THAT(none, IsEmpty()) << "nothing of it is told";
   EXPECT_EQ(next(), Next::kWait) << "its epoch is over";
   hear(cluster::Freeze{Ballot(1)});
   now_ += std::chrono::milliseconds(7);

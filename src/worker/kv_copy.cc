@@ -1,7 +1,5 @@
 #include "worker/kv_copy.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 
 namespace concertina::worker {
@@ -25,7 +23,13 @@ void copy_words(std::byte* to, const std::byte* from, std::size_t n_bytes) {
 
 }  // namespace
 
-KvCopy::KvCopy(const KvMemory& own, KvCopyJob job) : own_(own), job_(std::move(job)) {
+KvCopy::KvCopy(const KvMemory& own, KvCopyJob job)
+    : own_(own),
+      job_(std::move(job)),
+      copy_({.request = job_.request,
+             .weights = job_.weights,
+             .n_tokens = job_.n_tokens,
+             .block_size = own.layout().blocks.block_size}) {
   const std::size_t n_blocks = kvcache::blocks_for(job_.n_tokens, own_.layout().blocks.block_size);
   CHECK(job_.blocks.size() >= n_blocks, "{} blocks for {} tokens", job_.blocks.size(), job_.n_tokens);
   CHECK(job_.source->pools().size() == own_.pools().size(), "the KV memory of rank {} has another layout",
@@ -33,19 +37,13 @@ KvCopy::KvCopy(const KvMemory& own, KvCopyJob job) : own_(own), job_(std::move(j
 }
 
 std::size_t KvCopy::advance() {
-  if (!record_) {
-    record_ = job_.source->records().find(job_.request);
-    if (!record_ || record_->weights != job_.weights) record_.emplace();  // of no tokens
-    record_->n_tokens = std::min(record_->n_tokens, job_.n_tokens);
-  }
-  const std::size_t block_size = own_.layout().blocks.block_size;
-  if (n_copied_ < kvcache::blocks_for(record_->n_tokens, block_size) && n_copied_ < record_->blocks.size()) {
-    copy_block(record_->blocks[n_copied_].block, job_.blocks[n_copied_]);
-    ++n_copied_;
+  if (!copy_.has_begun()) copy_.begin(job_.source->records());
+  if (const auto block = copy_.next()) {
+    copy_block(block->from, job_.blocks[block->place]);
+    copy_.copied();
     return own_.layout().blocks.block_bytes();
   }
-  const auto stamp_after = [this](BlockId block) { return job_.source->records().stamp_after(block); };
-  n_good_ = kvcache::n_good_tokens(*record_, stamp_after, block_size, job_.n_tokens);
+  n_good_ = copy_.n_good(job_.source->records());
   return 0;
 }
 

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
-#include "kvcache/sequence_records.h"
+#include "kvcache/sequence_copy.h"
 #include "worker/inbox.h"
 #include "worker/kv_memory.h"
 
@@ -23,9 +22,7 @@ struct KvCopyJob {
   enum class Stream : std::uint8_t { kGoesOn, kStandsStill } stream = Stream::kGoesOn;
 };
 
-// One job, a block at a time. What the source's record of the request says of its blocks is read first, their
-// stamps last: a block that has been given to another content since, and all after it, does not count. The
-// source may be at work or gone meanwhile; it is never told. One thread.
+// One job, a block at a time, as kvcache::SequenceCopy goes through it. One thread.
 class KvCopy {
  public:
   KvCopy(const KvMemory& own, KvCopyJob job);
@@ -40,9 +37,8 @@ class KvCopy {
 
   const KvMemory& own_;
   const KvCopyJob job_;
-  std::optional<kvcache::SequenceRecord> record_;  // as it was at the begin; of no tokens where there is none
-  std::size_t n_copied_ = 0;                       // blocks
-  std::size_t n_good_ = 0;                         // tokens, once it is over
+  kvcache::SequenceCopy copy_;
+  std::size_t n_good_ = 0;  // tokens, once it is over
 };
 
 }  // namespace concertina::worker

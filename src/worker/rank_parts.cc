@@ -63,13 +63,12 @@ Status make_exchange(const RankOptions& options, const model::ModelConfig& confi
                                    {.self = self,
                                     .layout = layout,
                                     .prefault_tokens = std::min<std::size_t>(128, layout.max_tokens)}));
-  parts.steps = std::make_unique<exchange::StepProtocol>(
-      exchange::StepProtocolConfig{.rank = options.rank,
-                                   .incarnation = options.incarnation,
-                                   .max_ranks = options.max_ranks,
-                                   .peer_timeout = options.peer_timeout,
-                                   .on_suspect = std::move(on_suspect)},
-      *parts.link);
+  parts.steps = std::make_unique<exchange::Steps>(exchange::StepsConfig{.rank = options.rank,
+                                                                        .incarnation = options.incarnation,
+                                                                        .max_ranks = options.max_ranks,
+                                                                        .peer_timeout = options.peer_timeout,
+                                                                        .on_suspect = std::move(on_suspect)},
+                                                  *parts.link);
   parts.epochs = std::make_unique<exchange::EpochBuilder>(
       self, options.max_ranks, exchange::ModelShape{n_moe_layers, n_experts}, *parts.link);
   ASSIGN_OR_RETURN(parts.runner, model::CpuExpertRunner::create(

@@ -7,7 +7,7 @@
 #include "device/stream.h"
 #include "exchange/epoch_builder.h"
 #include "exchange/link.h"
-#include "exchange/step_protocol.h"
+#include "exchange/steps.h"
 #include "model/expert_runner.h"
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
@@ -55,7 +55,7 @@ struct RankParts {
   std::unique_ptr<scheduler::Scheduler> scheduler;
   std::unique_ptr<scheduler::StepBudget> budget;
   std::unique_ptr<exchange::Link> link;
-  std::unique_ptr<exchange::StepProtocol> steps;
+  std::unique_ptr<exchange::Steps> steps;
   std::unique_ptr<exchange::EpochBuilder> epochs;
   std::unique_ptr<model::ExpertRunner> runner;
   std::unique_ptr<model::ExpertExchange> experts;

@@ -53,7 +53,8 @@ Status StepLoop::run() {
     if (next != Next::kStep) continue;
     const Status done = run_step(*plan_);
     if (!done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
-    if (!done) protocol_.void_step();
+    if (!done) protocol_.void_step(actions_);
+    perform();
   }
 }
 
@@ -107,14 +108,10 @@ void StepLoop::apply(EpochPrepared& message) {
   at_test_point(TestPoint::kPrepared);
 }
 
-void StepLoop::apply(cluster::CancelPrepare& message) { protocol_.on(message, actions_); }
-
 void StepLoop::apply(cluster::Commit& message) {
-  protocol_.on(message);
+  protocol_.on(message, now(), actions_);
   if (protocol_.flip_to() == message.to) at_test_point(TestPoint::kCommitReceived);
 }
-
-void StepLoop::apply(cluster::Enter& message) { protocol_.on(message, now(), actions_); }
 
 // The step under way, if any, was given up before: the link aborted the exchange.
 void StepLoop::apply(cluster::Freeze& message) {
@@ -127,6 +124,13 @@ void StepLoop::perform() {
     std::visit([this](const auto& a) { perform(a); }, action);
   }
   actions_.clear();
+}
+
+void StepLoop::perform(const rank::CommitPlan&) {
+  at_test_point(TestPoint::kBeforeCommit);
+  report(rank_.scheduler->commit(drawn_));
+  incoming_.on_step_committed();
+  at_test_point(TestPoint::kAfterCommit);
 }
 
 void StepLoop::perform(const rank::EnterEpoch& enter) {
@@ -196,14 +200,9 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Time begun = std::chrono::steady_clock::now();
   rank_.steps->begin_step(rank_.steps->next_step(), protocol_.flip_to(), rank_.scheduler->load());
   at_test_point(TestPoint::kStepBegun);
-  ASSIGN_OR_RETURN(const std::span<const TokenId> drawn, compute(plan));
+  ASSIGN_OR_RETURN(drawn_, compute(plan));
   note_step_time(begun);
-  at_test_point(TestPoint::kBeforeCommit);
-  report(rank_.scheduler->commit(drawn));
-  incoming_.on_step_committed();
-  at_test_point(TestPoint::kAfterCommit);
   protocol_.commit_step(rank_.steps->flip_decided(), now(), actions_);
-  perform();
   return {};
 }
 

@@ -43,14 +43,16 @@ class StepLoop : private rank::Sight {
   void apply(EpochPrepared& message);
   void apply(KvCopied& message) { incoming_.on(message); }
   void apply(cluster::Prepare&) {}  // the loader's
-  void apply(cluster::CancelPrepare& message);
   void apply(cluster::Commit& message);
-  void apply(cluster::Enter& message);
   void apply(cluster::Freeze& message);
   void apply(cluster::Forget&) {}  // views hold the mappings: the one that named it is gone already
   void apply(cluster::SourceEnded& message);
-  void apply(cluster::Release& message) { protocol_.on(message); }
+  template <typename Message>
+  void apply(Message& message) {  // the others about epochs
+    protocol_.on(message, now(), actions_);
+  }
   void perform();  // actions_, and forgets them
+  void perform(const rank::CommitPlan&);
   void perform(const rank::EnterEpoch& enter);
   void perform(const rank::DiscardEpoch& discard);
   void perform(const rank::Freeze& freeze);
@@ -81,6 +83,7 @@ class StepLoop : private rank::Sight {
   rank::Actions actions_;
   std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;  // null: as a leaver
   const scheduler::StepPlan* plan_ = nullptr;                             // of the step that comes
+  std::span<const TokenId> drawn_;                                        // by the step that ended
   bool peer_started_ = false;  // the last wait ended because of that
   std::vector<model::SequenceSlice> slices_;
   scheduler::Counts reported_counts_;

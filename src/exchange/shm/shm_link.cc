@@ -52,12 +52,12 @@ class ShmLink::Peer final : public PeerLink {
       }
   }
 
-  void publish(Half half, const Header& header) const override {
-    to_peer_[place_of(half, bank_of(header.position))]->store(header);
+  void publish(Half half, std::size_t bank, const Header& header) const override {
+    to_peer_[place_of(half, bank)]->store(header);
     doorbell_.ring();
   }
-  std::optional<Header> look(Half half, const Position& at) const override {
-    return from_peer_[place_of(half, bank_of(at))]->load();
+  std::optional<Header> look(Half half, std::size_t bank) const override {
+    return from_peer_[place_of(half, bank)]->load();
   }
   const std::byte* body() const override { return region_.body().data(); }
 

@@ -22,16 +22,15 @@ TEST(ShmLink, WhoSeesAHeaderSeesWhatWasWrittenBeforeItAndIsWoken) {
   const auto to_second = first->connect({{RankId(3), Incarnation(4)}, second->address()}).value();
   const auto to_first = second->connect({{RankId(0), Incarnation(1)}, first->address()}).value();
   const Header header{.incarnation = Incarnation(1), .position = {.epoch = Epoch(3), .index = 5}, .count = 7};
-  EXPECT_EQ(to_first->look(Half::kResult, header.position), std::nullopt);
-  first->body()[kLayout.results(bank_of(header.position))] = std::byte{42};
-  to_second->publish(Half::kResult, header);
+  const std::size_t bank = bank_of(header.position);
+  EXPECT_EQ(to_first->look(Half::kResult, bank), std::nullopt);
+  first->body()[kLayout.results(bank)] = std::byte{42};
+  to_second->publish(Half::kResult, bank, header);
   const std::atomic<bool> abort{false};
-  EXPECT_EQ(second->wait([&] { return to_first->look(Half::kResult, header.position) == header; },
-                         std::nullopt, abort),
+  EXPECT_EQ(second->wait([&] { return to_first->look(Half::kResult, bank) == header; }, std::nullopt, abort),
             transport::WaitResult::kReady);
-  EXPECT_EQ(to_first->body()[kLayout.results(bank_of(header.position))], std::byte{42});
-  EXPECT_EQ(to_first->look(Half::kDispatch, header.position), std::nullopt)
-      << "the other half has its own slot";
+  EXPECT_EQ(to_first->body()[kLayout.results(bank)], std::byte{42});
+  EXPECT_EQ(to_first->look(Half::kDispatch, bank), std::nullopt) << "the other half has its own slot";
 }
 
 TEST(ShmLink, AnAddressOfAnotherKindOrLengthIsRefused) {

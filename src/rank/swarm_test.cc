@@ -1,10 +1,10 @@
-// The coordinator against a simulated deployment, from many seeds.
+// The coordinator and ranks in a simulated deployment, from many seeds.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cluster/simulated_cluster.h"
+#include "rank/simulated_cluster.h"
 
-namespace concertina::cluster {
+namespace concertina::rank {
 namespace {
 
 TEST(Swarm, EveryOperationEndsAndEveryRuleHolds) {
@@ -18,9 +18,9 @@ TEST(Swarm, EveryOperationEndsAndEveryRuleHolds) {
     cluster.rest();
     ASSERT_THAT(cluster.violations(), testing::IsEmpty());
     ASSERT_EQ(cluster.counts().n_lost, 0u);
-    n_done += cluster.coordinator().n_operations(Phase::kDone);
-    n_failed += cluster.coordinator().n_operations(Phase::kFailed);
-    n_rolled_back += cluster.coordinator().n_operations(Phase::kRolledBack);
+    n_done += cluster.coordinator().n_operations(cluster::Phase::kDone);
+    n_failed += cluster.coordinator().n_operations(cluster::Phase::kFailed);
+    n_rolled_back += cluster.coordinator().n_operations(cluster::Phase::kRolledBack);
     n_ignored += cluster.coordinator().n_ignored_events();
     n_replaces_undone += cluster.counts().n_replaces_undone;
   }
@@ -47,7 +47,7 @@ TEST(Swarm, WhoeverDiesTheGroupRecoversAndEveryRuleHolds) {
     n_killed += cluster.counts().n_killed;
     n_epochs_lost += cluster.counts().n_epochs_lost;
     n_fenced += cluster.coordinator().n_fenced();
-    n_done += cluster.coordinator().n_operations(Phase::kDone);
+    n_done += cluster.coordinator().n_operations(cluster::Phase::kDone);
   }
   EXPECT_GT(n_killed, 3000u);
   EXPECT_GT(n_fenced, 1000u);
@@ -56,4 +56,4 @@ TEST(Swarm, WhoeverDiesTheGroupRecoversAndEveryRuleHolds) {
 }
 
 }  // namespace
-}  // namespace concertina::cluster
+}  // namespace concertina::rank

@@ -6,17 +6,29 @@
 
 #include "base/random.h"
 #include "cluster/coordinator.h"
+#include "rank/rank_protocol.h"
 
-// What a simulated cluster is made of: for tests of the coordinator.
-namespace concertina::cluster {
+// What a simulated cluster is made of.
+namespace concertina::rank {
 
-// A simulated rank, as its messages left it.
-struct SimulatedRank {
-  Time last_in{}, last_out{};  // each channel keeps its order
-  Epoch entered;               // Epoch{}: in none
-  Ballot frozen;               // Ballot{}: it is not
+// A simulated rank; its steps are those that others begin.
+struct SimulatedRank final : Sight {
+  explicit SimulatedRank(const cluster::Member& member) : self(member), protocol(member) {}
+  bool has_plan() override { return false; }
+  bool peer_started_step() override { return false; }
+  bool peer_started_epoch(Epoch epoch) override { return epoch == begun; }
+  Time now() override { return last_in; }
+
+  const cluster::Member self;
+  RankProtocol protocol;
   std::set<Epoch> prepared;
+  Epoch begun;                 // that a peer has written its first header of
+  Time last_in{}, last_out{};  // each channel keeps its order
 };
+
+inline bool is_in(const cluster::Member& member, const cluster::EpochPlan& plan) {
+  return std::binary_search(plan.members.begin(), plan.members.end(), member);
+}
 
 struct SimulatedCounts {
   std::size_t n_replaces_undone = 0, n_lost = 0, n_epochs_lost = 0, n_killed = 0;
@@ -28,8 +40,8 @@ inline Duration draw_delay(Random& random) {
   return std::chrono::microseconds(1 + random.below(is_slow ? 5000 : 300));
 }
 
-inline CoordinatorConfig draw_config(Random& random) {
-  CoordinatorConfig config;
+inline cluster::CoordinatorConfig draw_config(Random& random) {
+  cluster::CoordinatorConfig config;
   config.n_moe_layers = random.below(4);
   config.n_experts = config.n_moe_layers == 0 ? 0 : 1 + random.below(9);
   config.max_size = 1 + random.below(8);
@@ -40,9 +52,9 @@ inline CoordinatorConfig draw_config(Random& random) {
 }
 
 // Another size, or the same with some replaced; half of those that shrink say who is to go.
-inline ScaleRequested draw_scale(Random& random, std::string id, const std::vector<Member>& members,
-                                 std::size_t max_size) {
-  ScaleRequested scale{.id = std::move(id)};
+inline cluster::ScaleRequested draw_scale(Random& random, std::string id,
+                                          const std::vector<cluster::Member>& members, std::size_t max_size) {
+  cluster::ScaleRequested scale{.id = std::move(id)};
   scale.target_size = 1 + random.below(max_size);
   scale.drain_timeout =
       random.below(3) == 0 ? std::chrono::microseconds(random.below(3000)) : std::chrono::milliseconds(1000);
@@ -51,7 +63,7 @@ inline ScaleRequested draw_scale(Random& random, std::string id, const std::vect
   std::size_t n_retired = members.size() - std::min(members.size(), scale.target_size);
   if (n_retired == 0 && is_replace) n_retired = 1 + random.below(members.size());
   if (!is_replace && random.below(2) != 0) return scale;
-  std::vector<Member> left = members;
+  std::vector<cluster::Member> left = members;
   for (; n_retired > 0; --n_retired) {
     const auto drawn = left.begin() + static_cast<std::ptrdiff_t>(random.below(left.size()));
     scale.retire.push_back(drawn->rank);
@@ -60,4 +72,4 @@ inline ScaleRequested draw_scale(Random& random, std::string id, const std::vect
   return scale;
 }
 
-}  // namespace concertina::cluster
+}  // namespace concertina::rank

@@ -1,4 +1,4 @@
-#include "exchange/counters.h"
+#include "exchange/protocol/counters.h"
 
 namespace concertina::exchange {
 

@@ -1,4 +1,4 @@
-#include "exchange/step_protocol.h"
+#include "exchange/steps.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ class HeadersAlone : public testing::Test {
           epochs(self, kRanks, {}, link) {}
     cluster::Member self;
     MemoryLink link;
-    StepProtocol steps;
+    Steps steps;
     EpochBuilder epochs;
   };
 
@@ -60,7 +60,7 @@ class HeadersAlone : public testing::Test {
     }
   }
 
-  static Status run_step(StepProtocol& steps, Epoch flip_to, const scheduler::StepLoad& load = {}) {
+  static Status run_step(Steps& steps, Epoch flip_to, const scheduler::StepLoad& load = {}) {
     steps.begin_step(steps.next_step(), flip_to, load);
     RETURN_IF_ERROR(steps.begin_exchange());
     for (std::size_t member = 0; member < kRanks; ++member) steps.publish(member, Half::kDispatch, {});
@@ -88,9 +88,9 @@ class HeadersAlone : public testing::Test {
 TEST_F(HeadersAlone, AreEnoughToFlipAfterTheSameStepAndToKnowWhatOthersCompute) {
   for (const std::uint64_t epoch : {1, 2, 3}) {
     enter_all(Epoch(epoch));
-    on_every_rank([&](std::uint32_t rank, StepProtocol& steps) {
+    on_every_rank([&](std::uint32_t rank, Steps& steps) {
       for (std::uint32_t step = 0; step <= 7; ++step) {
-        EXPECT_EQ(bank_of(steps.position()), (epoch % 2) * 2 + step % 2);
+        EXPECT_EQ(steps.bank(), (epoch % 2) * 2 + step % 2);
         ASSERT_TRUE(
             run_step(steps, step >= 5 + rank ? Epoch(epoch + 1) : Epoch{}, {.n_tokens = 10 * step + rank}));
         for (std::uint32_t member = 0; member < kRanks; ++member)
@@ -104,7 +104,7 @@ TEST_F(HeadersAlone, AreEnoughToFlipAfterTheSameStepAndToKnowWhatOthersCompute) 
 
 TEST_F(HeadersAlone, AnIdleRankIsWokenByTheFirstHeaderOfAStep) {
   enter_all(Epoch(1));
-  on_every_rank([&](std::uint32_t rank, StepProtocol& steps) {
+  on_every_rank([&](std::uint32_t rank, Steps& steps) {
     for (int step = 0; step < 20; ++step) {
       if (rank > 0) EXPECT_EQ(steps.wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
       ASSERT_TRUE(run_step(steps, Epoch{}));
@@ -115,7 +115,7 @@ TEST_F(HeadersAlone, AnIdleRankIsWokenByTheFirstHeaderOfAStep) {
 TEST_F(HeadersAlone, ASilentRankIsNamedAndAnAbortVoidsTheEpoch) {
   abort_on_suspicion_ = true;
   enter_all(Epoch(1));
-  on_every_rank([&](std::uint32_t rank, StepProtocol& steps) {
+  on_every_rank([&](std::uint32_t rank, Steps& steps) {
     if (rank == 1) return;  // silent
     const Status status = run_step(steps, Epoch{});
     ASSERT_FALSE(status);
@@ -126,7 +126,7 @@ TEST_F(HeadersAlone, ASilentRankIsNamedAndAnAbortVoidsTheEpoch) {
   abort_on_suspicion_ = false;
   for (const auto& rank : ranks_) rank->steps.reset_abort();
   enter_all(Epoch(2));
-  on_every_rank([](std::uint32_t, StepProtocol& steps) { EXPECT_TRUE(run_step(steps, Epoch{})); });
+  on_every_rank([](std::uint32_t, Steps& steps) { EXPECT_TRUE(run_step(steps, Epoch{})); });
 }
 
 TEST_F(HeadersAlone, AnExchangeWhoseRowsLieInBodiesIsRefused) {
