@@ -136,7 +136,10 @@ std::size_t Planner::plan_replays_that_decode() {
 PrefillLimit Planner::left_for_prompts() const {
   PrefillLimit room = left_;
   room.max_tokens = std::min(room.max_tokens, budget_left());
-  const bool has_replays = !queues_.replaying.items.empty() || !queues_.waiting_replays.items.empty();
+  const bool has_replays = !queues_.waiting_replays.items.empty() ||
+                           std::ranges::any_of(queues_.replaying.items, [](const Sequence* replay) {
+                             return replay->n_missing() > 0 && !replay->decodes();
+                           });
   const bool is_scarce = limit_.max_tokens < limits_.max_num_batched_tokens || !std::isinf(limit_.max_s);
   if (!has_replays || !is_scarce) return room;
   room.least_tokens -= std::min(room.least_tokens, limit_.least_tokens / 2);
