@@ -74,6 +74,23 @@ TEST_F(CopiesTest, AReplayThatHasAllOfItByCopySaysThatItCaughtUp) {
   EXPECT_EQ(rank_.scheduler.counts().moves.n_tokens_recomputed, 1u);
 }
 
+// Clients wait for them, as for those that decode; a prompt has the limit to itself.
+TEST_F(CopiesTest, StreamsThatMissAFewTokensTakeNothingOfTheLimitOfPrefill) {
+  ToyRank rank(limits(100, 64, 8));
+  for (std::uint64_t id = 1; id <= 3; ++id) {
+    const request::Request replay = request(id, 8, 20, request::Mode::kReplay);
+    ASSERT_TRUE(rank.scheduler.add(replay));
+    rank.step();
+    const std::vector<TokenId> next = undisturbed(replay);
+    rank.scheduler.feed(replay.id, std::span(next).first(kFewTokens));
+  }
+  ASSERT_TRUE(rank.scheduler.add(request(4, 20, 10)));
+  rank.limit_prefill(2);
+  EXPECT_EQ(rank.scheduler.plan().n_prefill_tokens, 2u) << "the prompt's";
+  EXPECT_EQ(rank.scheduler.plan().n_tokens, 2u + 3 * kFewTokens);
+  EXPECT_THAT(rank.step().caught_up, SizeIs(3));
+}
+
 TEST_F(CopiesTest, WhatDidNotComeIsComputed) {
   const Reservation reservation = reserved();
   copy(reservation);

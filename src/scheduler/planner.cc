@@ -115,8 +115,21 @@ void Planner::plan_decodes() {
   for (Sequence* sequence : turn_) {
     if (planned_.size() >= limits_.max_num_seqs || budget_left() == 0) return;
     if (!sequence->decodes() || !is_running(sequence)) continue;  // preempted
-    if (make_room(sequence, sequence->n_computed + 1)) add_entry(sequence, 1);
+    const std::size_t n_tokens = std::min(sequence->n_missing(), budget_left());
+    if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
   }
+}
+
+// Replays short of blocks wait: live sequences never give way to them.
+std::size_t Planner::plan_replays_that_decode() {
+  const std::size_t n_before = planned_.size(), max_entries = n_before + limits_.max_num_replays;
+  for (Sequence* sequence : queues_.replaying.items) {
+    const std::size_t n_tokens = std::min(sequence->n_missing(), budget_left());
+    if (planned_.size() == max_entries) break;
+    if (!sequence->decodes() || n_tokens == 0) continue;
+    if (has_blocks_for(*sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
+  }
+  return planned_.size() - n_before;
 }
 
 // Of prefill that is scarce, prompts leave a part to replays: an operation waits for these.
@@ -203,16 +216,16 @@ void Planner::admit_replays(std::size_t max_entries, std::size_t max_tokens) {
   }
 }
 
-void Planner::plan_replays() {
+void Planner::plan_replays(std::size_t most_replays) {
   const std::size_t most = std::min(left_.max_tokens, budget_left());
   const std::size_t max_tokens = planned_.empty() ? most : std::min(limits_.replay_chunk_tokens, most);
-  const std::size_t max_entries = planned_.size() + limits_.max_num_replays, n_before = plan_.n_tokens;
+  const std::size_t max_entries = planned_.size() + most_replays, n_before = plan_.n_tokens;
   for (Sequence* sequence : queues_.replaying.items) {
+    if (sequence->decodes()) continue;
     const std::size_t n_left = max_tokens - (plan_.n_tokens - n_before);
     if (planned_.size() >= max_entries || n_left == 0) return;
     const std::size_t n_tokens =
         std::min({sequence->n_missing(), n_left, left_.tokens_from(sequence->n_computed)});
-    // Short of blocks it waits for its turn; live sequences never give way to it.
     if (n_tokens > 0 && has_blocks_for(*sequence, sequence->n_computed + n_tokens))
       add_entry(sequence, n_tokens);
   }
@@ -223,8 +236,9 @@ const StepPlan& Planner::make() {
   if (is_made()) return plan_;
   take_turns();
   plan_decodes();
+  const std::size_t n_replays = plan_replays_that_decode();
   plan_prompts();
-  plan_replays();
+  plan_replays(limits_.max_num_replays - n_replays);
   for (std::size_t i = 0; i < planned_.size(); ++i) {
     PlanEntry& entry = plan_.entries[i];
     entry.tokens =

@@ -56,13 +56,14 @@ class Planner {
   bool is_running(const Sequence* sequence) const;
   void take_turns();
   void plan_decodes();
+  std::size_t plan_replays_that_decode();  // so many
   PrefillLimit left_for_prompts() const;
   void find_prompts();
   void put_oldest_first();
   void add_prompt(Sequence* sequence, const PrefillLimit& room);
   void plan_prompts();
   void admit_replays(std::size_t max_entries, std::size_t max_tokens);
-  void plan_replays();
+  void plan_replays(std::size_t most_replays);
 
   const Limits& limits_;
   Queues& queues_;

@@ -6,6 +6,7 @@
 #include "kvcache/sequence_records.h"
 #include "request/request.h"
 #include "scheduler/stop_ids.h"
+#include "scheduler/types.h"
 
 namespace concertina::scheduler {
 
@@ -31,7 +32,15 @@ struct Sequence {
   std::size_t n_wanted() const {
     return request.mode == request::Mode::kLive ? n_known() : std::max<std::size_t>(1, n_known() - 1);
   }
-  bool decodes() const { return request.mode == request::Mode::kLive && n_missing() == 1; }
+  // It misses no more than a stream that goes on elsewhere, or just went on here, may be told of at once.
+  // These are computed beside the decodes, whatever the limit of prefill: a client waits for the next token.
+  // Under the limit streams that came by copy had a token a step together, and 16 that moved at once took 4
+  // s.
+  bool decodes() const {
+    const std::size_t n = n_missing();
+    if (n == 1 && request.mode == request::Mode::kLive) return true;
+    return n > 0 && n <= kFewTokens && n_generated() > 0;
+  }
   std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
 };
 

@@ -5,8 +5,8 @@
 namespace concertina::scheduler {
 
 // What one rank computes in a step, and what it has left for the next ones. All ranks of an epoch learn it of
-// one another in the step's first exchange. Prefill here is every token but a live sequence's next one: of
-// prompts, of what was preempted, of replays.
+// one another in the step's first exchange. Prefill here is every token but the next ones of a sequence
+// that decodes (Sequence::decodes): of prompts, of what was preempted, of replays.
 struct StepLoad {
   std::uint32_t n_streams = 0;    // sequences that take a token, and replays: who would notice a long step
   std::uint32_t n_tokens = 0;     // of the step

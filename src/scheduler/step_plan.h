@@ -28,7 +28,7 @@ struct PlanEntry {
 struct StepPlan {
   std::vector<PlanEntry> entries;
   std::size_t n_tokens = 0;
-  std::size_t n_prefill_tokens = 0;  // of these: not a live sequence's next token
+  std::size_t n_prefill_tokens = 0;  // of these: not of a sequence that decodes
   bool empty() const { return entries.empty(); }
 };
 

@@ -102,12 +102,18 @@ class ToyRank {
     EXPECT_EQ(owners_.try_emplace(of, request).first->second, request)
         << "block " << of.first.value() << ", generation " << of.second.value();
   }
+  static bool decodes(const PlanEntry& entry) {
+    const request::Request& of = *entry.request_now;
+    const std::size_t n_last = of.mode == request::Mode::kReplay ? 1 : 0;  // of which a replay needs no KV
+    return of.tokens.size() > of.n_prompt_tokens &&
+           of.tokens.size() - n_last - entry.start_position <= kFewTokens;
+  }
   // All the time of its prefill, but for one token alone that may be a decode, and the least that is taken in
   // any case.
   void check_time(const StepPlan& plan) const {
     double time_s = 0, most_s = std::max(0.0, limit.max_s), token_s = 0;
     for (const PlanEntry& entry : plan.entries) {
-      if (entry.n_tokens > 1) time_s += limit.time_s(entry.start_position, entry.n_tokens);
+      if (entry.n_tokens > 1 && !decodes(entry)) time_s += limit.time_s(entry.start_position, entry.n_tokens);
       token_s = std::max(token_s, limit.time_s(limits_.max_model_len, 1));
     }
     most_s += static_cast<double>(std::max<std::size_t>(1, limit.least_tokens)) * token_s;

@@ -7,6 +7,8 @@
 
 namespace concertina::scheduler {
 
+inline constexpr std::size_t kFewTokens = 4;  // that a sequence which has generated may miss and yet decode
+
 struct Limits {
   std::size_t max_num_seqs = 64;             // sequences in one step
   std::size_t max_num_batched_tokens = 512;  // tokens in one step, decodes and prefill chunks together
