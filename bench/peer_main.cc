@@ -124,7 +124,7 @@ int run(const Options& options) {
     for (const auto& [form, measured] : own) {
       const Summary& ours = measured.at(what);
       const double ratio = ours.median() / peer[what].median(), limit = limit_of(form_of(form));
-      ours.line(what + ", this engine, " + form,
+      ours.line(fmt::format("{}, this engine, {}", what, form),
                 fmt::format("limit {:.1f}; {:.2f} times as fast", limit, ratio));
       json[what][form] = {{"own", ours.json()}, {"limit", limit}, {"ratio", ratio}};
     }

@@ -15,7 +15,7 @@ constexpr std::size_t padded(std::size_t n_bytes) { return (n_bytes + 3) & ~std:
 
 // A segment of notes: each a header, a name and a value, padded to 4 bytes.
 std::string build_id_in(const char* notes, std::size_t n_bytes) {
-  constexpr std::string_view kName{"GNU", 4};
+  constexpr std::string_view kName{"GNU\0", 4};
   for (std::size_t at = 0; at + sizeof(ElfW(Nhdr)) <= n_bytes;) {
     ElfW(Nhdr) note;
     std::memcpy(&note, notes + at, sizeof(note));

@@ -106,7 +106,9 @@ TEST_F(HeadersAlone, AnIdleRankIsWokenByTheFirstHeaderOfAStep) {
   enter_all(Epoch(1));
   on_every_rank([&](std::uint32_t rank, Steps& steps) {
     for (int step = 0; step < 20; ++step) {
-      if (rank > 0) EXPECT_EQ(steps.wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
+      if (rank > 0) {
+        EXPECT_EQ(steps.wait_for_work(std::nullopt, [] { return false; }), Work::kPeerStarted);
+      }
       ASSERT_TRUE(run_step(steps, Epoch{}));
     }
   });

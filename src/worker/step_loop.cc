@@ -128,7 +128,7 @@ void StepLoop::perform() {
 
 void StepLoop::perform(const rank::CommitPlan&) {
   at_test_point(TestPoint::kBeforeCommit);
-  report(rank_.scheduler->commit(drawn_));
+  report(rank_.scheduler->commit(drawn_.tokens));
   incoming_.on_step_committed();
   at_test_point(TestPoint::kAfterCommit);
 }
@@ -207,7 +207,7 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
 }
 
 // The tokens of the entries that take one.
-Result<std::span<const TokenId>> StepLoop::compute(const scheduler::StepPlan& plan) {
+Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
   using Sample = scheduler::PlanEntry::Sample;
   slices_.clear();
   for (const scheduler::PlanEntry& entry : plan.entries) {
@@ -216,10 +216,8 @@ Result<std::span<const TokenId>> StepLoop::compute(const scheduler::StepPlan& pl
                        .block_table = entry.block_table,
                        .request = entry.sample == Sample::kYes ? entry.request_now : nullptr});
   }
-  ASSIGN_OR_RETURN(const model::StepOutput output,
-                   model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
-                                  *rank_.stream));
-  return output.tokens;
+  return model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
+                        *rank_.stream);
 }
 
 // A checkpoint that is broken breaks every request: the first is told of, all are counted.

@@ -65,7 +65,7 @@ class StepLoop : private rank::Sight {
   void wait();
   Status run_step(const scheduler::StepPlan& plan);
   void note_step_time(Time begun);
-  Result<std::span<const TokenId>> compute(const scheduler::StepPlan& plan);
+  Result<model::StepOutput> compute(const scheduler::StepPlan& plan);
   void report(const scheduler::CommitResult& result);
   void count_nonfinite(const request::TokenEvent& token);
   bool has_news() const;
@@ -83,7 +83,7 @@ class StepLoop : private rank::Sight {
   rank::Actions actions_;
   std::map<Epoch, std::shared_ptr<const exchange::EpochView>> prepared_;  // null: as a leaver
   const scheduler::StepPlan* plan_ = nullptr;                             // of the step that comes
-  std::span<const TokenId> drawn_;                                        // by the step that ended
+  model::StepOutput drawn_;                                               // by the step that ended
   bool peer_started_ = false;  // the last wait ended because of that
   std::vector<model::SequenceSlice> slices_;
   scheduler::Counts reported_counts_;
