@@ -15,6 +15,7 @@ declare -A allowed=(
   [tokenizer]="base"
   [jinja]="base"
   [chat]="base tokenizer jinja"
+  [tools]="base"
   [kernels]="base request tensor device"
   [model]="base request tensor checkpoint kernels device"
   [kvcache]="base"
