@@ -13,6 +13,7 @@
 #include "model/kv_spec.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
+#include "tools/formats.h"
 
 namespace concertina::cli {
 
@@ -60,6 +61,16 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   return {};
 }
 
+// How the model writes calls of tools and what it thinks.
+Status prepare_formats(const ServeOptions& o, Prepared& out) {
+  const tools::Formats shown =
+      out.chat_template ? tools::formats_of_template(out.chat_template->sources()) : tools::Formats{};
+  auto formats = tools::choose_formats(o.tool_call_parser, o.reasoning_parser, shown);
+  if (!formats) return bad_flag(formats.error().message());
+  out.server.formats = *formats;
+  return {};
+}
+
 Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   if (o.skip_tokenizer_init) return {};
   auto loaded = tokenizer::Tokenizer::load(o.model);
@@ -69,10 +80,11 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   }
   if (!loaded) return fail(loaded.error());
   out.tokenizer = std::move(*loaded);
-  auto chat_template = chat::ChatTemplate::load(o.model);
+  auto chat_template = o.chat_template.empty() ? chat::ChatTemplate::load(o.model)
+                                               : chat::ChatTemplate::load_file(o.chat_template);
   if (chat_template) {
     out.chat_template = std::move(*chat_template);
-  } else if (!chat_template.error().is(chat::ChatError::kMissing)) {
+  } else if (!o.chat_template.empty() || !chat_template.error().is(chat::ChatError::kMissing)) {
     return fail(chat_template.error());
   }
   return {};
@@ -123,6 +135,7 @@ Status prepare(ServeOptions& o, Prepared& out) {
   RETURN_IF_ERROR(prepare_tokenizer(o, out));
   ASSIGN_OR_RETURN(out.server,
                    make_server_options(o.http, o.front.max_model_len, connection_limits(o.front)));
+  RETURN_IF_ERROR(prepare_formats(o, out));
   return prepare_state(o, out);
 }
 

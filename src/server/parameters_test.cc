@@ -17,8 +17,8 @@ class ParametersTest : public ::testing::Test {
   ApiResult<Parameters> parse(const json& body) {
     unknown.clear();
     // As it arrives: what is not negative is unsigned.
-    return parse_parameters(Endpoint::kCompletions, *Fields::parse(body.dump()), {model, nullptr, nullptr},
-                            unknown);
+    return parse_parameters(Endpoint::kCompletions, *Fields::parse(body.dump()),
+                            {model, nullptr, nullptr, formats}, unknown);
   }
   Parameters parsed(const json& more) {
     json body{{"prompt", {1, 2}}};
@@ -28,6 +28,7 @@ class ParametersTest : public ::testing::Test {
     return *parameters;
   }
 
+  AnswerFormats formats;
   front::ModelInfo model{.served_name = "demo",
                          .max_model_len = 64,
                          .vocab_size = 100,

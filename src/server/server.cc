@@ -71,7 +71,9 @@ struct Server::State {
             {.n_threads = n_helper_threads()},
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
         served_name(generation.model().served_name),
-        openai(generation, {generation.model(), tokenizer, chat_template}, metrics, helpers, context),
+        formats(openai::make_answer_formats(options.formats, tokenizer)),
+        openai(generation, {generation.model(), tokenizer, chat_template, formats}, metrics, helpers,
+               context),
         admin(cluster, metrics),
         routes(make_routes()),
         http(
@@ -165,6 +167,7 @@ struct Server::State {
   Metrics metrics;
   HelperThreads helpers;
   const std::string served_name;
+  const openai::AnswerFormats formats;
   openai::OpenAiApi openai;
   admin::AdminApi admin;
   const std::vector<Route> routes;

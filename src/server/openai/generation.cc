@@ -19,14 +19,16 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
       parameters_(std::move(parameters)),
       responder_(std::move(responder)),
       on_over_(std::move(on_over)),
-      writer_(parameters_.endpoint, context_.service.model().served_name, parameters_.include_usage,
-              parameters_.return_token_ids),
+      writer_(make_writer(parameters_, context_.service.model().served_name)),
       arrived_(now()) {
   for (const auto& prompt : parameters_.prompts) {
     for (std::size_t i = 0; i < parameters_.n; ++i) {
       choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, parameters_.stop_strings));
+      choices_.back()->parser = make_answer_parser(parameters_.answer, context_.formats);
       if (context_.tokenizer != nullptr)
-        choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SkipSpecialTokens::kYes);
+        choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SkipSpecialTokens::kYes,
+                                             tokenizer::TextBegin::kHere,
+                                             shown_marks(parameters_.answer, context_.formats));
     }
   }
   n_open_ = choices_.size();
@@ -131,29 +133,59 @@ void Generation::on_token(RequestId request, TokenId token, request::FinishReaso
   if (found == by_request_.end() || found->second->finish_reason != nullptr) return;
   Choice& choice = *found->second;
   count(choice, token);
-  const bool is_last = reason != request::FinishReason::kNone;
+  const bool is_last = reason != request::FinishReason::kNone, is_reasoning = choice.parser->is_reasoning();
   std::string text;
   if (choice.detokenizer && !is_stop_token(token)) text = choice.detokenizer->push(token);
   if (choice.detokenizer && is_last) text += choice.detokenizer->flush();
   StopStrings::Step step = choice.stop.push(text);
-  const bool hit = step.hit == StopStrings::Step::Hit::kYes;
-  if (!hit && !is_last) return emit(choice, std::move(step.text), nullptr);
-  if (!hit) step.text += choice.stop.flush();
+  bool hit = step.hit == StopStrings::Step::Hit::kYes;
+  if (!hit && is_last) step.text += choice.stop.flush();
+  const tools::Events events =
+      parse(choice, step.text, hit || is_last ? tools::End::kEnd : tools::End::kNotYet);
+  if (is_reasoning || choice.parser->is_reasoning()) choice.n_reasoning_tokens += 1;
+  hit = hit || ends_with_first_call(events);
+  if (!hit && !is_last) return emit(choice, events, nullptr);
   if (hit && !is_last) context_.service.cancel(request);
-  const char* const why = hit || reason == request::FinishReason::kStop ? "stop" : "length";
-  emit(choice, std::move(step.text), why);
+  const bool is_stop = hit || reason == request::FinishReason::kStop;
+  const char* const why = !is_stop ? "length" : choice.n_calls > 0 ? "tool_calls" : "stop";
+  emit(choice, events, why);
   end_choice(choice, why);
 }
 
-void Generation::emit(Choice& choice, std::string text, const char* finish_reason) {
+// What is for clients: no marks, and calls with their ids.
+tools::Events Generation::parse(Choice& choice, const std::string& text, tools::End end) {
+  using Kind = tools::Event::Kind;
+  tools::Events all, events;
+  choice.parser->push(text, all);
+  if (end == tools::End::kEnd) choice.parser->finish(all);
+  for (tools::Event& event : all) {
+    const bool is_hidden = event.kind == Kind::kReasoning &&
+                           parameters_.answer.reasoning == AnswerParameters::Reasoning::kHidden;
+    if (event.kind == Kind::kMark || is_hidden) continue;
+    if (event.kind == Kind::kCallBegin) choice.n_calls += 1;
+    if (event.kind == Kind::kCallBegin && event.call_id.empty())
+      event.call_id = make_call_id(context_.formats.formats);
+    events.push_back(std::move(event));
+    if (ends_with_first_call(events)) break;
+  }
+  return events;
+}
+
+// Whether no more calls are wanted after the one that ends `events`.
+bool Generation::ends_with_first_call(const tools::Events& events) const {
+  return parameters_.answer.parallel == AnswerParameters::Parallel::kOne && !events.empty() &&
+         events.back().kind == tools::Event::Kind::kCallEnd;
+}
+
+void Generation::emit(Choice& choice, const tools::Events& events, const char* finish_reason) {
   if (parameters_.stream == Stream::kNo) {
-    choice.text += text;
+    for (const tools::Event& event : events) choice.parts.add(event);
     return;
   }
   const bool has_ids = parameters_.return_token_ids == ReturnTokenIds::kYes && !choice.ids.empty();
-  if (text.empty() && !has_ids && finish_reason == nullptr) return;
+  if (events.empty() && !has_ids && finish_reason == nullptr) return;
   begin_stream();
-  write(writer_.delta(choice.index, text, choice.ids, unsent_prompt(choice), finish_reason));
+  write(writer_->delta({choice.index, events, choice.ids, unsent_prompt(choice), finish_reason}));
   choice.ids.clear();
 }
 
@@ -167,7 +199,7 @@ void Generation::begin_stream() {
   if (answer_ == Answer::kNone) responder_->begin_stream("text/event-stream; charset=utf-8");
   answer_ = Answer::kStreaming;
   if (parameters_.endpoint == Endpoint::kCompletions) return;
-  for (const auto& choice : choices_) write(writer_.first(choice->index, unsent_prompt(*choice)));
+  for (const auto& choice : choices_) write(writer_->first(choice->index, unsent_prompt(*choice)));
 }
 
 void Generation::write(std::string_view data) {
@@ -177,7 +209,7 @@ void Generation::write(std::string_view data) {
 
 // After the last chunk of the choice.
 void Generation::end_choice(Choice& choice, const char* reason) {
-  if (choice.n_tokens == 0) emit(choice, "", reason);
+  if (choice.n_tokens == 0) emit(choice, {}, reason);
   choice.finish_reason = reason;
   context_.metrics.on_finished(reason, now() - arrived_);
   if (--n_open_ == 0) end_answer();
@@ -186,16 +218,21 @@ void Generation::end_choice(Choice& choice, const char* reason) {
 void Generation::end_answer() {
   Usage usage;
   for (const auto& prompt : parameters_.prompts) usage.prompt_tokens += prompt.size();
-  for (const auto& choice : choices_) usage.completion_tokens += choice->n_tokens;
+  std::size_t n_reasoning = 0;
+  for (const auto& choice : choices_) {
+    usage.completion_tokens += choice->n_tokens;
+    n_reasoning += choice->n_reasoning_tokens;
+  }
+  if (parameters_.answer.reasoning != AnswerParameters::Reasoning::kInContent)
+    usage.reasoning_tokens = n_reasoning;
   if (parameters_.stream == Stream::kYes) {
-    if (parameters_.include_usage == IncludeUsage::kYes) write(writer_.usage(usage));
-    write(ChunkWriter::done());
+    write(writer_->end(usage));
     responder_->finish();
   } else {
-    std::vector<ChunkWriter::Choice> choices;
+    std::vector<WholeChoice> choices;
     for (const auto& choice : choices_)
-      choices.push_back({choice->text, choice->finish_reason, choice->ids, choice->prompt});
-    responder_->send({.body = writer_.whole(choices, usage)});
+      choices.push_back({choice->parts, choice->finish_reason, choice->ids, choice->prompt});
+    responder_->send({.body = writer_->whole(choices, usage)});
   }
   over();
 }
@@ -217,8 +254,7 @@ void Generation::fail(const Error& error, std::optional<RequestId> cause) {
   if (answer_ == Answer::kNone) {
     responder_->send(error_response(api_error));
   } else {
-    write("data: " + error_body(api_error) + "\n\n");
-    write(ChunkWriter::done());
+    write(writer_->failed(api_error));
     responder_->finish();
   }
   over();

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "server/metrics.h"
-#include "server/openai/chunks.h"
+#include "server/openai/answer_writer.h"
 #include "server/openai/stop_strings.h"
 #include "tokenizer/streaming_detokenizer.h"
 
@@ -15,6 +15,7 @@ namespace concertina::server::openai {
 struct GenerationContext {
   front::GenerationService& service;
   const tokenizer::Tokenizer* tokenizer;
+  const AnswerFormats& formats;
   Metrics& metrics;
   std::function<void(std::function<void()>)> post;  // runs it on this thread, after what waits already
 };
@@ -45,7 +46,9 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
     RequestId request;
     std::optional<tokenizer::StreamingDetokenizer> detokenizer;
     StopStrings stop;
-    std::string text;          // of a whole answer
+    std::unique_ptr<tools::AnswerParser> parser;
+    AnswerParts parts;  // of a whole answer
+    std::size_t n_calls = 0, n_reasoning_tokens = 0;
     std::vector<TokenId> ids;  // all (whole), or those of the next chunk (stream)
     std::size_t n_tokens = 0;
     Time last_token{};
@@ -57,7 +60,9 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   Status submit(Choice& choice);
   bool is_stop_token(TokenId token) const;
   void count(Choice& choice, TokenId token);
-  void emit(Choice& choice, std::string text, const char* finish_reason);
+  tools::Events parse(Choice& choice, const std::string& text, tools::End end);
+  void emit(Choice& choice, const tools::Events& events, const char* finish_reason);
+  bool ends_with_first_call(const tools::Events& events) const;
   void end_choice(Choice& choice, const char* reason);
   void begin_stream();
   void write(std::string_view data);
@@ -71,7 +76,7 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   const Parameters parameters_;
   std::shared_ptr<http::Responder> responder_;
   std::function<void(Generation*)> on_over_;
-  ChunkWriter writer_;
+  const std::unique_ptr<AnswerWriter> writer_;
   std::vector<std::unique_ptr<Choice>> choices_;
   std::unordered_map<RequestId, Choice*> by_request_;
   const Time arrived_;

@@ -125,8 +125,8 @@ void OpenAiApi::begin(PreparedRequest prepared, front::ClientId client,
          "n", std::nullopt}));
   }
   const auto generation = std::make_shared<Generation>(
-      GenerationContext{service_, parse_context_.tokenizer, metrics_, post_}, client, std::move(*parameters),
-      responder, [this](Generation* over) { open_.erase(over); });
+      GenerationContext{service_, parse_context_.tokenizer, parse_context_.formats, metrics_, post_}, client,
+      std::move(*parameters), responder, [this](Generation* over) { open_.erase(over); });
   open_[generation.get()] = generation;
   generation->start();
   ticker_.start();

@@ -9,6 +9,7 @@
 #include "front/service.h"
 #include "server/fields.h"
 #include "server/openai/stop_strings.h"
+#include "server/openai/tool_fields.h"
 #include "tokenizer/tokenizer.h"
 
 namespace concertina::server::openai {
@@ -29,12 +30,14 @@ struct Parameters {
   request::SamplingParams sampling;  // choice_index is set for each choice later
   request::StopParams stop;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
+  AnswerParameters answer;
 };
 
 struct ParseContext {
   const front::ModelInfo& model;
   const tokenizer::Tokenizer* tokenizer;    // null: token ids only
   const chat::ChatTemplate* chat_template;  // null: no chat
+  const AnswerFormats& formats;
 };
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to
