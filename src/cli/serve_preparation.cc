@@ -10,6 +10,7 @@
 #include "cli/error.h"
 #include "cli/process_limits.h"
 #include "cli/sizes.h"
+#include "kernels/digest.h"
 #include "model/kv_spec.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
@@ -90,6 +91,16 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   return {};
 }
 
+// Equal ones answer with the same bits. It is of files as they lie here: copies of a checkpoint have others.
+std::string system_fingerprint(const ServeOptions& o, const Prepared& prepared) {
+  const std::string all =
+      fmt::format("{}\n{}\n{}\n{} {}\n{}", o.front.checkpoint_fingerprint, prepared.texts_fingerprint,
+                  describe(o.front.form), o.front.load_format, o.front.dummy_seed, kernels::digest());
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char byte : all) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  return fmt::format("fp_{:016x}", hash);
+}
+
 // What was asked of the server while it ran counts more than what it was started with.
 void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
   const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
@@ -136,7 +147,9 @@ Status prepare(ServeOptions& o, Prepared& out) {
   ASSIGN_OR_RETURN(out.server,
                    make_server_options(o.http, o.front.max_model_len, connection_limits(o.front)));
   RETURN_IF_ERROR(prepare_formats(o, out));
-  return prepare_state(o, out);
+  RETURN_IF_ERROR(prepare_state(o, out));
+  out.info.system_fingerprint = system_fingerprint(o, out);
+  return {};
 }
 
 }  // namespace concertina::cli

@@ -43,6 +43,9 @@ struct ModelInfo {
   std::vector<TokenId> eos_token_ids;
   request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
+  // Of checkpoint, form and kernels: two servers with an equal one answer with the same bits. Empty: not
+  // known.
+  std::string system_fingerprint;
 };
 
 using request::ClientId;

@@ -97,6 +97,12 @@ struct Server::State {
     return {
         {Path::kApi, "POST", "/v1/chat/completions", generate(Endpoint::kChat)},
         {Path::kApi, "POST", "/v1/completions", generate(Endpoint::kCompletions)},
+        {Path::kApi, "POST", "/v1/responses", generate(Endpoint::kResponses)},
+        {Path::kApi, "POST", "/v1/messages", generate(Endpoint::kMessages)},
+        {Path::kApi, "POST", "/v1/messages/count_tokens", generate(Endpoint::kCountTokens)},
+        {Path::kApi, "POST", "/tokenize", generate(Endpoint::kTokenize)},
+        {Path::kApi, "POST", "/detokenize", generate(Endpoint::kDetokenize)},
+        {Path::kApi, "POST", "/render", generate(Endpoint::kRender)},
         {Path::kApi, "GET", "/v1/models", simple([this](const auto& r) { openai.list_models(r); })},
         {Path::kApi, "GET", "/v1/models/",
          [this](const auto&, const auto& id, const auto& r) { openai.show_model(id, r); }},

@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "server/dialects/anthropic_writer.h"
+#include "server/dialects/responses_writer.h"
 #include "server/openai/chunks.h"
 
 namespace concertina::server::openai {
@@ -14,6 +16,13 @@ void AnswerParts::add(const tools::Event& event) {
   if (event.kind == Kind::kReasoning) reasoning += event.text;
   if (event.kind == Kind::kCallBegin) calls.push_back({event.call_id, event.text, {}});
   if (event.kind == Kind::kArguments) calls.at(event.call).arguments += event.text;
+  const bool is_joined = !events.empty() && event.kind != Kind::kCallBegin &&
+                         events.back().kind == event.kind && events.back().call == event.call;
+  if (is_joined) {
+    events.back().text += event.text;
+  } else {
+    events.push_back(event);
+  }
 }
 
 std::string json_string(const std::string& text) {
@@ -25,7 +34,11 @@ std::string random_id(const char* prefix) {
   return fmt::format("{}{:08x}{:08x}{:08x}", prefix, device(), device(), device());
 }
 
-std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const std::string& model) {
+std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model) {
+  if (parameters.endpoint == Endpoint::kResponses)
+    return std::make_unique<dialects::ResponsesWriter>(*parameters.dialect_body, model.served_name);
+  if (parameters.endpoint == Endpoint::kMessages)
+    return std::make_unique<dialects::AnthropicWriter>(model.served_name);
   return std::make_unique<ChunkWriter>(parameters.endpoint, model, parameters.include_usage,
                                        parameters.return_token_ids);
 }

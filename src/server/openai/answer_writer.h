@@ -26,6 +26,7 @@ struct ToolCall {
 struct AnswerParts {
   std::string content, reasoning;
   std::vector<ToolCall> calls;
+  tools::Events events;  // the same in its order, neighbours of one kind joined
   void add(const tools::Event& event);
 };
 
@@ -59,6 +60,6 @@ class AnswerWriter {
 std::string json_string(const std::string& text);  // quoted and escaped; invalid UTF-8 replaced
 std::string random_id(const char* prefix);
 
-std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const std::string& model);
+std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model);
 
 }  // namespace concertina::server::openai

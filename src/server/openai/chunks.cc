@@ -103,14 +103,17 @@ std::string message(const AnswerParts& parts) {
 
 }  // namespace
 
-ChunkWriter::ChunkWriter(Endpoint endpoint, const std::string& model, IncludeUsage include_usage,
+ChunkWriter::ChunkWriter(Endpoint endpoint, const front::ModelInfo& model, IncludeUsage include_usage,
                          ReturnTokenIds return_token_ids)
     : endpoint_(endpoint), include_usage_(include_usage), return_token_ids_(return_token_ids) {
   const bool is_chat = endpoint == Endpoint::kChat;
-  const std::string id = random_id(is_chat ? "chatcmpl-" : "cmpl-"), name = json_string(model);
+  const std::string id = random_id(is_chat ? "chatcmpl-" : "cmpl-"), name = json_string(model.served_name);
+  const std::string fingerprint =
+      model.system_fingerprint.empty() ? "null" : json_string(model.system_fingerprint);
   const auto head = [&](const char* object) {
-    return fmt::format(R"({{"id":"{}","object":"{}","created":{},"model":{},"choices":)", id, object,
-                       std::time(nullptr), name);
+    return fmt::format(
+        R"({{"id":"{}","object":"{}","created":{},"model":{},"system_fingerprint":{},"choices":)", id, object,
+        std::time(nullptr), name, fingerprint);
   };
   head_ = "data: " + head(is_chat ? "chat.completion.chunk" : "text_completion");
   whole_head_ = head(is_chat ? "chat.completion" : "text_completion");

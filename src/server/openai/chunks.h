@@ -9,7 +9,7 @@ namespace concertina::server::openai {
 // OpenAI's completions and chat completions, to the letter.
 class ChunkWriter : public AnswerWriter {
  public:
-  ChunkWriter(Endpoint endpoint, const std::string& model, IncludeUsage include_usage,
+  ChunkWriter(Endpoint endpoint, const front::ModelInfo& model, IncludeUsage include_usage,
               ReturnTokenIds return_token_ids);
 
   std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;

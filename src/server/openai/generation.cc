@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "server/openai/prepare.h"
+
 namespace concertina::server::openai {
 
 namespace {
@@ -19,7 +21,7 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
       parameters_(std::move(parameters)),
       responder_(std::move(responder)),
       on_over_(std::move(on_over)),
-      writer_(make_writer(parameters_, context_.service.model().served_name)),
+      writer_(make_writer(parameters_, context_.service.model())),
       arrived_(now()) {
   for (const auto& prompt : parameters_.prompts) {
     for (std::size_t i = 0; i < parameters_.n; ++i) {
@@ -252,7 +254,7 @@ void Generation::fail(const Error& error, std::optional<RequestId> cause) {
   if (cause) by_request_.erase(*cause);
   const ApiError api_error = from_front(error);
   if (answer_ == Answer::kNone) {
-    responder_->send(error_response(api_error));
+    responder_->send(refusal(parameters_.endpoint, api_error));
   } else {
     write(writer_->failed(api_error));
     responder_->finish();

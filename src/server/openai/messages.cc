@@ -144,34 +144,42 @@ void cut_after_final_message(Fields& fields, const Json& message, std::string& t
 
 }  // namespace
 
-void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
+std::optional<std::string> render_messages(Fields& fields, const ParseContext& context, Parameters& out) {
   const Json* messages = fields.find("messages");
   const bool add_prompt = fields.boolean("add_generation_prompt").value_or(true);
   if (messages == nullptr || !messages->is_array() || messages->empty())
     return fields.wrong("messages", "a list of messages, not empty",
-                        messages == nullptr ? Json() : *messages);
+                        messages == nullptr ? Json() : *messages),
+           std::nullopt;
   Json variables = Json::object();
-  if (!read_variables(fields, context, variables, out) || fields.error()) return;
+  if (!read_variables(fields, context, variables, out) || fields.error()) return std::nullopt;
   if (context.tokenizer == nullptr || context.chat_template == nullptr)
     return fields.fail(
-        {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
+               {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt}),
+           std::nullopt;
   // What cannot fit is not rendered first. A template may show less than it is given; of so much it does not.
   if (const std::size_t n_bytes = content_bytes(*messages);
       n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
-    return fail_too_long(fields, "messages", n_bytes, context);
+    return fail_too_long(fields, "messages", n_bytes, context), std::nullopt;
   Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
                     std::move(variables));
   const bool is_continued = fields.boolean("continue_final_message").value_or(false);
   if (is_continued && add_prompt && fields.find("add_generation_prompt") != nullptr)
     return fields.fail({400, "continue_final_message and add_generation_prompt exclude each other",
-                        "continue_final_message", std::nullopt});
+                        "continue_final_message", std::nullopt}),
+           std::nullopt;
   auto text = renderer.render(
       *messages, add_prompt && !is_continued ? chat::GenerationPrompt::kAdd : chat::GenerationPrompt::kNone);
   if (text && is_continued) cut_after_final_message(fields, messages->back(), *text);
-  if (!text || fields.error()) return;
+  if (!text || fields.error()) return std::nullopt;
   if (context.formats.formats.reasoning != nullptr)
     out.answer.opened = tools::opened_by(*text, *context.formats.formats.reasoning);
-  add_text_prompt(fields, "messages", *text, tokenizer::AddSpecialTokens::kNo, context, out);
+  return text;
+}
+
+void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
+  if (const auto text = render_messages(fields, context, out))
+    add_text_prompt(fields, "messages", *text, tokenizer::AddSpecialTokens::kNo, context, out);
 }
 
 }  // namespace concertina::server::openai
