@@ -175,7 +175,7 @@ TEST_F(Contract, BadFieldsAreNamed) {
       200);
   json chat = chat_body;
   chat["tools"] = {{{"type", "function"}}};
-  expect_error(post("/v1/chat/completions", chat), 400, "tools", "not supported");
+  expect_error(post("/v1/chat/completions", chat), 400, "tools[0].function", "must be an object");
   expect_error(post("/v1/chat/completions", {{"messages", {{{"role", "user"}}}}}), 400, "messages[0].content",
                "string");
   expect_error(post("/v1/chat/completions", json::object()), 400, "messages", "list");
