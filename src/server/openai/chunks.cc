@@ -33,22 +33,38 @@ std::string reason_text(const char* reason) {
   return reason == nullptr ? "null" : fmt::format("\"{}\"", reason);
 }
 
+std::string end_members(const End& end) {
+  const std::string reason = fmt::format(R"("finish_reason":{})", reason_text(end.finish_reason));
+  return end.finish_reason == nullptr ? reason
+                                      : fmt::format(R"({},"stop_reason":{})", reason, end.stop_reason);
+}
+
 }  // namespace
 
-ChunkWriter::ChunkWriter(Endpoint endpoint, const std::string& model, IncludeUsage include_usage,
-                         ReturnTokenIds return_token_ids)
-    : endpoint_(endpoint), include_usage_(include_usage), return_token_ids_(return_token_ids) {
-  const std::string id = random_id(endpoint), name = json_string(model);
+ChunkWriter::ChunkWriter(const Parameters& parameters, const std::string& model)
+    : endpoint_(parameters.endpoint),
+      include_usage_(parameters.include_usage),
+      continuous_usage_(parameters.output.continuous_usage),
+      return_token_ids_(parameters.return_token_ids),
+      tells_prompt_logprobs_(parameters.output.n_prompt_logprobs.has_value()) {
+  const std::string id = random_id(endpoint_), name = json_string(model);
   const auto head = [&](const char* object) {
     return fmt::format(R"({{"id":"{}","object":"{}","created":{},"model":{},"choices":)", id, object,
                        std::time(nullptr), name);
   };
-  head_ = "data: " + head(endpoint == Endpoint::kChat ? "chat.completion.chunk" : "text_completion");
-  whole_head_ = head(endpoint == Endpoint::kChat ? "chat.completion" : "text_completion");
+  head_ = "data: " + head(endpoint_ == Endpoint::kChat ? "chat.completion.chunk" : "text_completion");
+  whole_head_ = head(endpoint_ == Endpoint::kChat ? "chat.completion" : "text_completion");
 }
 
-std::string ChunkWriter::frame(const std::string& choices, const std::string& more) const {
-  return head_ + choices + more + (include_usage_ == IncludeUsage::kYes ? ",\"usage\":null}\n\n" : "}\n\n");
+std::string ChunkWriter::frame(const std::string& choices, const std::string& more,
+                               const Usage& usage) const {
+  std::string out = head_ + choices + more;
+  if (continuous_usage_ == ContinuousUsage::kYes) {
+    out += ",\"usage\":" + usage_object(usage);
+  } else if (include_usage_ == IncludeUsage::kYes) {
+    out += ",\"usage\":null";
+  }
+  return out + "}\n\n";
 }
 
 std::string ChunkWriter::first(std::size_t choice, std::span<const TokenId> prompt_ids) const {
@@ -62,57 +78,57 @@ std::string ChunkWriter::first(std::size_t choice, std::span<const TokenId> prom
       fmt::format(
           R"([{{"index":{},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null{}}}])",
           choice, ids),
-      more);
+      more, {prompt_ids.size(), 0});
 }
 
-std::string ChunkWriter::delta(std::size_t choice, const std::string& text, std::span<const TokenId> ids,
-                               std::span<const TokenId> prompt_ids, const char* finish_reason) const {
-  std::string id_text, more;
+std::string ChunkWriter::delta(const Piece& piece) const {
+  std::string ids, more;
   if (return_token_ids_ == ReturnTokenIds::kYes) {
-    id_text = id_list("token_ids", ids);
-    if (!prompt_ids.empty()) {
-      id_text += id_list("prompt_token_ids", prompt_ids);
-      more = id_list("prompt_token_ids", prompt_ids);
+    ids = id_list("token_ids", piece.ids);
+    if (!piece.prompt_ids.empty()) {
+      more = id_list("prompt_token_ids", piece.prompt_ids);
+      ids += more;
     }
   }
-  const std::string reason = reason_text(finish_reason);
-  if (endpoint_ == Endpoint::kCompletions) {
-    return frame(fmt::format(R"([{{"index":{},"text":{},"logprobs":null,"finish_reason":{}{}}}])", choice,
-                             json_string(text), reason, id_text),
-                 more);
+  const std::string text = json_string(piece.text);
+  std::string content = R"("text":)" + text;
+  if (endpoint_ == Endpoint::kChat) {
+    const bool is_end_alone = piece.text.empty() && piece.end.finish_reason != nullptr;
+    content = is_end_alone ? R"("delta":{})" : fmt::format(R"("delta":{{"content":{}}})", text);
   }
-  const std::string delta =
-      text.empty() && finish_reason != nullptr ? "{}" : fmt::format(R"({{"content":{}}})", json_string(text));
-  return frame(fmt::format(R"([{{"index":{},"delta":{},"logprobs":null,"finish_reason":{}{}}}])", choice,
-                           delta, reason, id_text),
-               more);
+  return frame(fmt::format(R"([{{"index":{},{},"logprobs":{},{}{}}}])", piece.choice, content, piece.logprobs,
+                           end_members(piece.end), ids),
+               more, piece.usage);
 }
 
 std::string ChunkWriter::usage(const Usage& usage) const {
   return fmt::format("{}[],\"usage\":{}}}\n\n", head_, usage_object(usage));
 }
 
+std::string ChunkWriter::whole_choice(std::size_t index, const Choice& choice) const {
+  const std::string text = json_string(choice.text);
+  std::string content = R"("text":)" + text;
+  if (endpoint_ == Endpoint::kChat)
+    content = fmt::format(R"("message":{{"role":"assistant","content":{},"refusal":null}})", text);
+  std::string out = fmt::format(R"({{"index":{},{},"logprobs":{},{})", index, content, choice.logprobs,
+                                end_members(choice.end));
+  if (return_token_ids_ == ReturnTokenIds::kYes)
+    out += id_list("token_ids", choice.ids) + id_list("prompt_token_ids", choice.prompt_ids);
+  if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kCompletions)
+    out += ",\"prompt_logprobs\":" + choice.prompt_logprobs;
+  return out + "}";
+}
+
 std::string ChunkWriter::whole(std::span<const Choice> choices, const Usage& usage) const {
   std::string out = whole_head_ + "[";
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    const Choice& choice = choices[i];
-    const std::string text = json_string(choice.text);
     if (i > 0) out += ",";
-    if (endpoint_ == Endpoint::kChat) {
-      out += fmt::format(
-          R"({{"index":{},"message":{{"role":"assistant","content":{},"refusal":null}},"logprobs":null,"finish_reason":{})",
-          i, text, reason_text(choice.finish_reason));
-    } else {
-      out += fmt::format(R"({{"index":{},"text":{},"logprobs":null,"finish_reason":{})", i, text,
-                         reason_text(choice.finish_reason));
-    }
-    if (return_token_ids_ == ReturnTokenIds::kYes) {
-      out += id_list("token_ids", choice.ids) + id_list("prompt_token_ids", choice.prompt_ids);
-    }
-    out += "}";
+    out += whole_choice(i, choices[i]);
   }
   out += "],\"usage\":" + usage_object(usage);
   if (return_token_ids_ == ReturnTokenIds::kYes) out += id_list("prompt_token_ids", choices[0].prompt_ids);
+  if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kChat)
+    out += ",\"prompt_logprobs\":" + choices[0].prompt_logprobs;
   return out + "}";
 }
 

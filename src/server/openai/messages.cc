@@ -152,7 +152,7 @@ void read_messages(Fields& fields, const ParseContext& context, Parameters& out)
         {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
   // What cannot fit is not rendered first. A template may show less than it is given; of so much it does not.
   if (const std::size_t n_bytes = content_bytes(*messages);
-      n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
+      out.truncate_prompt_tokens == 0 && n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
     return fail_too_long(fields, "messages", n_bytes, context);
   Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
                     std::move(variables));
