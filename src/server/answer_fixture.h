@@ -44,7 +44,7 @@ class AnswerTest : public ::testing::Test {
     const RequestId request(service.submitted.size());
     for (const TokenId& id : ids) {
       const bool is_last = &id == &ids.back();
-      generation->on_token(request, id, is_last ? reason : request::FinishReason::kNone);
+      generation->on_token(request, id, is_last ? reason : request::FinishReason::kNone, {});
     }
     EXPECT_EQ(answer.end, RecordedAnswer::End::kFinished);
     return answer.text;

@@ -20,6 +20,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         openai::parse_parameters(endpoint, *body, {model, &*tokenizer, &*chat_template, formats}, unknown);
     if (parameters) {
       CHECK(!parameters->prompts.empty() && parameters->n >= 1);
+      CHECK(parameters->rules.logit_bias.size() <= request::kMaxLogitBiases);
+      CHECK(parameters->logprobs.n_top.value_or(0) <= request::kMaxLogprobs);
+      CHECK(parameters->stop.min_tokens == 0 || parameters->stop.min_tokens <= INT64_MAX);
+      for (const auto& word : parameters->rules.bad_words) CHECK(!word.empty());
+      for (const auto& prompt : parameters->prompts)
+        CHECK(!prompt.empty() && prompt.size() < model.max_model_len);
     } else {
       CHECK(!error_body(parameters.error()).empty());
     }

@@ -27,10 +27,10 @@ class GenerationTest : public ::testing::Test {
     generation->start();
   }
   void last_token(std::uint64_t request, TokenId id, request::FinishReason reason) {
-    generation->on_token(RequestId(request), id, reason);
+    generation->on_token(RequestId(request), id, reason, {});
   }
   void token(std::uint64_t request, TokenId id) {
-    generation->on_token(RequestId(request), id, request::FinishReason::kNone);
+    generation->on_token(RequestId(request), id, request::FinishReason::kNone, {});
   }
 
   RecordingService service;
@@ -98,7 +98,7 @@ TEST_F(GenerationTest, TheEndsReasonRidesOnTheLastTokensChunk) {
        at = answer.text.find("data: {", at + 1))
     ++n_chunks;
   EXPECT_EQ(n_chunks, 4u) << "two with the role, one for each token: " << answer.text;
-  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","token_ids":[7])"));
+  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","stop_reason":null,"token_ids":[7])"));
   EXPECT_THAT(answer.text, testing::EndsWith("data: [DONE]\n\n"));
 }
 

@@ -196,10 +196,11 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
   const Time begun = std::chrono::steady_clock::now();
   rank_.steps->begin_step(rank_.steps->next_step(), protocol_.flip_to(), rank_.scheduler->load());
   at_test_point(TestPoint::kStepBegun);
-  ASSIGN_OR_RETURN(const std::span<const TokenId> drawn, compute(plan));
+  ASSIGN_OR_RETURN(const model::StepOutput drawn, compute(plan));
   note_step_time(begun);
   at_test_point(TestPoint::kBeforeCommit);
-  report(rank_.scheduler->commit(drawn));
+  note_scored(plan, *drawn.scored);
+  report(rank_.scheduler->commit(drawn.tokens, drawn.outcomes));
   incoming_.on_step_committed();
   at_test_point(TestPoint::kAfterCommit);
   protocol_.commit_step(rank_.steps->flip_decided(), now(), actions_);
@@ -208,19 +209,21 @@ Status StepLoop::run_step(const scheduler::StepPlan& plan) {
 }
 
 // The tokens of the entries that take one.
-Result<std::span<const TokenId>> StepLoop::compute(const scheduler::StepPlan& plan) {
+Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
   using Sample = scheduler::PlanEntry::Sample;
   slices_.clear();
   for (const scheduler::PlanEntry& entry : plan.entries) {
     slices_.push_back({.tokens = entry.tokens,
                        .start_position = entry.start_position,
                        .block_table = entry.block_table,
-                       .request = entry.sample == Sample::kYes ? entry.request_now : nullptr});
+                       .request = entry.sample == Sample::kYes ? entry.request_now : nullptr,
+                       .counts = entry.counts,
+                       .scored = entry.scored,
+                       .first_scored = entry.first_scored,
+                       .n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0)});
   }
-  ASSIGN_OR_RETURN(const model::StepOutput output,
-                   model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
-                                  *rank_.stream));
-  return output.tokens;
+  return model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
+                        *rank_.stream);
 }
 
 // A checkpoint that is broken breaks every request: the first is told of, all are counted.
@@ -234,10 +237,12 @@ void StepLoop::count_nonfinite(const request::TokenEvent& token) {
 }
 
 void StepLoop::report(const scheduler::CommitResult& result) {
-  if (result.outputs.empty() && result.caught_up.empty()) return report_stats();
+  if (result.outputs.empty() && result.caught_up.empty() && prompt_logprobs_.empty()) return report_stats();
   for (const request::TokenEvent& token : result.outputs) count_nonfinite(token);
   auto& output = std::get<cluster::StepOutput>(step_output_);
   output.tokens.assign(result.outputs.begin(), result.outputs.end());
+  add_logprobs(output.tokens);
+  output.prompt_logprobs.swap(prompt_logprobs_);
   output.caught_up.assign(result.caught_up.begin(), result.caught_up.end());
   output.stats = has_news() ? std::optional(stats()) : std::nullopt;
   parts_.send(step_output_);

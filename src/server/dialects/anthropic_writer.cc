@@ -111,10 +111,10 @@ std::string AnthropicWriter::take(const tools::Event& taken) {
   return out + event("content_block_delta", {{"index", content_.size()}, {"delta", std::move(delta)}});
 }
 
-std::string AnthropicWriter::delta(const openai::Delta& delta) {
+std::string AnthropicWriter::delta(const openai::Piece& piece) {
   std::string out;
-  for (const tools::Event& event : delta.events) out += take(event);
-  if (delta.finish_reason != nullptr) finish_reason_ = delta.finish_reason;
+  for (const tools::Event& event : piece.events) out += take(event);
+  if (piece.end.finish_reason != nullptr) finish_reason_ = piece.end.finish_reason;
   return out;
 }
 
@@ -132,7 +132,7 @@ std::string AnthropicWriter::failed(const ApiError& error) { return event("error
 std::string AnthropicWriter::whole(std::span<const openai::WholeChoice> choices, const openai::Usage& usage) {
   for (const tools::Event& event : choices[0].parts.events) take(event);
   close();
-  return dumped(message(std::move(content_), stop_reason(choices[0].finish_reason), usage));
+  return dumped(message(std::move(content_), stop_reason(choices[0].end.finish_reason), usage));
 }
 
 }  // namespace concertina::server::dialects

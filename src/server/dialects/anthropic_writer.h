@@ -10,7 +10,7 @@ class AnthropicWriter : public openai::AnswerWriter {
   explicit AnthropicWriter(std::string model) : id_(openai::random_id("msg_")), model_(std::move(model)) {}
 
   std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
-  std::string delta(const openai::Delta& delta) override;
+  std::string delta(const openai::Piece& piece) override;
   std::string end(const openai::Usage& usage) override;
   std::string failed(const ApiError& error) override;
   std::string whole(std::span<const openai::WholeChoice> choices, const openai::Usage& usage) override;

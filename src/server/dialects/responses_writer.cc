@@ -162,10 +162,10 @@ std::string ResponsesWriter::take(const tools::Event& event) {
   return out + text_delta(event.text);
 }
 
-std::string ResponsesWriter::delta(const openai::Delta& delta) {
+std::string ResponsesWriter::delta(const openai::Piece& piece) {
   std::string out;
-  for (const tools::Event& event : delta.events) out += take(event);
-  if (delta.finish_reason != nullptr) finish_reason_ = delta.finish_reason;
+  for (const tools::Event& event : piece.events) out += take(event);
+  if (piece.end.finish_reason != nullptr) finish_reason_ = piece.end.finish_reason;
   return out;
 }
 
@@ -187,7 +187,7 @@ std::string ResponsesWriter::failed(const ApiError& error) {
 std::string ResponsesWriter::whole(std::span<const openai::WholeChoice> choices, const openai::Usage& usage) {
   const openai::WholeChoice& choice = choices[0];
   for (const tools::Event& event : choice.parts.events) take(event);
-  finish_reason_ = choice.finish_reason;
+  finish_reason_ = choice.end.finish_reason;
   close();
   return dumped(response(finish_reason_ == "length" ? "incomplete" : "completed", &usage));
 }

@@ -11,7 +11,7 @@ class ResponsesWriter : public openai::AnswerWriter {
   ResponsesWriter(const Json& request, const std::string& model);
 
   std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
-  std::string delta(const openai::Delta& delta) override;
+  std::string delta(const openai::Piece& piece) override;
   std::string end(const openai::Usage& usage) override;
   std::string failed(const ApiError& error) override;
   std::string whole(std::span<const openai::WholeChoice> choices, const openai::Usage& usage) override;

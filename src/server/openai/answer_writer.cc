@@ -39,8 +39,7 @@ std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const fr
     return std::make_unique<dialects::ResponsesWriter>(*parameters.dialect_body, model.served_name);
   if (parameters.endpoint == Endpoint::kMessages)
     return std::make_unique<dialects::AnthropicWriter>(model.served_name);
-  return std::make_unique<ChunkWriter>(parameters.endpoint, model, parameters.include_usage,
-                                       parameters.return_token_ids);
+  return std::make_unique<ChunkWriter>(parameters, model);
 }
 
 }  // namespace concertina::server::openai

@@ -30,17 +30,26 @@ struct AnswerParts {
   void add(const tools::Event& event);
 };
 
-// What comes next of a choice. Events are of content, reasoning and calls; a call's begin has its id.
-struct Delta {
+// How a choice ended.
+struct End {
+  const char* finish_reason = nullptr;  // null: it has not
+  std::string stop_reason = "null";     // JSON: the stop string or stop token that ended it
+};
+
+// What is new of a choice. Events are of content, reasoning and calls; a call's begin has its id.
+struct Piece {
   std::size_t choice = 0;
   const tools::Events& events;
-  std::span<const TokenId> ids, prompt_ids;
-  const char* finish_reason = nullptr;  // null: it goes on
+  std::string logprobs = "null";                       // JSON
+  std::span<const TokenId> ids = {}, prompt_ids = {};  // where they are asked for; a prompt's once
+  End end = {};
+  Usage usage = {};  // of the choice so far, where every chunk has one
 };
 
 struct WholeChoice {
   const AnswerParts& parts;
-  const char* finish_reason;
+  End end;
+  std::string logprobs = "null", prompt_logprobs = "null";  // JSON
   std::span<const TokenId> ids, prompt_ids;
 };
 
@@ -51,7 +60,7 @@ class AnswerWriter {
   virtual ~AnswerWriter() = default;
   // Begins a choice's stream.
   virtual std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) = 0;
-  virtual std::string delta(const Delta& delta) = 0;
+  virtual std::string delta(const Piece& piece) = 0;
   virtual std::string end(const Usage& usage) = 0;        // of the stream, after all choices
   virtual std::string failed(const ApiError& error) = 0;  // likewise, where it fails
   virtual std::string whole(std::span<const WholeChoice> choices, const Usage& usage) = 0;

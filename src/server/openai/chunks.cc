@@ -28,6 +28,12 @@ std::string reason_text(const char* reason) {
   return reason == nullptr ? "null" : fmt::format("\"{}\"", reason);
 }
 
+std::string end_members(const End& end) {
+  const std::string reason = fmt::format(R"("finish_reason":{})", reason_text(end.finish_reason));
+  return end.finish_reason == nullptr ? reason
+                                      : fmt::format(R"({},"stop_reason":{})", reason, end.stop_reason);
+}
+
 // vLLM's old name and its new one: clients look for either.
 std::string reasoning_fields(const std::string& reasoning) {
   const std::string text = json_string(reasoning);
@@ -103,10 +109,13 @@ std::string message(const AnswerParts& parts) {
 
 }  // namespace
 
-ChunkWriter::ChunkWriter(Endpoint endpoint, const front::ModelInfo& model, IncludeUsage include_usage,
-                         ReturnTokenIds return_token_ids)
-    : endpoint_(endpoint), include_usage_(include_usage), return_token_ids_(return_token_ids) {
-  const bool is_chat = endpoint == Endpoint::kChat;
+ChunkWriter::ChunkWriter(const Parameters& parameters, const front::ModelInfo& model)
+    : endpoint_(parameters.endpoint),
+      include_usage_(parameters.include_usage),
+      continuous_usage_(parameters.output.continuous_usage),
+      return_token_ids_(parameters.return_token_ids),
+      tells_prompt_logprobs_(parameters.output.n_prompt_logprobs.has_value()) {
+  const bool is_chat = endpoint_ == Endpoint::kChat;
   const std::string id = random_id(is_chat ? "chatcmpl-" : "cmpl-"), name = json_string(model.served_name);
   const std::string fingerprint =
       model.system_fingerprint.empty() ? "null" : json_string(model.system_fingerprint);
@@ -119,8 +128,15 @@ ChunkWriter::ChunkWriter(Endpoint endpoint, const front::ModelInfo& model, Inclu
   whole_head_ = head(is_chat ? "chat.completion" : "text_completion");
 }
 
-std::string ChunkWriter::frame(const std::string& choices, const std::string& more) const {
-  return head_ + choices + more + (include_usage_ == IncludeUsage::kYes ? ",\"usage\":null}\n\n" : "}\n\n");
+std::string ChunkWriter::frame(const std::string& choices, const std::string& more,
+                               const Usage& usage) const {
+  std::string out = head_ + choices + more;
+  if (continuous_usage_ == ContinuousUsage::kYes) {
+    out += ",\"usage\":" + usage_object(usage);
+  } else if (include_usage_ == IncludeUsage::kYes) {
+    out += ",\"usage\":null";
+  }
+  return out + "}\n\n";
 }
 
 // A chat's role; nothing for completions.
@@ -135,24 +151,24 @@ std::string ChunkWriter::first(std::size_t choice, std::span<const TokenId> prom
       fmt::format(
           R"([{{"index":{},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null{}}}])",
           choice, ids),
-      more);
+      more, {prompt_ids.size(), 0, {}});
 }
 
-std::string ChunkWriter::delta(const Delta& delta) {
+std::string ChunkWriter::delta(const Piece& piece) {
   std::string ids, more;
   if (return_token_ids_ == ReturnTokenIds::kYes) {
-    ids = id_list("token_ids", delta.ids);
-    if (!delta.prompt_ids.empty()) {
-      ids += id_list("prompt_token_ids", delta.prompt_ids);
-      more = id_list("prompt_token_ids", delta.prompt_ids);
+    ids = id_list("token_ids", piece.ids);
+    if (!piece.prompt_ids.empty()) {
+      more = id_list("prompt_token_ids", piece.prompt_ids);
+      ids += more;
     }
   }
   const std::string text = endpoint_ == Endpoint::kCompletions
-                               ? "\"text\":" + json_string(content_of(delta.events))
-                               : "\"delta\":" + chat_delta(delta.events, delta.finish_reason);
-  return frame(fmt::format(R"([{{"index":{},{},"logprobs":null,"finish_reason":{}{}}}])", delta.choice, text,
-                           reason_text(delta.finish_reason), ids),
-               more);
+                               ? "\"text\":" + json_string(content_of(piece.events))
+                               : "\"delta\":" + chat_delta(piece.events, piece.end.finish_reason);
+  return frame(fmt::format(R"([{{"index":{},{},"logprobs":{},{}{}}}])", piece.choice, text, piece.logprobs,
+                           end_members(piece.end), ids),
+               more, piece.usage);
 }
 
 std::string ChunkWriter::end(const Usage& usage) {
@@ -164,21 +180,29 @@ std::string ChunkWriter::failed(const ApiError& error) {
   return "data: " + error_body(error) + "\n\n" + kDone;
 }
 
+std::string ChunkWriter::whole_choice(std::size_t index, const WholeChoice& choice) const {
+  const std::string content = endpoint_ == Endpoint::kCompletions
+                                  ? "\"text\":" + json_string(choice.parts.content)
+                                  : "\"message\":" + message(choice.parts);
+  std::string out = fmt::format(R"({{"index":{},{},"logprobs":{},{})", index, content, choice.logprobs,
+                                end_members(choice.end));
+  if (return_token_ids_ == ReturnTokenIds::kYes)
+    out += id_list("token_ids", choice.ids) + id_list("prompt_token_ids", choice.prompt_ids);
+  if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kCompletions)
+    out += ",\"prompt_logprobs\":" + choice.prompt_logprobs;
+  return out + "}";
+}
+
 std::string ChunkWriter::whole(std::span<const WholeChoice> choices, const Usage& usage) {
   std::string out = whole_head_ + "[";
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    const WholeChoice& choice = choices[i];
-    const std::string text = endpoint_ == Endpoint::kCompletions
-                                 ? "\"text\":" + json_string(choice.parts.content)
-                                 : "\"message\":" + message(choice.parts);
-    out += fmt::format(R"({}{{"index":{},{},"logprobs":null,"finish_reason":{})", i > 0 ? "," : "", i, text,
-                       reason_text(choice.finish_reason));
-    if (return_token_ids_ == ReturnTokenIds::kYes)
-      out += id_list("token_ids", choice.ids) + id_list("prompt_token_ids", choice.prompt_ids);
-    out += "}";
+    if (i > 0) out += ",";
+    out += whole_choice(i, choices[i]);
   }
   out += "],\"usage\":" + usage_object(usage);
   if (return_token_ids_ == ReturnTokenIds::kYes) out += id_list("prompt_token_ids", choices[0].prompt_ids);
+  if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kChat)
+    out += ",\"prompt_logprobs\":" + choices[0].prompt_logprobs;
   return out + "}";
 }
 

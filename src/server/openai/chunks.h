@@ -6,24 +6,27 @@
 
 namespace concertina::server::openai {
 
-// OpenAI's completions and chat completions, to the letter.
+// OpenAI's completions and chat completions, to the letter; stop_reason, token ids and prompt_logprobs are
+// vLLM's.
 class ChunkWriter : public AnswerWriter {
  public:
-  ChunkWriter(Endpoint endpoint, const front::ModelInfo& model, IncludeUsage include_usage,
-              ReturnTokenIds return_token_ids);
+  ChunkWriter(const Parameters& parameters, const front::ModelInfo& model);
 
   std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
-  std::string delta(const Delta& delta) override;
+  std::string delta(const Piece& piece) override;
   std::string end(const Usage& usage) override;
   std::string failed(const ApiError& error) override;
   std::string whole(std::span<const WholeChoice> choices, const Usage& usage) override;
 
  private:
-  std::string frame(const std::string& choices, const std::string& more) const;
+  std::string frame(const std::string& choices, const std::string& more, const Usage& usage) const;
+  std::string whole_choice(std::size_t index, const WholeChoice& choice) const;
 
   Endpoint endpoint_;
   IncludeUsage include_usage_;
+  ContinuousUsage continuous_usage_;
   ReturnTokenIds return_token_ids_;
+  bool tells_prompt_logprobs_;
   std::string head_, whole_head_;  // up to "choices":
 };
 

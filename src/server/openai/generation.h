@@ -6,9 +6,7 @@
 #include <unordered_map>
 
 #include "server/metrics.h"
-#include "server/openai/answer_writer.h"
-#include "server/openai/stop_strings.h"
-#include "tokenizer/streaming_detokenizer.h"
+#include "server/openai/choice.h"
 
 namespace concertina::server::openai {
 
@@ -33,42 +31,24 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   void abandon();             // the client is gone, or the server ends: frees everything at once
   void keep_alive(Time now);  // a stream that was silent for long gets a comment, for proxies on the way
 
-  void on_token(RequestId request, TokenId token, request::FinishReason reason) override;
+  void on_token(RequestId request, TokenId token, request::FinishReason reason,
+                std::span<const request::TokenLogprob> logprobs) override;
+  void on_prompt_logprobs(RequestId request, const request::PromptLogprobs& scored) override;
   void on_failed(RequestId request, const Error& error) override;
 
  private:
-  struct Choice {
-    Choice(std::size_t index, const std::vector<TokenId>& prompt,
-           std::shared_ptr<const StopTable> stop_strings)
-        : index(index), prompt(prompt), stop(std::move(stop_strings)) {}
-    std::size_t index;
-    const std::vector<TokenId>& prompt;
-    RequestId request;
-    std::optional<tokenizer::StreamingDetokenizer> detokenizer;
-    StopStrings stop;
-    std::unique_ptr<tools::AnswerParser> parser;
-    AnswerParts parts;  // of a whole answer
-    std::size_t n_calls = 0, n_reasoning_tokens = 0;
-    std::vector<TokenId> ids;  // all (whole), or those of the next chunk (stream)
-    std::size_t n_tokens = 0;
-    Time last_token{};
-    const char* finish_reason = nullptr;
-    enum class Prompt { kNotSent, kSent } prompt_ids = Prompt::kNotSent;
-  };
-
   void submit_some();
   Status submit(Choice& choice);
-  bool is_stop_token(TokenId token) const;
-  void count(Choice& choice, TokenId token);
-  tools::Events parse(Choice& choice, const std::string& text, tools::End end);
-  void emit(Choice& choice, const tools::Events& events, const char* finish_reason);
-  bool ends_with_first_call(const tools::Events& events) const;
-  void end_choice(Choice& choice, const char* reason);
+  bool wants_scores_alone() const;
+  void count(Choice& choice);
+  void emit(Choice& choice, tools::Events events, const End& end);
+  void end_choice(Choice& choice, const End& end);
   void begin_stream();
   void write(std::string_view data);
   void fail(const Error& error, std::optional<RequestId> cause);
   void end_answer();
   void over();
+  Usage usage_of(const Choice& choice) const;
   std::span<const TokenId> unsent_prompt(Choice& choice) const;
 
   GenerationContext context_;

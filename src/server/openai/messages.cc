@@ -159,7 +159,7 @@ std::optional<std::string> render_messages(Fields& fields, const ParseContext& c
            std::nullopt;
   // What cannot fit is not rendered first. A template may show less than it is given; of so much it does not.
   if (const std::size_t n_bytes = content_bytes(*messages);
-      n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
+      out.truncate_prompt_tokens == 0 && n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
     return fail_too_long(fields, "messages", n_bytes, context), std::nullopt;
   Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
                     std::move(variables));

@@ -29,6 +29,20 @@ enum class Endpoint : std::uint8_t {
 enum class Stream : std::uint8_t { kNo, kYes };
 enum class IncludeUsage : std::uint8_t { kNo, kYes };
 enum class ReturnTokenIds : std::uint8_t { kNo, kYes };
+enum class ContinuousUsage : std::uint8_t { kNo, kYes };  // usage in every chunk, not only in the last
+enum class Echo : std::uint8_t { kNo, kYes };             // the prompt begins the answer's text
+enum class StopText : std::uint8_t { kCut, kKept };       // of a stop string or stop token, in the answer
+enum class TokensAs : std::uint8_t { kText, kIds };       // in log-probabilities: "the", "token_id:278"
+
+// How an answer is written.
+struct OutputParams {
+  ContinuousUsage continuous_usage = ContinuousUsage::kNo;
+  Echo echo = Echo::kNo;
+  StopText stop_text = StopText::kCut;
+  tokenizer::SkipSpecialTokens special_tokens = tokenizer::SkipSpecialTokens::kYes;
+  TokensAs tokens_as = TokensAs::kText;
+  std::optional<std::uint32_t> n_prompt_logprobs;  // told as "prompt_logprobs"
+};
 
 // A request for generation, checked and with all defaults filled in.
 struct Parameters {
@@ -40,6 +54,14 @@ struct Parameters {
   ReturnTokenIds return_token_ids = ReturnTokenIds::kNo;
   request::SamplingParams sampling;  // choice_index is set for each choice later
   request::StopParams stop;
+  request::TokenRules rules;
+  request::LogprobParams logprobs;
+  std::int32_t priority = 0;
+  OutputParams output;
+  // Of each prompt that is to be echoed and came as text, all of it; else empty.
+  std::vector<std::string> prompt_texts;
+  // Of a prompt that is longer only the last so many tokens; -1: as many as fit; 0: it is not cut.
+  std::int64_t truncate_prompt_tokens = 0;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
   AnswerParameters answer;
   std::shared_ptr<const Json> dialect_body;  // of other dialects: the request as it came

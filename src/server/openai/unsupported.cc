@@ -17,17 +17,10 @@ struct Unsupported {
 const std::vector<Unsupported>& table() {
   static const std::vector<Unsupported> rows{
       // what is drawn
-      {"frequency_penalty", Of::kBoth, {0, 0.0}},
-      {"presence_penalty", Of::kBoth, {0, 0.0}},
-      {"repetition_penalty", Of::kBoth, {1, 1.0}},
       {"repeat_penalty", Of::kBoth, {1, 1.0}},
       {"length_penalty", Of::kBoth, {1, 1.0}},
-      {"logit_bias", Of::kBoth, {Json::object(), Json::array()}},
-      {"bad_words", Of::kBoth, {Json::array()}},
-      {"allowed_token_ids", Of::kBoth, {}},
       {"logits_processors", Of::kBoth, {Json::array()}},
       {"use_beam_search", Of::kBoth, {false}},
-      {"min_tokens", Of::kBoth, {0}},
       {"n_predict", Of::kBoth, {}},
       {"max_new_tokens", Of::kBoth, {}},
       {"do_sample", Of::kBoth, {}},
@@ -63,7 +56,6 @@ const std::vector<Unsupported>& table() {
       {"format", Of::kBoth, {""}},
       {"extra_body", Of::kBoth, {Json::object()}},  // its members belong into the body itself
       // what goes in
-      {"truncate_prompt_tokens", Of::kBoth, {}},
       {"prompt_embeds", Of::kBoth, {}},
       {"lora_path", Of::kBoth, {}},
       {"suffix", Of::kCompletions, {""}},
@@ -79,19 +71,10 @@ const std::vector<Unsupported>& table() {
       {"functions", Of::kChat, {Json::array()}},
       {"function_call", Of::kChat, {"none", "auto"}},
       // what comes back
-      {"logprobs", Of::kCompletions, {}},
-      {"logprobs", Of::kChat, {false}},
-      {"top_logprobs", Of::kChat, {0}},
-      {"prompt_logprobs", Of::kBoth, {}},
       {"n_probs", Of::kBoth, {0}},
-      {"echo", Of::kBoth, {false}},
       {"best_of", Of::kBoth, {1}},
-      {"include_stop_str_in_output", Of::kBoth, {false}},
       {"no_stop_trim", Of::kBoth, {false}},
-      {"skip_special_tokens", Of::kBoth, {true}},
-      {"spaces_between_special_tokens", Of::kBoth, {true}},
       {"detokenize", Of::kBoth, {true}},
-      {"return_tokens_as_token_ids", Of::kBoth, {false}},
       {"return_hidden_states", Of::kBoth, {false}},
       {"separate_reasoning", Of::kChat, {false}},
       {"timings_per_token", Of::kBoth, {false}},
