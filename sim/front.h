@@ -61,6 +61,7 @@ class Front : private deployment::Observer {
   void execute(const deployment::Fence& fence);
   void execute(const cluster::Send& send);
   void execute(const deployment::EmitToken& token);
+  void execute(const deployment::EmitPromptLogprobs&) {}
   void execute(const deployment::EmitFailed& failed);
   void execute(const cluster::EpochActive& active);
   void execute(const cluster::EpochLost&) {}

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <random>
 
@@ -91,6 +92,86 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Case{1, {}}, Case{20261123, {}}, Case{drawn_seed(), {}},
                       Case{20261125, {"--quantization", "int8"}},
                       Case{20261124, {"--activation-dtype", "bfloat16", "--threads-per-rank", "2"}}));
+
+// Every rule, and log-probabilities of prompts and answers: what a stream yields stays a function of its
+// request, to the last bit of a logprob.
+std::vector<client::GenerationRequest> requests_with_rules() {
+  auto requests = harness::make_requests(11, kStreams, kTokens, kVocabulary, kMaxPrompt);
+  const char* const rules[] = {
+      R"({"logprobs": 5, "echo": true})",
+      R"({"logprobs": 0, "frequency_penalty": 0.4, "presence_penalty": 0.3, "repetition_penalty": 1.15})",
+      R"({"logprobs": 2, "logit_bias": {"277": -100, "300": 6.5, "11": 3}, "presence_penalty": -1.5})",
+      R"({"logprobs": 20, "bad_words": ["the", "a lot", "there is"], "repetition_penalty": 1.3})",
+      R"({"logprobs": 1, "min_tokens": 300, "ignore_eos": false, "stop_token_ids": [12, 13, 14, 15]})",
+      R"({"logprobs": 3, "echo": true, "frequency_penalty": 2, "top_p": 0.8, "priority": 5})"};
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i].more = rules[i / 2 % std::size(rules)];
+    if (i % 4 == 1) requests[i].temperature = 1.2;
+  }
+  std::string allowed = R"({"logprobs": 4, "allowed_token_ids": [)";
+  for (int id = 3; id < 4000; id += 3) allowed += (id == 3 ? "" : ",") + std::to_string(id);
+  requests.back().more = allowed + "]}";
+  return requests;
+}
+
+std::vector<client::Generation> generations_alone(const std::string& url,
+                                                  const std::vector<client::GenerationRequest>& requests) {
+  std::vector<client::Generation> alone;
+  for (const client::GenerationRequest& request : requests) {
+    auto generated = client::generate(url, request);
+    CHECK(generated.has_value(), "{}: {}", request.more, generated.error().message());
+    const std::size_t n_echoed =
+        request.more.find("echo") != std::string::npos ? request.prompt_ids.size() : 0;
+    EXPECT_EQ(generated->logprobs.size(), generated->token_ids.size() + n_echoed) << request.more;
+    alone.push_back(std::move(*generated));
+  }
+  return alone;
+}
+
+void expect_equal(const client::Generation& found, const client::Generation& expected,
+                  const std::string& what) {
+  EXPECT_EQ(found.token_ids, expected.token_ids) << what;
+  EXPECT_EQ(found.logprobs, expected.logprobs) << what;
+  EXPECT_EQ(found.text, expected.text) << what;
+  EXPECT_EQ(found.finish_reason, expected.finish_reason) << what;
+}
+
+// The last rank; until another is in its place.
+void kill_one(harness::ServerProcess& server, std::size_t size) {
+  const auto victim = static_cast<pid_t>(client::fetch_cluster(server.url())->ranks.back().pid);
+  CHECK(victim > 0, "a rank without a process");  // kill(-1) would end everything
+  kill(victim, SIGKILL);
+  EXPECT_TRUE(harness::eventually([&] {
+    const auto cluster = client::fetch_cluster(server.url());
+    return cluster && cluster->ranks.size() == size &&
+           std::all_of(cluster->ranks.begin(), cluster->ranks.end(), [&](const auto& rank) {
+             return rank.state == "active" && static_cast<pid_t>(rank.pid) != victim;
+           });
+  })) << server.log();
+}
+
+TEST(Elastic, NoRuleAndNoLogprobDiffersWhateverBecomesOfRanks) {
+  const auto server = start(2);
+  const auto requests = requests_with_rules();
+  const auto undisturbed = generations_alone(server->url(), requests);
+  Load load(server->url(), requests, Load::Restart::kYes);
+  for (const std::size_t size : {4, 3, 1, 3}) {
+    load.wait_for_tokens(300);
+    const auto reply = client::scale(server->url(), {.new_size = size});
+    ASSERT_TRUE(reply) << reply.error().message();
+    load.wait_for_tokens(300);
+    ASSERT_EQ(client::fetch_cluster(server->url())->ranks.size(), size);
+    if (size > 1) kill_one(*server, size);
+  }
+  load.wait_for_tokens(300);
+  load.stop_restarting();
+  const auto records = load.join();
+  EXPECT_GE(records.size(), kStreams);
+  for (const harness::StreamRecord& record : records) {
+    EXPECT_EQ(record.error, "") << requests[record.request].more;
+    expect_equal(record.generation, undisturbed[record.request], requests[record.request].more);
+  }
+}
 
 TEST(Elastic, AnyRankMayBeTheOneToLeaveAlsoAllOfThem) {
   const auto server = start(3);

@@ -17,7 +17,7 @@
 namespace concertina::chat {
 
 struct ChatTemplate::Parsed {
-  std::string name;
+  std::string name, source;
   jinja::Body body;
   MessageShape shape;
 };
@@ -63,10 +63,15 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const std::str
   auto body = jinja::parse_template(source);
   if (!body) return fail(of_template(body.error()).with_context(name));
   ChatTemplate result;
-  Parsed parsed{name, *std::move(body), {}};
+  Parsed parsed{name, std::string(source), *std::move(body), {}};
   parsed.shape = find_shape(parsed, source);
   result.templates_["default"] = std::make_shared<const Parsed>(std::move(parsed));
   return result;
+}
+
+Result<ChatTemplate> ChatTemplate::load_file(const std::filesystem::path& file) {
+  ASSIGN_OR_RETURN(const std::string source, tokenizer::read_text_file(file));
+  return parse(source, file.string());
 }
 
 Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& model_folder) {
@@ -94,6 +99,12 @@ const ChatTemplate::Parsed& ChatTemplate::choose(const Json& variables) const {
   const auto tools = variables.find("tools");
   const bool with_tools = tools != variables.end() && !tools->is_null() && templates_.contains("tool_use");
   return *templates_.at(with_tools ? "tool_use" : "default");
+}
+
+std::string ChatTemplate::sources() const {
+  std::string all;
+  for (const auto& [unused, parsed] : templates_) all += parsed->source;
+  return all;
 }
 
 MessageShape ChatTemplate::shape(const Json& variables) const { return choose(variables).shape; }

@@ -47,6 +47,9 @@ class ChatTemplate {
   // folder has neither.
   static Result<ChatTemplate> load(const std::filesystem::path& model_folder);
 
+  // One from a file of its own.
+  static Result<ChatTemplate> load_file(const std::filesystem::path& file);
+
   // `name` is for messages: the file it comes from.
   static Result<ChatTemplate> parse(std::string_view source, const std::string& name);
 
@@ -59,6 +62,8 @@ class ChatTemplate {
   // What the template that `render` would take wants. Found out once, by its syntax and by small
   // conversations.
   MessageShape shape(const nlohmann::ordered_json& variables) const;
+
+  std::string sources() const;  // of all templates, joined
 
  private:
   struct Parsed;

@@ -64,6 +64,11 @@ Flags model_flags(ServeOptions& o) {
   return {
       text("--served-model-name", "NAME", o.served_model_name, "what requests call the model")
           .or_else("the path"),
+      text("--chat-template", "FILE", o.chat_template, "a Jinja template for chats").or_else("the model's"),
+      text("--tool-call-parser", "NAME", o.tool_call_parser,
+           "how the model writes calls of tools: hermes, mistral, ...; auto: as its chat template does"),
+      text("--reasoning-parser", "NAME", o.reasoning_parser,
+           "how the model marks what it thinks: qwen3, deepseek_r1, ...; auto: as its chat template does"),
       choice("--load-format", o.front.load_format, {"auto", "dummy"},
              "auto: the checkpoint; dummy: random weights from config.json alone"),
       count("--seed", o.front.dummy_seed, kAnyNumber, "of --load-format dummy"),

@@ -14,6 +14,7 @@ namespace concertina::cli {
 struct ServeOptions {
   std::string model;
   std::string served_model_name, state_dir;
+  std::string chat_template, tool_call_parser = "auto", reasoning_parser = "auto";
   std::optional<std::size_t> max_model_len;
   bool skip_tokenizer_init = false;
   bool print_examples = false;

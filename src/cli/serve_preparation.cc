@@ -10,9 +10,11 @@
 #include "cli/error.h"
 #include "cli/process_limits.h"
 #include "cli/sizes.h"
+#include "kernels/digest.h"
 #include "model/kv_spec.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
+#include "tools/formats.h"
 
 namespace concertina::cli {
 
@@ -60,6 +62,16 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
   return {};
 }
 
+// How the model writes calls of tools and what it thinks.
+Status prepare_formats(const ServeOptions& o, Prepared& out) {
+  const tools::Formats shown =
+      out.chat_template ? tools::formats_of_template(out.chat_template->sources()) : tools::Formats{};
+  auto formats = tools::choose_formats(o.tool_call_parser, o.reasoning_parser, shown);
+  if (!formats) return bad_flag(formats.error().message());
+  out.server.formats = *formats;
+  return {};
+}
+
 Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   if (o.skip_tokenizer_init) return {};
   auto loaded = tokenizer::Tokenizer::load(o.model);
@@ -69,13 +81,24 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   }
   if (!loaded) return fail(loaded.error());
   out.tokenizer = std::move(*loaded);
-  auto chat_template = chat::ChatTemplate::load(o.model);
+  auto chat_template = o.chat_template.empty() ? chat::ChatTemplate::load(o.model)
+                                               : chat::ChatTemplate::load_file(o.chat_template);
   if (chat_template) {
     out.chat_template = std::move(*chat_template);
-  } else if (!chat_template.error().is(chat::ChatError::kMissing)) {
+  } else if (!o.chat_template.empty() || !chat_template.error().is(chat::ChatError::kMissing)) {
     return fail(chat_template.error());
   }
   return {};
+}
+
+// Equal ones answer with the same bits. It is of files as they lie here: copies of a checkpoint have others.
+std::string system_fingerprint(const ServeOptions& o, const Prepared& prepared) {
+  const std::string all =
+      fmt::format("{}\n{}\n{}\n{} {}\n{}", o.front.checkpoint_fingerprint, prepared.texts_fingerprint,
+                  describe(o.front.form), o.front.load_format, o.front.dummy_seed, kernels::digest());
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char byte : all) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  return fmt::format("fp_{:016x}", hash);
 }
 
 // What was asked of the server while it ran counts more than what it was started with.
@@ -123,7 +146,10 @@ Status prepare(ServeOptions& o, Prepared& out) {
   RETURN_IF_ERROR(prepare_tokenizer(o, out));
   ASSIGN_OR_RETURN(out.server,
                    make_server_options(o.http, o.front.max_model_len, connection_limits(o.front)));
-  return prepare_state(o, out);
+  RETURN_IF_ERROR(prepare_formats(o, out));
+  RETURN_IF_ERROR(prepare_state(o, out));
+  out.info.system_fingerprint = system_fingerprint(o, out);
+  return {};
 }
 
 }  // namespace concertina::cli

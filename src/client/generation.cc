@@ -18,6 +18,19 @@ void append_ids(const json& object, const char* name, std::vector<TokenId>& ids)
   for (const json& id : *found) ids.push_back(id.get<TokenId>());
 }
 
+void append_logprobs(const json& choice, std::vector<std::string>& logprobs) {
+  const auto found = choice.find("logprobs");
+  if (found == choice.end() || found->is_null()) return;
+  if (found->contains("content")) {
+    for (const json& one : found->at("content")) logprobs.push_back(one.dump());
+    return;
+  }
+  const json &tokens = found->at("tokens"), &own = found->at("token_logprobs"),
+             &top = found->at("top_logprobs"), &offsets = found->at("text_offset");
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    logprobs.push_back(json{tokens.at(i), own.at(i), top.at(i), offsets.at(i)}.dump());
+}
+
 std::string text_of(const json& choice) {
   const json& holder = choice.contains("delta") ? choice.at("delta") : choice;
   const char* const name = choice.contains("delta") ? "content" : "text";
@@ -31,6 +44,7 @@ GenerationChunk add_event(const json& event, Generation& generation) {
   for (const json& choice : event.at("choices")) {
     chunk.text += text_of(choice);
     append_ids(choice, "token_ids", chunk.token_ids);
+    append_logprobs(choice, generation.logprobs);
     append_ids(choice, "prompt_token_ids", generation.prompt_ids);
     const json& reason = choice.at("finish_reason");
     if (!reason.is_null()) generation.finish_reason = reason.get<std::string>();
@@ -92,6 +106,7 @@ std::string body_of(const GenerationRequest& request) {
   put(body, "top_k", request.top_k);
   put(body, "seed", request.seed);
   if (request.ignore_eos) body["ignore_eos"] = true;
+  if (!request.more.empty()) body.update(json::parse(request.more));
   return body.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

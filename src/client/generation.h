@@ -27,6 +27,7 @@ struct GenerationRequest {
   std::optional<int> top_k;
   std::optional<std::int64_t> seed;
   bool ignore_eos = false;
+  std::string more;  // a JSON object of other fields, or empty
 };
 std::string target_of(const GenerationRequest& request);
 std::string body_of(const GenerationRequest& request);  // JSON, with "stream" and "return_token_ids" true
@@ -39,7 +40,8 @@ struct GenerationChunk {
 
 struct Generation {
   std::vector<TokenId> prompt_ids, token_ids;
-  std::vector<Time> token_times;  // [token_ids.size()]: when the event that brought the token was read
+  std::vector<std::string> logprobs;  // one a token, the prompt's first where it is echoed; as JSON
+  std::vector<Time> token_times;      // [token_ids.size()]: when the event that brought the token was read
   std::string text;
   std::string finish_reason;  // empty if the caller disconnected before the end
 };

@@ -173,7 +173,8 @@ struct StepOutput {  // of one committed step
   Member member;
   std::vector<request::TokenEvent> tokens;
   std::vector<request::CaughtUp> caught_up;
-  std::optional<RankStats> stats;  // if there is news
+  std::optional<RankStats> stats;                             // if there is news
+  std::vector<request::PromptLogprobs> prompt_logprobs = {};  // told before the tokens
   bool operator==(const StepOutput&) const = default;
 };
 using FromRank =

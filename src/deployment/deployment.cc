@@ -97,6 +97,11 @@ void Deployment::on(const cluster::RankHello& hello, const Turn& turn) {
 void Deployment::on(const cluster::StepOutput& output, const Turn& turn) {
   const RankId from = output.member.rank;
   JournalActions actions;
+  for (const request::PromptLogprobs& scored : output.prompt_logprobs) {
+    actions.clear();
+    state_.journal.on_prompt_logprobs(from, scored, actions);
+    carry_out(actions, turn);
+  }
   for (const request::TokenEvent& token : output.tokens) {
     actions.clear();
     on_token(from, token, actions);

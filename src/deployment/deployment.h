@@ -20,9 +20,10 @@ struct Fence {  // nothing of it counts any more: its channel is closed, and if 
   cluster::LossCause cause = cluster::LossCause::kOther;
   std::size_t n_requests = 0;  // that it carried
 };
-using Effect = std::variant<cluster::StartRank, cluster::KillRank, Fence, cluster::Send, EmitToken,
-                            EmitFailed, cluster::EpochActive, cluster::EpochLost, cluster::OperationEnded,
-                            cluster::BootstrapFailed, cluster::GroupLost, cluster::SetTimer>;
+using Effect =
+    std::variant<cluster::StartRank, cluster::KillRank, Fence, cluster::Send, EmitToken, EmitPromptLogprobs,
+                 EmitFailed, cluster::EpochActive, cluster::EpochLost, cluster::OperationEnded,
+                 cluster::BootstrapFailed, cluster::GroupLost, cluster::SetTimer>;
 using Effects = std::vector<Effect>;
 
 // What a host has still to do. Who asks the deployment again while it carries effects out finds what comes of

@@ -14,11 +14,22 @@ using request::Mode;
 namespace {
 // Of the channel, for numbers of at most 32 bits and all that is not a list; see control.proto.
 constexpr std::size_t kTokenBytes = 5, kFixedBytes = 256, kFeedBytes = 32;
+
+EmitFailed no_token(const request::TokenEvent& event) {
+  if (event.finish_reason == FinishReason::kNothingAllowed) {
+    return {event.request, EmitFailed::Cause::kNothingAllowed,
+            fmt::format("what the request allows and forbids leaves no token at token {}", event.position)};
+  }
+  return {event.request, EmitFailed::Cause::kNonfiniteLogits,
+          fmt::format("the model gave no finite logits at token {}", event.position)};
+}
 }  // namespace
 
 std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) {
-  return kFixedBytes +
-         kTokenBytes * (n_tokens + request.stop.eos_token_ids.size() + request.stop.stop_token_ids.size());
+  std::size_t n_ids = n_tokens + request.stop.eos_token_ids.size() + request.stop.stop_token_ids.size() +
+                      request.rules.allowed_token_ids.size() + 2 * request.rules.logit_bias.size();
+  for (const auto& word : request.rules.bad_words) n_ids += word.size() + 2;
+  return kFixedBytes + kTokenBytes * n_ids;
 }
 
 const request::Request* Journal::find(RequestId request) const {
@@ -146,7 +157,7 @@ void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
 }
 
 void Journal::on_token(RankId from, const request::TokenEvent& event, JournalActions& actions) {
-  const auto& [request, attempt, position, token, reason] = event;
+  const auto& [request, attempt, position, token, reason, logprobs] = event;
   const auto found = entries_.find(request);
   if (found == entries_.end() || found->second.rank != from || found->second.request.attempt != attempt ||
       found->second.request.tokens.size() - found->second.request.n_prompt_tokens != position) {
@@ -155,16 +166,15 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
   }
   Entry& entry = found->second;
   const bool was_suspect = suspects_.erase(request) > 0;
-  if (reason == FinishReason::kError) {
+  if (reason == FinishReason::kError || reason == FinishReason::kNothingAllowed) {
     finish(entry, actions);
-    actions.push_back(EmitFailed{request, EmitFailed::Cause::kNonfiniteLogits,
-                                 fmt::format("the model gave no finite logits at token {}", position)});
+    actions.push_back(no_token(event));
     return advance(actions);
   }
   entry.request.tokens.push_back(token);
   loads_[from].n_tokens += 1;
   if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
-  actions.push_back(EmitToken{request, token, reason});
+  actions.push_back(EmitToken{request, token, reason, logprobs});
   if (reason == FinishReason::kNone) {
     if (entry.replay) {
       loads_[entry.replay->rank].n_unread_bytes += kFeedBytes;
@@ -175,6 +185,19 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
   }
   finish(entry, actions);
   advance(actions);
+}
+
+void Journal::on_prompt_logprobs(RankId from, const request::PromptLogprobs& scored,
+                                 JournalActions& actions) {
+  const auto found = entries_.find(scored.request);
+  if (found == entries_.end() || found->second.rank != from ||
+      found->second.request.attempt != scored.attempt ||
+      found->second.request.logprobs.next_prompt_position != scored.first_position) {
+    ++n_ignored_outputs_;
+    return;
+  }
+  found->second.request.logprobs.next_prompt_position += scored.ranks.size();
+  actions.push_back(EmitPromptLogprobs{scored});
 }
 
 // Its rank has let go of it already.

@@ -27,16 +27,20 @@ struct EmitToken {
   RequestId request;
   TokenId token;
   request::FinishReason reason;  // other than kNone: it is the last one, and nothing comes after it
+  std::vector<request::TokenLogprob> logprobs = {};  // where the request wants some
+};
+struct EmitPromptLogprobs {  // those that come next in the prompt; all of them before its first token
+  request::PromptLogprobs logprobs;
 };
 struct EmitFailed {
   RequestId request;
-  enum class Cause : std::uint8_t { kEndsRanks, kTooLarge, kNonfiniteLogits } cause;
+  enum class Cause : std::uint8_t { kEndsRanks, kTooLarge, kNonfiniteLogits, kNothingAllowed } cause;
   std::string why;
 };
 struct Drained {
   std::uint64_t n_moved;
 };
-using JournalAction = std::variant<SendTo, EmitToken, EmitFailed, Drained>;
+using JournalAction = std::variant<SendTo, EmitToken, EmitPromptLogprobs, EmitFailed, Drained>;
 using JournalActions = std::vector<JournalAction>;
 
 // An upper bound of the bytes of an Assign of that request, were it `n_tokens` long.
@@ -81,6 +85,10 @@ class Journal {
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
   // attempt. With kError there is no token, and the request fails: it would elsewhere, too.
   void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions);
+  // Log-probabilities of a prompt's tokens, of a committed step; ignored (and counted) unless they are the
+  // next ones of that request's current attempt. They go on to the client and are not kept: what is kept is
+  // how far they got, which a rank that gets the request later goes on from.
+  void on_prompt_logprobs(RankId from, const request::PromptLogprobs& scored, JournalActions& actions);
   // A replay has the KV of all it was told of: the request moves there now.
   void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
 
@@ -196,6 +204,7 @@ class Journal {
   void finish(Entry& entry, JournalActions& actions);
   void assign(Entry& entry, RankId rank, std::optional<cluster::Member> kv_source, JournalActions& actions);
   void send_request(const Entry& entry, RankId to, cluster::Assign assign, JournalActions& actions);
+  void hand_over(Entry& entry, RankId target, JournalActions& actions);
   void start_replay(Entry& entry, RankId target, Replay::Cause cause, JournalActions& actions);
   void stop_replay(Entry& entry, JournalActions& actions);
   void forget_replay(Entry& entry);

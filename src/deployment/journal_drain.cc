@@ -12,8 +12,23 @@ void Journal::start_replays(JournalActions& actions) {
     const std::size_t n_tokens = entry.request.tokens.size();
     const auto target =
         pick_rank(Room::kIgnored, n_tokens, assign_bytes(entry.request, n_tokens), kept, Client::kNew);
-    if (target) start_replay(entry, *target, Replay::Cause::kDrain, actions);
+    if (!target) continue;
+    if (request::is_scored(entry.request)) {
+      start_replay(entry, *target, Replay::Cause::kDrain, actions);
+    } else {
+      hand_over(entry, *target, actions);
+    }
   }
+}
+
+// A request whose prompt is being scored has not given a token, so that nobody sees it stop: it goes on
+// elsewhere from what the front has been told. A replay beside it would have the KV of rows that were never
+// scored there.
+void Journal::hand_over(Entry& entry, RankId target, JournalActions& actions) {
+  actions.push_back(SendTo{*entry.rank, cluster::Drop{entry.request.id}});
+  leave_rank(entry);
+  assign(entry, target, std::nullopt, actions);
+  ++n_moved_;
 }
 
 void Journal::begin_drain(std::span<const RankId> leavers, JournalActions& actions) {

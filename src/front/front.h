@@ -128,6 +128,7 @@ class Front : public GenerationService, public ClusterService {
   // front_requests.cc: what clients want, and their tokens
   Result<request::Request> to_request(GenerationRequest request) const;
   void execute(const deployment::EmitToken& token);
+  void execute(const deployment::EmitPromptLogprobs& scored);
   void execute(const deployment::EmitFailed& failed);
   void tell_failed(const deployment::EmitFailed& failed);
   void tell_after_a_look(const deployment::EmitFailed& failed);

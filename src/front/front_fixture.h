@@ -92,7 +92,8 @@ class FakeProcess : public launcher::RankProcess {
 };
 
 struct Listener : GenerationListener {
-  void on_token(RequestId, TokenId token, request::FinishReason reason) override {
+  void on_token(RequestId, TokenId token, request::FinishReason reason,
+                std::span<const request::TokenLogprob>) override {
     tokens.push_back(token);
     is_over = reason != request::FinishReason::kNone;
   }

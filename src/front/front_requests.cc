@@ -15,6 +15,8 @@ FrontError code_of(deployment::EmitFailed::Cause cause) {
       return FrontError::kRequestTooLarge;
     case deployment::EmitFailed::Cause::kNonfiniteLogits:
       return FrontError::kNonfiniteLogits;
+    case deployment::EmitFailed::Cause::kNothingAllowed:
+      return FrontError::kNothingAllowed;
     case deployment::EmitFailed::Cause::kEndsRanks:
       break;
   }
@@ -71,6 +73,9 @@ Result<request::Request> Front::to_request(GenerationRequest request) const {
   made.tokens = std::move(request.prompt_ids);
   made.sampling = request.sampling;
   made.stop = std::move(request.stop);
+  made.rules = std::move(request.rules);
+  made.logprobs = request.logprobs;
+  made.priority = request.priority;
   request::sort_ids(made.stop.stop_token_ids);
   if (made.stop.stop_token_ids.size() > request::kMaxStopTokenIds)
     return fail(FrontError::kRequestTooLarge,
@@ -134,7 +139,13 @@ void Front::execute(const deployment::EmitToken& token) {
   GenerationListener& listener = *found->second.listener;
   const auto over = token.reason == request::FinishReason::kNone ? decltype(running_)::node_type{}
                                                                  : running_.extract(found);
-  listener.on_token(token.request, token.token, token.reason);
+  listener.on_token(token.request, token.token, token.reason, token.logprobs);
+}
+
+void Front::execute(const deployment::EmitPromptLogprobs& scored) {
+  const auto found = running_.find(scored.logprobs.request);
+  if (found != running_.end())
+    found->second.listener->on_prompt_logprobs(scored.logprobs.request, scored.logprobs);
 }
 
 void Front::fail_all_requests(const Error& error) {

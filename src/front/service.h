@@ -31,6 +31,7 @@ enum class FrontError {
   kGroupLost,          // 500
   kRankCrashes,        // 500: the request makes ranks crash
   kNonfiniteLogits,    // 500: the model gave no finite logits for the request's next token
+  kNothingAllowed,     // 400: the request's rules left no token
   kCheckpointChanged,  // 503: the files that ranks map are others now
 };
 
@@ -43,6 +44,9 @@ struct ModelInfo {
   std::vector<TokenId> eos_token_ids;
   request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
+  // Of checkpoint, form and kernels: two servers with an equal one answer with the same bits. Empty: not
+  // known.
+  std::string system_fingerprint;
 };
 
 using request::ClientId;
@@ -52,6 +56,9 @@ struct GenerationRequest {
   std::vector<TokenId> prompt_ids;   // 1 or more
   request::SamplingParams sampling;  // seed is set already
   request::StopParams stop;
+  request::TokenRules rules = {};
+  request::LogprobParams logprobs = {};
+  std::int32_t priority = 0;  // the lower the earlier
 };
 
 // Hears of one request, on the front's thread, never from within submit() or cancel().
@@ -59,7 +66,11 @@ class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
   // A reason other than kNone: it is the last one, and nothing comes after it.
-  virtual void on_token(RequestId request, TokenId token, request::FinishReason reason) = 0;
+  // `logprobs`: the token's own, then the highest, where the request wants some.
+  virtual void on_token(RequestId request, TokenId token, request::FinishReason reason,
+                        std::span<const request::TokenLogprob> logprobs) = 0;
+  // Of the prompt's tokens, in their order, but for the first: all before the first token.
+  virtual void on_prompt_logprobs(RequestId, const request::PromptLogprobs&) {}
   virtual void on_failed(RequestId request, const Error& error) = 0;  // nothing comes after
 };
 

@@ -9,7 +9,9 @@
 
 namespace concertina::kernels {
 
-inline constexpr std::size_t kMaxLogprobs = 20;  // of a row: what OpenAI's and vLLM's interfaces allow
+using request::kMaxLogprobs;
+using request::SamplingOutcome;
+using request::TokenLogprob;
 
 // What is drawn from one row of logits.
 struct SamplingRow {
@@ -18,15 +20,6 @@ struct SamplingRow {
   std::optional<std::uint32_t>
       n_logprobs;  // kMaxLogprobs at most, beside the token's own; empty: not even that
 };
-
-struct TokenLogprob {
-  TokenId token = request::kNoToken;
-  float logprob = 0;
-};
-
-// kNotFinite: a logit is NaN or plus infinity, or none is a number: the model's arithmetic broke.
-// kNothingAllowed: the logits are numbers, and mask and edits left none of them.
-enum class SamplingOutcome : std::uint8_t { kToken, kNotFinite, kNothingAllowed };
 
 // What a step's rows gave, with room for the largest step, taken once. Of a row without a token there are no
 // log-probabilities.

@@ -256,8 +256,8 @@ TEST(GenerationDefaults, GreedyOffSwitchesAndRanges) {
   EXPECT_EQ(parse({{"do_sample", false}, {"temperature", 0.6}})->sampling.temperature, 0.0f);
   EXPECT_EQ(parse({{"temperature", 0.6}})->sampling.temperature, 0.6f);
   EXPECT_EQ(parse({{"top_k", -1}})->sampling.top_k, 0);
-  EXPECT_THAT(parse({{"repetition_penalty", 1.1}, {"typical_p", 1.0}})->ignored,
-              ElementsAre("repetition_penalty"));
+  EXPECT_THAT(parse({{"repetition_penalty", 1.1}, {"typical_p", 0.9}})->ignored, ElementsAre("typical_p"));
+  EXPECT_EQ(parse({{"repetition_penalty", 1.1}})->sampling.repetition_penalty, 1.1f);
   EXPECT_EQ(parse({{"top_k", 20.0}})->sampling.top_k, 20);
   EXPECT_EQ(parse({{"top_k", 1e1}, {"do_sample", nullptr}, {"nobody", {{"uses", "this"}}}})->sampling.top_k,
             10);
@@ -270,6 +270,7 @@ TEST(GenerationDefaults, GreedyOffSwitchesAndRanges) {
   EXPECT_TRUE(
       parse(checkpoint::parse_json(R"({"diversity_penalty": NaN, "max_length": 1e999})", "g").value()));
   for (const auto& [key, value] : std::vector<std::pair<std::string, json>>{{"temperature", -1},
+                                                                            {"repetition_penalty", 0},
                                                                             {"temperature", "hot"},
                                                                             {"top_p", 0},
                                                                             {"top_p", 1.5},

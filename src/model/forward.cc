@@ -45,16 +45,29 @@ Status run_experts(const MoeSpec& spec, const Model& model, std::size_t layer, s
   return exchange.run_layer(spec.id, {normed, ids, weights, n_tokens}, rows(w.layer_out, normed.size()));
 }
 
-// w.normed -> the head's logits of the rows that want some.
-std::span<const float> compute_logits(const Model& model, Workspace& w, device::Stream& on) {
+// w.normed -> the head's logits of some of its rows, in w.logits; as many as there are sequences at most.
+std::span<const float> compute_logits(const Model& model, std::span<const std::size_t> of, Workspace& w,
+                                      device::Stream& on) {
   const ModelConfig& config = model.config();
-  const std::size_t width = config.hidden_size, n_rows = w.inputs.logit_rows.size();
-  for (std::size_t i = 0; i < n_rows; ++i)
-    std::memcpy(w.last.data() + i * width, w.normed.data() + w.inputs.logit_rows[i] * width,
-                width * sizeof(float));
-  const auto logits = rows(w.logits, n_rows * config.vocab_size);
-  linear(rows(w.last, n_rows * width), model.head(), logits, n_rows, on, w.narrowed.room());
+  const std::size_t width = config.hidden_size;
+  for (std::size_t i = 0; i < of.size(); ++i)
+    std::memcpy(w.last.data() + i * width, w.normed.data() + of[i] * width, width * sizeof(float));
+  const auto logits = rows(w.logits, of.size() * config.vocab_size);
+  linear(rows(w.last, of.size() * width), model.head(), logits, of.size(), on, w.narrowed.room());
   return logits;
+}
+
+// Before tokens are drawn, whose logits stay where they are. A row's logits do not depend on its neighbours,
+// so that a prompt's scores are the same bits however it is cut into steps, and these into pieces.
+void score_prompts(const Model& model, Workspace& w, device::Stream& on) {
+  const std::span<const std::size_t> of(w.inputs.scored_rows);
+  const std::span<const kernels::ScoringRow> scoring(w.inputs.scoring);
+  for (std::size_t first = 0; first < of.size(); first += w.inputs.limits.max_sequences) {
+    const std::size_t n = std::min(w.inputs.limits.max_sequences, of.size() - first);
+    const auto logits = compute_logits(model, of.subspan(first, n), w, on);
+    kernels::score(logits, model.config().vocab_size, scoring.subspan(first, n), w.sampling, first, w.scored,
+                   on);
+  }
 }
 
 }  // namespace
@@ -63,7 +76,7 @@ Workspace::Workspace(const ModelConfig& config, const WorkspaceLimits& limits)
     : Workspace(config, largest_layer(config), limits) {}
 
 Workspace::Workspace(const ModelConfig& config, const LargestLayer& layer, const WorkspaceLimits& limits)
-    : inputs(limits),
+    : inputs(limits, config.vocab_size),
       hidden(limits.max_tokens * config.hidden_size),
       normed(limits.max_tokens * config.hidden_size),
       layer_out(limits.max_tokens * config.hidden_size),
@@ -78,7 +91,8 @@ Workspace::Workspace(const ModelConfig& config, const LargestLayer& layer, const
                std::max({config.hidden_size, layer.q_width, layer.intermediate_size}), limits.activations),
       expert_ids(limits.max_tokens * config.experts().top_k),
       sampling(config.vocab_size, limits.n_threads),
-      sampled(limits.max_sequences) {}
+      sampled(limits.max_sequences),
+      scored(limits.max_tokens) {}
 
 Result<StepOutput> forward(const Model& model, Batch batch, KvCache& kv_cache, ExpertExchange& exchange,
                            Workspace& w, device::Stream& on) {
@@ -105,9 +119,12 @@ Result<StepOutput> forward(const Model& model, Batch batch, KvCache& kv_cache, E
     }
     add_rms_norm(hidden, layer_out, model.norm_after(i), epsilon, normed, n_tokens, on);
   }
-  const std::span<const float> logits = compute_logits(model, w, on);
+  score_prompts(model, w, on);
+  const std::span<const float> logits = compute_logits(model, w.inputs.logit_rows, w, on);
   kernels::sample(logits, config.vocab_size, w.inputs.sampling, w.sampling, w.sampled, on);
-  return StepOutput{std::span(w.sampled.tokens).first(w.inputs.sampling.size()), logits};
+  const std::size_t n_drawn = w.inputs.sampling.size();
+  return StepOutput{std::span(w.sampled.tokens).first(n_drawn), std::span(w.sampled.outcomes).first(n_drawn),
+                    logits, &w.sampled, &w.scored};
 }
 
 }  // namespace concertina::model

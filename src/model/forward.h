@@ -14,7 +14,7 @@ struct Workspace {
 
   StepInputs inputs;
   tensor::FloatBuffer hidden, normed, layer_out;  // [max_tokens, hidden_size]
-  tensor::FloatBuffer last;                       // [max_sequences, hidden_size], of rows that want logits
+  tensor::FloatBuffer last;  // [max_sequences, hidden_size], of rows that want logits, so many at a time
   AttentionBackend attention;
   tensor::FloatBuffer router_logits;   // [max_tokens, n_experts]
   tensor::FloatBuffer router_weights;  // [max_tokens, top_k]
@@ -24,6 +24,7 @@ struct Workspace {
   std::vector<ExpertId> expert_ids;    // [max_tokens, top_k]
   kernels::SamplingScratch sampling;
   kernels::Sampled sampled;  // [max_sequences]
+  kernels::Scored scored;    // [max_tokens]
 
  private:
   Workspace(const ModelConfig& config, const LargestLayer& layer, const WorkspaceLimits& limits);
@@ -31,8 +32,12 @@ struct Workspace {
 
 // Of the slices that want a token, in their order; valid until the next pass.
 struct StepOutput {
-  std::span<const TokenId> tokens;  // [n_drawn]; request::kNoToken where there is none
-  std::span<const float> logits;    // [n_drawn, vocab_size], as the head gave them
+  std::span<const TokenId>
+      tokens;  // [n_drawn]; request::kNoToken where there is none, and `outcomes` says why
+  std::span<const kernels::SamplingOutcome> outcomes;  // [n_drawn]
+  std::span<const float> logits;                       // [n_drawn, vocab_size], as the head gave them
+  const kernels::Sampled* sampled = nullptr;  // its first n_drawn rows: log-probabilities of who wants some
+  const kernels::Scored* scored = nullptr;    // a row for each token that slices want scored, in their order
 };
 
 // One step of this rank's batch, which may be empty: the rank then only serves its peers' experts. Ends with

@@ -16,11 +16,10 @@ struct NeutralField {
   const char* key;
   double neutral;
 };
-constexpr NeutralField kNotApplied[] = {{"repetition_penalty", 1},   {"typical_p", 1},
-                                        {"no_repeat_ngram_size", 0}, {"encoder_repetition_penalty", 1},
-                                        {"epsilon_cutoff", 0},       {"eta_cutoff", 0},
-                                        {"length_penalty", 1},       {"num_beams", 1},
-                                        {"penalty_alpha", 0}};
+constexpr NeutralField kNotApplied[] = {
+    {"typical_p", 1},      {"no_repeat_ngram_size", 0}, {"encoder_repetition_penalty", 1},
+    {"epsilon_cutoff", 0}, {"eta_cutoff", 0},           {"length_penalty", 1},
+    {"num_beams", 1},      {"penalty_alpha", 0}};
 
 }  // namespace
 
@@ -33,6 +32,9 @@ Result<GenerationDefaults> parse_generation_defaults(const json& file, const std
       std::max<std::int64_t>(fields.integer("top_k", -1, 1 << 24, 0), 0));  // -1: off
   defaults.sampling.top_p = static_cast<float>(fields.number("top_p", 0, 1, 1));
   defaults.sampling.min_p = static_cast<float>(fields.number_from("min_p", 0, 1, 0));
+  // From 0.001: logits are divided by it.
+  defaults.sampling.repetition_penalty =
+      static_cast<float>(fields.number("repetition_penalty", 1e-3, 1e3, 1));
   if (!fields.flag("do_sample", true)) defaults.sampling.temperature = 0;
   defaults.eos_token_ids =
       fields.has("eos_token_id") ? fields.tokens("eos_token_id", config.vocab_size) : config.eos_token_ids;

@@ -1,5 +1,7 @@
 #include "model/step_inputs.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/random.h"
 
@@ -19,34 +21,63 @@ void check(const SequenceSlice& slice, std::size_t block_size, const StepInputs&
         block_size);
 }
 
-kernels::SamplingRow sampling_row(const SequenceSlice& slice, request::EditRoom& edits) {
-  const request::SamplingParams& params = slice.request->sampling;
-  return {.drawing = request::LogitsRules::drawing(*slice.request, edits),
+kernels::SamplingRow sampling_row(const SequenceSlice& slice, request::RuleRoom& room) {
+  const request::Request& request = *slice.request;
+  const request::SamplingParams& params = request.sampling;
+  request::RuleInput input{request, {}};
+  if (slice.counts != nullptr) {
+    CHECK(slice.counts->n_counted() == request.tokens.size(), "{} tokens counted of {}",
+          slice.counts->n_counted(), request.tokens.size());
+    input.counts = slice.counts->all();
+  }
+  return {.drawing = request::LogitsRules::drawing(input, room),
           .uniform =
-              sampling_uniform(params.seed, params.choice_index, slice.start_position + slice.tokens.size())};
+              sampling_uniform(params.seed, params.choice_index, slice.start_position + slice.tokens.size()),
+          .n_logprobs = request.logprobs.n_top};
+}
+
+request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab_size) {
+  const std::size_t most = limits.max_sequences * limits.max_model_len;
+  return {.max_rows = limits.max_sequences,
+          .vocab_size = vocab_size,
+          .max_tokens = limits.max_kv_tokens == 0 ? most : std::min(most, limits.max_kv_tokens)};
+}
+
+// The first row of `slice` is the step's row `first`.
+void lay_out_scored(const SequenceSlice& slice, std::size_t first, StepInputs& inputs) {
+  CHECK(slice.first_scored + slice.scored.size() <= slice.tokens.size(), "{} scored rows from {} on, of {}",
+        slice.scored.size(), slice.first_scored, slice.tokens.size());
+  for (std::size_t i = 0; i < slice.scored.size(); ++i) {
+    inputs.scored_rows.push_back(first + slice.first_scored + i);
+    inputs.scoring.push_back({slice.scored[i], slice.n_scored_top});
+  }
 }
 
 }  // namespace
 
-StepInputs::StepInputs(const WorkspaceLimits& limits)
-    : limits(limits), edits(limits.max_sequences * request::LogitsRules::max_edits(limits.max_model_len)) {
+StepInputs::StepInputs(const WorkspaceLimits& limits, std::size_t vocab_size)
+    : limits(limits), rules(request::LogitsRules::room(rule_limits(limits, vocab_size))) {
   tokens.reserve(limits.max_tokens);
   sequences.reserve(limits.max_sequences);
   logit_rows.reserve(limits.max_sequences);
   sampling.reserve(limits.max_sequences);
+  scored_rows.reserve(limits.max_tokens);
+  scoring.reserve(limits.max_tokens);
 }
 
 void lay_out(Batch batch, std::size_t block_size, StepInputs& inputs) {
   inputs.tokens.clear(), inputs.sequences.clear();
-  inputs.logit_rows.clear(), inputs.sampling.clear(), inputs.edits.clear();
+  inputs.logit_rows.clear(), inputs.sampling.clear(), inputs.rules.clear();
+  inputs.scored_rows.clear(), inputs.scoring.clear();
   for (const SequenceSlice& slice : batch) {
     check(slice, block_size, inputs);
-    inputs.sequences.push_back(
-        {inputs.tokens.size(), slice.tokens.size(), slice.start_position, slice.block_table});
+    const std::size_t first = inputs.tokens.size();
+    inputs.sequences.push_back({first, slice.tokens.size(), slice.start_position, slice.block_table});
     inputs.tokens.insert(inputs.tokens.end(), slice.tokens.begin(), slice.tokens.end());
+    if (!slice.scored.empty()) lay_out_scored(slice, first, inputs);
     if (slice.request == nullptr) continue;
     inputs.logit_rows.push_back(inputs.tokens.size() - 1);
-    inputs.sampling.push_back(sampling_row(slice, inputs.edits));
+    inputs.sampling.push_back(sampling_row(slice, inputs.rules));
   }
 }
 

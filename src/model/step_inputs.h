@@ -4,7 +4,7 @@
 
 #include "kernels/paged_attention.h"
 #include "kernels/quantize.h"
-#include "kernels/sampling.h"
+#include "kernels/scoring.h"
 #include "model/batch.h"
 
 namespace concertina::model {
@@ -13,6 +13,7 @@ struct WorkspaceLimits {
   std::size_t max_tokens = 0;     // of one step: max_num_batched_tokens
   std::size_t max_sequences = 0;  // of one step: max_num_seqs
   std::size_t max_model_len = 0;
+  std::size_t max_kv_tokens = 0;  // of all sequences of a step; 0: as many as they can have
   std::size_t n_threads = 1;
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
 };
@@ -20,14 +21,16 @@ struct WorkspaceLimits {
 // What the ops of a step read beside weights and KV, in flat arrays with room for the largest step. A row's
 // position follows from its sequence, and no op of the CPU asks for it by row.
 struct StepInputs {
-  explicit StepInputs(const WorkspaceLimits& limits);
+  StepInputs(const WorkspaceLimits& limits, std::size_t vocab_size);
 
   const WorkspaceLimits limits;
   std::vector<TokenId> tokens;                        // [n_tokens]
   std::vector<kernels::AttentionSequence> sequences;  // [n_sequences]; their rows are those of `tokens`
   std::vector<std::size_t> logit_rows;                // [n_drawn], ascending: whose logits are computed
   std::vector<kernels::SamplingRow> sampling;         // [n_drawn]: how a token is drawn from each one's
-  request::EditRoom edits;
+  std::vector<std::size_t> scored_rows;      // [n_scored], ascending: of tokens that are known already
+  std::vector<kernels::ScoringRow> scoring;  // [n_scored]
+  request::RuleRoom rules;
 };
 
 // Fills `inputs` with a step; forgets the one before. What the scheduler must keep to is checked here, before

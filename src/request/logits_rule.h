@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "request/request.h"
+#include "request/token_counts.h"
 
 // What a request does to logits before a token is drawn. A rule is pure: a function of the request, whose
 // tokens are all that is known of its sequence, so that a stream that moved draws what it would have drawn.
@@ -29,6 +30,13 @@ struct Drawing {
   float min_p = 0.0f;
 };
 
+// What bounds the rows of a step.
+struct RuleLimits {
+  std::size_t max_rows = 0;
+  std::size_t vocab_size = 0;
+  std::size_t max_tokens = 0;  // known of all rows' requests together
+};
+
 // Room for the edits of a step's rows, taken once.
 class EditRoom {
  public:
@@ -46,47 +54,149 @@ class EditRoom {
   std::vector<LogitEdit> edits_;
 };
 
+// Room for the masks of a step's rows, taken once: one a row, which is what all rules that forbid have left
+// together.
+class MaskRoom {
+ public:
+  MaskRoom(std::size_t max_rows, std::size_t vocab_size)
+      : n_words_((vocab_size + 63) / 64), words_(max_rows * n_words_) {}
+  void clear() { n_used_ = 0; }
+
+  // The words of this row's mask, to clear bits of: a copy of what it allowed so far. `drawing` is the row
+  // that is being made.
+  std::span<std::uint64_t> narrow(Drawing& drawing);
+  // The row allows what it did and what `mask` does, [n_words()] or more. A mask that is the row's first is
+  // not copied, and must live until the step is over.
+  void narrow_to(std::span<const std::uint64_t> mask, Drawing& drawing);
+  // The same with ids, ascending.
+  void narrow_to(std::span<const TokenId> ids, Drawing& drawing);
+  void forbid(TokenId token, Drawing& drawing) {
+    narrow(drawing)[static_cast<std::size_t>(token) / 64] &= ~(std::uint64_t{1} << (token % 64));
+  }
+  std::size_t n_words() const { return n_words_; }
+
+ private:
+  bool is_own(const Drawing& drawing) const {
+    return n_used_ > 0 && drawing.allowed.data() == words_.data() + (n_used_ - 1) * n_words_;
+  }
+  std::span<std::uint64_t> take(Drawing& drawing);
+
+  std::size_t n_words_, n_used_ = 0;
+  std::vector<std::uint64_t> words_;  // [max_rows, n_words]
+};
+
+// What rules read: the request, whose tokens are all that is known of its sequence, and what was derived from
+// these alone.
+struct RuleInput {
+  const Request& request;
+  std::span<const TokenCount> counts;  // of its tokens, where it has penalties; else nothing
+};
+
+struct RuleRoom {
+  EditRoom edits;
+  MaskRoom masks;
+  void clear() { edits.clear(), masks.clear(); }
+};
+
 // Static, so that rules in a list are one inlined function: a row pays for what its rules do and for no call.
-// Whatever a rule holds on to (a mask) must live until the step is over.
+// Whatever a rule holds on to must live until the step is over.
 template <typename Rule>
-concept LogitsRule = requires(const Request& request, Drawing& drawing, EditRoom& room,
-                              std::size_t max_model_len) {
-  { Rule::max_edits(max_model_len) } -> std::same_as<std::size_t>;  // of one row
-  { Rule::apply(request, drawing, room) } -> std::same_as<void>;
+concept LogitsRule = requires(const RuleInput& input, Drawing& drawing, RuleRoom& room,
+                              const RuleLimits& limits) {
+  { Rule::max_edits(limits) } -> std::same_as<std::size_t>;  // of all rows of a step
+  { Rule::apply(input, drawing, room) } -> std::same_as<void>;
 };
 
 template <LogitsRule... Rules>
 struct RulesInOrder {
-  static constexpr std::size_t max_edits([[maybe_unused]] std::size_t max_model_len) {
-    return (std::size_t{0} + ... + Rules::max_edits(max_model_len));
+  static constexpr std::size_t max_edits([[maybe_unused]] const RuleLimits& limits) {
+    return (std::size_t{0} + ... + Rules::max_edits(limits));
   }
-  static Drawing drawing(const Request& request, EditRoom& room) {
+  static RuleRoom room(const RuleLimits& limits) {
+    return {EditRoom(max_edits(limits)), MaskRoom(limits.max_rows, limits.vocab_size)};
+  }
+  static Drawing drawing(const RuleInput& input, RuleRoom& room) {
     Drawing drawing;
-    const std::size_t first = room.size();
-    (Rules::apply(request, drawing, room), ...);
-    drawing.edits = room.since(first);
+    const std::size_t first = room.edits.size();
+    (Rules::apply(input, drawing, room), ...);
+    drawing.edits = room.edits.since(first);
     return drawing;
   }
 };
 
-struct Temperature {
-  static constexpr std::size_t max_edits(std::size_t) { return 0; }
-  static void apply(const Request& request, Drawing& drawing, EditRoom&) {
-    drawing.temperature = request.sampling.temperature;
+// Of rules that edit nothing.
+struct EditsNothing {
+  static constexpr std::size_t max_edits(const RuleLimits&) { return 0; }
+};
+
+struct AllowedTokens : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
+    const std::vector<TokenId>& ids = input.request.rules.allowed_token_ids;
+    if (!ids.empty()) room.masks.narrow_to(ids, drawing);
   }
 };
 
-struct Filters {
-  static constexpr std::size_t max_edits(std::size_t) { return 0; }
-  static void apply(const Request& request, Drawing& drawing, EditRoom&) {
-    drawing.top_k = request.sampling.top_k;
-    drawing.top_p = request.sampling.top_p;
-    drawing.min_p = request.sampling.min_p;
+// Of each sequence the last token is forbidden where the answer ends with those before it.
+struct BadWords : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
+    if (!input.request.rules.bad_words.empty()) forbid(input.request, drawing, room);
+  }
+
+ private:
+  static void forbid(const Request& request, Drawing& drawing, RuleRoom& room);
+};
+
+// Eos too where it is ignored, as in vLLM.
+struct MinTokens : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
+    const Request& request = input.request;
+    if (request.tokens.size() - request.n_prompt_tokens < request.stop.min_tokens)
+      forbid(request.stop, drawing, room);
+  }
+
+ private:
+  static void forbid(const StopParams& stop, Drawing& drawing, RuleRoom& room);
+};
+
+struct LogitBias {
+  static constexpr std::size_t max_edits(const RuleLimits& limits) {
+    return limits.max_rows * kMaxLogitBiases;
+  }
+  static void apply(const RuleInput& input, Drawing&, RuleRoom& room) {
+    for (const TokenBias& one : input.request.rules.logit_bias)
+      room.edits.add({.token = one.token, .bias = one.bias});
   }
 };
 
-// In vLLM's order. A new rule is a struct and a place here; those that edit stand in the order of their
-// edits: bias, repetition, frequency, presence.
-using LogitsRules = RulesInOrder<Temperature, Filters>;
+// One edit a token: repetition divides, and frequency and presence are one bias, rounded once.
+struct Penalties {
+  static constexpr std::size_t max_edits(const RuleLimits& limits) {
+    return std::min(limits.max_tokens, limits.max_rows * limits.vocab_size);
+  }
+  static void apply(const RuleInput& input, Drawing&, RuleRoom& room) {
+    if (input.request.sampling.has_penalties()) penalize(input, room);
+  }
+
+ private:
+  static void penalize(const RuleInput& input, RuleRoom& room);
+};
+
+struct Temperature : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom&) {
+    drawing.temperature = input.request.sampling.temperature;
+  }
+};
+
+struct Filters : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom&) {
+    drawing.top_k = input.request.sampling.top_k;
+    drawing.top_p = input.request.sampling.top_p;
+    drawing.min_p = input.request.sampling.min_p;
+  }
+};
+
+// In vLLM's order. A new rule is a struct and a place here: those that forbid first, then those that edit.
+using LogitsRules =
+    RulesInOrder<AllowedTokens, BadWords, MinTokens, LogitBias, Penalties, Temperature, Filters>;
 
 }  // namespace concertina::request

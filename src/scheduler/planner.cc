@@ -235,6 +235,20 @@ void Planner::plan_replays(std::size_t most_replays) {
   admit_replays(max_entries, max_tokens - (plan_.n_tokens - n_before));
 }
 
+void Planner::add_rules(PlanEntry& entry, Sequence& sequence) {
+  const request::Request& request = sequence.request;
+  if (entry.sample == PlanEntry::Sample::kYes && request.sampling.has_penalties()) {
+    sequence.counts.update(request);
+    entry.counts = &sequence.counts;
+  }
+  if (sequence.is_scored() || request.mode == request::Mode::kReplay) return;
+  const std::size_t first = std::max(request.logprobs.next_prompt_position, entry.start_position + 1),
+                    end = std::min(request.n_prompt_tokens, entry.start_position + entry.n_tokens + 1);
+  if (first >= end) return;
+  entry.scored = std::span<const TokenId>(request.tokens).subspan(first, end - first);
+  entry.first_scored = first - 1 - entry.start_position;
+}
+
 const StepPlan& Planner::make() {
   if (is_made()) return plan_;
   take_turns();
@@ -248,6 +262,7 @@ const StepPlan& Planner::make() {
         std::span<const TokenId>(planned_[i]->request.tokens).subspan(entry.start_position, entry.n_tokens);
     entry.block_table = planned_[i]->blocks;
     entry.request_now = &planned_[i]->request;
+    add_rules(entry, *planned_[i]);
   }
   made_ = Made::kYes;
   return plan_;

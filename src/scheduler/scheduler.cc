@@ -7,6 +7,8 @@
 
 namespace concertina::scheduler {
 
+using request::SamplingOutcome;
+
 request::FinishReason Scheduler::State::finish_reason(const Sequence& sequence, TokenId token) const {
   if (sequence.stop_ids.contains(token)) return request::FinishReason::kStop;
   const bool is_full =
@@ -14,25 +16,31 @@ request::FinishReason Scheduler::State::finish_reason(const Sequence& sequence, 
   return is_full ? request::FinishReason::kLength : request::FinishReason::kNone;
 }
 
-void Scheduler::State::commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled) {
+void Scheduler::State::commit_entry(const PlanEntry& entry, Sequence* sequence,
+                                    const std::optional<Drawn>& drawn) {
   if (sequence->n_computed < sequence->n_moved)
     moves.n_tokens_recomputed += std::min(entry.n_tokens, sequence->n_moved - sequence->n_computed);
   sequence->n_computed += entry.n_tokens;
   if (sequence->record) queues.records.commit(*sequence->record, sequence->n_computed);
   sequence->last_step = step;
-  const request::Request& request = sequence->request;
+  request::Request& request = sequence->request;
+  if (!entry.scored.empty())
+    request.logprobs.next_prompt_position =
+        entry.start_position + entry.first_scored + 1 + entry.scored.size();
   if (request.mode == request::Mode::kReplay) {
     if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
     sequence->reported_caught_up = true;
     result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
-  } else if (sampled != nullptr) {
+  } else if (drawn) {
     const std::size_t position = sequence->n_generated();
-    request::FinishReason reason = request::FinishReason::kError;
-    if (*sampled != request::kNoToken) {
-      sequence->request.tokens.push_back(*sampled);
-      reason = finish_reason(*sequence, *sampled);
+    request::FinishReason reason = drawn->outcome == request::SamplingOutcome::kNothingAllowed
+                                       ? request::FinishReason::kNothingAllowed
+                                       : request::FinishReason::kError;
+    if (drawn->token != request::kNoToken) {
+      request.tokens.push_back(drawn->token);
+      reason = finish_reason(*sequence, drawn->token);
     }
-    result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
+    result.outputs.push_back({request.id, request.attempt, position, drawn->token, reason});
     if (reason != request::FinishReason::kNone) remove(sequence);
   }
 }
@@ -49,6 +57,11 @@ Scheduler::Scheduler(const Limits& limits, std::span<std::byte> shared, kvcache:
         limits.n_blocks >= 1);
 }
 Scheduler::~Scheduler() = default;
+
+std::size_t Scheduler::State::longest(const Sequence& sequence) const {
+  const std::size_t n_to_come = std::min(sequence.request.stop.max_tokens, limits.max_length());
+  return std::min(limits.max_length(), sequence.request.n_prompt_tokens + n_to_come);
+}
 
 std::size_t Scheduler::max_length() const { return state_->limits.max_length(); }
 
@@ -68,6 +81,7 @@ Status Scheduler::add(request::Request request) {
   sequence->stop_ids = StopIds(sequence->request.stop);
   sequence->age = state.next_age++;
   sequence->request.tokens.reserve(max_length());
+  if (sequence->request.sampling.has_penalties()) sequence->counts.reserve(state.longest(*sequence));
   sequence->blocks.reserve(kvcache::blocks_for(max_length(), state.limits.block_size));
   if (sequence->request.mode == request::Mode::kReplay || sequence->request.attempt > Attempt(1)) {
     sequence->n_moved = sequence->n_known() - 1;
@@ -111,6 +125,7 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
                 generated.begin() + (static_cast<std::ptrdiff_t>(n_same - sequence->request.n_prompt_tokens)),
                 generated.end());
   state.keep_kv(*sequence, n_same);
+  sequence->counts.forget();
   sequence->n_computed = std::min(sequence->n_computed, tokens.size() - 1);
   sequence->request.attempt = attempt;
   sequence->request.mode = request::Mode::kLive;
@@ -132,7 +147,8 @@ StepLoad Scheduler::load() const {
 
 const StepPlan& Scheduler::plan() { return state_->planner.make(); }
 
-const CommitResult& Scheduler::commit(std::span<const TokenId> sampled) {
+const CommitResult& Scheduler::commit(std::span<const TokenId> sampled,
+                                      std::span<const request::SamplingOutcome> outcomes) {
   State& state = *state_;
   CHECK(state.planner.is_made(), "commit() must follow plan()");
   state.result.outputs.clear();
@@ -145,7 +161,12 @@ const CommitResult& Scheduler::commit(std::span<const TokenId> sampled) {
     const bool samples = entries[i].sample == PlanEntry::Sample::kYes;
     CHECK(!samples || n_used < sampled.size(), "{} tokens sampled, more expected", sampled.size());
     planned[i]->n_planned = 0;
-    state.commit_entry(entries[i], planned[i], samples ? &sampled[n_used++] : nullptr);
+    std::optional<State::Drawn> drawn;
+    if (samples) {
+      drawn = {sampled[n_used], n_used < outcomes.size() ? outcomes[n_used] : SamplingOutcome::kNotFinite};
+      ++n_used;
+    }
+    state.commit_entry(entries[i], planned[i], drawn);
   }
   CHECK(n_used == sampled.size(), "{} tokens sampled, {} expected", sampled.size(), n_used);
   state.planner.forget_committed();

@@ -91,9 +91,11 @@ class Scheduler {
   const StepPlan& plan();
 
   // The planned step was computed: KV positions advance, `sampled` (one token per entry with sample == kYes,
-  // in entry order; kNoToken ends its request with kError) is appended, finished sequences leave. Valid until
-  // the next commit.
-  const CommitResult& commit(std::span<const TokenId> sampled);
+  // in entry order; kNoToken ends its request with kError, or with kNothingAllowed where `outcomes` says so)
+  // is appended, prompts' tokens that were to be scored count as told, finished sequences leave. The outputs
+  // are those of `sampled`, in their order. Valid until the next commit.
+  const CommitResult& commit(std::span<const TokenId> sampled,
+                             std::span<const request::SamplingOutcome> outcomes = {});
 
   Counts counts() const;
   const kvcache::BlockPool& blocks() const;  // who holds each, and its generation

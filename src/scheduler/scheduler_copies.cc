@@ -79,8 +79,9 @@ std::optional<Reservation> Scheduler::reserve(RequestId request) {
   if (sequence == nullptr || sequence->reservation || !sequence->blocks.empty() || sequence->n_known() < 2)
     return std::nullopt;
   state.planner.forget();
-  Reservation made{
-      .id = state.next_reservation, .blocks = {}, .n_tokens = sequence->n_known() - state.n_left()};
+  const std::size_t n_wanted = std::min(sequence->n_known() - state.n_left(), sequence->n_creditable());
+  if (n_wanted == 0) return std::nullopt;
+  Reservation made{.id = state.next_reservation, .blocks = {}, .n_tokens = n_wanted};
   const std::size_t n_blocks = kvcache::blocks_for(sequence->n_known(), state.limits.block_size);
   if (!state.queues.pool.take(made.id, n_blocks, made.blocks)) {
     ++state.moves.n_copies_failed;

@@ -58,8 +58,13 @@ struct Scheduler::State {
             .n_free_positions = queues.pool.n_free() * limits.block_size};
   }
 
+  std::size_t longest(const Sequence& sequence) const;  // that it can become
   request::FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
-  void commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled);
+  struct Drawn {
+    TokenId token;
+    request::SamplingOutcome outcome;  // looked at where there is no token
+  };
+  void commit_entry(const PlanEntry& entry, Sequence* sequence, const std::optional<Drawn>& drawn);
 
   // Of a sequence's tokens, for it to compute when its copy is over: else nothing would be sampled, and no
   // replay say that it caught up (rule 26).

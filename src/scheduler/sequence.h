@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kvcache/sequence_records.h"
-#include "request/request.h"
+#include "request/token_counts.h"
 #include "scheduler/stop_ids.h"
 #include "scheduler/types.h"
 
@@ -14,6 +14,8 @@ namespace concertina::scheduler {
 struct Sequence {
   request::Request request;
   StopIds stop_ids;
+  request::TokenCounts
+      counts;  // of the request's tokens, brought up to date when it is sampled with penalties
   std::vector<BlockId> blocks;
   std::optional<kvcache::RecordSlot> record;  // where peers read of it, while it has blocks
   std::optional<kvcache::ReservationId>
@@ -41,6 +43,12 @@ struct Sequence {
     if (n == 1 && request.mode == request::Mode::kLive) return true;
     return n > 0 && n <= kFewTokens && n_generated() > 0;
   }
+  // Tokens whose KV may come from elsewhere: behind them stands the row of a prompt's token that is not
+  // scored.
+  std::size_t n_creditable() const {
+    return is_scored() ? n_known() : std::min(n_known(), request.logprobs.next_prompt_position - 1);
+  }
+  bool is_scored() const { return request::is_scored(request); }
   std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
 };
 

@@ -1,7 +1,4 @@
-#include "server/openai/generation.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+#include "server/generation_fixture.h"
 
 namespace concertina::server::openai {
 namespace {
@@ -10,78 +7,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-// A front that takes requests, up to a number, and computes nothing: the test says what comes back.
-class RecordingService : public front::GenerationService {
- public:
-  const front::ModelInfo& model() const override { return model_; }
-  Status admits() const override { return {}; }
-  Status reserve(std::size_t n_requests, front::ClientId) override {
-    if (n_reserved + n_requests > room)
-      return fail(front::FrontError::kQueueFull, "2 requests are waiting already");
-    n_reserved += n_requests;
-    return {};
-  }
-  void give_back(std::size_t n_requests) override { n_reserved -= n_requests; }
-  Result<RequestId> submit(front::GenerationRequest request, front::GenerationListener&) override {
-    n_reserved -= 1;
-    if (submitted.size() == n_until_shutdown)
-      return fail(front::FrontError::kShuttingDown, "the server is shutting down");
-    submitted.push_back(std::move(request));
-    return RequestId(submitted.size());
-  }
-  void cancel(RequestId request) override { cancelled.push_back(request.value()); }
-  std::size_t max_requests() const override { return room; }
-
-  std::size_t room = 100, n_until_shutdown = 1000, n_reserved = 0;
-  std::vector<front::GenerationRequest> submitted;
-  std::vector<std::uint64_t> cancelled;
-
- private:
-  const front::ModelInfo model_{.served_name = "demo", .max_model_len = 64, .vocab_size = 100};
-};
-
-// Of which there is nothing to tell.
-class QuietCluster : public front::ClusterService {
- public:
-  Status ready() const override { return {}; }
-  front::ClusterStatus cluster() const override { return {}; }
-  Result<cluster::Operation> scale(const front::ScaleRequest&,
-                                   std::function<void(const cluster::Operation&)>) override {
-    return cluster::Operation{};
-  }
-  std::optional<cluster::Operation> operation(const std::string&) const override { return std::nullopt; }
-  bool scaling() const override { return false; }
-  std::size_t n_queued() const override { return 0; }
-  std::size_t n_running() const override { return 0; }
-  std::uint64_t n_operations(cluster::Phase) const override { return 0; }
-  double last_pause_ms() const override { return 0; }
-  std::uint64_t n_failed_ranks() const override { return 0; }
-  std::uint64_t n_rescued_requests() const override { return 0; }
-};
-
-struct RecordedAnswer {
-  int status = 0;
-  std::string text;
-  enum class End { kNone, kFinished } end = End::kNone;
-  std::function<void()> on_disconnect;
-};
-class RecordingResponder : public http::Responder {
- public:
-  explicit RecordingResponder(RecordedAnswer& answer) : answer_(answer) {}
-  void send(const http::Response& response) override {
-    answer_.status = response.status;
-    answer_.text = response.body;
-    answer_.end = RecordedAnswer::End::kFinished;
-  }
-  void begin_stream(const std::string&) override { answer_.status = 200; }
-  void write(std::string_view data) override { answer_.text += data; }
-  void finish() override { answer_.end = RecordedAnswer::End::kFinished; }
-  void on_disconnect(std::function<void()> function) override { answer_.on_disconnect = std::move(function); }
-
- private:
-  RecordedAnswer& answer_;
-};
 
 class GenerationTest : public ::testing::Test {
  protected:
@@ -95,20 +20,21 @@ class GenerationTest : public ::testing::Test {
     parameters.sampling.seed = 9;
     parameters.stop.max_tokens = max_tokens;
     generation = std::make_shared<Generation>(
-        GenerationContext{service, nullptr, metrics,
+        GenerationContext{service, nullptr, formats, metrics,
                           [this](std::function<void()> function) { posted.push_back(std::move(function)); }},
         front::ClientId(7), parameters, std::make_shared<RecordingResponder>(answer),
         [this](Generation*) { ++n_over; });
     generation->start();
   }
   void last_token(std::uint64_t request, TokenId id, request::FinishReason reason) {
-    generation->on_token(RequestId(request), id, reason);
+    generation->on_token(RequestId(request), id, reason, {});
   }
   void token(std::uint64_t request, TokenId id) {
-    generation->on_token(RequestId(request), id, request::FinishReason::kNone);
+    generation->on_token(RequestId(request), id, request::FinishReason::kNone, {});
   }
 
   RecordingService service;
+  AnswerFormats formats;
   Metrics metrics{"demo"};
   RecordedAnswer answer;
   std::vector<std::function<void()>> posted;
@@ -172,7 +98,7 @@ TEST_F(GenerationTest, TheEndsReasonRidesOnTheLastTokensChunk) {
        at = answer.text.find("data: {", at + 1))
     ++n_chunks;
   EXPECT_EQ(n_chunks, 4u) << "two with the role, one for each token: " << answer.text;
-  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","token_ids":[7])"));
+  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","stop_reason":null,"token_ids":[7])"));
   EXPECT_THAT(answer.text, testing::EndsWith("data: [DONE]\n\n"));
 }
 

@@ -26,7 +26,8 @@ class MessagesTest : public ::testing::Test {
     std::vector<std::string> unknown;
     const auto parsed = Fields::parse(body);
     if (!parsed) return tl::unexpected<ApiError>(parsed.error());
-    return parse_parameters(Endpoint::kChat, *parsed, {model, &*tokenizer, &*chat_template}, unknown);
+    return parse_parameters(Endpoint::kChat, *parsed, {model, &*tokenizer, &*chat_template, formats},
+                            unknown);
   }
   std::string text(const std::string& source, const std::string& body) {
     const auto parameters = parse(source, body);
@@ -39,6 +40,7 @@ class MessagesTest : public ::testing::Test {
 
   const Result<tokenizer::Tokenizer> tokenizer =
       tokenizer::Tokenizer::load(CONCERTINA_SOURCE_DIR "/models/demo");
+  AnswerFormats formats;
   front::ModelInfo model{.served_name = "demo", .max_model_len = 1 << 20, .vocab_size = 4096};
   const std::string show = "{{ messages | tojson }}";
   const std::string call_of_f =

@@ -17,8 +17,8 @@ class ParametersTest : public ::testing::Test {
   ApiResult<Parameters> parse(const json& body) {
     unknown.clear();
     // As it arrives: what is not negative is unsigned.
-    return parse_parameters(Endpoint::kCompletions, *Fields::parse(body.dump()), {model, nullptr, nullptr},
-                            unknown);
+    return parse_parameters(Endpoint::kCompletions, *Fields::parse(body.dump()),
+                            {model, nullptr, nullptr, formats}, unknown);
   }
   Parameters parsed(const json& more) {
     json body{{"prompt", {1, 2}}};
@@ -28,6 +28,7 @@ class ParametersTest : public ::testing::Test {
     return *parameters;
   }
 
+  AnswerFormats formats;
   front::ModelInfo model{.served_name = "demo",
                          .max_model_len = 64,
                          .vocab_size = 100,
@@ -68,6 +69,51 @@ TEST_F(ParametersTest, WhatIsSetCounts) {
   EXPECT_THAT(set.stop.stop_token_ids, ElementsAre(4, 5));
 }
 
+TEST_F(ParametersTest, RulesAndWhatIsToldAreTaken) {
+  model.default_sampling.repetition_penalty = 1.25f;
+  EXPECT_EQ(parsed({}).sampling.repetition_penalty, 1.25f) << "the checkpoint's";
+  EXPECT_EQ(parsed({{"repetition_penalty", 1}}).sampling.repetition_penalty, 1.0f);
+  const Parameters set = parsed({{"presence_penalty", -0.5},
+                                 {"frequency_penalty", 2},
+                                 {"logit_bias", {{"7", -100}, {"3", 1.5}, {"07", 4}}},
+                                 {"allowed_token_ids", {9, 7, 9}},
+                                 {"min_tokens", 4},
+                                 {"logprobs", 0},
+                                 {"prompt_logprobs", 2},
+                                 {"priority", -3}});
+  EXPECT_EQ(set.sampling.presence_penalty, -0.5f);
+  EXPECT_EQ(set.sampling.frequency_penalty, 2.0f);
+  EXPECT_THAT(set.rules.logit_bias, ElementsAre(request::TokenBias{3, 1.5f}, request::TokenBias{7, -100.0f}));
+  EXPECT_THAT(set.rules.allowed_token_ids, ElementsAre(7, 9));
+  EXPECT_EQ(set.stop.min_tokens, 4u);
+  EXPECT_EQ(set.logprobs.n_top, 0u);
+  EXPECT_EQ(set.logprobs.n_prompt_top, 2u);
+  EXPECT_EQ(set.priority, -3);
+  EXPECT_EQ(parsed({{"logit_bias", json::array()}}).rules, request::TokenRules{}) << "some clients' none";
+  EXPECT_EQ(parsed({}).logprobs, request::LogprobParams{});
+}
+
+TEST_F(ParametersTest, APromptIsCutToItsEnd) {
+  const json six{1, 2, 3, 4, 5, 6};
+  EXPECT_THAT(parsed({{"prompt", six}, {"truncate_prompt_tokens", 2}}).prompts[0], ElementsAre(5, 6));
+  EXPECT_EQ(parsed({{"prompt", six}, {"truncate_prompt_tokens", 9}}).prompts[0].size(), 6u);
+  const json many = std::vector<int>(100, 5);
+  EXPECT_EQ(parsed({{"prompt", many}, {"truncate_prompt_tokens", -1}, {"max_tokens", 10}}).prompts[0].size(),
+            54u)
+      << "of 64, the answer's 10 left";
+  EXPECT_EQ(parsed({{"prompt", many}, {"truncate_prompt_tokens", -1}, {"max_tokens", 999}}).prompts[0].size(),
+            63u);
+}
+
+TEST_F(ParametersTest, UsageComesWithEveryChunkWhereBothAreAsked) {
+  const json both{{"include_usage", true}, {"continuous_usage_stats", true}},
+      one{{"continuous_usage_stats", true}};
+  EXPECT_EQ(parsed({{"stream", true}, {"stream_options", both}}).output.continuous_usage,
+            ContinuousUsage::kYes);
+  EXPECT_EQ(parsed({{"stream", true}, {"stream_options", one}}).output.continuous_usage,
+            ContinuousUsage::kNo);
+}
+
 TEST_F(ParametersTest, AbsentSeedsDiffer) {
   EXPECT_NE(parsed({}).sampling.seed, parsed({}).sampling.seed) << "drawn from the system, 64 bits";
 }
@@ -99,9 +145,7 @@ TEST_F(ParametersTest, WhatWouldShapeTheOutputAndIsNotBuiltIsRefusedByName) {
                {{{"regex", "a+"}}, "regex"},
                {{{"n_predict", 4}}, "n_predict"},
                {{{"prompt_embeds", "x"}}, "prompt_embeds"},
-               {{{"response_format", {{"type", "json_object"}}}}, "response_format"},
-               {{{"stream", true}, {"stream_options", {{"continuous_usage_stats", true}}}},
-                "stream_options.continuous_usage_stats"}};
+               {{{"response_format", {{"type", "json_object"}}}}, "response_format"}};
   for (const auto& test : cases) {
     json body{{"prompt", {1}}};
     body.update(test.field);
@@ -152,7 +196,25 @@ TEST_F(ParametersTest, TheFirstThingWrongIsNamed) {
                {{{"prompt", {1}}, {"stop_token_ids", {100}}}, "stop_token_ids"},
                {{{"prompt", {1}}, {"stream", true}, {"stream_options", {{"include_usage", 1}}}},
                 "stream_options.include_usage"},
-               {{{"prompt", {1}}, {"frequency_penalty", 0.5}}, "frequency_penalty"}};
+               {{{"prompt", {1}}, {"frequency_penalty", 2.5}}, "frequency_penalty"},
+               {{{"prompt", {1}}, {"presence_penalty", -2.5}}, "presence_penalty"},
+               {{{"prompt", {1}}, {"repetition_penalty", 0}}, "repetition_penalty"},
+               {{{"prompt", {1}}, {"min_tokens", 17}}, "min_tokens"},
+               {{{"prompt", {1}}, {"logit_bias", {{"100", 1}}}}, "logit_bias"},
+               {{{"prompt", {1}}, {"logit_bias", {{"-1", 1}}}}, "logit_bias"},
+               {{{"prompt", {1}}, {"logit_bias", {{"7", 101}}}}, "logit_bias"},
+               {{{"prompt", {1}}, {"logit_bias", {7}}}, "logit_bias"},
+               {{{"prompt", {1}}, {"allowed_token_ids", json::array()}}, "allowed_token_ids"},
+               {{{"prompt", {1}}, {"allowed_token_ids", {100}}}, "allowed_token_ids"},
+               {{{"prompt", {1}}, {"bad_words", {"x"}}}, "bad_words"},
+               {{{"prompt", {1}}, {"logprobs", 21}}, "logprobs"},
+               {{{"prompt", {1}}, {"logprobs", -1}}, "logprobs"},
+               {{{"prompt", {1}}, {"prompt_logprobs", -1}}, "prompt_logprobs"},
+               {{{"prompt", {1}}, {"prompt_logprobs", 1}, {"stream", true}}, "prompt_logprobs"},
+               {{{"prompt", {1}}, {"echo", true}}, "echo"},
+               {{{"prompt", {1}}, {"truncate_prompt_tokens", 0}}, "truncate_prompt_tokens"},
+               {{{"prompt", {1}}, {"truncate_prompt_tokens", 64}}, "truncate_prompt_tokens"},
+               {{{"prompt", {1}}, {"priority", 1.5}}, "priority"}};
   for (const auto& test : cases) {
     const auto parameters = parse(test.body);
     ASSERT_FALSE(parameters) << test.body;

@@ -71,7 +71,9 @@ struct Server::State {
             {.n_threads = n_helper_threads()},
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
         served_name(generation.model().served_name),
-        openai(generation, {generation.model(), tokenizer, chat_template}, metrics, helpers, context),
+        formats(openai::make_answer_formats(options.formats, tokenizer)),
+        openai(generation, {generation.model(), tokenizer, chat_template, formats}, metrics, helpers,
+               context),
         admin(cluster, metrics),
         routes(make_routes()),
         http(
@@ -95,6 +97,12 @@ struct Server::State {
     return {
         {Path::kApi, "POST", "/v1/chat/completions", generate(Endpoint::kChat)},
         {Path::kApi, "POST", "/v1/completions", generate(Endpoint::kCompletions)},
+        {Path::kApi, "POST", "/v1/responses", generate(Endpoint::kResponses)},
+        {Path::kApi, "POST", "/v1/messages", generate(Endpoint::kMessages)},
+        {Path::kApi, "POST", "/v1/messages/count_tokens", generate(Endpoint::kCountTokens)},
+        {Path::kApi, "POST", "/tokenize", generate(Endpoint::kTokenize)},
+        {Path::kApi, "POST", "/detokenize", generate(Endpoint::kDetokenize)},
+        {Path::kApi, "POST", "/render", generate(Endpoint::kRender)},
         {Path::kApi, "GET", "/v1/models", simple([this](const auto& r) { openai.list_models(r); })},
         {Path::kApi, "GET", "/v1/models/",
          [this](const auto&, const auto& id, const auto& r) { openai.show_model(id, r); }},
@@ -165,6 +173,7 @@ struct Server::State {
   Metrics metrics;
   HelperThreads helpers;
   const std::string served_name;
+  const openai::AnswerFormats formats;
   openai::OpenAiApi openai;
   admin::AdminApi admin;
   const std::vector<Route> routes;

@@ -8,6 +8,7 @@
 #include "server/helper_threads.h"
 #include "server/http/http_server.h"
 #include "tokenizer/tokenizer.h"
+#include "tools/formats.h"
 
 namespace concertina::server {
 
@@ -17,6 +18,7 @@ struct ServerOptions {
   http::Limits limits;
   std::vector<std::string> allowed_hosts;  // names by which it may be asked, besides its own; "*": any
   std::vector<std::string> own_names;      // of this machine, that lead to loopback
+  tools::Formats formats;                  // how the model writes calls of tools and what it thinks
   access::ApiKeys api_keys;                // empty: nobody is asked for one
 };
 

@@ -132,6 +132,32 @@ cluster::RankStats read(const Stats& in) {
 }
 void write(const cluster::RankReport& message, Frame& frame) { write(message.stats, *frame.mutable_stats()); }
 
+void write(const request::PromptLogprobs& scored, PromptLogprobs& out) {
+  out.set_request(scored.request.value());
+  out.set_attempt(scored.attempt.value());
+  out.set_first_position(scored.first_position);
+  out.set_each(static_cast<std::uint32_t>(scored.n_each));
+  for (const request::TokenLogprob& one : scored.logprobs) {
+    out.add_tokens(one.token);
+    out.add_logprobs(one.logprob);
+  }
+  out.mutable_ranks()->Add(scored.ranks.begin(), scored.ranks.end());
+}
+template <typename Tokens, typename Logprobs>
+std::vector<request::TokenLogprob> logprobs_of(const Tokens& tokens, const Logprobs& logprobs) {
+  std::vector<request::TokenLogprob> read;
+  for (int i = 0; i < std::min(tokens.size(), logprobs.size()); ++i) read.push_back({tokens[i], logprobs[i]});
+  return read;
+}
+request::PromptLogprobs read(const PromptLogprobs& in) {
+  return {.request = RequestId(in.request()),
+          .attempt = Attempt(in.attempt()),
+          .first_position = in.first_position(),
+          .n_each = in.each(),
+          .logprobs = logprobs_of(in.tokens(), in.logprobs()),
+          .ranks = {in.ranks().begin(), in.ranks().end()}};
+}
+
 void write(const cluster::StepOutput& message, Frame& frame) {
   StepOutput& out = *frame.mutable_step_output();
   for (const request::TokenEvent& token : message.tokens) {
@@ -141,7 +167,13 @@ void write(const cluster::StepOutput& message, Frame& frame) {
     token_out.set_position(token.position);
     token_out.set_token(token.token);
     token_out.set_finish_reason(static_cast<std::uint32_t>(token.finish_reason));
+    for (const request::TokenLogprob& one : token.logprobs) {
+      token_out.add_logprob_tokens(one.token);
+      token_out.add_logprobs(one.logprob);
+    }
   }
+  for (const request::PromptLogprobs& scored : message.prompt_logprobs)
+    write(scored, *out.add_prompt_logprobs());
   for (const request::CaughtUp& caught_up : message.caught_up) {
     CaughtUp& up_out = *out.add_caught_up();
     up_out.set_request(caught_up.request.value());
@@ -155,8 +187,10 @@ cluster::StepOutput read(const StepOutput& in, const cluster::Member& from) {
   message.tokens.reserve(static_cast<std::size_t>(in.outputs_size()));
   for (const Output& token : in.outputs()) {
     message.tokens.push_back({RequestId(token.request()), Attempt(token.attempt()), token.position(),
-                              token.token(), static_cast<request::FinishReason>(token.finish_reason())});
+                              token.token(), static_cast<request::FinishReason>(token.finish_reason()),
+                              logprobs_of(token.logprob_tokens(), token.logprobs())});
   }
+  for (const PromptLogprobs& scored : in.prompt_logprobs()) message.prompt_logprobs.push_back(read(scored));
   for (const CaughtUp& up : in.caught_up())
     message.caught_up.push_back({RequestId(up.request()), Attempt(up.attempt()), up.n_generated()});
   if (in.has_stats()) message.stats = read(in.stats());

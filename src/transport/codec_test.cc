@@ -17,10 +17,28 @@ constexpr cluster::Member kRank{RankId(3), Incarnation(1ull << 60)};
 // Every field differs from its default, so that one which does not travel is noticed; a field that is new
 // here, too: a pattern must name them all.
 request::SamplingParams sampling() {
-  request::SamplingParams params{0.7f, -1, 0.5f, 0.1f, ~0ull, 127};
-  const auto& [temperature, top_k, top_p, min_p, seed, choice_index] = params;
+  request::SamplingParams params{0.7f, -1, 0.5f, 0.1f, ~0ull, 127, 1.1f, -2.0f, 0.3f};
+  const auto& [temperature, top_k, top_p, min_p, seed, choice_index, repetition, frequency, presence] =
+      params;
   (void)temperature, (void)top_k, (void)top_p, (void)min_p, (void)seed, (void)choice_index;
+  (void)repetition, (void)frequency, (void)presence;
   return params;
+}
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+request::TokenRules rules() {
+  request::TokenRules made{{{3, -100.0f}, {9, 0.1f}}, {4, 5}, {{1}, {2, 3, 4}}};
+  const auto& [logit_bias, allowed, bad_words] = made;
+  (void)logit_bias, (void)allowed, (void)bad_words;
+  return made;
+}
+
+request::LogprobParams logprobs() {
+  request::LogprobParams made{0, 20, 7};
+  const auto& [n_top, n_prompt_top, next_prompt_position] = made;
+  (void)n_top, (void)n_prompt_top, (void)next_prompt_position;
+  return made;
 }
 
 request::Request request() {
@@ -29,10 +47,14 @@ request::Request request() {
                         .tokens = {1, std::numeric_limits<TokenId>::max(), 0},
                         .n_prompt_tokens = 2,
                         .sampling = sampling(),
-                        .stop = {7, true, {4, 5}, {6}},
-                        .mode = request::Mode::kReplay};
-  const auto& [id, attempt, tokens, n_prompt_tokens, params, stop, mode] = made;
-  const auto& [max_tokens, ignore_eos, eos_ids, stop_ids] = stop;
+                        .stop = {7, true, {4, 5}, {6}, 3},
+                        .mode = request::Mode::kReplay,
+                        .rules = rules(),
+                        .logprobs = logprobs(),
+                        .priority = -8};
+  const auto& [id, attempt, tokens, n_prompt_tokens, params, stop, mode, rules, logprobs, priority] = made;
+  const auto& [max_tokens, ignore_eos, eos_ids, stop_ids, min_tokens] = stop;
+  (void)rules, (void)logprobs, (void)priority, (void)min_tokens;
   (void)id, (void)attempt, (void)tokens, (void)n_prompt_tokens, (void)params, (void)mode;
   (void)max_tokens, (void)ignore_eos, (void)eos_ids, (void)stop_ids;
   return made;
@@ -40,7 +62,12 @@ request::Request request() {
 
 std::vector<ToRank> all_to_rank() {
   const cluster::Placement placement{{{{RankId(0), {ExpertId(1), ExpertId(2)}}, {RankId(3), {}}}, {}}};
+  request::Request plain{.id = RequestId(4), .tokens = {1}, .n_prompt_tokens = 1};
+  request::Request damped = plain;  // one penalty alone
+  damped.sampling.presence_penalty = 0.5f;
   return {cluster::Assign{request(), kRank},
+          cluster::Assign{plain, std::nullopt},
+          cluster::Assign{damped, std::nullopt},
           cluster::Assign{request(), std::nullopt},
           cluster::Feed{RequestId(5), {1, 2, 3}},
           cluster::TakeOver{RequestId(6), Attempt(2), {9, 8}},
@@ -63,32 +90,36 @@ std::vector<FromRank> all_from_rank() {
   using Cause = cluster::RankPrepareFailed::Cause;
   const cluster::RankStats stats{
       1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}, {7, 8, 9, 10}};
-  return {
-      cluster::RankHello{kRank,
-                         {cluster::LinkKind::kSharedMemory, std::string("\0\xff", 2)},
-                         {cluster::LinkKind::kSharedMemory, "kv"},
-                         3,
-                         4,
-                         5,
-                         {"version", "id", "digest", "avx2"}},
-      cluster::LoadProgress{kRank, 5, 6},
-      cluster::RankPrepared{kRank, Epoch(1), 7},
-      cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kOwn},
-      cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kPeer},
-      cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kRoom},
-      cluster::RankFlipped{kRank, Epoch(3), 1.25},
-      cluster::RankFrozen{kRank, Ballot(4)},
-      cluster::Heartbeat{kRank, 8, 9},
-      cluster::PeerSuspected{kRank, RankId(1), Epoch(5), "what", StepId(6), 7},
-      cluster::LeaveAsked{kRank},
-      cluster::RankFailed{kRank, "error"},
-      cluster::RankReport{kRank, stats},
-      cluster::StepOutput{kRank,
-                          {{RequestId(1), Attempt(2), 3, 4, request::FinishReason::kLength},
-                           {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kError}},
-                          {{RequestId(3), Attempt(4), 5}},
-                          stats},
-      cluster::StepOutput{kRank, {}, {}, std::nullopt}};
+  return {cluster::RankHello{kRank,
+                             {cluster::LinkKind::kSharedMemory, std::string("\0\xff", 2)},
+                             {cluster::LinkKind::kSharedMemory, "kv"},
+                             3,
+                             4,
+                             5,
+                             {"version", "id", "digest", "avx2"}},
+          cluster::LoadProgress{kRank, 5, 6},
+          cluster::RankPrepared{kRank, Epoch(1), 7},
+          cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kOwn},
+          cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kPeer},
+          cluster::RankPrepareFailed{kRank, Epoch(2), "why", Cause::kRoom},
+          cluster::RankFlipped{kRank, Epoch(3), 1.25},
+          cluster::RankFrozen{kRank, Ballot(4)},
+          cluster::Heartbeat{kRank, 8, 9},
+          cluster::PeerSuspected{kRank, RankId(1), Epoch(5), "what", StepId(6), 7},
+          cluster::LeaveAsked{kRank},
+          cluster::RankFailed{kRank, "error"},
+          cluster::RankReport{kRank, stats},
+          cluster::StepOutput{
+              kRank,
+              {{RequestId(1), Attempt(2), 3, 4, request::FinishReason::kLength},
+               {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kError},
+               {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kNothingAllowed},
+               {RequestId(2), Attempt(3), 4, 5, {}, {{5, -1e-7f}, {9, -kInfinity}}}},
+              {{RequestId(3), Attempt(4), 5}},
+              stats,
+              {{RequestId(4), Attempt(5), 6, 2, {{1, -0.1f}, {2, -0.0f}, {3, -9}, {4, -8}}, {7, 8}},
+               {RequestId(5), Attempt(5), 1, 1, {{1, -0.1f}}, {1}}}},
+          cluster::StepOutput{kRank, {}, {}, std::nullopt}};
 }
 
 // Through the bytes, as on a channel.

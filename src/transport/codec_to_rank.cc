@@ -30,6 +30,10 @@ void write(const request::SamplingParams& params, Sampling& out) {
   out.set_min_p(params.min_p);
   out.set_seed(params.seed);
   out.set_choice_index(params.choice_index);
+  if (!params.has_penalties()) return;
+  out.set_repetition_penalty(params.repetition_penalty);
+  out.set_frequency_penalty(params.frequency_penalty);
+  out.set_presence_penalty(params.presence_penalty);
 }
 request::SamplingParams read(const Sampling& in) {
   return {.temperature = in.temperature(),
@@ -37,7 +41,10 @@ request::SamplingParams read(const Sampling& in) {
           .top_p = in.top_p(),
           .min_p = in.min_p(),
           .seed = in.seed(),
-          .choice_index = in.choice_index()};
+          .choice_index = in.choice_index(),
+          .repetition_penalty = in.has_repetition_penalty() ? in.repetition_penalty() : 1.0f,
+          .frequency_penalty = in.frequency_penalty(),
+          .presence_penalty = in.presence_penalty()};
 }
 
 void write(const request::StopParams& params, Stop& out) {
@@ -45,12 +52,42 @@ void write(const request::StopParams& params, Stop& out) {
   out.set_ignore_eos(params.ignore_eos);
   add_all(params.eos_token_ids, out.mutable_eos_token_ids());
   add_all(params.stop_token_ids, out.mutable_stop_token_ids());
+  out.set_min_tokens(params.min_tokens);
 }
 request::StopParams read(const Stop& in) {
   return {.max_tokens = in.max_tokens(),
           .ignore_eos = in.ignore_eos(),
           .eos_token_ids = tokens_of(in.eos_token_ids()),
-          .stop_token_ids = tokens_of(in.stop_token_ids())};
+          .stop_token_ids = tokens_of(in.stop_token_ids()),
+          .min_tokens = in.min_tokens()};
+}
+
+void write(const request::TokenRules& rules, TokenRules& out) {
+  for (const request::TokenBias& one : rules.logit_bias) {
+    out.add_bias_tokens(one.token);
+    out.add_biases(one.bias);
+  }
+  add_all(rules.allowed_token_ids, out.mutable_allowed_token_ids());
+  for (const std::vector<TokenId>& word : rules.bad_words) add_all(word, out.add_bad_words()->mutable_ids());
+}
+request::TokenRules read(const TokenRules& in) {
+  request::TokenRules rules{.allowed_token_ids = tokens_of(in.allowed_token_ids())};
+  for (int i = 0; i < std::min(in.bias_tokens_size(), in.biases_size()); ++i)
+    rules.logit_bias.push_back({in.bias_tokens(i), in.biases(i)});
+  for (const Tokens& word : in.bad_words())
+    if (word.ids_size() > 0) rules.bad_words.push_back(tokens_of(word.ids()));
+  return rules;
+}
+
+void write(const request::LogprobParams& params, LogprobsWanted& out) {
+  if (params.n_top) out.set_top(*params.n_top);
+  if (params.n_prompt_top) out.set_prompt_top(*params.n_prompt_top);
+  out.set_next_prompt_position(params.next_prompt_position);
+}
+request::LogprobParams read(const LogprobsWanted& in) {
+  return {.n_top = in.has_top() ? std::optional(in.top()) : std::nullopt,
+          .n_prompt_top = in.has_prompt_top() ? std::optional(in.prompt_top()) : std::nullopt,
+          .next_prompt_position = in.next_prompt_position()};
 }
 
 void write(const cluster::Assign& message, Frame& frame) {
@@ -64,6 +101,9 @@ void write(const cluster::Assign& message, Frame& frame) {
   write(request.stop, *out.mutable_stop());
   out.set_replay(request.mode == request::Mode::kReplay);
   if (message.kv_source) write(*message.kv_source, *out.mutable_kv_source());
+  if (request.rules != request::TokenRules{}) write(request.rules, *out.mutable_rules());
+  if (request.logprobs != request::LogprobParams{}) write(request.logprobs, *out.mutable_logprobs());
+  out.set_priority(request.priority);
 }
 cluster::Assign read(const Assign& in) {
   return {{.id = RequestId(in.request()),
@@ -72,7 +112,10 @@ cluster::Assign read(const Assign& in) {
            .n_prompt_tokens = in.n_prompt_tokens(),
            .sampling = read(in.sampling()),
            .stop = read(in.stop()),
-           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive},
+           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive,
+           .rules = read(in.rules()),
+           .logprobs = in.has_logprobs() ? read(in.logprobs()) : request::LogprobParams{},
+           .priority = in.priority()},
           in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};
 }
 

@@ -139,6 +139,7 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
       model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,
                              .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
                              .max_model_len = options.limits.max_model_len,
+                             .max_kv_tokens = parts.limits.n_blocks * parts.limits.block_size,
                              .n_threads = options.n_threads,
                              .activations = options.activations});
   parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits, parts.kv_memory->records());

@@ -128,7 +128,8 @@ void StepLoop::perform() {
 
 void StepLoop::perform(const rank::CommitPlan&) {
   at_test_point(TestPoint::kBeforeCommit);
-  report(rank_.scheduler->commit(drawn_.tokens));
+  note_scored(*plan_, *drawn_.scored);
+  report(rank_.scheduler->commit(drawn_.tokens, drawn_.outcomes));
   incoming_.on_step_committed();
   at_test_point(TestPoint::kAfterCommit);
 }
@@ -214,7 +215,11 @@ Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
     slices_.push_back({.tokens = entry.tokens,
                        .start_position = entry.start_position,
                        .block_table = entry.block_table,
-                       .request = entry.sample == Sample::kYes ? entry.request_now : nullptr});
+                       .request = entry.sample == Sample::kYes ? entry.request_now : nullptr,
+                       .counts = entry.counts,
+                       .scored = entry.scored,
+                       .first_scored = entry.first_scored,
+                       .n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0)});
   }
   return model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
                         *rank_.stream);
@@ -231,10 +236,12 @@ void StepLoop::count_nonfinite(const request::TokenEvent& token) {
 }
 
 void StepLoop::report(const scheduler::CommitResult& result) {
-  if (result.outputs.empty() && result.caught_up.empty()) return report_stats();
+  if (result.outputs.empty() && result.caught_up.empty() && prompt_logprobs_.empty()) return report_stats();
   for (const request::TokenEvent& token : result.outputs) count_nonfinite(token);
   auto& output = std::get<cluster::StepOutput>(step_output_);
   output.tokens.assign(result.outputs.begin(), result.outputs.end());
+  add_logprobs(output.tokens);
+  output.prompt_logprobs.swap(prompt_logprobs_);
   output.caught_up.assign(result.caught_up.begin(), result.caught_up.end());
   output.stats = has_news() ? std::optional(stats()) : std::nullopt;
   parts_.send(step_output_);

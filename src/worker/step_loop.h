@@ -67,6 +67,8 @@ class StepLoop : private rank::Sight {
   void note_step_time(Time begun);
   Result<model::StepOutput> compute(const scheduler::StepPlan& plan);
   void report(const scheduler::CommitResult& result);
+  void add_logprobs(std::span<request::TokenEvent> tokens) const;
+  void note_scored(const scheduler::StepPlan& plan, const kernels::Scored& scored);
   void count_nonfinite(const request::TokenEvent& token);
   bool has_news() const;
   std::optional<Time> next_report() const;  // of MoE layers not told yet
@@ -86,6 +88,7 @@ class StepLoop : private rank::Sight {
   model::StepOutput drawn_;                                               // by the step that ended
   bool peer_started_ = false;  // the last wait ended because of that
   std::vector<model::SequenceSlice> slices_;
+  std::vector<request::PromptLogprobs> prompt_logprobs_;  // of the step that is committed
   scheduler::Counts reported_counts_;
   std::uint64_t n_reported_exchanges_ = 0;
   std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits

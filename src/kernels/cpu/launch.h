@@ -10,6 +10,7 @@
 #include "kernels/rms_norm.h"
 #include "kernels/router.h"
 #include "kernels/sampling.h"
+#include "kernels/scoring.h"
 
 // The ops on the CPU. x.cc checks shapes and calls cpu/x.cc; what an argument is stands in x.h.
 namespace concertina::kernels::cpu {
@@ -40,6 +41,8 @@ void silu_multiply(std::span<const float> gate, std::span<const float> up, std::
 tensor::Weight quantize_int8(const tensor::Weight& weight);
 void sample(std::span<const float> logits, std::size_t vocab_size, std::span<const SamplingRow> rows,
             SamplingScratch& scratch, Sampled& out, device::Stream& on);
+void score(std::span<const float> logits, std::size_t vocab_size, std::span<const ScoringRow> rows,
+           SamplingScratch& scratch, std::size_t first_row, Scored& out, device::Stream& on);
 
 // Row first_row + m of `room` = rows[m] in `form`, m in [0, rows.size()); each is [width]. By this thread.
 void narrow_rows(std::span<const float* const> rows, std::size_t width, RowForm form, const RowRoom& room,

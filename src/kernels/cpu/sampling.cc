@@ -3,8 +3,8 @@
 #include <limits>
 #include <numeric>
 
-#include "kernels/cpu/highest.h"
 #include "kernels/cpu/launch.h"
+#include "kernels/cpu/logprobs.h"
 #include "kernels/cpu/ops.h"
 
 namespace concertina::kernels::cpu {
@@ -109,6 +109,10 @@ void apply_mask(std::span<const std::uint64_t> allowed, std::span<float> logits)
     const std::uint64_t word = allowed[begin / 64];
     if (word == ~std::uint64_t{0}) continue;
     const std::size_t n = std::min<std::size_t>(64, logits.size() - begin);
+    if (word == 0) {
+      std::fill_n(logits.begin() + static_cast<std::ptrdiff_t>(begin), n, kForbidden);
+      continue;
+    }
     for (std::size_t i = 0; i < n; ++i)
       if ((word >> i & 1) == 0) logits[begin + i] = kForbidden;
   }
@@ -126,25 +130,6 @@ std::span<const float> changed_logits(std::span<const float> logits, const reque
     logit = (logit > 0 ? logit / edit.divisor : logit * edit.divisor) + edit.bias;
   }
   return changed;
-}
-
-// Of the model's own distribution. Returns the token's; fills `top` with the highest.
-float compute_logprobs(std::span<const float> logits, float highest, TokenId token,
-                       std::span<TokenLogprob> top, SamplingScratch::Row& scratch, const Ops& ops) {
-  const std::span<float> masses(scratch.masses.data(), logits.size());
-  ops.exp_shifted(logits.data(), logits.size(), highest, 1.0f, masses.data());
-  double total = 0;
-  for (const float mass : masses) total += mass;
-  const double log_total = std::log(total);
-  const auto logprob_of = [&](TokenId of) {
-    return static_cast<float>(static_cast<double>(logits[static_cast<std::size_t>(of)]) - highest -
-                              log_total);
-  };
-  choose_highest(
-      logits, top, [](std::uint32_t place) { return TokenLogprob{.token = static_cast<TokenId>(place)}; },
-      [](const TokenLogprob& one) { return static_cast<std::size_t>(one.token); });
-  for (TokenLogprob& one : top) one.logprob = logprob_of(one.token);
-  return logprob_of(token);
 }
 
 void sample_row(std::span<const float> logits, const SamplingRow& row, std::size_t place,
@@ -166,7 +151,7 @@ void sample_row(std::span<const float> logits, const SamplingRow& row, std::size
   if (!row.n_logprobs) return;
   const std::size_t n_top = std::min<std::size_t>(*row.n_logprobs, logits.size());
   const std::span<TokenLogprob> top(out.top_logprobs.data() + place * kMaxLogprobs, n_top);
-  out.logprobs[place] = compute_logprobs(logits, highest, out.tokens[place], top, scratch, ops);
+  out.logprobs[place] = compute_logprobs(logits, highest, out.tokens[place], top, scratch.masses, ops);
 }
 
 }  // namespace

@@ -82,6 +82,9 @@ std::optional<Refusal> check_key(const Rules& rules, const http::Request& reques
   const bool is_bearer = lower(given.substr(0, kScheme.size())) == kScheme;
   given.remove_prefix(is_bearer ? kScheme.size() : given.size());
   while (given.starts_with(' ')) given.remove_prefix(1);
+  // Anthropic's clients.
+  if (const std::string* plain = request.header("X-Api-Key"); plain != nullptr && given.empty())
+    given = *plain;
   if (rules.keys.contains(given)) return std::nullopt;
   Refusal out = refusal(401,
                         given.empty() ? "this server wants an API key, as Authorization: Bearer KEY"

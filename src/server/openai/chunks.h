@@ -1,48 +1,33 @@
 #pragma once
 
-#include <optional>
-#include <span>
 #include <string>
-#include <vector>
 
-#include "server/openai/parameters.h"
+#include "server/openai/answer_writer.h"
 
 namespace concertina::server::openai {
 
-struct Usage {
-  std::size_t prompt_tokens = 0, completion_tokens = 0;
-};
-
-// Builds the bodies of answers: whole ones and server-sent events. The framing is OpenAI's to the letter.
-class ChunkWriter {
+// OpenAI's completions and chat completions, to the letter; stop_reason, token ids and prompt_logprobs are
+// vLLM's.
+class ChunkWriter : public AnswerWriter {
  public:
-  ChunkWriter(Endpoint endpoint, const std::string& model, IncludeUsage include_usage,
-              ReturnTokenIds return_token_ids);
+  ChunkWriter(const Parameters& parameters, const front::ModelInfo& model);
 
-  // What begins a choice's stream: a chat's role; none for completions.
-  std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) const;
-  // New text of a choice, its ids where they are asked for, and the end's reason where it has come.
-  std::string delta(std::size_t choice, const std::string& text, std::span<const TokenId> ids,
-                    std::span<const TokenId> prompt_ids, const char* finish_reason) const;
-  std::string usage(const Usage& usage) const;
-  static std::string done() { return "data: [DONE]\n\n"; }
-
-  struct Choice {
-    std::string text;
-    const char* finish_reason;
-    std::span<const TokenId> ids, prompt_ids;
-  };
-  std::string whole(std::span<const Choice> choices, const Usage& usage) const;
+  std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
+  std::string delta(const Piece& piece) override;
+  std::string end(const Usage& usage) override;
+  std::string failed(const ApiError& error) override;
+  std::string whole(std::span<const WholeChoice> choices, const Usage& usage) override;
 
  private:
-  std::string frame(const std::string& choices, const std::string& more) const;
+  std::string frame(const std::string& choices, const std::string& more, const Usage& usage) const;
+  std::string whole_choice(std::size_t index, const WholeChoice& choice) const;
 
   Endpoint endpoint_;
   IncludeUsage include_usage_;
+  ContinuousUsage continuous_usage_;
   ReturnTokenIds return_token_ids_;
+  bool tells_prompt_logprobs_;
   std::string head_, whole_head_;  // up to "choices":
 };
-
-std::string json_string(const std::string& text);  // quoted and escaped; invalid UTF-8 replaced
 
 }  // namespace concertina::server::openai

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "server/openai/prepare.h"
+
 namespace concertina::server::openai {
 
 namespace {
@@ -10,6 +12,10 @@ constexpr std::size_t kMaxRequestsATurn = 32, kMaxTokensATurn = 64 << 10;
 constexpr Duration kKeepAliveInterval = std::chrono::seconds(15);
 
 Time now() { return std::chrono::steady_clock::now(); }
+
+bool is_stop(const End& end) {
+  return end.finish_reason != nullptr && end.finish_reason == std::string_view("stop");
+}
 }  // namespace
 
 Generation::Generation(GenerationContext context, front::ClientId client, Parameters parameters,
@@ -19,14 +25,12 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
       parameters_(std::move(parameters)),
       responder_(std::move(responder)),
       on_over_(std::move(on_over)),
-      writer_(parameters_.endpoint, context_.service.model().served_name, parameters_.include_usage,
-              parameters_.return_token_ids),
+      writer_(make_writer(parameters_, context_.service.model())),
       arrived_(now()) {
-  for (const auto& prompt : parameters_.prompts) {
+  for (std::size_t prompt = 0; prompt < parameters_.prompts.size(); ++prompt) {
     for (std::size_t i = 0; i < parameters_.n; ++i) {
-      choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, parameters_.stop_strings));
-      if (context_.tokenizer != nullptr)
-        choices_.back()->detokenizer.emplace(*context_.tokenizer, tokenizer::SkipSpecialTokens::kYes);
+      choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, parameters_, context_.tokenizer,
+                                                  context_.formats));
     }
   }
   n_open_ = choices_.size();
@@ -38,8 +42,12 @@ void Generation::start() {
     return fail(reserved.error(), std::nullopt);
   n_reserved_ = choices_.size();
   for (const auto& prompt : parameters_.prompts) context_.metrics.on_prompt(prompt.size());
-  if (parameters_.stop.max_tokens == 0) {
-    for (const auto& choice : choices_) end_choice(*choice, "length");
+  if (parameters_.stop.max_tokens == 0 && !wants_scores_alone()) {
+    for (const auto& choice : choices_) {
+      const End end{"length"};
+      emit(*choice, {}, end);
+      end_choice(*choice, end);
+    }
     return;
   }
   submit_some();
@@ -55,6 +63,11 @@ void Generation::start() {
   });
 }
 
+// A rank scores a prompt while it computes it, for a token that nobody is told of.
+bool Generation::wants_scores_alone() const {
+  return parameters_.stop.max_tokens == 0 && parameters_.logprobs.n_prompt_top.has_value();
+}
+
 // Not all at once: 128 choices of a prompt of 100,000 tokens would hold up every stream for tens of
 // milliseconds.
 void Generation::submit_some() {
@@ -68,13 +81,20 @@ void Generation::submit_some() {
     }
     Choice& choice = *choices_[n_submitted_++];
     n_requests += 1;
-    n_tokens += choice.prompt.size();
+    n_tokens += choice.prompt().size();
     if (const Status submitted = submit(choice); !submitted) fail(submitted.error(), std::nullopt);
   }
 }
 
 Status Generation::submit(Choice& choice) {
-  front::GenerationRequest request{client_, choice.prompt, parameters_.sampling, parameters_.stop};
+  front::GenerationRequest request{.client = client_,
+                                   .prompt_ids = choice.prompt(),
+                                   .sampling = parameters_.sampling,
+                                   .stop = parameters_.stop,
+                                   .rules = parameters_.rules,
+                                   .logprobs = parameters_.logprobs,
+                                   .priority = parameters_.priority};
+  request.stop.max_tokens = std::max<std::size_t>(1, request.stop.max_tokens);
   request.sampling.choice_index = static_cast<std::uint32_t>(choice.index % parameters_.n);
   n_reserved_ -= 1;
   ASSIGN_OR_RETURN(choice.request, context_.service.submit(std::move(request), *this));
@@ -85,7 +105,7 @@ Status Generation::submit(Choice& choice) {
 void Generation::abandon() {
   if (answer_ == Answer::kOver) return;
   for (const auto& choice : choices_) {
-    if (choice->finish_reason == nullptr) context_.metrics.on_finished("abort", now() - arrived_);
+    if (choice->end.finish_reason == nullptr) context_.metrics.on_finished("abort", now() - arrived_);
   }
   over();
 }
@@ -93,7 +113,7 @@ void Generation::abandon() {
 void Generation::over() {
   answer_ = Answer::kOver;
   for (const auto& [request, choice] : by_request_) {
-    if (choice->finish_reason == nullptr) context_.service.cancel(request);
+    if (choice->end.finish_reason == nullptr) context_.service.cancel(request);
   }
   by_request_.clear();
   context_.service.give_back(std::exchange(n_reserved_, 0));
@@ -105,61 +125,71 @@ void Generation::keep_alive(Time now) {
   if (is_stream && now - last_written_ >= kKeepAliveInterval) write(": keep-alive\n\n");
 }
 
-bool Generation::is_stop_token(TokenId token) const {
-  const request::StopParams& stop = parameters_.stop;
-  const auto& eos = stop.eos_token_ids;
-  return std::binary_search(stop.stop_token_ids.begin(), stop.stop_token_ids.end(), token) ||
-         (!stop.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end());
-}
-
-void Generation::count(Choice& choice, TokenId token) {
+void Generation::count(Choice& choice) {
+  if (parameters_.stop.max_tokens == 0) return;
   const Time time = now();
-  if (choice.n_tokens == 0) {
+  if (choice.n_tokens == 1) {
     context_.metrics.on_first_token(time - arrived_);
   } else {
     context_.metrics.on_next_token(time - choice.last_token);
   }
   choice.last_token = time;
-  ++choice.n_tokens;
-  choice.ids.push_back(token);
 }
 
 // The end's reason rides on the last token's chunk.
-void Generation::on_token(RequestId request, TokenId token, request::FinishReason reason) {
+void Generation::on_token(RequestId request, TokenId token, request::FinishReason reason,
+                          std::span<const request::TokenLogprob> logprobs) {
   const auto self = shared_from_this();  // an answer that ends here lets go of this object
   const auto found = by_request_.find(request);
-  if (found == by_request_.end() || found->second->finish_reason != nullptr) return;
+  if (found == by_request_.end() || found->second->end.finish_reason != nullptr) return;
   Choice& choice = *found->second;
-  count(choice, token);
-  const bool is_last = reason != request::FinishReason::kNone;
-  std::string text;
-  if (choice.detokenizer && !is_stop_token(token)) text = choice.detokenizer->push(token);
-  if (choice.detokenizer && is_last) text += choice.detokenizer->flush();
-  StopStrings::Step step = choice.stop.push(text);
-  const bool hit = step.hit == StopStrings::Step::Hit::kYes;
-  if (!hit && !is_last) return emit(choice, std::move(step.text), nullptr);
-  if (!hit) step.text += choice.stop.flush();
-  if (hit && !is_last) context_.service.cancel(request);
-  const char* const why = hit || reason == request::FinishReason::kStop ? "stop" : "length";
-  emit(choice, std::move(step.text), why);
-  end_choice(choice, why);
+  Choice::Step step = choice.push(token, reason, logprobs);
+  count(choice);
+  const bool is_last = step.end.finish_reason != nullptr;
+  tools::Events events = choice.answer.read(step.text, is_last ? tools::End::kEnd : tools::End::kNotYet);
+  if (choice.answer.is_over() && !is_last) step.end.finish_reason = "stop";
+  const bool is_over = step.is_hit || choice.answer.is_over();
+  if (is_over && reason == request::FinishReason::kNone) context_.service.cancel(request);
+  if (choice.answer.has_calls() && is_stop(step.end)) step.end.finish_reason = "tool_calls";
+  emit(choice, std::move(events), step.end);
+  if (step.end.finish_reason != nullptr) end_choice(choice, step.end);
 }
 
-void Generation::emit(Choice& choice, std::string text, const char* finish_reason) {
+void Generation::on_prompt_logprobs(RequestId request, const request::PromptLogprobs& scored) {
+  const auto found = by_request_.find(request);
+  if (found != by_request_.end()) found->second->push_prompt(scored);
+}
+
+void Generation::emit(Choice& choice, tools::Events events, const End& end) {
+  if (std::string echo = choice.take_echo(); !echo.empty())
+    events.insert(events.begin(), {tools::Event::Kind::kContent, std::move(echo), 0, 0, {}});
   if (parameters_.stream == Stream::kNo) {
-    choice.text += text;
+    for (const tools::Event& event : events) choice.parts.add(event);
     return;
   }
   const bool has_ids = parameters_.return_token_ids == ReturnTokenIds::kYes && !choice.ids.empty();
-  if (text.empty() && !has_ids && finish_reason == nullptr) return;
+  if (events.empty() && !has_ids && choice.logprobs.empty() && end.finish_reason == nullptr) return;
   begin_stream();
-  write(writer_.delta(choice.index, text, choice.ids, unsent_prompt(choice), finish_reason));
+  write(writer_->delta({.choice = choice.index,
+                        .events = events,
+                        .logprobs = choice.logprobs.take(),
+                        .ids = choice.ids,
+                        .prompt_ids = unsent_prompt(choice),
+                        .end = end,
+                        .usage = usage_of(choice)}));
   choice.ids.clear();
+}
+
+Usage Generation::usage_of(const Choice& choice) const {
+  Usage usage{choice.prompt().size(), choice.n_tokens, {}};
+  if (parameters_.answer.reasoning != AnswerParameters::Reasoning::kInContent)
+    usage.reasoning_tokens = choice.answer.n_reasoning_tokens();
+  return usage;
 }
 
 std::span<const TokenId> Generation::unsent_prompt(Choice& choice) const {
   if (std::exchange(choice.prompt_ids, Choice::Prompt::kSent) == Choice::Prompt::kSent) return {};
-  return choice.prompt;
+  return choice.prompt();
 }
 
 void Generation::begin_stream() {
@@ -167,7 +197,7 @@ void Generation::begin_stream() {
   if (answer_ == Answer::kNone) responder_->begin_stream("text/event-stream; charset=utf-8");
   answer_ = Answer::kStreaming;
   if (parameters_.endpoint == Endpoint::kCompletions) return;
-  for (const auto& choice : choices_) write(writer_.first(choice->index, unsent_prompt(*choice)));
+  for (const auto& choice : choices_) write(writer_->first(choice->index, unsent_prompt(*choice)));
 }
 
 void Generation::write(std::string_view data) {
@@ -176,26 +206,31 @@ void Generation::write(std::string_view data) {
 }
 
 // After the last chunk of the choice.
-void Generation::end_choice(Choice& choice, const char* reason) {
-  if (choice.n_tokens == 0) emit(choice, "", reason);
-  choice.finish_reason = reason;
-  context_.metrics.on_finished(reason, now() - arrived_);
+void Generation::end_choice(Choice& choice, const End& end) {
+  choice.end = end;
+  context_.metrics.on_finished(end.finish_reason, now() - arrived_);
   if (--n_open_ == 0) end_answer();
 }
 
 void Generation::end_answer() {
   Usage usage;
   for (const auto& prompt : parameters_.prompts) usage.prompt_tokens += prompt.size();
-  for (const auto& choice : choices_) usage.completion_tokens += choice->n_tokens;
+  for (const auto& choice : choices_) {
+    const Usage one = usage_of(*choice);
+    usage.completion_tokens += one.completion_tokens;
+    if (one.reasoning_tokens)
+      usage.reasoning_tokens = usage.reasoning_tokens.value_or(0) + *one.reasoning_tokens;
+  }
   if (parameters_.stream == Stream::kYes) {
-    if (parameters_.include_usage == IncludeUsage::kYes) write(writer_.usage(usage));
-    write(ChunkWriter::done());
+    write(writer_->end(usage));
     responder_->finish();
   } else {
-    std::vector<ChunkWriter::Choice> choices;
+    std::vector<WholeChoice> choices;
     for (const auto& choice : choices_)
-      choices.push_back({choice->text, choice->finish_reason, choice->ids, choice->prompt});
-    responder_->send({.body = writer_.whole(choices, usage)});
+      choices.push_back({choice->parts, choice->end, choice->logprobs.take(),
+                         choice->prompt_logprobs ? choice->prompt_logprobs->whole() : "null", choice->ids,
+                         choice->prompt()});
+    responder_->send({.body = writer_->whole(choices, usage)});
   }
   over();
 }
@@ -209,16 +244,15 @@ void Generation::on_failed(RequestId request, const Error& error) {
 // the request that the front has given up already.
 void Generation::fail(const Error& error, std::optional<RequestId> cause) {
   for (const auto& choice : choices_) {
-    if (choice->finish_reason == nullptr && n_submitted_ > 0)
+    if (choice->end.finish_reason == nullptr && n_submitted_ > 0)
       context_.metrics.on_finished("error", now() - arrived_);
   }
   if (cause) by_request_.erase(*cause);
   const ApiError api_error = from_front(error);
   if (answer_ == Answer::kNone) {
-    responder_->send(error_response(api_error));
+    responder_->send(refusal(parameters_.endpoint, api_error));
   } else {
-    write("data: " + error_body(api_error) + "\n\n");
-    write(ChunkWriter::done());
+    write(writer_->failed(api_error));
     responder_->finish();
   }
   over();

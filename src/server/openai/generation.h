@@ -6,15 +6,14 @@
 #include <unordered_map>
 
 #include "server/metrics.h"
-#include "server/openai/chunks.h"
-#include "server/openai/stop_strings.h"
-#include "tokenizer/streaming_detokenizer.h"
+#include "server/openai/choice.h"
 
 namespace concertina::server::openai {
 
 struct GenerationContext {
   front::GenerationService& service;
   const tokenizer::Tokenizer* tokenizer;
+  const AnswerFormats& formats;
   Metrics& metrics;
   std::function<void(std::function<void()>)> post;  // runs it on this thread, after what waits already
 };
@@ -32,38 +31,24 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   void abandon();             // the client is gone, or the server ends: frees everything at once
   void keep_alive(Time now);  // a stream that was silent for long gets a comment, for proxies on the way
 
-  void on_token(RequestId request, TokenId token, request::FinishReason reason) override;
+  void on_token(RequestId request, TokenId token, request::FinishReason reason,
+                std::span<const request::TokenLogprob> logprobs) override;
+  void on_prompt_logprobs(RequestId request, const request::PromptLogprobs& scored) override;
   void on_failed(RequestId request, const Error& error) override;
 
  private:
-  struct Choice {
-    Choice(std::size_t index, const std::vector<TokenId>& prompt,
-           std::shared_ptr<const StopTable> stop_strings)
-        : index(index), prompt(prompt), stop(std::move(stop_strings)) {}
-    std::size_t index;
-    const std::vector<TokenId>& prompt;
-    RequestId request;
-    std::optional<tokenizer::StreamingDetokenizer> detokenizer;
-    StopStrings stop;
-    std::string text;          // of a whole answer
-    std::vector<TokenId> ids;  // all (whole), or those of the next chunk (stream)
-    std::size_t n_tokens = 0;
-    Time last_token{};
-    const char* finish_reason = nullptr;
-    enum class Prompt { kNotSent, kSent } prompt_ids = Prompt::kNotSent;
-  };
-
   void submit_some();
   Status submit(Choice& choice);
-  bool is_stop_token(TokenId token) const;
-  void count(Choice& choice, TokenId token);
-  void emit(Choice& choice, std::string text, const char* finish_reason);
-  void end_choice(Choice& choice, const char* reason);
+  bool wants_scores_alone() const;
+  void count(Choice& choice);
+  void emit(Choice& choice, tools::Events events, const End& end);
+  void end_choice(Choice& choice, const End& end);
   void begin_stream();
   void write(std::string_view data);
   void fail(const Error& error, std::optional<RequestId> cause);
   void end_answer();
   void over();
+  Usage usage_of(const Choice& choice) const;
   std::span<const TokenId> unsent_prompt(Choice& choice) const;
 
   GenerationContext context_;
@@ -71,7 +56,7 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   const Parameters parameters_;
   std::shared_ptr<http::Responder> responder_;
   std::function<void(Generation*)> on_over_;
-  ChunkWriter writer_;
+  const std::unique_ptr<AnswerWriter> writer_;
   std::vector<std::unique_ptr<Choice>> choices_;
   std::unordered_map<RequestId, Choice*> by_request_;
   const Time arrived_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <ctime>
 
 #include "chat/error.h"
@@ -18,33 +20,7 @@ constexpr std::size_t kRenderedAnyway = 1 << 20;  // bytes of contents: a tenth 
 using chat::ChatError;
 using chat::MessageShape;
 
-// What is not built may not be dropped: tools are only shown to the model where the client wants no calls.
-bool read_tools(Fields& fields, Json& variables) {
-  const Json* tools = fields.find("tools");
-  const Json* choice = fields.find("tool_choice");
-  if (tools == nullptr || (tools->is_array() && tools->empty())) return true;
-  if (!tools->is_array()) return fields.wrong("tools", "a list of tools", *tools), false;
-  if (choice == nullptr || *choice != "none") {
-    fields.fail({400, "tools is not supported yet, but where tool_choice is \"none\"", "tools",
-                 "unsupported_parameter"});
-    return false;
-  }
-  for (std::size_t i = 0; i < tools->size(); ++i) {
-    const Json& tool = (*tools)[i];
-    if (!tool.is_object() || !tool.contains("function") || !tool["function"].is_object())
-      return fields.wrong(fmt::format("tools[{}]", i), "{\"type\": \"function\", \"function\": {...}}", tool),
-             false;
-    const Json& function = tool["function"];
-    if (!function.contains("name") || !function["name"].is_string())
-      return fields.wrong(fmt::format("tools[{}].function.name", i), "a string",
-                          function.value("name", Json())),
-             false;
-  }
-  variables["tools"] = *tools;
-  return true;
-}
-
-bool read_variables(Fields& fields, Json& variables) {
+bool read_variables(Fields& fields, const ParseContext& context, Json& variables, Parameters& out) {
   const Json* given = fields.find("chat_template_kwargs");
   if (given != nullptr && !given->is_object())
     return fields.wrong("chat_template_kwargs", "an object", *given), false;
@@ -55,7 +31,8 @@ bool read_variables(Fields& fields, Json& variables) {
                  "chat_template_kwargs", std::nullopt});
     return false;
   }
-  if (!read_tools(fields, variables)) return false;
+  read_tool_fields(fields, context.formats, variables, out.answer);
+  if (fields.error()) return false;
   // How hard to think is the template's to say to the model (gpt-oss); vLLM hands it on, too.
   if (const auto effort = fields.text("reasoning_effort")) variables["reasoning_effort"] = *effort;
   if (given == nullptr) return true;
@@ -137,28 +114,72 @@ class Renderer {
   std::tm now_{};
 };
 
+// The text of a message's content, its last part's where there are several.
+std::string last_text(const Json& message) {
+  const auto content = message.find("content");
+  if (content == message.end()) return {};
+  const Json& last = content->is_array() && !content->empty() ? content->back() : *content;
+  if (last.is_string()) return last.get<std::string>();
+  return last.is_object() && last.contains("text") && last["text"].is_string()
+             ? last["text"].get<std::string>()
+             : std::string();
+}
+
+// The answer goes on where the final message ends: what the template wrote after it is left out, as
+// transformers' continue_final_message does.
+void cut_after_final_message(Fields& fields, const Json& message, std::string& text) {
+  const std::string content = last_text(message);
+  const auto is_space = [](char byte) { return std::isspace(static_cast<unsigned char>(byte)) != 0; };
+  const auto first = std::ranges::find_if_not(content, is_space);
+  const std::string left(first, content.end());
+  const std::string stripped(left.begin(), std::find_if_not(left.rbegin(), left.rend(), is_space).base());
+  const std::size_t at = text.rfind(stripped);
+  if (stripped.empty() || at == text.npos) {
+    return fields.fail(
+        {400, "continue_final_message needs a final message with a text that the chat template shows",
+         "continue_final_message", std::nullopt});
+  }
+  text.resize(at + (text.compare(at, left.size(), left) == 0 ? left.size() : stripped.size()));
+}
+
 }  // namespace
 
-void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
+std::optional<std::string> render_messages(Fields& fields, const ParseContext& context, Parameters& out) {
   const Json* messages = fields.find("messages");
   const bool add_prompt = fields.boolean("add_generation_prompt").value_or(true);
   if (messages == nullptr || !messages->is_array() || messages->empty())
     return fields.wrong("messages", "a list of messages, not empty",
-                        messages == nullptr ? Json() : *messages);
+                        messages == nullptr ? Json() : *messages),
+           std::nullopt;
   Json variables = Json::object();
-  if (!read_variables(fields, variables) || fields.error()) return;
+  if (!read_variables(fields, context, variables, out) || fields.error()) return std::nullopt;
   if (context.tokenizer == nullptr || context.chat_template == nullptr)
     return fields.fail(
-        {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt});
+               {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt}),
+           std::nullopt;
   // What cannot fit is not rendered first. A template may show less than it is given; of so much it does not.
   if (const std::size_t n_bytes = content_bytes(*messages);
-      n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
-    return fail_too_long(fields, "messages", n_bytes, context);
+      out.truncate_prompt_tokens == 0 && n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
+    return fail_too_long(fields, "messages", n_bytes, context), std::nullopt;
   Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
                     std::move(variables));
-  const auto text =
-      renderer.render(*messages, add_prompt ? chat::GenerationPrompt::kAdd : chat::GenerationPrompt::kNone);
-  if (text) add_text_prompt(fields, "messages", *text, tokenizer::AddSpecialTokens::kNo, context, out);
+  const bool is_continued = fields.boolean("continue_final_message").value_or(false);
+  if (is_continued && add_prompt && fields.find("add_generation_prompt") != nullptr)
+    return fields.fail({400, "continue_final_message and add_generation_prompt exclude each other",
+                        "continue_final_message", std::nullopt}),
+           std::nullopt;
+  auto text = renderer.render(
+      *messages, add_prompt && !is_continued ? chat::GenerationPrompt::kAdd : chat::GenerationPrompt::kNone);
+  if (text && is_continued) cut_after_final_message(fields, messages->back(), *text);
+  if (!text || fields.error()) return std::nullopt;
+  if (context.formats.formats.reasoning != nullptr)
+    out.answer.opened = tools::opened_by(*text, *context.formats.formats.reasoning);
+  return text;
+}
+
+void read_messages(Fields& fields, const ParseContext& context, Parameters& out) {
+  if (const auto text = render_messages(fields, context, out))
+    add_text_prompt(fields, "messages", *text, tokenizer::AddSpecialTokens::kNo, context, out);
 }
 
 }  // namespace concertina::server::openai

@@ -14,4 +14,7 @@ namespace concertina::server::openai {
 // lines. Where a template wants it otherwise (chat::MessageShape) it gets it otherwise.
 void read_messages(Fields& fields, const ParseContext& context, Parameters& out);
 
+// The same up to the text of the prompt; nothing: see fields.error().
+std::optional<std::string> render_messages(Fields& fields, const ParseContext& context, Parameters& out);
+
 }  // namespace concertina::server::openai

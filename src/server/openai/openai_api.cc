@@ -56,20 +56,12 @@ void OpenAiApi::warn_once(const std::vector<std::string>& unknown) {
   }
 }
 
-PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseContext& context) {
-  const auto fields = Fields::parse(body);
-  if (!fields) return {tl::unexpected<ApiError>(fields.error()), {}};
-  PreparedRequest prepared;
-  prepared.parameters = parse_parameters(endpoint, *fields, context, prepared.unknown);
-  return prepared;
-}
-
 void OpenAiApi::generate(Endpoint endpoint, http::Request request,
                          const std::shared_ptr<http::Responder>& responder) {
-  if (const Status admitted = service_.admits(); !admitted)
-    return responder->send(error_response(from_front(admitted.error())));
+  if (const Status admitted = service_.admits(); !admitted && endpoint < Endpoint::kCountTokens)
+    return responder->send(refusal(endpoint, from_front(admitted.error())));
   if (request.body.size() > kInlineBytes) return prepare_beside(endpoint, std::move(request), responder);
-  begin(prepare(endpoint, request.body, parse_context_), client_of(request), responder);
+  begin(endpoint, prepare(endpoint, request.body, parse_context_), client_of(request), responder);
 }
 
 // A client that goes away meanwhile takes its turn in the queue with it; but who may want a stream may have
@@ -85,15 +77,15 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
       [this, life = lifetime_.watch(), endpoint, client, responder, context = parse_context_,
        body = std::move(request.body)]() -> HelperThreads::Done {
         const auto prepared = std::make_shared<PreparedRequest>(prepare(endpoint, body, context));
-        return [this, life, client, responder, prepared] {
+        return [this, life, endpoint, client, responder, prepared] {
           if (life.is_over() || unprepared_.erase(responder.get()) == 0) return;
-          begin(std::move(*prepared), client, responder);
+          begin(endpoint, std::move(*prepared), client, responder);
         };
       });
   if (!job) {
-    return responder->send(
-        error_response({503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()),
-                        std::nullopt, "queue_full"}));
+    return responder->send(refusal(
+        endpoint, {503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()),
+                   std::nullopt, "queue_full"}));
   }
   unprepared_[responder.get()] = responder;
   if (may_stream) return;
@@ -110,11 +102,12 @@ void OpenAiApi::refuse_unprepared() {
   }
 }
 
-void OpenAiApi::begin(PreparedRequest prepared, front::ClientId client,
+void OpenAiApi::begin(Endpoint endpoint, PreparedRequest prepared, front::ClientId client,
                       const std::shared_ptr<http::Responder>& responder) {
   ApiResult<Parameters>& parameters = prepared.parameters;
-  if (!parameters) return responder->send(error_response(parameters.error()));
+  if (!parameters) return responder->send(refusal(endpoint, parameters.error()));
   warn_once(prepared.unknown);
+  if (prepared.answer) return responder->send(*prepared.answer);
   if (const std::size_t n = parameters->prompts.size() * parameters->n; n > service_.max_requests()) {
     return responder->send(error_response(
         {400,
@@ -125,8 +118,8 @@ void OpenAiApi::begin(PreparedRequest prepared, front::ClientId client,
          "n", std::nullopt}));
   }
   const auto generation = std::make_shared<Generation>(
-      GenerationContext{service_, parse_context_.tokenizer, metrics_, post_}, client, std::move(*parameters),
-      responder, [this](Generation* over) { open_.erase(over); });
+      GenerationContext{service_, parse_context_.tokenizer, parse_context_.formats, metrics_, post_}, client,
+      std::move(*parameters), responder, [this](Generation* over) { open_.erase(over); });
   open_[generation.get()] = generation;
   generation->start();
   ticker_.start();

@@ -8,17 +8,12 @@
 #include "base/lifetime.h"
 #include "server/helper_threads.h"
 #include "server/openai/generation.h"
+#include "server/openai/prepare.h"
 #include "server/ticker.h"
 
 namespace concertina::server::openai {
 
-// What a body came to.
-struct PreparedRequest {
-  ApiResult<Parameters> parameters;
-  std::vector<std::string> unknown;  // its fields that nobody knows
-};
-
-// GET /v1/models, POST /v1/completions, POST /v1/chat/completions. Bodies of more than kInlineBytes are read,
+// GET /v1/models and every Endpoint. Bodies of more than kInlineBytes are read,
 // rendered and tokenized on helper threads: the thread that carries streams spends no time that a client's
 // size decides. That thread, but for prepare().
 class OpenAiApi {
@@ -42,7 +37,7 @@ class OpenAiApi {
   void warn_once(const std::vector<std::string>& unknown);
   void prepare_beside(Endpoint endpoint, http::Request request,
                       const std::shared_ptr<http::Responder>& responder);
-  void begin(PreparedRequest prepared, front::ClientId client,
+  void begin(Endpoint endpoint, PreparedRequest prepared, front::ClientId client,
              const std::shared_ptr<http::Responder>& responder);
 
   front::GenerationService& service_;
@@ -57,8 +52,5 @@ class OpenAiApi {
   Ticker ticker_;                 // while something is open
   Lifetime lifetime_;
 };
-
-// Any thread; no state.
-PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseContext& context);
 
 }  // namespace concertina::server::openai

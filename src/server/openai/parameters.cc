@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
-#include <random>
 
 #include "server/openai/messages.h"
+#include "server/openai/output_fields.h"
+#include "server/openai/sampling_fields.h"
 #include "server/openai/text_prompt.h"
 #include "server/openai/unsupported.h"
 
@@ -18,26 +18,6 @@ namespace {
 
 constexpr std::int64_t kMaxChoices = 128;
 constexpr std::size_t kMaxStopStrings = 16, kMaxPrompts = 2048;
-
-std::uint64_t draw_seed() {
-  std::random_device device;
-  return static_cast<std::uint64_t>(device()) << 32 | device();
-}
-
-void read_sampling(Fields& fields, const front::ModelInfo& model, Parameters& out) {
-  out.sampling = model.default_sampling;
-  if (const auto v = fields.number("temperature", 0, 1e4)) out.sampling.temperature = static_cast<float>(*v);
-  // 0 is OpenAI's spelling of "the most likely token alone"; rounded to 0 it would be no share at all.
-  if (const auto v = fields.number("top_p", 0, 1))
-    out.sampling.top_p = std::max(static_cast<float>(*v), std::numeric_limits<float>::min());
-  if (const auto v = fields.number("min_p", 0, 1)) out.sampling.min_p = static_cast<float>(*v);
-  if (const auto v = fields.integer("top_k", -1, std::numeric_limits<std::int32_t>::max())) {
-    out.sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(0, *v));
-  }
-  // -1 is what clients send for "none" (vLLM, llama.cpp).
-  const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX);
-  out.sampling.seed = seed.value_or(-1) != -1 ? static_cast<std::uint64_t>(*seed) : draw_seed();
-}
 
 void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
   const json* stop = fields.find("stop");
@@ -96,8 +76,12 @@ void read_text_prompt(Fields& fields, const json& text, const ParseContext& cont
     return fields.fail(
         {400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
   }
-  add_text_prompt(fields, "prompt", text.get_ref<const std::string&>(), tokenizer::AddSpecialTokens::kYes,
-                  context, out);
+  const std::string& prompt = text.get_ref<const std::string&>();
+  add_text_prompt(fields, "prompt", prompt, tokenizer::AddSpecialTokens::kYes, context, out);
+  if (out.output.echo == Echo::kYes) {
+    out.prompt_texts.resize(out.prompts.size());
+    if (!out.prompts.empty()) out.prompt_texts.back() = prompt;
+  }
 }
 
 void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Parameters& out) {
@@ -134,6 +118,48 @@ void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
   }
 }
 
+// The end of each prompt is what an answer goes on from.
+void truncate_prompts(const front::ModelInfo& model, Parameters& out) {
+  if (out.truncate_prompt_tokens == 0) return;
+  const std::size_t n_answer = std::clamp<std::size_t>(out.stop.max_tokens, 1, model.max_model_len - 1);
+  const std::size_t fit = model.max_model_len - (out.stop.max_tokens < model.max_model_len ? n_answer : 1);
+  const std::size_t most =
+      out.truncate_prompt_tokens < 0 ? fit : static_cast<std::size_t>(out.truncate_prompt_tokens);
+  for (std::size_t i = 0; i < out.prompts.size(); ++i) {
+    std::vector<TokenId>& prompt = out.prompts[i];
+    if (prompt.size() <= most) continue;
+    prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(most));
+    if (i < out.prompt_texts.size()) out.prompt_texts[i].clear();
+  }
+}
+
+void read_truncation(Fields& fields, const front::ModelInfo& model, Parameters& out) {
+  const auto most = static_cast<std::int64_t>(model.max_model_len) - 1;
+  const auto n = fields.integer("truncate_prompt_tokens", -1, most);
+  if (n && *n == 0)
+    fields.fail({400, fmt::format("truncate_prompt_tokens must be -1 or in 1..{}, found 0", most),
+                 "truncate_prompt_tokens", std::nullopt});
+  out.truncate_prompt_tokens = n.value_or(0);
+}
+
+void read_stream_options(Fields& fields, Parameters& out, std::vector<std::string>& unknown) {
+  const json* options = fields.find("stream_options");
+  if (options == nullptr) return;
+  if (!options->is_object()) fields.wrong("stream_options", "an object", *options);
+  if (out.stream == Stream::kNo) {
+    fields.fail({400, "stream_options is only allowed when stream is true", "stream_options", std::nullopt});
+  }
+  if (fields.error()) return;
+  Fields nested(*options, "stream_options.");
+  if (nested.boolean("include_usage").value_or(false)) out.include_usage = IncludeUsage::kYes;
+  const bool continuous = nested.boolean("continuous_usage_stats").value_or(false);
+  if (continuous && out.include_usage == IncludeUsage::kYes)  // as in vLLM, which wants both
+    out.output.continuous_usage = ContinuousUsage::kYes;
+  nested.find("include_obfuscation");  // against a listener on the network: no part of the answer
+  if (nested.error()) fields.fail(*nested.error());
+  for (std::string& name : nested.unknown()) unknown.push_back(std::move(name));
+}
+
 void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& out) {
   const char* name = out.endpoint == Endpoint::kChat ? "messages" : "prompt";
   for (const auto& prompt : out.prompts) {
@@ -166,25 +192,13 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   out.n = static_cast<std::size_t>(fields.integer("n", 1, kMaxChoices).value_or(1));
   if (fields.boolean("stream").value_or(false)) out.stream = Stream::kYes;
   if (fields.boolean("return_token_ids").value_or(false)) out.return_token_ids = ReturnTokenIds::kYes;
-  if (const json* options = fields.find("stream_options")) {
-    if (!options->is_object()) fields.wrong("stream_options", "an object", *options);
-    if (out.stream == Stream::kNo) {
-      fields.fail(
-          {400, "stream_options is only allowed when stream is true", "stream_options", std::nullopt});
-    }
-    if (!fields.error()) {
-      Fields nested(*options, "stream_options.");
-      if (nested.boolean("include_usage").value_or(false)) out.include_usage = IncludeUsage::kYes;
-      nested.unsupported("continuous_usage_stats", {false});
-      nested.find("include_obfuscation");  // against a listener on the network: no part of the answer
-      if (nested.error()) fields.fail(*nested.error());
-      for (std::string& name : nested.unknown()) unknown.push_back(std::move(name));
-    }
-  }
-  read_sampling(fields, context.model, out);
+  read_stream_options(fields, out, unknown);
   read_stop(fields, context, out);
+  read_sampling(fields, context, out);
+  read_output(fields, context, out);
+  read_truncation(fields, context.model, out);
   refuse_unsupported(fields, endpoint);
-  for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id", "priority"})
+  for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id"})
     fields.find(ignored);
   if (!fields.error()) {
     if (endpoint == Endpoint::kChat) {
@@ -193,6 +207,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
       read_prompt(fields, context, out);
     }
   }
+  if (!fields.error()) truncate_prompts(context.model, out);
   if (!fields.error()) check_lengths(fields, context.model, out);
   if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
   for (std::string& name : fields.unknown()) unknown.push_back(std::move(name));

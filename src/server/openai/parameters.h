@@ -9,36 +9,73 @@
 #include "front/service.h"
 #include "server/fields.h"
 #include "server/openai/stop_strings.h"
+#include "server/openai/tool_fields.h"
 #include "tokenizer/tokenizer.h"
 
 namespace concertina::server::openai {
 
-enum class Endpoint : std::uint8_t { kCompletions, kChat };
+// What a request goes to. Responses and messages are other dialects of a chat; those from kCountTokens on
+// generate nothing.
+enum class Endpoint : std::uint8_t {
+  kCompletions,
+  kChat,
+  kResponses,
+  kMessages,
+  kCountTokens,
+  kTokenize,
+  kDetokenize,
+  kRender
+};
 enum class Stream : std::uint8_t { kNo, kYes };
 enum class IncludeUsage : std::uint8_t { kNo, kYes };
 enum class ReturnTokenIds : std::uint8_t { kNo, kYes };
+enum class ContinuousUsage : std::uint8_t { kNo, kYes };  // usage in every chunk, not only in the last
+enum class Echo : std::uint8_t { kNo, kYes };             // the prompt begins the answer's text
+enum class StopText : std::uint8_t { kCut, kKept };       // of a stop string or stop token, in the answer
+enum class TokensAs : std::uint8_t { kText, kIds };       // in log-probabilities: "the", "token_id:278"
+
+// How an answer is written.
+struct OutputParams {
+  ContinuousUsage continuous_usage = ContinuousUsage::kNo;
+  Echo echo = Echo::kNo;
+  StopText stop_text = StopText::kCut;
+  tokenizer::SkipSpecialTokens special_tokens = tokenizer::SkipSpecialTokens::kYes;
+  TokensAs tokens_as = TokensAs::kText;
+  std::optional<std::uint32_t> n_prompt_logprobs;  // told as "prompt_logprobs"
+};
 
 // A request for generation, checked and with all defaults filled in.
 struct Parameters {
-  Endpoint endpoint = Endpoint::kCompletions;
-  std::vector<std::vector<TokenId>> prompts;  // 1 or more, none empty
-  std::size_t n = 1;                          // choices of each prompt
+  Endpoint endpoint = Endpoint::kCompletions;  // of those that generate
+  std::vector<std::vector<TokenId>> prompts;   // 1 or more, none empty
+  std::size_t n = 1;                           // choices of each prompt
   Stream stream = Stream::kNo;
   IncludeUsage include_usage = IncludeUsage::kNo;
   ReturnTokenIds return_token_ids = ReturnTokenIds::kNo;
   request::SamplingParams sampling;  // choice_index is set for each choice later
   request::StopParams stop;
+  request::TokenRules rules;
+  request::LogprobParams logprobs;
+  std::int32_t priority = 0;
+  OutputParams output;
+  // Of each prompt that is to be echoed and came as text, all of it; else empty.
+  std::vector<std::string> prompt_texts;
+  // Of a prompt that is longer only the last so many tokens; -1: as many as fit; 0: it is not cut.
+  std::int64_t truncate_prompt_tokens = 0;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
+  AnswerParameters answer;
+  std::shared_ptr<const Json> dialect_body;  // of other dialects: the request as it came
 };
 
 struct ParseContext {
   const front::ModelInfo& model;
   const tokenizer::Tokenizer* tokenizer;    // null: token ids only
   const chat::ChatTemplate* chat_template;  // null: no chat
+  const AnswerFormats& formats;
 };
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to
-// `unknown`.
+// `unknown`. `endpoint`: completions or chat.
 ApiResult<Parameters> parse_parameters(Endpoint endpoint, const Json& body, const ParseContext& context,
                                        std::vector<std::string>& unknown);
 

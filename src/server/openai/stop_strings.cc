@@ -28,18 +28,19 @@ StopStrings::Step StopStrings::push(std::string_view text) {
   if (table_->empty()) return {std::string(text)};
   const std::size_t n_before = held_.size();
   held_ += text;
-  std::size_t first = std::string::npos;  // where the stop string begins that ends the text
+  std::size_t first = std::string::npos, hit = 0;  // where the stop string begins that ends the text
   for (std::size_t i = 0; i < text.size(); ++i) {
     for (std::size_t index = 0; index < table_->size(); ++index) {
       n_matched_[index] = table_->advance(index, n_matched_[index], text[i]);
-      if (n_matched_[index] == table_->length(index))
-        first = std::min(first, n_before + i + 1 - table_->length(index));
+      if (n_matched_[index] != table_->length(index)) continue;
+      const std::size_t begin = n_before + i + 1 - table_->length(index);
+      if (begin < first) first = begin, hit = index;
     }
   }
   if (first != std::string::npos) {
-    held_.resize(first);
+    held_.resize(cut_ == Cut::kBefore ? first : first + table_->length(hit));
     std::fill(n_matched_.begin(), n_matched_.end(), 0);
-    return {std::exchange(held_, {}), Step::Hit::kYes};
+    return {std::exchange(held_, {}), Step::Hit::kYes, hit};
   }
   const std::size_t n_clear = held_.size() - *std::max_element(n_matched_.begin(), n_matched_.end());
   Step step{held_.substr(0, n_clear)};

@@ -21,7 +21,8 @@ void fail_too_long(Fields& fields, const char* name, std::size_t n_bytes, const 
 
 void add_text_prompt(Fields& fields, const char* name, const std::string& text,
                      tokenizer::AddSpecialTokens add, const ParseContext& context, Parameters& out) {
-  if (!fits_bytes(text.size(), context)) return fail_too_long(fields, name, text.size(), context);
+  if (out.truncate_prompt_tokens == 0 && !fits_bytes(text.size(), context))
+    return fail_too_long(fields, name, text.size(), context);
   out.prompts.push_back(context.tokenizer->encode(text, add));
 }
 

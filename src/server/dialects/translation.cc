@@ -1,0 +1,47 @@
+#include "server/dialects/translation.h"
+
+#include <fmt/format.h>
+
+namespace concertina::server::dialects {
+
+void Translation::rename(const char* from, const char* to) {
+  if (const Json* value = fields_.find(from)) chat_[to] = *value;
+}
+
+void Translation::refuse(const char* name, const std::vector<Json>& neutral, const char* why) {
+  const Json* value = fields_.find(name);
+  if (value == nullptr) return;
+  for (const Json& same : neutral) {
+    if (*value == same) return;
+  }
+  fields_.fail({400, fmt::format("{} is not supported: {}", name, why), name, "unsupported_parameter"});
+}
+
+bool Translation::wrong(const std::string& path, const std::string& must_be, const Json* found) {
+  fields_.wrong(path, must_be, found == nullptr ? Json() : *found);
+  return false;
+}
+
+ApiResult<Json> Translation::finish() {
+  if (fields_.error()) return tl::unexpected<ApiError>(*fields_.error());
+  std::vector<std::string> passed = fields_.unknown();
+  for (const std::string& name : passed) chat_[name] = body_.at(name);
+  return std::move(chat_);
+}
+
+const Json* member(const Json& object, const char* key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+bool is_text(const Json* value) { return value != nullptr && value->is_string(); }
+
+std::string text_of(const Json& object, const char* key) {
+  const Json* value = member(object, key);
+  return is_text(value) ? value->get<std::string>() : std::string();
+}
+
+std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+}  // namespace concertina::server::dialects

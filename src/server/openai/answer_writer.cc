@@ -1,0 +1,45 @@
+#include "server/openai/answer_writer.h"
+
+#include <fmt/format.h>
+
+#include <random>
+
+#include "server/dialects/anthropic_writer.h"
+#include "server/dialects/responses_writer.h"
+#include "server/openai/chunks.h"
+
+namespace concertina::server::openai {
+
+void AnswerParts::add(const tools::Event& event) {
+  using Kind = tools::Event::Kind;
+  if (event.kind == Kind::kContent) content += event.text;
+  if (event.kind == Kind::kReasoning) reasoning += event.text;
+  if (event.kind == Kind::kCallBegin) calls.push_back({event.call_id, event.text, {}});
+  if (event.kind == Kind::kArguments) calls.at(event.call).arguments += event.text;
+  const bool is_joined = !events.empty() && event.kind != Kind::kCallBegin &&
+                         events.back().kind == event.kind && events.back().call == event.call;
+  if (is_joined) {
+    events.back().text += event.text;
+  } else {
+    events.push_back(event);
+  }
+}
+
+std::string json_string(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string random_id(const char* prefix) {
+  std::random_device device;
+  return fmt::format("{}{:08x}{:08x}{:08x}", prefix, device(), device(), device());
+}
+
+std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model) {
+  if (parameters.endpoint == Endpoint::kResponses)
+    return std::make_unique<dialects::ResponsesWriter>(*parameters.dialect_body, model.served_name);
+  if (parameters.endpoint == Endpoint::kMessages)
+    return std::make_unique<dialects::AnthropicWriter>(model.served_name);
+  return std::make_unique<ChunkWriter>(parameters, model);
+}
+
+}  // namespace concertina::server::openai

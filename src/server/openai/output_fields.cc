@@ -1,0 +1,54 @@
+#include "server/openai/output_fields.h"
+
+#include <fmt/format.h>
+
+namespace concertina::server::openai {
+
+namespace {
+
+using Wanted = std::optional<std::uint32_t>;
+
+Wanted number_of_logprobs(Fields& fields, const char* name) {
+  const auto n = fields.integer(name, 0, static_cast<std::int64_t>(request::kMaxLogprobs));
+  return n ? Wanted(static_cast<std::uint32_t>(*n)) : std::nullopt;
+}
+
+void read_chat_logprobs(Fields& fields, Parameters& out) {
+  const bool wants = fields.boolean("logprobs").value_or(false);
+  const Wanted n_top = number_of_logprobs(fields, "top_logprobs");
+  if (wants) out.logprobs.n_top = n_top.value_or(0);
+  if (!wants && n_top.value_or(0) > 0)
+    fields.fail({400, "top_logprobs needs logprobs to be true", "top_logprobs", std::nullopt});
+}
+
+void read_prompt_logprobs(Fields& fields, Parameters& out) {
+  out.output.n_prompt_logprobs = number_of_logprobs(fields, "prompt_logprobs");
+  if (out.output.n_prompt_logprobs && out.stream == Stream::kYes)
+    fields.fail({400, "prompt_logprobs are not told where stream is true", "prompt_logprobs", std::nullopt});
+  out.logprobs.n_prompt_top = out.output.n_prompt_logprobs;
+  if (out.output.echo == Echo::kYes && out.logprobs.n_top)
+    out.logprobs.n_prompt_top = std::max(out.logprobs.n_prompt_top.value_or(0), *out.logprobs.n_top);
+}
+
+}  // namespace
+
+void read_output(Fields& fields, const ParseContext& context, Parameters& out) {
+  if (out.endpoint == Endpoint::kChat) {
+    read_chat_logprobs(fields, out);
+  } else {
+    out.logprobs.n_top = number_of_logprobs(fields, "logprobs");
+    if (fields.boolean("echo").value_or(false)) out.output.echo = Echo::kYes;
+    if (out.output.echo == Echo::kYes && context.tokenizer == nullptr)
+      fields.fail({400, "echo needs a tokenizer, which this model has not", "echo", std::nullopt});
+  }
+  read_prompt_logprobs(fields, out);
+  if (fields.boolean("include_stop_str_in_output").value_or(false)) out.output.stop_text = StopText::kKept;
+  if (!fields.boolean("skip_special_tokens").value_or(true))
+    out.output.special_tokens = tokenizer::SkipSpecialTokens::kNo;
+  fields.boolean("spaces_between_special_tokens");  // of decoders that put any: ours does not
+  if (fields.boolean("return_tokens_as_token_ids").value_or(false)) out.output.tokens_as = TokensAs::kIds;
+  if (const auto priority = fields.integer("priority", INT32_MIN, INT32_MAX))
+    out.priority = static_cast<std::int32_t>(*priority);
+}
+
+}  // namespace concertina::server::openai

@@ -1,0 +1,46 @@
+// Log-probabilities of a step, on their way to the front.
+#include <algorithm>
+
+#include "worker/step_loop.h"
+
+namespace concertina::worker {
+
+// What a plan's prompts came to, while the plan is there.
+void StepLoop::note_scored(const scheduler::StepPlan& plan, const kernels::Scored& scored) {
+  prompt_logprobs_.clear();
+  std::size_t row = 0;
+  for (const scheduler::PlanEntry& entry : plan.entries) {
+    if (entry.scored.empty()) continue;
+    const request::Request& request = *entry.request_now;
+    const std::size_t n_top =
+        std::min<std::size_t>(*request.logprobs.n_prompt_top, rank_.model->config().vocab_size);
+    request::PromptLogprobs told{.request = request.id,
+                                 .attempt = request.attempt,
+                                 .first_position = entry.start_position + entry.first_scored + 1,
+                                 .n_each = 1 + n_top};
+    told.logprobs.reserve(entry.scored.size() * told.n_each);
+    for (const TokenId token : entry.scored) {
+      const auto top = scored.top_logprobs.begin() + static_cast<std::ptrdiff_t>(row * kernels::kMaxLogprobs);
+      told.logprobs.push_back({token, scored.logprobs[row]});
+      told.logprobs.insert(told.logprobs.end(), top, top + static_cast<std::ptrdiff_t>(n_top));
+      told.ranks.push_back(scored.ranks[row++]);
+    }
+    prompt_logprobs_.push_back(std::move(told));
+  }
+}
+
+// `tokens` are those of the rows that were drawn, in their order.
+void StepLoop::add_logprobs(std::span<request::TokenEvent> tokens) const {
+  const model::Workspace& workspace = *rank_.workspace;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const auto wanted = workspace.inputs.sampling[i].n_logprobs;
+    if (!wanted || tokens[i].token == request::kNoToken) continue;
+    const std::size_t n_top = std::min<std::size_t>(*wanted, rank_.model->config().vocab_size);
+    const auto top =
+        workspace.sampled.top_logprobs.begin() + static_cast<std::ptrdiff_t>(i * kernels::kMaxLogprobs);
+    tokens[i].logprobs.push_back({tokens[i].token, workspace.sampled.logprobs[i]});
+    tokens[i].logprobs.insert(tokens[i].logprobs.end(), top, top + static_cast<std::ptrdiff_t>(n_top));
+  }
+}
+
+}  // namespace concertina::worker
