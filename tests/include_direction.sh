@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 declare -A allowed=(
   [base]=""
   [request]="base"
+  [grammar]="base"
   [tensor]="base"
   [device]="base"
   [checkpoint]="base tensor"
@@ -39,7 +40,7 @@ declare -A allowed=(
   [tools/demo]="base client tests/harness"
 )
 # Folders, and the beginnings of files' names.
-pure="request kvcache scheduler cluster rank deployment exchange/protocol sim"
+pure="request grammar kvcache scheduler cluster rank deployment exchange/protocol sim"
 # sim/planning measures the planner.
 measuring="sim/planning"
 # What others read while it is written: its words are atomic, and no decision hangs on who reads them.
