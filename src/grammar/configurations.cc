@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "grammar/token_trie.h"
+
 namespace concertina::grammar {
 
 std::size_t Configurations::Hash::operator()(const std::vector<Item>& items) const {
@@ -15,6 +17,7 @@ void Configurations::clear() {
   reader_ = Reader(reader_.automaton());
   readings_.clear();
   rows_.clear();
+  plain_runs_.clear();
   for (auto& by_items : by_items_) by_items.clear();
   of({});
 }
@@ -27,6 +30,7 @@ Configurations::Index Configurations::of(const Reading& reading) {
   if (is_new) {
     readings_.push_back(std::move(sorted));
     rows_.emplace_back();
+    plain_runs_.push_back(-1);
   }
   return known->second;
 }
@@ -46,6 +50,24 @@ Configurations::Index Configurations::from_callers_of(StateIndex state) {
 const Configurations::Row& Configurations::row(Index index) {
   if (!rows_[index]) fill_row(index);
   return *rows_[index];
+}
+
+// A circle other than a loop counts as an end.
+int Configurations::plain_run(Index index) {
+  if (plain_runs_[index] >= 0) return plain_runs_[index];
+  plain_runs_[index] = 0;
+  if (ends(index)) return 0;
+  int run = kForEver;
+  Index before = index;
+  for (std::size_t byte = 0x20; byte < 0x7F && run > 0; ++byte) {
+    if (!is_plain(static_cast<std::uint8_t>(byte))) continue;
+    const Index to = row(index)[byte];
+    if (to == before || to == index) continue;
+    run = to == kDead ? 0 : std::min(run, plain_run(to) + 1);
+    before = to;
+  }
+  plain_runs_[index] = static_cast<std::int16_t>(run);
+  return run;
 }
 
 // Bytes between two cuts are read alike.

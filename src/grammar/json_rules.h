@@ -39,10 +39,9 @@ class JsonRules {
 
  private:
   struct Known {
-    std::optional<RuleIndex> white_space, string, key, rest, character, integer, number, value, object, array;
+    std::optional<RuleIndex> white_space, string, key, integer, number, value, object, array;
   };
-  RuleIndex rest_of_string();
-  RuleIndex wide_character();  // all but the ASCII ones that are written as they are
+  void append_any_character(NodeIndex from, NodeIndex to);  // in each way of writing it
   void append_string(RuleIndex rule);
   void append_number(RuleIndex rule, bool is_whole);
 

@@ -19,7 +19,7 @@ MaskTableMaker::MaskTableMaker(const Automaton& automaton, const Vocabulary& voc
       configurations_(automaton),
       callers_(automaton),
       path_(vocabulary.trie().depth() + 1),
-      is_taken_(vocabulary.vocab_size()) {}
+      bits_(vocabulary.n_mask_words()) {}
 
 std::vector<StateIndex> MaskTableMaker::states_from_the_start() const {
   std::vector<bool> seen(automaton_.n_states());
@@ -40,27 +40,37 @@ std::vector<StateIndex> MaskTableMaker::states_from_the_start() const {
   return order;
 }
 
+// Within characters few tokens begin, so that a walk for such a state is short: they come last.
 void MaskTableMaker::run() {
   tables_.tables_.resize(automaton_.n_states());
-  for (const StateIndex state : states_from_the_start()) {
-    if (automaton_.edges(state).empty()) continue;
-    if (tables_.work_ > kMaxTableWork || configurations_.has_overflown()) return;
-    if (configurations_.size() > kMostConfigurations) configurations_.clear();
-    if (callers_.size() > kMostConfigurations) callers_.clear();
-    make(state);
-  }
+  const auto order = states_from_the_start();
+  for (const bool within_characters : {false, true})
+    for (const StateIndex state : order) {
+      const auto edges = automaton_.edges(state);
+      if (edges.empty() || (edges.front().first >= 0x80) != within_characters) continue;
+      if (tables_.work_ > kMaxTableWork || configurations_.has_overflown()) return;
+      if (configurations_.size() > kMostConfigurations) configurations_.clear();
+      if (callers_.size() > kMostConfigurations) callers_.clear();
+      make(state);
+    }
 }
 
 void MaskTableMaker::make(StateIndex state) {
   taken_.clear();
+  std::fill(bits_.begin(), bits_.end(), 0);
   ends_.clear();
   rests_.clear();
   walk(configurations_.from_edges_of(state));
-  for (const TokenId token : taken_) is_taken_[static_cast<std::size_t>(token)] = true;
   if (!ends_.empty()) find_rests(state);
-  for (const TokenId token : taken_) is_taken_[static_cast<std::size_t>(token)] = false;
   if (configurations_.has_overflown()) return;
-  keep(tables_.tables_[state]);
+  tables_.tables_[state] = keep_taken();
+  tables_.tables_[state].rests = keep_rests();
+}
+
+void MaskTableMaker::take(std::span<const TokenId> tokens) {
+  taken_.insert(taken_.end(), tokens.begin(), tokens.end());
+  for (const TokenId token : tokens)
+    bits_[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << (token % 64);
 }
 
 // Tokens that are read within the rule, and nodes at which it may end before a token does.
@@ -75,12 +85,15 @@ void MaskTableMaker::walk(Index from) {
       at = node.end;
       continue;
     }
-    const auto tokens = vocabulary_.trie().tokens_of(at);
-    taken_.insert(taken_.end(), tokens.begin(), tokens.end());
+    take(vocabulary_.trie().tokens_of(at));
     if (configurations_.ends(to) && node.end > at + 1) ends_.push_back(at);
     path_[node.depth] = to;
-    at = configurations_.goes_on(to) ? at + 1 : node.end;
+    const bool all_below = node.plain_below != TokenTrie::kNotPlain && node.plain_below > 0 &&
+                           node.plain_below <= configurations_.plain_run(to);
+    if (all_below) take(vocabulary_.trie().tokens_below(at));
+    at = configurations_.goes_on(to) && !all_below ? at + 1 : node.end;
   }
+  tables_.work_ += taken_.size() / 2;
 }
 
 void MaskTableMaker::find_rests(StateIndex state) {
@@ -124,36 +137,42 @@ void MaskTableMaker::take_rests(std::uint32_t top, const ByteBits& follow) {
 
 void MaskTableMaker::add_rest(std::uint32_t node, std::uint16_t depth) {
   for (const TokenId token : vocabulary_.trie().tokens_of(node)) {
-    if (is_taken_[static_cast<std::size_t>(token)]) continue;
-    tables_.work_ += kRestWork;
+    if ((bits_[static_cast<std::size_t>(token) / 64] >> (token % 64)) & 1) continue;
+    ++tables_.work_;
     rests_.push_back({vocabulary_.bytes_of(token).substr(depth), token});
   }
 }
 
-void MaskTableMaker::keep(StateTable& table) {
-  std::sort(taken_.begin(), taken_.end());
-  const auto [known, is_new] = known_.try_emplace(taken_);
-  if (is_new) {
-    // Bits are set faster one by one where they are fewer than the words of a mask.
-    const bool as_list = taken_.size() < vocabulary_.n_mask_words() / 4;
-    known->second.kind = as_list ? StateTable::Kind::kList : StateTable::Kind::kBits;
-    known->second.index = static_cast<std::uint32_t>(as_list ? tables_.lists_.size() : tables_.bits_.size());
-    if (as_list) {
-      tables_.lists_.push_back(taken_);
-    } else {
-      auto& bits = tables_.bits_.emplace_back(vocabulary_.n_mask_words());
-      for (const TokenId token : taken_) bits[token / 64] |= std::uint64_t{1} << (token % 64);
-      tables_.work_ += taken_.size();
+// As a list where bits are set faster one by one than a mask's words are joined.
+StateTable MaskTableMaker::keep_taken() {
+  if (taken_.size() >= vocabulary_.n_mask_words() / 4) {
+    const auto [known, is_new] = known_bits_.try_emplace(bits_);
+    if (is_new) {
+      known->second = {StateTable::Kind::kBits, static_cast<std::uint32_t>(tables_.bits_.size()), {}};
+      tables_.bits_.push_back(bits_);
     }
+    return known->second;
   }
-  table = known->second;
-  if (rests_.empty()) return;
-  std::vector<std::pair<std::string_view, TokenId>> key;
-  for (const auto& rest : rests_) key.emplace_back(rest.bytes, rest.token);
-  const auto [known_rest, is_new_rest] =
+  std::sort(taken_.begin(), taken_.end());
+  const auto [known, is_new] = known_lists_.try_emplace(taken_);
+  if (is_new) {
+    known->second = {StateTable::Kind::kList, static_cast<std::uint32_t>(tables_.lists_.size()), {}};
+    tables_.lists_.push_back(taken_);
+  }
+  return known->second;
+}
+
+std::optional<std::uint32_t> MaskTableMaker::keep_rests() {
+  if (rests_.empty()) return std::nullopt;
+  RestsKey key;
+  for (const auto& rest : rests_) key.emplace_back(rest.token, static_cast<std::uint32_t>(rest.bytes.size()));
+  const auto [known, is_new] =
       known_rests_.try_emplace(std::move(key), static_cast<std::uint32_t>(tables_.rests_.size()));
-  if (is_new_rest) tables_.rests_.emplace_back(std::move(rests_));
-  table.rests = known_rest->second;
+  if (is_new) {
+    tables_.work_ += rests_.size() * kRestWork;
+    tables_.rests_.emplace_back(std::move(rests_));
+  }
+  return known->second;
 }
 
 MaskTables::MaskTables(const Automaton& automaton, const Vocabulary& vocabulary) {
@@ -162,8 +181,7 @@ MaskTables::MaskTables(const Automaton& automaton, const Vocabulary& vocabulary)
 
 MaskTables::Counts MaskTables::counts() const {
   Counts counts{.n_bits = bits_.size(), .work = work_};
-  for (const auto& table : tables_)
-    table.kind == StateTable::Kind::kNone ? ++counts.n_without : ++counts.n_tables;
+  for (const auto& table : tables_) counts.n_tables += table.kind != StateTable::Kind::kNone;
   counts.bytes = tables_.size() * sizeof(StateTable);
   for (const auto& list : lists_) counts.bytes += list.size() * sizeof(TokenId);
   for (const auto& bits : bits_) counts.bytes += bits.size() * sizeof(std::uint64_t);

@@ -31,7 +31,7 @@ class MaskTables {
   const TokenTrie& rests(const StateTable& table) const { return rests_[*table.rests]; }
 
   struct Counts {
-    std::size_t n_tables = 0, n_without = 0, n_bits = 0, bytes = 0, work = 0;
+    std::size_t n_tables = 0, n_bits = 0, bytes = 0, work = 0;
   };
   Counts counts() const;
 

@@ -32,6 +32,18 @@ TokenTrie::TokenTrie(std::vector<Entry> entries) {
   }
   for (const auto node : open) nodes_[node].end = static_cast<std::uint32_t>(nodes_.size());
   nodes_.push_back({.token_begin = static_cast<std::uint32_t>(tokens_.size())});
+  find_plain();
+}
+
+// Children stand behind their parents.
+void TokenTrie::find_plain() {
+  for (auto node = static_cast<std::uint32_t>(nodes_.size() - 1); node-- > 0;) {
+    int below = 0;
+    for (std::uint32_t child = node + 1; child < nodes_[node].end && below < kNotPlain;
+         child = nodes_[child].end)
+      below = is_plain(nodes_[child].byte) ? std::max(below, nodes_[child].plain_below + 1) : int{kNotPlain};
+    nodes_[node].plain_below = static_cast<std::uint8_t>(std::min(below, int{kNotPlain}));
+  }
 }
 
 namespace {

@@ -10,6 +10,9 @@
 
 namespace concertina::grammar {
 
+// What a JSON string may have in most places: printable ASCII without quotes and backslashes.
+inline bool is_plain(std::uint8_t byte) { return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\'; }
+
 // Texts of tokens as a tree of bytes, in the order of a walk that visits parents first: one array.
 class TokenTrie {
  public:
@@ -18,7 +21,9 @@ class TokenTrie {
     std::uint32_t token_begin = 0;  // of the tokens that are these bytes: up to the next node's
     std::uint16_t depth = 0;        // of the root: 0
     std::uint8_t byte = 0;
+    std::uint8_t plain_below = 0;  // kNotPlain, or how deep the nodes below it go, all of plain bytes
   };
+  static constexpr std::uint8_t kNotPlain = 255;
   struct Entry {
     std::string_view bytes;
     TokenId token = 0;
@@ -32,10 +37,15 @@ class TokenTrie {
     return std::span(tokens_).subspan(nodes_[node].token_begin,
                                       nodes_[node + 1].token_begin - nodes_[node].token_begin);
   }
+  std::span<const TokenId> tokens_below(std::uint32_t node) const {
+    const std::size_t begin = nodes_[node + 1].token_begin;
+    return std::span(tokens_).subspan(begin, nodes_[nodes_[node].end].token_begin - begin);
+  }
   std::size_t depth() const { return depth_; }  // of the deepest node
   std::size_t n_tokens() const { return tokens_.size(); }
 
  private:
+  void find_plain();
   std::vector<Node> nodes_;  // one more, for the last one's tokens
   std::vector<TokenId> tokens_;
   std::size_t depth_ = 0;
