@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 declare -A allowed=(
   [base]=""
   [request]="base"
+  [grammar]="base tokenizer"
   [tensor]="base"
   [device]="base"
   [checkpoint]="base tensor"
@@ -40,7 +41,7 @@ declare -A allowed=(
   [tools/demo]="base client tests/harness"
 )
 # Folders, and the beginnings of files' names.
-pure="request kvcache scheduler cluster rank deployment exchange/protocol sim"
+pure="request grammar kvcache scheduler cluster rank deployment exchange/protocol sim"
 # What others read while it is written: its words are atomic, and no decision hangs on who reads them.
 stamped="kvcache/block_pool|kvcache/sequence_records"
 

@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "grammar/schema_types.h"
+
+namespace concertina::grammar {
+namespace {
+
+// Digits of one length, between `low` and `high` of that length.
+void append_digits(RuleSet& rules, NodeIndex from, NodeIndex to, std::string_view low,
+                   std::string_view high) {
+  if (low.empty()) return rules.add_skip(from, to);
+  const auto digit = [](char c) { return static_cast<std::uint8_t>(c); };
+  const std::size_t n_more = low.size() - 1;
+  const std::string nines(n_more, '9'), zeros(n_more, '0');
+  if (low[0] == high[0]) {
+    const NodeIndex next = rules.append_literal(from, low.substr(0, 1));
+    return append_digits(rules, next, to, low.substr(1), high.substr(1));
+  }
+  append_digits(rules, rules.append_literal(from, low.substr(0, 1)), to, low.substr(1), nines);
+  append_digits(rules, rules.append_literal(from, high.substr(0, 1)), to, zeros, high.substr(1));
+  if (low[0] + 1 >= high[0]) return;
+  for (std::size_t i = 0; i <= n_more; ++i) {
+    const NodeIndex next = i == n_more ? to : rules.add_node();
+    rules.add_bytes(from, i == 0 ? digit(low[0]) + 1 : '0', i == 0 ? digit(high[0]) - 1 : '9', next);
+    from = next;
+  }
+}
+
+// Whole numbers from `low` (0 or more) to `high`, or without an end.
+void append_range(RuleSet& rules, NodeIndex from, NodeIndex to, std::uint64_t low,
+                  std::optional<std::uint64_t> high) {
+  if (high && *high < low) return;
+  const std::string first = std::to_string(low);
+  const std::string last = high ? std::to_string(*high) : std::string();
+  const std::size_t longest = high ? last.size() : first.size();
+  for (std::size_t length = first.size(); length <= longest; ++length)
+    append_digits(rules, from, to, length == first.size() ? first : "1" + std::string(length - 1, '0'),
+                  length == last.size() ? last : std::string(length, '9'));
+  if (high) return;
+  NodeIndex at = rules.add_node();
+  rules.add_bytes(from, '1', '9', at);
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    const NodeIndex next = rules.add_node();
+    rules.add_bytes(at, '0', '9', next);
+    at = next;
+  }
+  rules.add_bytes(at, '0', '9', at);
+  rules.add_skip(at, to);
+}
+
+struct Bounds {
+  std::optional<std::int64_t> low, high;
+};
+
+constexpr double kMost = 9e18;
+
+// The whole numbers within the four keywords.
+Result<Bounds> bounds_of(const PlacedSchema& placed) {
+  Bounds bounds;
+  for (const auto* keyword : {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}) {
+    if (!placed.schema->contains(keyword)) continue;
+    const Json& value = (*placed.schema)[keyword];
+    const double number = value.get<double>();
+    if (std::abs(number) > kMost)
+      return refuse_keyword(pointer_to(placed.pointer, keyword), "at most 9e18 is supported");
+    const bool is_low = std::string_view(keyword).ends_with("inimum"), is_exclusive = keyword[0] == 'e';
+    const bool is_whole = value.is_number_integer() || number == std::floor(number);
+    std::int64_t bound = value.is_number_integer()
+                             ? value.get<std::int64_t>()
+                             : static_cast<std::int64_t>(is_low ? std::ceil(number) : std::floor(number));
+    if (is_exclusive && is_whole) bound += is_low ? 1 : -1;
+    auto& side = is_low ? bounds.low : bounds.high;
+    side = !side ? bound : is_low ? std::max(*side, bound) : std::min(*side, bound);
+  }
+  return bounds;
+}
+
+}  // namespace
+
+Status append_integer(SchemaReader& reader, const PlacedSchema& placed, NodeIndex from, NodeIndex to) {
+  RuleSet& rules = reader.rules();
+  ASSIGN_OR_RETURN(const Bounds bounds, bounds_of(placed));
+  if (!bounds.low && !bounds.high) {
+    rules.add_call(from, reader.json().integer(), to);
+    return {};
+  }
+  const auto magnitude = [](std::int64_t below_zero) { return static_cast<std::uint64_t>(-below_zero); };
+  if (!bounds.high || *bounds.high >= 0) {
+    std::optional<std::uint64_t> high;
+    if (bounds.high) high = static_cast<std::uint64_t>(*bounds.high);
+    append_range(rules, from, to,
+                 static_cast<std::uint64_t>(std::max<std::int64_t>(bounds.low.value_or(0), 0)), high);
+  }
+  if (!bounds.low || *bounds.low < 0) {
+    std::optional<std::uint64_t> high;
+    if (bounds.low) high = magnitude(*bounds.low);
+    const std::uint64_t low = bounds.high && *bounds.high < 0 ? magnitude(*bounds.high) : 1;
+    append_range(rules, rules.append_literal(from, "-"), to, low, high);
+  }
+  return {};
+}
+
+}  // namespace concertina::grammar
