@@ -1,0 +1,195 @@
+// A MoE layer's own part: routing, who computes what, the grouped products.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+
+#include "kernels/cuda/product.cuh"
+
+namespace concertina::kernels::cuda {
+
+namespace {
+
+constexpr uint32_t kNone = ~0u;
+
+// NaN never comes before a number.
+__device__ inline bool is_before(float a, float b) { return a > b || (isnan(b) && !isnan(a)); }
+
+// A warp has a row: top_k times the best of those that are behind the last one chosen.
+__global__ void route_kernel(Route p) {
+  extern __shared__ unsigned char taken[];  // [n_experts]
+  const uint32_t lane = threadIdx.x;
+  const float* const logits = p.logits + static_cast<size_t>(blockIdx.x) * p.n_experts;
+  uint32_t* const ids = p.ids + static_cast<size_t>(blockIdx.x) * p.top_k;
+  float* const weights = p.weights + static_cast<size_t>(blockIdx.x) * p.top_k;
+  for (uint32_t e = lane; e < p.n_experts; e += kWarp) taken[e] = 0;
+  float highest = 0;
+  for (uint32_t j = 0; j < p.top_k; ++j) {
+    uint32_t best = kNone;
+    for (uint32_t e = lane; e < p.n_experts; e += kWarp)
+      if (!taken[e] && (best == kNone || is_before(logits[e], logits[best]))) best = e;
+    for (int other_lane = kWarp / 2; other_lane > 0; other_lane /= 2) {
+      const uint32_t other = __shfl_xor_sync(~0u, best, other_lane);
+      const bool takes = other != kNone && (best == kNone || is_before(logits[other], logits[best]) ||
+                                            (!is_before(logits[best], logits[other]) && other < best));
+      if (takes) best = other;
+    }
+    if (j == 0) highest = logits[best];
+    if (lane == 0) taken[best] = 1, ids[j] = best, weights[j] = expf(logits[best] - highest);
+    __syncwarp();
+  }
+  if (lane != 0) return;
+  float sum = 0;  // in one order
+  if (p.over_all) {
+    for (uint32_t e = 0; e < p.n_experts; ++e) sum += expf(logits[e] - highest);
+  } else {
+    for (uint32_t j = 0; j < p.top_k; ++j) sum += weights[j];
+  }
+  for (uint32_t j = 0; j < p.top_k; ++j) weights[j] /= sum;
+}
+
+// One block counts, lays out and sorts. Which place an entry gets within its slot differs from run to run; no
+// bit depends on it.
+__global__ void group_kernel(const uint32_t* slots, uint32_t n_entries, uint32_t n_slots, uint32_t n_item_rows,
+                             SlotLists lists) {
+  extern __shared__ uint32_t count[];  // [n_slots]
+  for (uint32_t s = threadIdx.x; s < n_slots; s += blockDim.x) count[s] = 0;
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < n_entries; i += blockDim.x) atomicAdd(&count[slots[i]], 1u);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    uint32_t begin = 0, n_items = 0;
+    for (uint32_t s = 0; s < n_slots; ++s) {
+      lists.begin[s] = begin;
+      for (uint32_t first = 0; first < count[s]; first += n_item_rows, ++n_items) {
+        lists.items[3 * n_items] = s, lists.items[3 * n_items + 1] = begin + first;
+        lists.items[3 * n_items + 2] = min(n_item_rows, count[s] - first);
+      }
+      begin += count[s];
+      count[s] = lists.begin[s];
+    }
+    lists.begin[n_slots] = begin;
+    *lists.n_items = n_items;
+  }
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < n_entries; i += blockDim.x)
+    lists.entries[atomicAdd(&count[slots[i]], 1u)] = i;
+}
+
+struct Item {
+  uint32_t slot, first, count;
+};
+__device__ inline bool read_item(const SlotLists& lists, Item& item) {
+  if (blockIdx.y >= *lists.n_items) return false;
+  const uint32_t* const at = lists.items + 3 * blockIdx.y;
+  item = {at[0], at[1], at[2]};
+  return true;
+}
+
+__device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
+
+// A warp has 16 features of one item: gate and up side by side.
+template <int kTiles>
+__global__ void gate_up_kernel(ExpertMlp p) {
+  Item item;
+  if (!read_item(p.lists, item)) return;
+  const uint32_t warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const uint32_t feature_begin = (blockIdx.x * (blockDim.x / kWarp) + warp) * 16;
+  const size_t matrix = static_cast<size_t>(p.intermediate_size) * p.hidden_size;
+  const Bf16* const gate = p.slots + item.slot * 3 * matrix;
+  WarpRows<2, kTiles> rows;
+  for (int i = 0; i < 2; ++i) {
+    const uint32_t feature = feature_begin + lane / 4 + i * 8;
+    const bool is_there = feature < p.intermediate_size;
+    rows.weight[0][i] = is_there ? gate + static_cast<size_t>(feature) * p.hidden_size : nullptr;
+    rows.weight[1][i] = is_there ? gate + matrix + static_cast<size_t>(feature) * p.hidden_size : nullptr;
+  }
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+    const uint32_t i = t * 8 + lane / 4;
+    rows.x[t] = i < item.count ? p.x + static_cast<size_t>(p.lists.entries[item.first + i] / p.top_k) * p.hidden_size
+                               : nullptr;
+  }
+  float sums[2][kTiles][4] = {};
+  add_chain(rows, 0, p.hidden_size, sums);
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[0][t][i] = silu(sums[0][t][i]) * sums[1][t][i];
+  }
+  for_outputs(sums[0], [&](uint32_t feature, uint32_t i, float value) {
+    if (i < item.count && feature_begin + feature < p.intermediate_size)
+      p.middle[static_cast<size_t>(item.first + i) * p.intermediate_size + feature_begin + feature] = to_bf16(value);
+  });
+}
+
+template <int kTiles>
+__global__ void down_kernel(ExpertMlp p) {
+  Item item;
+  if (!read_item(p.lists, item)) return;
+  const uint32_t warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const uint32_t out_begin = (blockIdx.x * (blockDim.x / kWarp) + warp) * 16;
+  const size_t matrix = static_cast<size_t>(p.intermediate_size) * p.hidden_size;
+  const Bf16* const down = p.slots + (item.slot * 3 + 2) * matrix;
+  WarpRows<1, kTiles> rows;
+  for (int i = 0; i < 2; ++i) {
+    const uint32_t out = out_begin + lane / 4 + i * 8;
+    rows.weight[0][i] = out < p.hidden_size ? down + static_cast<size_t>(out) * p.intermediate_size : nullptr;
+  }
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) {
+    const uint32_t i = t * 8 + lane / 4;
+    rows.x[t] = i < item.count ? p.middle + static_cast<size_t>(item.first + i) * p.intermediate_size : nullptr;
+  }
+  float sums[1][kTiles][4] = {};
+  add_chain(rows, 0, p.intermediate_size, sums);
+  for_outputs(sums[0], [&](uint32_t out, uint32_t i, float value) {
+    if (i < item.count && out_begin + out < p.hidden_size)
+      p.out[static_cast<size_t>(p.lists.entries[item.first + i]) * p.hidden_size + out_begin + out] = to_bf16(value);
+  });
+}
+
+constexpr uint32_t kWarps = 4;
+
+template <int kTiles>
+void launch(const ExpertMlp& p, Stream on) {
+  const uint32_t n_items = max_items(p.n_rows * p.top_k, p.n_slots);
+  const auto blocks = [](uint32_t width) { return (width + 16 * kWarps - 1) / (16 * kWarps); };
+  gate_up_kernel<kTiles><<<dim3(blocks(p.intermediate_size), n_items), kWarps * kWarp, 0, on>>>(p);
+  down_kernel<kTiles><<<dim3(blocks(p.hidden_size), n_items), kWarps * kWarp, 0, on>>>(p);
+}
+
+}  // namespace
+
+void route(const Route& routed, Stream on) {
+  if (routed.n_rows > 0) route_kernel<<<routed.n_rows, kWarp, routed.n_experts, on>>>(routed);
+}
+
+std::uint32_t item_rows(std::uint32_t n_entries, std::uint32_t n_slots) {
+  const uint32_t average = n_entries / std::max(1u, n_slots);
+  return average <= 8 ? 8 : average <= 32 ? 32 : 64;
+}
+
+std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots) {
+  return std::min(n_entries, n_slots) + n_entries / item_rows(n_entries, n_slots);
+}
+
+void group_by_slot(const std::uint32_t* slots, std::uint32_t n_entries, std::uint32_t n_slots,
+                   const SlotLists& lists, Stream on) {
+  if (n_entries == 0) return;
+  group_kernel<<<1, 1024, n_slots * sizeof(uint32_t), on>>>(slots, n_entries, n_slots,
+                                                            item_rows(n_entries, n_slots), lists);
+}
+
+void expert_mlp(const ExpertMlp& p, Stream on) {
+  if (p.n_rows == 0) return;
+  switch (item_rows(p.n_rows * p.top_k, p.n_slots)) {
+    case 8:
+      return launch<1>(p, on);
+    case 32:
+      return launch<4>(p, on);
+    default:
+      return launch<8>(p, on);
+  }
+}
+
+}  // namespace concertina::kernels::cuda

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <memory>
+
+#include "model/cuda/device_step.h"
+#include "model/forward.h"
+
+namespace concertina::model::cuda {
+
+struct CudaOptions {
+  int device = 0;
+  WorkspaceLimits limits;
+  std::size_t block_size = 64;
+  // Of the GPU's memory, what this process may take in all (vLLM's --gpu-memory-utilization).
+  double memory_utilization = 0.9;
+  std::uint64_t kv_bytes = 0;  // of KV; 0: what is left
+};
+
+// A rank's forward pass on one GPU, all experts on it: weights, KV and buffers in one arena, taken once. The
+// same pass over the same layers as model::forward, whose ops it enqueues one after the other; rows have the
+// same bits in any company, and other bits than a CPU's. One thread.
+class CudaPass {
+ public:
+  // CudaErrors, or kUnsupported. `model` is not needed afterwards, except for its config.
+  static Result<std::unique_ptr<CudaPass>> create(const Model& model, const CudaOptions& options,
+                                                  const std::function<void()>& on_weight = {});
+
+  // As model::forward: a failure is the device's, and the pass is of no use after it. The logits stay there.
+  Result<StepOutput> run(Batch batch);
+
+  const device::cuda::Properties& device() const { return device_.properties(); }
+  std::size_t n_blocks() const { return n_blocks_; }
+  std::size_t block_size() const { return options_.block_size; }
+  std::size_t arena_bytes() const { return arena_.n_bytes(); }
+  const kernels::Sampled& sampled() const { return sampled_; }
+  // Of the last step, [n_drawn, vocab_size]; for tests.
+  Result<std::vector<float>> last_logits();
+  // Bytes of all KV to `value`; for tests of what nobody may read.
+  Status poison_kv(std::uint8_t value);
+
+ private:
+  struct Buffers {
+    Buffers(const ModelConfig& config, const CudaOptions& options, Cutter& memory);
+    float *hidden, *qkv, *delta, *router_logits, *weights, *ones, *logits, *changed;
+    Bf16 *normed, *q, *attended, *middle, *rows, *last;
+    std::uint32_t *ids, *zeros;
+    kernels::cuda::SlotLists lists;
+    std::byte* inputs;
+    std::byte* outcome;  // Drawn [max_sequences], then TopLogprob [max_sequences, 20]
+  };
+  CudaPass(const ModelConfig& config, const CudaOptions& options, device::cuda::Device device,
+           device::cuda::Queue queue, device::cuda::Arena arena, std::byte* memory, StepStaging staging,
+           device::cuda::Pinned outcome, std::size_t n_blocks);
+
+  void enqueue(const DeviceStep& step);
+  void enqueue_attention(const DeviceStep& step, std::size_t layer);
+  void enqueue_mlp(const DeviceStep& step, std::size_t layer);
+  void enqueue_sampling(const DeviceStep& step);
+  void read_outcome(std::size_t n_drawn);
+  kernels::cuda::PagedKv kv_of(std::size_t layer) const;
+
+  const ModelConfig& config_;
+  const CudaOptions options_;
+  device::cuda::Device device_;
+  device::cuda::Queue queue_;
+  device::cuda::Arena arena_;
+  Cutter cutter_;
+  DeviceModel model_;
+  Buffers buffers_;
+  Bf16* kv_;
+  StepStaging staging_;
+  device::cuda::Pinned outcome_;
+  const std::size_t n_blocks_;
+  StepInputs inputs_;
+  kernels::Sampled sampled_;
+  std::size_t n_drawn_ = 0;
+};
+
+}  // namespace concertina::model::cuda
