@@ -52,6 +52,7 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   GenerationContext context_;
   const front::ClientId client_;
   const Parameters parameters_;
+  const request::SharedTokenRules rules_;  // of every choice
   std::shared_ptr<http::Responder> responder_;
   std::function<void(Generation*)> on_over_;
   ChunkWriter writer_;
