@@ -103,7 +103,7 @@ std::vector<client::GenerationRequest> requests_with_rules() {
       R"({"logprobs": 2, "logit_bias": {"277": -100, "300": 6.5, "11": 3}, "presence_penalty": -1.5})",
       R"({"logprobs": 20, "bad_words": ["the", "a lot", "there is"], "repetition_penalty": 1.3})",
       R"({"logprobs": 1, "min_tokens": 300, "ignore_eos": false, "stop_token_ids": [12, 13, 14, 15]})",
-      R"({"logprobs": 3, "echo": true, "frequency_penalty": 2, "top_p": 0.8, "priority": 5})"};
+      R"({"logprobs": 3, "echo": true, "frequency_penalty": 2, "top_p": 0.8})"};
   for (std::size_t i = 0; i < requests.size(); ++i) {
     requests[i].more = rules[i / 2 % std::size(rules)];
     if (i % 4 == 1) requests[i].temperature = 1.2;

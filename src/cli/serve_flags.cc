@@ -61,6 +61,7 @@ Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len) {
 
 Flags model_flags(ServeOptions& o) {
   using Loading = FrontOptions::WeightLoading;
+  using Priorities = front::ModelInfo::Priorities;
   return {
       text("--served-model-name", "NAME", o.served_model_name, "what requests call the model")
           .or_else("the path"),
@@ -79,6 +80,9 @@ Flags model_flags(ServeOptions& o) {
              "the files, and running requests fail if these change"),
       toggle("--skip-tokenizer-init", o.skip_tokenizer_init, false, true,
              "prompts are token ids; implied if there is no tokenizer"),
+      choice("--scheduling-policy", o.priorities,
+             {{"fcfs", Priorities::kRefused}, {"priority", Priorities::kServed}},
+             "priority: requests with a lower \"priority\" go first, whose client's they may be"),
       text("--state-dir", "DIR", o.state_dir,
            "folder that keeps the size, the form and the operations over restarts")
           .or_else("none"),

@@ -7,6 +7,7 @@
 #include "cli/flag.h"
 #include "cli/http_flags.h"
 #include "front/options.h"
+#include "front/service.h"
 
 namespace concertina::cli {
 
@@ -17,6 +18,7 @@ struct ServeOptions {
   std::string chat_template, tool_call_parser = "auto", reasoning_parser = "auto";
   std::optional<std::size_t> max_model_len;
   bool skip_tokenizer_init = false;
+  front::ModelInfo::Priorities priorities = front::ModelInfo::Priorities::kRefused;
   bool print_examples = false;
   bool pin_threads = true;  // a core of its own for each compute thread, while there are enough
   FormFlags form;

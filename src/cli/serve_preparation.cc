@@ -59,6 +59,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
                                     std::chrono::system_clock::now().time_since_epoch())
                                     .count()};
   out.info.default_sampling = defaults.sampling;
+  out.info.priorities = o.priorities;
   return {};
 }
 

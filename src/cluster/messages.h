@@ -175,6 +175,8 @@ struct StepOutput {  // of one committed step
   std::vector<request::CaughtUp> caught_up;
   std::optional<RankStats> stats;                             // if there is news
   std::vector<request::PromptLogprobs> prompt_logprobs = {};  // told before the tokens
+  // [tokens], or empty where no request wants any: each one's own, then the highest.
+  std::vector<std::vector<request::TokenLogprob>> logprobs = {};
   bool operator==(const StepOutput&) const = default;
 };
 using FromRank =

@@ -7,6 +7,7 @@
 namespace concertina::deployment {
 
 using cluster::Member;
+using request::TokenLogprob;
 
 Deployment::Deployment(const Config& config, Incarnation first_incarnation)
     : config_(config),
@@ -102,9 +103,11 @@ void Deployment::on(const cluster::StepOutput& output, const Turn& turn) {
     state_.journal.on_prompt_logprobs(from, scored, actions);
     carry_out(actions, turn);
   }
-  for (const request::TokenEvent& token : output.tokens) {
+  for (std::size_t i = 0; i < output.tokens.size(); ++i) {
     actions.clear();
-    on_token(from, token, actions);
+    on_token(from, output.tokens[i], actions,
+             i < output.logprobs.size() ? std::span<const TokenLogprob>(output.logprobs[i])
+                                        : std::span<const TokenLogprob>());
     carry_out(actions, turn);
   }
   if (!output.tokens.empty() && state_.unproven)
@@ -124,8 +127,10 @@ void Deployment::rebalance(const Turn& turn) {
   ask_journal(turn, [&](auto& actions) { state_.journal.rebalance(turn.now, actions); });
 }
 
-void Deployment::on_token(RankId from, const request::TokenEvent& token, JournalActions& actions) {
-  if (config_.broken != Config::Broken::kPositionAlone) return state_.journal.on_token(from, token, actions);
+void Deployment::on_token(RankId from, const request::TokenEvent& token, JournalActions& actions,
+                          std::span<const TokenLogprob> logprobs) {
+  if (config_.broken != Config::Broken::kPositionAlone)
+    return state_.journal.on_token(from, token, actions, logprobs);
   const auto rank = state_.journal.rank_of(token.request);
   if (!rank) return;
   request::TokenEvent believed = token;

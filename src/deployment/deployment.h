@@ -163,7 +163,8 @@ class Deployment {
   }
   void on(const cluster::RankHello& hello, const Turn& turn);
   void on(const cluster::StepOutput& output, const Turn& turn);
-  void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions);
+  void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions,
+                std::span<const request::TokenLogprob> logprobs);
   void rebalance(const Turn& turn);
 
   const Config config_;

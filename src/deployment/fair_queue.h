@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <list>
+#include <map>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -16,11 +17,12 @@ namespace concertina::deployment {
 using request::ClientId;
 
 // Requests that wait for a rank. Clients take turns, one request each, so that one client's hundreds do not
-// hold another's single one; a client's own keep their order. Requests that have run before (their rank died)
-// come ahead of everybody's turn. Pure; one owner.
+// hold another's single one; a client's own keep their order. A lower priority goes first: all clients' of
+// it, in turn, before any of the next. Requests that have run before (their rank died) come ahead of
+// everybody's turn. Pure; one owner.
 class FairQueue {
  public:
-  void push(RequestId request, ClientId client);         // not in the queue yet
+  void push(RequestId request, ClientId client, std::int32_t priority = 0);  // not in the queue yet
   void push_ahead(std::span<const RequestId> requests);  // before all others, in this order
   bool erase(RequestId request);                         // false: it is not here
 
@@ -39,18 +41,26 @@ class FairQueue {
   }
 
   bool empty() const { return size() == 0; }
-  std::size_t size() const { return ahead_.size() + client_of_.size(); }
-  std::size_t n_clients() const { return lanes_.size(); }
+  std::size_t size() const { return ahead_.size() + lane_of_.size(); }
+  std::size_t n_clients() const { return n_of_.size(); }
   std::size_t n_of(ClientId client) const;  // those that came ahead are nobody's
 
  private:
-  using Turn = std::list<ClientId>::iterator;
-  Turn pop(Turn turn);  // the first request of that client, whose turn ends; the turn behind it
+  struct Lane {
+    std::int32_t priority;
+    ClientId client;
+    auto operator<=>(const Lane&) const = default;
+  };
+  using Turn = std::list<Lane>::iterator;
+  Turn pop(Turn turn);                 // the first request of that lane, whose turn ends; the turn behind it
+  Turn end_of(std::int32_t priority);  // behind the last turn of it, and of lower ones
+  void forget(RequestId request, ClientId client);
 
   std::deque<RequestId> ahead_;
-  std::unordered_map<ClientId, std::deque<RequestId>> lanes_;  // none empty
-  std::list<ClientId> turns_;                                  // of every lane; the front's turn is next
-  std::unordered_map<RequestId, ClientId> client_of_;          // of every request in a lane
+  std::map<Lane, std::deque<RequestId>> lanes_;     // none empty
+  std::list<Lane> turns_;                           // of every lane, by priority; the front's turn is next
+  std::unordered_map<RequestId, Lane> lane_of_;     // of every request in a lane
+  std::unordered_map<ClientId, std::size_t> n_of_;  // requests in lanes; clients without any are not here
 };
 
 template <typename Show>

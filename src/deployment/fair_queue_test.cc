@@ -22,6 +22,22 @@ std::vector<std::uint64_t> take(FairQueue& queue, std::size_t n) {
   return taken;
 }
 
+TEST(FairQueueTest, ALowerPriorityGoesFirstAndWithinOneClientsTakeTurns) {
+  FairQueue queue;
+  for (const std::uint64_t id : {1, 2, 3}) queue.push(RequestId(id), kBatch, 1);
+  for (const std::uint64_t id : {4, 5}) queue.push(RequestId(id), kPerson, 1);
+  for (const std::uint64_t id : {6, 7}) queue.push(RequestId(id), kPerson, -2);
+  queue.push(RequestId(8), kBatch, 0);
+  EXPECT_EQ(queue.n_clients(), 2u);
+  EXPECT_EQ(queue.n_of(kBatch), 4u);
+  EXPECT_THAT(take(queue, 4), ElementsAre(6, 7, 8, 1));
+  queue.push(RequestId(9), kBatch, -2);
+  EXPECT_TRUE(queue.erase(RequestId(2)));
+  EXPECT_THAT(take(queue, 9), ElementsAre(9, 4, 3, 5));
+  EXPECT_TRUE(queue.empty());
+  EXPECT_EQ(queue.n_clients(), 0u);
+}
+
 TEST(FairQueueTest, OneClientsHundredsDoNotHoldAnothersSingleRequest) {
   FairQueue queue;
   for (std::uint64_t i = 0; i < 400; ++i) queue.push(RequestId(i), kBatch);

@@ -26,9 +26,11 @@ EmitFailed no_token(const request::TokenEvent& event) {
 }  // namespace
 
 std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) {
-  std::size_t n_ids = n_tokens + request.stop.eos_token_ids.size() + request.stop.stop_token_ids.size() +
-                      request.rules.allowed_token_ids.size() + 2 * request.rules.logit_bias.size();
-  for (const auto& word : request.rules.bad_words) n_ids += word.size() + 2;
+  std::size_t n_ids = n_tokens + request.stop.eos_token_ids.size() + request.stop.stop_token_ids.size();
+  if (request.rules) {
+    n_ids += request.rules->allowed_token_ids.size() + 2 * request.rules->logit_bias.size();
+    for (const auto& word : request.rules->bad_words) n_ids += word.size() + 2;
+  }
   return kFixedBytes + kTokenBytes * n_ids;
 }
 
@@ -56,12 +58,13 @@ std::size_t Journal::n_on(RankId rank) const {
 
 void Journal::submit(request::Request request, ClientId client, JournalActions& actions) {
   const RequestId id = request.id;
+  const std::int32_t priority = request.priority;
   request::sort_ids(request.stop.eos_token_ids);  // each once: they go to a rank with every choice
   request::sort_ids(request.stop.stop_token_ids);
   const auto [entry, inserted] =
       entries_.try_emplace(id, Entry{std::move(request), client, {}, {}, Attempt(0)});
   CHECK(inserted, "request {} is in the journal already", id);
-  queue_.push(id, client);
+  queue_.push(id, client, priority);
   advance(actions);
 }
 
@@ -156,8 +159,9 @@ void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   entries_.erase(request);
 }
 
-void Journal::on_token(RankId from, const request::TokenEvent& event, JournalActions& actions) {
-  const auto& [request, attempt, position, token, reason, logprobs] = event;
+void Journal::on_token(RankId from, const request::TokenEvent& event, JournalActions& actions,
+                       std::span<const request::TokenLogprob> logprobs) {
+  const auto& [request, attempt, position, token, reason] = event;
   const auto found = entries_.find(request);
   if (found == entries_.end() || found->second.rank != from || found->second.request.attempt != attempt ||
       found->second.request.tokens.size() - found->second.request.n_prompt_tokens != position) {
@@ -174,7 +178,7 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
   entry.request.tokens.push_back(token);
   loads_[from].n_tokens += 1;
   if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
-  actions.push_back(EmitToken{request, token, reason, logprobs});
+  actions.push_back(EmitToken{request, token, reason, {logprobs.begin(), logprobs.end()}});
   if (reason == FinishReason::kNone) {
     if (entry.replay) {
       loads_[entry.replay->rank].n_unread_bytes += kFeedBytes;

@@ -84,7 +84,9 @@ class Journal {
 
   // A committed token of a rank; ignored (and counted) unless it is the next one of that request's current
   // attempt. With kError there is no token, and the request fails: it would elsewhere, too.
-  void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions);
+  // `logprobs` go on with it.
+  void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions,
+                std::span<const request::TokenLogprob> logprobs = {});
   // Log-probabilities of a prompt's tokens, of a committed step; ignored (and counted) unless they are the
   // next ones of that request's current attempt. They go on to the client and are not kept: what is kept is
   // how far they got, which a rank that gets the request later goes on from.

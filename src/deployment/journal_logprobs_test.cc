@@ -83,8 +83,8 @@ TEST_F(JournalTest, ATokensLogprobsGoWithIt) {
   members({kRank0});
   submit(request(1));
   JournalActions actions;
-  journal.on_token(kRank0, {RequestId(1), Attempt(1), 0, 5, FinishReason::kNone, {{5, -0.5f}, {6, -1.0f}}},
-                   actions);
+  const request::TokenLogprob logprobs[] = {{5, -0.5f}, {6, -1.0f}};
+  journal.on_token(kRank0, {RequestId(1), Attempt(1), 0, 5, FinishReason::kNone}, actions, logprobs);
   ASSERT_THAT(all_of<EmitToken>(actions), SizeIs(1));
   EXPECT_THAT(all_of<EmitToken>(actions)[0].logprobs,
               ::testing::ElementsAre(request::TokenLogprob{5, -0.5f}, request::TokenLogprob{6, -1.0f}));

@@ -26,10 +26,12 @@ TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
     request.tokens.assign(n, std::numeric_limits<TokenId>::max());
     request.stop.stop_token_ids.assign(n / 3, std::numeric_limits<TokenId>::max());
     request.stop.eos_token_ids.assign(n / 7, std::numeric_limits<TokenId>::max());
-    request.rules.allowed_token_ids.assign(n / 2, std::numeric_limits<TokenId>::max());
-    request.rules.logit_bias.assign(n / 4, {std::numeric_limits<TokenId>::max(), -99.5f});
-    request.rules.bad_words.assign(n / 5, {std::numeric_limits<TokenId>::max()});
-    request.rules.bad_words.emplace_back(n + 1, std::numeric_limits<TokenId>::max());
+    request::TokenRules rules;
+    rules.allowed_token_ids.assign(n / 2, std::numeric_limits<TokenId>::max());
+    rules.logit_bias.assign(n / 4, {std::numeric_limits<TokenId>::max(), -99.5f});
+    rules.bad_words.assign(n / 5, {std::numeric_limits<TokenId>::max()});
+    rules.bad_words.emplace_back(n + 1, std::numeric_limits<TokenId>::max());
+    request.rules = rules;
     const auto bytes = [](const cluster::ToRank& message) {
       return transport::frame_of(message).ByteSizeLong();
     };

@@ -42,6 +42,8 @@ struct ModelInfo {
   std::size_t max_model_len = 0;
   std::size_t vocab_size = 0;
   std::vector<TokenId> eos_token_ids;
+  // Whether requests may ask to go before others (--scheduling-policy).
+  enum class Priorities : std::uint8_t { kRefused, kServed } priorities = Priorities::kRefused;
   request::SamplingParams default_sampling;  // of generation_config.json; temperature 0 if do_sample is false
   std::int64_t created_unix_s = 0;
   // Of checkpoint, form and kernels: two servers with an equal one answer with the same bits. Empty: not
@@ -56,7 +58,7 @@ struct GenerationRequest {
   std::vector<TokenId> prompt_ids;   // 1 or more
   request::SamplingParams sampling;  // seed is set already
   request::StopParams stop;
-  request::TokenRules rules = {};
+  request::SharedTokenRules rules = {};
   request::LogprobParams logprobs = {};
   std::int32_t priority = 0;  // the lower the earlier
 };

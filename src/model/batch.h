@@ -3,8 +3,8 @@
 #include <span>
 
 #include "base/ids.h"
+#include "request/extras.h"
 #include "request/request.h"
-#include "request/token_counts.h"
 
 namespace concertina::model {
 
@@ -14,12 +14,8 @@ struct SequenceSlice {
   std::size_t start_position = 0;
   std::span<const BlockId> block_table;       // covers [0, start_position + n_tokens)
   const request::Request* request = nullptr;  // as whose parameters the next token is drawn; null: none is
-  // Of that request's tokens, where it has penalties.
-  const request::TokenCounts* counts = nullptr;
-  // Tokens whose log-probabilities are wanted: each comes after the row of this slice from `first_scored` on.
-  std::span<const TokenId> scored = {};
-  std::size_t first_scored = 0;
-  std::uint32_t n_scored_top = 0;  // beside each one's own
+  const request::Extras* extras = nullptr;    // null: it has no rules, and nothing of it is scored
+  std::uint32_t n_scored_top = 0;             // log-probabilities of what is scored, beside each one's own
 };
 
 using Batch = std::span<const SequenceSlice>;

@@ -19,10 +19,12 @@ TEST(Forward, APromptsScoresAreTheSameBitsHoweverItIsCut) {
     std::vector<std::pair<float, TokenId>> found;
     for (std::size_t start = 0; start + 1 < prompt.size(); start += chunk) {
       const std::size_t n = std::min(chunk, prompt.size() - 1 - start);
+      request::Extras extras;
+      extras.scored = std::span<const TokenId>(prompt).subspan(start + 1, n);
       const SequenceSlice slice{.tokens = std::span<const TokenId>(prompt).subspan(start, n),
                                 .start_position = start,
                                 .block_table = blocks,
-                                .scored = std::span<const TokenId>(prompt).subspan(start + 1, n),
+                                .extras = &extras,
                                 .n_scored_top = 1};
       const auto output =
           forward(*engine.model, Batch(&slice, 1), *engine.cache, *engine.local, engine.workspace, engine.on);

@@ -21,19 +21,21 @@ void check(const SequenceSlice& slice, std::size_t block_size, const StepInputs&
         block_size);
 }
 
-kernels::SamplingRow sampling_row(const SequenceSlice& slice, request::RuleRoom& room) {
+request::Drawing drawing_of(const SequenceSlice& slice, request::RuleRoom& room) {
   const request::Request& request = *slice.request;
-  const request::SamplingParams& params = request.sampling;
-  request::RuleInput input{request, {}};
-  if (slice.counts != nullptr) {
-    CHECK(slice.counts->n_counted() == request.tokens.size(), "{} tokens counted of {}",
-          slice.counts->n_counted(), request.tokens.size());
-    input.counts = slice.counts->all();
-  }
-  return {.drawing = request::LogitsRules::drawing(input, room),
+  if (slice.extras == nullptr) return request::PlainRules::drawing({request, {}}, room);
+  const request::TokenCounts& counts = slice.extras->counts;
+  CHECK(!request.sampling.has_penalties() || counts.n_counted() == request.tokens.size(),
+        "{} tokens counted of {}", counts.n_counted(), request.tokens.size());
+  return request::LogitsRules::drawing({request, counts.all()}, room);
+}
+
+kernels::SamplingRow sampling_row(const SequenceSlice& slice, request::RuleRoom& room) {
+  const request::SamplingParams& params = slice.request->sampling;
+  return {.drawing = drawing_of(slice, room),
           .uniform =
               sampling_uniform(params.seed, params.choice_index, slice.start_position + slice.tokens.size()),
-          .n_logprobs = request.logprobs.n_top};
+          .n_logprobs = slice.request->logprobs.n_top};
 }
 
 request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab_size) {
@@ -45,11 +47,12 @@ request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab
 
 // The first row of `slice` is the step's row `first`.
 void lay_out_scored(const SequenceSlice& slice, std::size_t first, StepInputs& inputs) {
-  CHECK(slice.first_scored + slice.scored.size() <= slice.tokens.size(), "{} scored rows from {} on, of {}",
-        slice.scored.size(), slice.first_scored, slice.tokens.size());
-  for (std::size_t i = 0; i < slice.scored.size(); ++i) {
-    inputs.scored_rows.push_back(first + slice.first_scored + i);
-    inputs.scoring.push_back({slice.scored[i], slice.n_scored_top});
+  CHECK(slice.extras->first_scored + slice.extras->scored.size() <= slice.tokens.size(),
+        "{} scored rows from {} on, of {}", slice.extras->scored.size(), slice.extras->first_scored,
+        slice.tokens.size());
+  for (std::size_t i = 0; i < slice.extras->scored.size(); ++i) {
+    inputs.scored_rows.push_back(first + slice.extras->first_scored + i);
+    inputs.scoring.push_back({slice.extras->scored[i], slice.n_scored_top});
   }
 }
 
@@ -69,15 +72,17 @@ void lay_out(Batch batch, std::size_t block_size, StepInputs& inputs) {
   inputs.tokens.clear(), inputs.sequences.clear();
   inputs.logit_rows.clear(), inputs.sampling.clear(), inputs.rules.clear();
   inputs.scored_rows.clear(), inputs.scoring.clear();
+  inputs.n_with_logprobs = 0;
   for (const SequenceSlice& slice : batch) {
     check(slice, block_size, inputs);
     const std::size_t first = inputs.tokens.size();
     inputs.sequences.push_back({first, slice.tokens.size(), slice.start_position, slice.block_table});
     inputs.tokens.insert(inputs.tokens.end(), slice.tokens.begin(), slice.tokens.end());
-    if (!slice.scored.empty()) lay_out_scored(slice, first, inputs);
+    if (slice.extras != nullptr) lay_out_scored(slice, first, inputs);
     if (slice.request == nullptr) continue;
     inputs.logit_rows.push_back(inputs.tokens.size() - 1);
     inputs.sampling.push_back(sampling_row(slice, inputs.rules));
+    inputs.n_with_logprobs += slice.request->logprobs.n_top ? 1 : 0;
   }
 }
 

@@ -30,6 +30,7 @@ struct StepInputs {
   std::vector<kernels::SamplingRow> sampling;         // [n_drawn]: how a token is drawn from each one's
   std::vector<std::size_t> scored_rows;      // [n_scored], ascending: of tokens that are known already
   std::vector<kernels::ScoringRow> scoring;  // [n_scored]
+  std::size_t n_with_logprobs = 0;           // of the rows that are drawn from
   request::RuleRoom rules;
 };
 

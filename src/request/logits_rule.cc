@@ -47,7 +47,7 @@ void MaskRoom::narrow_to(std::span<const TokenId> ids, Drawing& drawing) {
 void BadWords::forbid(const Request& request, Drawing& drawing, RuleRoom& room) {
   const std::span<const TokenId> answer =
       std::span<const TokenId>(request.tokens).subspan(request.n_prompt_tokens);
-  for (const std::vector<TokenId>& word : request.rules.bad_words) {
+  for (const std::vector<TokenId>& word : request.rules->bad_words) {
     const std::size_t n_before = word.size() - 1;
     if (n_before > answer.size()) continue;
     if (std::equal(word.begin(), word.end() - 1, answer.end() - static_cast<std::ptrdiff_t>(n_before)))

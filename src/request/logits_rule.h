@@ -131,15 +131,15 @@ struct EditsNothing {
 
 struct AllowedTokens : EditsNothing {
   static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
-    const std::vector<TokenId>& ids = input.request.rules.allowed_token_ids;
-    if (!ids.empty()) room.masks.narrow_to(ids, drawing);
+    const SharedTokenRules& rules = input.request.rules;
+    if (rules && !rules->allowed_token_ids.empty()) room.masks.narrow_to(rules->allowed_token_ids, drawing);
   }
 };
 
 // Of each sequence the last token is forbidden where the answer ends with those before it.
 struct BadWords : EditsNothing {
   static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
-    if (!input.request.rules.bad_words.empty()) forbid(input.request, drawing, room);
+    if (input.request.rules) forbid(input.request, drawing, room);
   }
 
  private:
@@ -163,7 +163,8 @@ struct LogitBias {
     return limits.max_rows * kMaxLogitBiases;
   }
   static void apply(const RuleInput& input, Drawing&, RuleRoom& room) {
-    for (const TokenBias& one : input.request.rules.logit_bias)
+    if (!input.request.rules) return;
+    for (const TokenBias& one : input.request.rules->logit_bias)
       room.edits.add({.token = one.token, .bias = one.bias});
   }
 };
@@ -198,5 +199,8 @@ struct Filters : EditsNothing {
 // In vLLM's order. A new rule is a struct and a place here: those that forbid first, then those that edit.
 using LogitsRules =
     RulesInOrder<AllowedTokens, BadWords, MinTokens, LogitBias, Penalties, Temperature, Filters>;
+
+// Of a request that has no extras: the rules that each request has.
+using PlainRules = RulesInOrder<Temperature, Filters>;
 
 }  // namespace concertina::request

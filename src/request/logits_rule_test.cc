@@ -16,11 +16,13 @@ std::vector<float> dense(const Request& request, std::vector<float> logits) {
   constexpr float kForbidden = -std::numeric_limits<float>::infinity();
   const std::vector<TokenId> answer(
       request.tokens.begin() + static_cast<std::ptrdiff_t>(request.n_prompt_tokens), request.tokens.end());
-  const auto& allowed = request.rules.allowed_token_ids;
+  static const TokenRules kNone;
+  const TokenRules& rules = request.rules ? *request.rules.operator->() : kNone;
+  const auto& allowed = rules.allowed_token_ids;
   std::vector<bool> forbidden(kVocab);
   for (std::size_t t = 0; t < kVocab; ++t)
     forbidden[t] = !allowed.empty() && std::find(allowed.begin(), allowed.end(), t) == allowed.end();
-  for (const auto& word : request.rules.bad_words) {
+  for (const auto& word : rules.bad_words) {
     if (word.size() > answer.size() + 1) continue;
     const std::vector<TokenId> tail(answer.end() - static_cast<std::ptrdiff_t>(word.size() - 1),
                                     answer.end());
@@ -32,7 +34,7 @@ std::vector<float> dense(const Request& request, std::vector<float> logits) {
       for (const TokenId id : ids) forbidden[static_cast<std::size_t>(id)] = true;
   }
   std::vector<float> bias(kVocab, 0.0f), counts(kVocab, 0.0f), seen(kVocab, 0.0f);
-  for (const TokenBias& one : request.rules.logit_bias) bias[static_cast<std::size_t>(one.token)] = one.bias;
+  for (const TokenBias& one : rules.logit_bias) bias[static_cast<std::size_t>(one.token)] = one.bias;
   for (const TokenId id : request.tokens) seen[static_cast<std::size_t>(id)] = 1;
   for (const TokenId id : answer) counts[static_cast<std::size_t>(id)] += 1;
   const SamplingParams& sampling = request.sampling;
@@ -96,13 +98,14 @@ TEST_F(LogitsRulesTest, APlainRequestHasTemperatureAndFiltersAndNeitherMaskNorEd
 }
 
 TEST_F(LogitsRulesTest, OnlyTheAllowedTokensAreLeft) {
-  expect_dense({.tokens = {5}, .n_prompt_tokens = 1, .rules = {.allowed_token_ids = {0, 63, 64, 149}}});
+  expect_dense(
+      {.tokens = {5}, .n_prompt_tokens = 1, .rules = TokenRules{.allowed_token_ids = {0, 63, 64, 149}}});
 }
 
 TEST_F(LogitsRulesTest, ABadWordsLastTokenIsForbiddenWhereTheAnswerEndsWithItsOthers) {
   Request request{.tokens = {1, 2, 7, 8},
                   .n_prompt_tokens = 2,
-                  .rules = {.bad_words = {{9}, {8, 3}, {7, 8, 4}, {7, 5}, {2, 7, 8, 6}}}};
+                  .rules = TokenRules{.bad_words = {{9}, {8, 3}, {7, 8, 4}, {7, 5}, {2, 7, 8, 6}}}};
   const Drawing drawing = Row(request, room).drawing;
   const auto is_allowed = [&](TokenId id) { return (drawing.allowed[0] >> id & 1) == 1; };
   EXPECT_FALSE(is_allowed(9)) << "a word of one token, always";
@@ -145,6 +148,7 @@ TEST_F(LogitsRulesTest, AllTogetherAreTheDenseOnesWhateverIsAskedFor) {
     const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random()) % n; };
     const auto id = [&] { return static_cast<TokenId>(below(kVocab)); };
     Request request;
+    TokenRules rules;
     for (std::size_t n = 1 + below(60); n > 0; --n) request.tokens.push_back(static_cast<TokenId>(below(20)));
     request.n_prompt_tokens = 1 + below(request.tokens.size());
     if (below(2) == 0) request.sampling.repetition_penalty = 0.5f + static_cast<float>(below(10)) / 7;
@@ -155,23 +159,26 @@ TEST_F(LogitsRulesTest, AllTogetherAreTheDenseOnesWhateverIsAskedFor) {
     for (std::size_t n = below(3); n > 0; --n) request.stop.stop_token_ids.push_back(id());
     std::map<TokenId, float> biases;
     for (std::size_t n = below(5); n > 0; --n) biases[id()] = static_cast<float>(below(200)) - 100;
-    for (const auto& [token, bias] : biases) request.rules.logit_bias.push_back({token, bias});
-    for (std::size_t n = below(3) == 0 ? 30 : 0; n > 0; --n) request.rules.allowed_token_ids.push_back(id());
-    sort_ids(request.rules.allowed_token_ids);
+    for (const auto& [token, bias] : biases) rules.logit_bias.push_back({token, bias});
+    for (std::size_t n = below(3) == 0 ? 30 : 0; n > 0; --n) rules.allowed_token_ids.push_back(id());
+    sort_ids(rules.allowed_token_ids);
     for (std::size_t n = below(4); n > 0; --n) {
-      auto& word = request.rules.bad_words.emplace_back();
+      auto& word = rules.bad_words.emplace_back();
       for (std::size_t k = 1 + below(3); k > 0; --k) word.push_back(static_cast<TokenId>(below(20)));
     }
+    request.rules = rules;
     room.clear();
     expect_dense(request);
   }
 }
 
 TEST_F(LogitsRulesTest, RowsKeepTheirOwnMasksAndEdits) {
-  const Request one{
-      .tokens = {1}, .n_prompt_tokens = 1, .rules = {.logit_bias = {{7, 1.0f}}, .allowed_token_ids = {1}}};
-  const Request other{
-      .tokens = {2}, .n_prompt_tokens = 1, .rules = {.logit_bias = {{8, 2.0f}}, .bad_words = {{3}}}};
+  const Request one{.tokens = {1},
+                    .n_prompt_tokens = 1,
+                    .rules = TokenRules{.logit_bias = {{7, 1.0f}}, .allowed_token_ids = {1}}};
+  const Request other{.tokens = {2},
+                      .n_prompt_tokens = 1,
+                      .rules = TokenRules{.logit_bias = {{8, 2.0f}}, .bad_words = {{3}}}};
   const Row first(one, room), second(other, room);
   EXPECT_EQ(first.drawing.allowed[0], 2u);
   EXPECT_EQ(second.drawing.allowed[0], ~std::uint64_t{8});

@@ -68,7 +68,7 @@ struct Request {
   SamplingParams sampling;
   StopParams stop;
   Mode mode = Mode::kLive;
-  TokenRules rules = {};
+  SharedTokenRules rules = {};
   LogprobParams logprobs = {};
   std::int32_t priority = 0;  // the lower the earlier
   bool operator==(const Request&) const = default;
@@ -86,7 +86,6 @@ struct TokenEvent {
   std::size_t position = 0;  // among the generated tokens, 0-based: the journal's length before it
   TokenId token = kNoToken;  // kNoToken with kError and kNothingAllowed, else one
   FinishReason finish_reason = FinishReason::kNone;
-  std::vector<TokenLogprob> logprobs = {};  // where the request wants some: its own, then the highest
   bool operator==(const TokenEvent&) const = default;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "base/ids.h"
@@ -22,6 +23,23 @@ struct TokenRules {
   std::vector<TokenId> allowed_token_ids;       // ascending, each once; empty: all
   std::vector<std::vector<TokenId>> bad_words;  // none empty
   bool operator==(const TokenRules&) const = default;
+};
+
+// A request's: shared by its choices, and a null pointer where it has none, so that a plain request stays as
+// cheap to move as it was. Immutable.
+class SharedTokenRules {
+ public:
+  SharedTokenRules() = default;
+  SharedTokenRules(TokenRules rules)  // NOLINT(google-explicit-constructor): they are the same thing
+      : rules_(rules == TokenRules{} ? nullptr : std::make_shared<const TokenRules>(std::move(rules))) {}
+  explicit operator bool() const { return rules_ != nullptr; }
+  const TokenRules* operator->() const { return rules_.get(); }  // not of a request that has none
+  bool operator==(const SharedTokenRules& other) const {
+    return rules_ == other.rules_ || (rules_ && other.rules_ && *rules_ == *other.rules_);
+  }
+
+ private:
+  std::shared_ptr<const TokenRules> rules_;
 };
 
 }  // namespace concertina::request

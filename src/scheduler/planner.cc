@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 namespace concertina::scheduler {
 
@@ -177,7 +178,8 @@ void Planner::add_prompt(Sequence* sequence, const PrefillLimit& room) {
 }
 
 // The oldest has half, and what the others do not need; they share in the order of what they miss. So a
-// short prompt is not held up by a long one, and no flood of short ones holds up a long one.
+// short prompt is not held up by a long one, and no flood of short ones holds up a long one. Of two
+// priorities the lower goes first in all of that.
 void Planner::plan_prompts() {
   find_prompts();
   if (prompts_.empty()) return;
@@ -193,7 +195,8 @@ void Planner::plan_prompts() {
              without(room, std::min(n_tokens, room.max_tokens / 2), std::min(time_s, room.max_s / 2)));
   // Not a stable sort, which takes memory; of equals the older comes first.
   std::sort(prompts_.begin() + 1, prompts_.end(), [](const Sequence* a, const Sequence* b) {
-    return std::pair(a->n_missing(), a->age) < std::pair(b->n_missing(), b->age);
+    return std::tuple(a->request.priority, a->n_missing(), a->age) <
+           std::tuple(b->request.priority, b->n_missing(), b->age);
   });
   for (auto at = prompts_.begin() + 1; at != prompts_.end(); ++at) {
     PrefillLimit rest = left_for_prompts();
@@ -235,18 +238,19 @@ void Planner::plan_replays(std::size_t most_replays) {
   admit_replays(max_entries, max_tokens - (plan_.n_tokens - n_before));
 }
 
-void Planner::add_rules(PlanEntry& entry, Sequence& sequence) {
+void Planner::add_extras(PlanEntry& entry, Sequence& sequence) {
   const request::Request& request = sequence.request;
-  if (entry.sample == PlanEntry::Sample::kYes && request.sampling.has_penalties()) {
-    sequence.counts.update(request);
-    entry.counts = &sequence.counts;
-  }
+  request::Extras& extras = sequence.extras;
+  entry.extras = &extras;
+  extras.scored = {};
+  if (entry.sample == PlanEntry::Sample::kYes && request.sampling.has_penalties())
+    extras.counts.update(request);
   if (sequence.is_scored() || request.mode == request::Mode::kReplay) return;
   const std::size_t first = std::max(request.logprobs.next_prompt_position, entry.start_position + 1),
                     end = std::min(request.n_prompt_tokens, entry.start_position + entry.n_tokens + 1);
   if (first >= end) return;
-  entry.scored = std::span<const TokenId>(request.tokens).subspan(first, end - first);
-  entry.first_scored = first - 1 - entry.start_position;
+  extras.scored = std::span<const TokenId>(request.tokens).subspan(first, end - first);
+  extras.first_scored = first - 1 - entry.start_position;
 }
 
 const StepPlan& Planner::make() {
@@ -262,7 +266,7 @@ const StepPlan& Planner::make() {
         std::span<const TokenId>(planned_[i]->request.tokens).subspan(entry.start_position, entry.n_tokens);
     entry.block_table = planned_[i]->blocks;
     entry.request_now = &planned_[i]->request;
-    add_rules(entry, *planned_[i]);
+    if (planned_[i]->has_extras == Sequence::HasExtras::kYes) add_extras(entry, *planned_[i]);
   }
   made_ = Made::kYes;
   return plan_;

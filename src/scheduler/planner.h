@@ -64,7 +64,7 @@ class Planner {
   void plan_prompts();
   void admit_replays(std::size_t max_entries, std::size_t max_tokens);
   void plan_replays(std::size_t most_replays);
-  static void add_rules(PlanEntry& entry, Sequence& sequence);
+  static void add_extras(PlanEntry& entry, Sequence& sequence);
 
   const Limits& limits_;
   Queues& queues_;

@@ -21,10 +21,10 @@ std::vector<std::size_t> scored_positions(const StepPlan& plan, RequestId reques
   std::vector<std::size_t> positions;
   for (const PlanEntry& entry : plan.entries) {
     if (entry.request != request) continue;
-    for (std::size_t i = 0; i < entry.scored.size(); ++i) {
-      const std::size_t position = entry.start_position + entry.first_scored + i + 1;
-      EXPECT_EQ(entry.scored[i], entry.request_now->tokens[position]);
-      EXPECT_LT(entry.first_scored + i, entry.n_tokens);
+    for (std::size_t i = 0; i < entry.extras->scored.size(); ++i) {
+      const std::size_t position = entry.start_position + entry.extras->first_scored + i + 1;
+      EXPECT_EQ(entry.extras->scored[i], entry.request_now->tokens[position]);
+      EXPECT_LT(entry.extras->first_scored + i, entry.n_tokens);
       positions.push_back(position);
     }
   }
@@ -132,11 +132,11 @@ TEST(Counts, OfASampledRequestWithPenaltiesAreThoseOfAllItsTokens) {
   const auto step = [&] {
     for (const PlanEntry& entry : rank.scheduler.plan().entries) {
       const bool wants = entry.sample == PlanEntry::Sample::kYes && entry.request != RequestId(2);
-      ASSERT_EQ(entry.counts != nullptr, wants);
+      ASSERT_EQ(entry.extras == nullptr, entry.request == RequestId(2)) << "a plain one has none";
       if (!wants) continue;
       request::TokenCounts fresh;
       fresh.update(*entry.request_now);
-      EXPECT_TRUE(std::ranges::equal(entry.counts->all(), fresh.all()));
+      EXPECT_TRUE(std::ranges::equal(entry.extras->counts.all(), fresh.all()));
       ++n_counted;
     }
     rank.step();
@@ -160,6 +160,38 @@ TEST(Outcomes, WhatARequestsRulesLeftNothingOfEndsItAsThat) {
   ASSERT_EQ(result.outputs.size(), 2u);
   EXPECT_EQ(result.outputs[0].finish_reason, request::FinishReason::kNothingAllowed);
   EXPECT_EQ(result.outputs[1].finish_reason, request::FinishReason::kError);
+}
+
+// Of two priorities the lower is admitted first and gives way last; within one nobody is overtaken.
+TEST(Priority, TheLowerGoesFirstThenTheOlder) {
+  ToyRank rank(limits(100, 4, 1));
+  const std::int32_t priorities[] = {0, 5, -1, 5, -1};
+  for (std::uint64_t id = 1; id <= 5; ++id) {
+    request::Request made = request(id, 3, 2);
+    made.priority = priorities[id - 1];
+    ASSERT_TRUE(rank.scheduler.add(made));
+    if (id == 1) rank.step();  // it runs already
+  }
+  std::vector<std::uint64_t> ended;
+  while (!rank.scheduler.plan().empty())
+    for (const request::TokenEvent& output : rank.step().outputs)
+      if (output.finish_reason != request::FinishReason::kNone) ended.push_back(output.request.value());
+  EXPECT_THAT(ended, ElementsAre(1, 3, 5, 2, 4));
+}
+
+TEST(Priority, WhoIsLessUrgentGivesWayThoughItIsOlder) {
+  ToyRank rank(limits(8, 16, 4));  // 32 positions for two sequences that want 25 each
+  request::Request patient = request(1, 5, 20), urgent = request(2, 5, 20);
+  patient.priority = 1;
+  ASSERT_TRUE(rank.scheduler.add(patient));
+  rank.step();
+  ASSERT_TRUE(rank.scheduler.add(urgent));
+  std::vector<std::uint64_t> ended;
+  while (!rank.scheduler.plan().empty())
+    for (const request::TokenEvent& output : rank.step().outputs)
+      if (output.finish_reason != request::FinishReason::kNone) ended.push_back(output.request.value());
+  EXPECT_GT(rank.scheduler.counts().n_preemptions, 0u);
+  EXPECT_THAT(ended, ElementsAre(2, 1));
 }
 
 }  // namespace

@@ -7,8 +7,6 @@
 
 namespace concertina::scheduler {
 
-using request::SamplingOutcome;
-
 request::FinishReason Scheduler::State::finish_reason(const Sequence& sequence, TokenId token) const {
   if (sequence.stop_ids.contains(token)) return request::FinishReason::kStop;
   const bool is_full =
@@ -16,31 +14,28 @@ request::FinishReason Scheduler::State::finish_reason(const Sequence& sequence, 
   return is_full ? request::FinishReason::kLength : request::FinishReason::kNone;
 }
 
-void Scheduler::State::commit_entry(const PlanEntry& entry, Sequence* sequence,
-                                    const std::optional<Drawn>& drawn) {
+void Scheduler::State::commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled,
+                                    request::FinishReason reason) {
   if (sequence->n_computed < sequence->n_moved)
     moves.n_tokens_recomputed += std::min(entry.n_tokens, sequence->n_moved - sequence->n_computed);
   sequence->n_computed += entry.n_tokens;
   if (sequence->record) queues.records.commit(*sequence->record, sequence->n_computed);
   sequence->last_step = step;
   request::Request& request = sequence->request;
-  if (!entry.scored.empty())
+  if (entry.extras != nullptr && !entry.extras->scored.empty())
     request.logprobs.next_prompt_position =
-        entry.start_position + entry.first_scored + 1 + entry.scored.size();
+        entry.start_position + entry.extras->first_scored + 1 + entry.extras->scored.size();
   if (request.mode == request::Mode::kReplay) {
     if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
     sequence->reported_caught_up = true;
     result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
-  } else if (drawn) {
+  } else if (sampled != nullptr) {
     const std::size_t position = sequence->n_generated();
-    request::FinishReason reason = drawn->outcome == request::SamplingOutcome::kNothingAllowed
-                                       ? request::FinishReason::kNothingAllowed
-                                       : request::FinishReason::kError;
-    if (drawn->token != request::kNoToken) {
-      request.tokens.push_back(drawn->token);
-      reason = finish_reason(*sequence, drawn->token);
+    if (*sampled != request::kNoToken) {
+      request.tokens.push_back(*sampled);
+      reason = finish_reason(*sequence, *sampled);
     }
-    result.outputs.push_back({request.id, request.attempt, position, drawn->token, reason});
+    result.outputs.push_back({request.id, request.attempt, position, *sampled, reason});
     if (reason != request::FinishReason::kNone) remove(sequence);
   }
 }
@@ -80,8 +75,9 @@ Status Scheduler::add(request::Request request) {
   sequence->request = std::move(request);
   sequence->stop_ids = StopIds(sequence->request.stop);
   sequence->age = state.next_age++;
+  if (request::has_extras(sequence->request)) sequence->has_extras = Sequence::HasExtras::kYes;
   sequence->request.tokens.reserve(max_length());
-  if (sequence->request.sampling.has_penalties()) sequence->counts.reserve(state.longest(*sequence));
+  if (sequence->request.sampling.has_penalties()) sequence->extras.counts.reserve(state.longest(*sequence));
   sequence->blocks.reserve(kvcache::blocks_for(max_length(), state.limits.block_size));
   if (sequence->request.mode == request::Mode::kReplay || sequence->request.attempt > Attempt(1)) {
     sequence->n_moved = sequence->n_known() - 1;
@@ -125,7 +121,7 @@ bool Scheduler::take_over(RequestId request, Attempt attempt, std::span<const To
                 generated.begin() + (static_cast<std::ptrdiff_t>(n_same - sequence->request.n_prompt_tokens)),
                 generated.end());
   state.keep_kv(*sequence, n_same);
-  sequence->counts.forget();
+  sequence->extras.counts.forget();
   sequence->n_computed = std::min(sequence->n_computed, tokens.size() - 1);
   sequence->request.attempt = attempt;
   sequence->request.mode = request::Mode::kLive;
@@ -161,12 +157,10 @@ const CommitResult& Scheduler::commit(std::span<const TokenId> sampled,
     const bool samples = entries[i].sample == PlanEntry::Sample::kYes;
     CHECK(!samples || n_used < sampled.size(), "{} tokens sampled, more expected", sampled.size());
     planned[i]->n_planned = 0;
-    std::optional<State::Drawn> drawn;
-    if (samples) {
-      drawn = {sampled[n_used], n_used < outcomes.size() ? outcomes[n_used] : SamplingOutcome::kNotFinite};
-      ++n_used;
-    }
-    state.commit_entry(entries[i], planned[i], drawn);
+    const bool is_forbidden =
+        samples && n_used < outcomes.size() && outcomes[n_used] == request::SamplingOutcome::kNothingAllowed;
+    state.commit_entry(entries[i], planned[i], samples ? &sampled[n_used++] : nullptr,
+                       is_forbidden ? request::FinishReason::kNothingAllowed : request::FinishReason::kError);
   }
   CHECK(n_used == sampled.size(), "{} tokens sampled, {} expected", sampled.size(), n_used);
   state.planner.forget_committed();

@@ -60,11 +60,9 @@ struct Scheduler::State {
 
   std::size_t longest(const Sequence& sequence) const;  // that it can become
   request::FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
-  struct Drawn {
-    TokenId token;
-    request::SamplingOutcome outcome;  // looked at where there is no token
-  };
-  void commit_entry(const PlanEntry& entry, Sequence* sequence, const std::optional<Drawn>& drawn);
+  // `sampled`: null where nothing is; kNoToken ends it for `reason`.
+  void commit_entry(const PlanEntry& entry, Sequence* sequence, const TokenId* sampled,
+                    request::FinishReason reason);
 
   // Of a sequence's tokens, for it to compute when its copy is over: else nothing would be sampled, and no
   // replay say that it caught up (rule 26).

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kvcache/sequence_records.h"
-#include "request/token_counts.h"
+#include "request/extras.h"
 #include "scheduler/stop_ids.h"
 #include "scheduler/types.h"
 
@@ -14,8 +14,8 @@ namespace concertina::scheduler {
 struct Sequence {
   request::Request request;
   StopIds stop_ids;
-  request::TokenCounts
-      counts;  // of the request's tokens, brought up to date when it is sampled with penalties
+  request::Extras extras;  // of the plan that is made
+  enum class HasExtras : std::uint8_t { kNo, kYes } has_extras = HasExtras::kNo;
   std::vector<BlockId> blocks;
   std::optional<kvcache::RecordSlot> record;  // where peers read of it, while it has blocks
   std::optional<kvcache::ReservationId>
@@ -52,9 +52,13 @@ struct Sequence {
   std::size_t n_missing() const { return n_wanted() > n_computed ? n_wanted() - n_computed : 0; }
 };
 
-inline bool older(const Sequence* a, const Sequence* b) { return a->age < b->age; }
+// Who goes first: by priority, then by age.
+inline bool older(const Sequence* a, const Sequence* b) {
+  if (a->request.priority != b->request.priority) return a->request.priority < b->request.priority;
+  return a->age < b->age;
+}
 
-// Sequences of one kind, oldest first.
+// Sequences of one kind, in that order.
 struct Queue {
   std::vector<Sequence*> items;
   void insert(Sequence* sequence) {

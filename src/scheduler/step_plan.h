@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "request/token_counts.h"
+#include "request/extras.h"
 
 namespace concertina::scheduler {
 
@@ -21,12 +21,7 @@ struct PlanEntry {
   std::span<const TokenId> tokens;       // [n_tokens]; valid until the next change to the scheduler
   std::span<const BlockId> block_table;  // covers positions [0, start_position + n_tokens); same validity
   const request::Request* request_now = nullptr;  // with every token known of it; same validity
-  const request::TokenCounts* counts =
-      nullptr;  // of those, where it is sampled with penalties; same validity
-  // Tokens of its prompt whose log-probabilities are wanted and not told yet: the first comes after the
-  // entry's token `first_scored`. Same validity.
-  std::span<const TokenId> scored;
-  std::size_t first_scored = 0;
+  const request::Extras* extras = nullptr;        // of this entry; null: a plain request. Same validity
 };
 
 // What one step computes. Made by plan() without changing anything that was committed; void by not being

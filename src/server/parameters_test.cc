@@ -73,6 +73,7 @@ TEST_F(ParametersTest, RulesAndWhatIsToldAreTaken) {
   model.default_sampling.repetition_penalty = 1.25f;
   EXPECT_EQ(parsed({}).sampling.repetition_penalty, 1.25f) << "the checkpoint's";
   EXPECT_EQ(parsed({{"repetition_penalty", 1}}).sampling.repetition_penalty, 1.0f);
+  model.priorities = front::ModelInfo::Priorities::kServed;
   const Parameters set = parsed({{"presence_penalty", -0.5},
                                  {"frequency_penalty", 2},
                                  {"logit_bias", {{"7", -100}, {"3", 1.5}, {"07", 4}}},
@@ -214,7 +215,8 @@ TEST_F(ParametersTest, TheFirstThingWrongIsNamed) {
                {{{"prompt", {1}}, {"echo", true}}, "echo"},
                {{{"prompt", {1}}, {"truncate_prompt_tokens", 0}}, "truncate_prompt_tokens"},
                {{{"prompt", {1}}, {"truncate_prompt_tokens", 64}}, "truncate_prompt_tokens"},
-               {{{"prompt", {1}}, {"priority", 1.5}}, "priority"}};
+               {{{"prompt", {1}}, {"priority", 1.5}}, "priority"},
+               {{{"prompt", {1}}, {"priority", 1}}, "priority"}};
   for (const auto& test : cases) {
     const auto parameters = parse(test.body);
     ASSERT_FALSE(parameters) << test.body;

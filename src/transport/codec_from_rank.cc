@@ -167,9 +167,12 @@ void write(const cluster::StepOutput& message, Frame& frame) {
     token_out.set_position(token.position);
     token_out.set_token(token.token);
     token_out.set_finish_reason(static_cast<std::uint32_t>(token.finish_reason));
-    for (const request::TokenLogprob& one : token.logprobs) {
-      token_out.add_logprob_tokens(one.token);
-      token_out.add_logprobs(one.logprob);
+  }
+  for (const auto& of_token : message.logprobs) {
+    Logprobs& logprobs_out = *out.add_logprobs();
+    for (const request::TokenLogprob& one : of_token) {
+      logprobs_out.add_tokens(one.token);
+      logprobs_out.add_logprobs(one.logprob);
     }
   }
   for (const request::PromptLogprobs& scored : message.prompt_logprobs)
@@ -187,9 +190,10 @@ cluster::StepOutput read(const StepOutput& in, const cluster::Member& from) {
   message.tokens.reserve(static_cast<std::size_t>(in.outputs_size()));
   for (const Output& token : in.outputs()) {
     message.tokens.push_back({RequestId(token.request()), Attempt(token.attempt()), token.position(),
-                              token.token(), static_cast<request::FinishReason>(token.finish_reason()),
-                              logprobs_of(token.logprob_tokens(), token.logprobs())});
+                              token.token(), static_cast<request::FinishReason>(token.finish_reason())});
   }
+  for (const Logprobs& one : in.logprobs())
+    message.logprobs.push_back(logprobs_of(one.tokens(), one.logprobs()));
   for (const PromptLogprobs& scored : in.prompt_logprobs()) message.prompt_logprobs.push_back(read(scored));
   for (const CaughtUp& up : in.caught_up())
     message.caught_up.push_back({RequestId(up.request()), Attempt(up.attempt()), up.n_generated()});

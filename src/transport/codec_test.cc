@@ -114,11 +114,12 @@ std::vector<FromRank> all_from_rank() {
               {{RequestId(1), Attempt(2), 3, 4, request::FinishReason::kLength},
                {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kError},
                {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kNothingAllowed},
-               {RequestId(2), Attempt(3), 4, 5, {}, {{5, -1e-7f}, {9, -kInfinity}}}},
+               {RequestId(2), Attempt(3), 4, 5, {}}},
               {{RequestId(3), Attempt(4), 5}},
               stats,
               {{RequestId(4), Attempt(5), 6, 2, {{1, -0.1f}, {2, -0.0f}, {3, -9}, {4, -8}}, {7, 8}},
-               {RequestId(5), Attempt(5), 1, 1, {{1, -0.1f}}, {1}}}},
+               {RequestId(5), Attempt(5), 1, 1, {{1, -0.1f}}, {1}}},
+              {{}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}}},
           cluster::StepOutput{kRank, {}, {}, std::nullopt}};
 }
 

@@ -101,7 +101,7 @@ void write(const cluster::Assign& message, Frame& frame) {
   write(request.stop, *out.mutable_stop());
   out.set_replay(request.mode == request::Mode::kReplay);
   if (message.kv_source) write(*message.kv_source, *out.mutable_kv_source());
-  if (request.rules != request::TokenRules{}) write(request.rules, *out.mutable_rules());
+  if (request.rules) write(*request.rules.operator->(), *out.mutable_rules());
   if (request.logprobs != request::LogprobParams{}) write(request.logprobs, *out.mutable_logprobs());
   out.set_priority(request.priority);
 }
@@ -113,7 +113,7 @@ cluster::Assign read(const Assign& in) {
            .sampling = read(in.sampling()),
            .stop = read(in.stop()),
            .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive,
-           .rules = read(in.rules()),
+           .rules = in.has_rules() ? read(in.rules()) : request::SharedTokenRules{},
            .logprobs = in.has_logprobs() ? read(in.logprobs()) : request::LogprobParams{},
            .priority = in.priority()},
           in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};

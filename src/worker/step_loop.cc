@@ -216,10 +216,9 @@ Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
                        .start_position = entry.start_position,
                        .block_table = entry.block_table,
                        .request = entry.sample == Sample::kYes ? entry.request_now : nullptr,
-                       .counts = entry.counts,
-                       .scored = entry.scored,
-                       .first_scored = entry.first_scored,
-                       .n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0)});
+                       .extras = entry.extras});
+    if (entry.extras != nullptr)
+      slices_.back().n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0);
   }
   return model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
                         *rank_.stream);
@@ -240,7 +239,7 @@ void StepLoop::report(const scheduler::CommitResult& result) {
   for (const request::TokenEvent& token : result.outputs) count_nonfinite(token);
   auto& output = std::get<cluster::StepOutput>(step_output_);
   output.tokens.assign(result.outputs.begin(), result.outputs.end());
-  add_logprobs(output.tokens);
+  add_logprobs(output);
   output.prompt_logprobs.swap(prompt_logprobs_);
   output.caught_up.assign(result.caught_up.begin(), result.caught_up.end());
   output.stats = has_news() ? std::optional(stats()) : std::nullopt;

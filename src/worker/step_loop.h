@@ -67,7 +67,7 @@ class StepLoop : private rank::Sight {
   void note_step_time(Time begun);
   Result<model::StepOutput> compute(const scheduler::StepPlan& plan);
   void report(const scheduler::CommitResult& result);
-  void add_logprobs(std::span<request::TokenEvent> tokens) const;
+  void add_logprobs(cluster::StepOutput& output) const;
   void note_scored(const scheduler::StepPlan& plan, const kernels::Scored& scored);
   void count_nonfinite(const request::TokenEvent& token);
   bool has_news() const;

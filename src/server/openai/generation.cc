@@ -23,6 +23,7 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
     : context_(std::move(context)),
       client_(client),
       parameters_(std::move(parameters)),
+      rules_(parameters_.rules),
       responder_(std::move(responder)),
       on_over_(std::move(on_over)),
       writer_(make_writer(parameters_, context_.service.model())),
@@ -91,7 +92,7 @@ Status Generation::submit(Choice& choice) {
                                    .prompt_ids = choice.prompt(),
                                    .sampling = parameters_.sampling,
                                    .stop = parameters_.stop,
-                                   .rules = parameters_.rules,
+                                   .rules = rules_,
                                    .logprobs = parameters_.logprobs,
                                    .priority = parameters_.priority};
   request.stop.max_tokens = std::max<std::size_t>(1, request.stop.max_tokens);

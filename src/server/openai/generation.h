@@ -54,6 +54,7 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   GenerationContext context_;
   const front::ClientId client_;
   const Parameters parameters_;
+  const request::SharedTokenRules rules_;  // of every choice
   std::shared_ptr<http::Responder> responder_;
   std::function<void(Generation*)> on_over_;
   const std::unique_ptr<AnswerWriter> writer_;

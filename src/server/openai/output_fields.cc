@@ -47,8 +47,10 @@ void read_output(Fields& fields, const ParseContext& context, Parameters& out) {
     out.output.special_tokens = tokenizer::SkipSpecialTokens::kNo;
   fields.boolean("spaces_between_special_tokens");  // of decoders that put any: ours does not
   if (fields.boolean("return_tokens_as_token_ids").value_or(false)) out.output.tokens_as = TokensAs::kIds;
-  if (const auto priority = fields.integer("priority", INT32_MIN, INT32_MAX))
-    out.priority = static_cast<std::int32_t>(*priority);
+  out.priority = static_cast<std::int32_t>(fields.integer("priority", INT32_MIN, INT32_MAX).value_or(0));
+  if (out.priority != 0 && context.model.priorities == front::ModelInfo::Priorities::kRefused)
+    fields.fail({400, "priority is served with --scheduling-policy priority; here it must be 0", "priority",
+                 std::nullopt});
 }
 
 }  // namespace concertina::server::openai
