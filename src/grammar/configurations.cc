@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "grammar/token_trie.h"
-
 namespace concertina::grammar {
 
 std::size_t Configurations::Hash::operator()(const std::vector<Item>& items) const {
@@ -17,7 +15,7 @@ void Configurations::clear() {
   reader_ = Reader(reader_.automaton());
   readings_.clear();
   rows_.clear();
-  plain_runs_.clear();
+  text_runs_.clear();
   for (auto& by_items : by_items_) by_items.clear();
   of({});
 }
@@ -30,7 +28,7 @@ Configurations::Index Configurations::of(const Reading& reading) {
   if (is_new) {
     readings_.push_back(std::move(sorted));
     rows_.emplace_back();
-    plain_runs_.push_back(-1);
+    text_runs_.push_back(-1);
   }
   return known->second;
 }
@@ -53,20 +51,32 @@ const Configurations::Row& Configurations::row(Index index) {
 }
 
 // A circle other than a loop counts as an end.
-int Configurations::plain_run(Index index) {
-  if (plain_runs_[index] >= 0) return plain_runs_[index];
-  plain_runs_[index] = 0;
-  if (ends(index)) return 0;
+int Configurations::text_run(Index index) {
+  if (text_runs_[index] >= 0) return text_runs_[index];
+  text_runs_[index] = 0;
+  const int run = ends(index) ? 0 : least_run(index, TextState::kBetween, index);
+  text_runs_[index] = static_cast<std::int16_t>(run);
+  return run;
+}
+
+// Of a character that has begun at `begin`: over all that may be its next byte, the least run.
+int Configurations::least_run(Index from, TextState state, Index begin) {
   int run = kForEver;
-  Index before = index;
-  for (std::size_t byte = 0x20; byte < 0x7F && run > 0; ++byte) {
-    if (!is_plain(static_cast<std::uint8_t>(byte))) continue;
-    const Index to = row(index)[byte];
-    if (to == before || to == index) continue;
-    run = to == kDead ? 0 : std::min(run, plain_run(to) + 1);
+  Index before = kDead;
+  TextState before_state = state;
+  for (std::size_t byte = 0; byte < 256 && run > 0; ++byte) {
+    const TextStep step = text_step(state, static_cast<std::uint8_t>(byte));
+    if (!step.is_text) continue;
+    const Index to = row(from)[byte];
+    if (to == kDead) return 0;
+    if (to == before && step.to == before_state) continue;
     before = to;
+    before_state = step.to;
+    if (step.to != TextState::kBetween)
+      run = std::min(run, ends(to) ? 0 : least_run(to, step.to, begin));
+    else if (to != begin)
+      run = std::min(run, text_run(to) + 1);
   }
-  plain_runs_[index] = static_cast<std::int16_t>(run);
   return run;
 }
 

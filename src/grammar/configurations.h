@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "grammar/reading.h"
+#include "grammar/token_trie.h"
 
 namespace concertina::grammar {
 
@@ -26,9 +27,9 @@ class Configurations {
   const Row& row(Index index);              // valid until the next call of any method
   bool ends(Index index) const { return readings_[index].ends; }
   bool goes_on(Index index) const { return !readings_[index].items.empty(); }
-  // How many plain bytes, whichever, are read on from here, without the rule's end being reached; kForEver
-  // (more than any token has), or less than there are.
-  int plain_run(Index index);
+  // How many characters of text (TextState), whichever, are read on from here, without the rule's end being
+  // reached; kForEver (more than any token has), or less than there are.
+  int text_run(Index index);
   static constexpr int kForEver = 255;
   std::size_t size() const { return readings_.size(); }
   bool has_overflown() const { return reader_.has_overflown(); }
@@ -39,11 +40,12 @@ class Configurations {
     std::size_t operator()(const std::vector<Item>& items) const;
   };
   void fill_row(Index index);
+  int least_run(Index from, TextState state, Index begin);
 
   Reader reader_;
   std::vector<Reading> readings_;
   std::vector<std::unique_ptr<Row>> rows_;
-  std::vector<std::int16_t> plain_runs_;                            // -1: not known
+  std::vector<std::int16_t> text_runs_;                             // -1: not known
   std::unordered_map<std::vector<Item>, Index, Hash> by_items_[2];  // by Reading::ends
 };
 

@@ -8,6 +8,7 @@ namespace concertina::grammar {
 namespace {
 
 constexpr std::size_t kMostConfigurations = 16'000;  // 16 MB of rows; then begun anew
+constexpr std::size_t kNoText = 1'000'000;           // characters: more than any token has
 constexpr std::size_t kRestWork = 16;                // a rest's share of kMaxTableWork: it is sorted and kept
 
 }  // namespace
@@ -19,6 +20,7 @@ MaskTableMaker::MaskTableMaker(const Automaton& automaton, const Vocabulary& voc
       configurations_(automaton),
       callers_(automaton),
       path_(vocabulary.trie().depth() + 1),
+      text_path_(vocabulary.trie().depth() + 1),
       bits_(vocabulary.n_mask_words()) {}
 
 std::vector<StateIndex> MaskTableMaker::states_from_the_start() const {
@@ -57,6 +59,7 @@ void MaskTableMaker::run() {
 
 void MaskTableMaker::make(StateIndex state) {
   taken_.clear();
+  n_text_ = 0;
   std::fill(bits_.begin(), bits_.end(), 0);
   ends_.clear();
   rests_.clear();
@@ -73,10 +76,24 @@ void MaskTableMaker::take(std::span<const TokenId> tokens) {
     bits_[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << (token % 64);
 }
 
+// Where text is read on with, whichever, most of the mask is known: of how many characters, 0 if it does not
+// pay.
+std::size_t MaskTableMaker::take_text(Index from) {
+  const auto run =
+      std::min<std::size_t>(static_cast<std::size_t>(configurations_.text_run(from)), Vocabulary::kMostText);
+  if (vocabulary_.n_text_up_to(run) < vocabulary_.n_mask_words()) return 0;
+  bits_ = vocabulary_.text_up_to(run);
+  n_text_ = vocabulary_.n_text_up_to(run);
+  return run;
+}
+
 // Tokens that are read within the rule, and nodes at which it may end before a token does.
 void MaskTableMaker::walk(Index from) {
-  const auto nodes = vocabulary_.trie().nodes();
+  const auto& trie = vocabulary_.trie();
+  const auto nodes = trie.nodes();
+  const std::size_t n_known = take_text(from);
   path_[0] = from;
+  text_path_[0] = 0;
   for (std::uint32_t at = 1; at < nodes.size();) {
     const auto& node = nodes[at];
     ++tables_.work_;
@@ -85,12 +102,15 @@ void MaskTableMaker::walk(Index from) {
       at = node.end;
       continue;
     }
-    take(vocabulary_.trie().tokens_of(at));
+    const std::size_t n_characters = text_path_[node.depth - 1] + (node.text == TextState::kBetween ? 1 : 0);
+    text_path_[node.depth] = node.is_text ? n_characters : kNoText;
+    take(trie.tokens_of(at));
     if (configurations_.ends(to) && node.end > at + 1) ends_.push_back(at);
     path_[node.depth] = to;
-    const bool all_below = node.plain_below != TokenTrie::kNotPlain && node.plain_below > 0 &&
-                           node.plain_below <= configurations_.plain_run(to);
-    if (all_below) take(vocabulary_.trie().tokens_below(at));
+    const bool all_below = node.text_below != TokenTrie::kNotText && node.text_below > 0 &&
+                           node.text_below <= configurations_.text_run(to);
+    const bool is_known = text_path_[node.depth] + node.text_below <= n_known;
+    if (all_below && !is_known) take(trie.tokens_below(at));
     at = configurations_.goes_on(to) && !all_below ? at + 1 : node.end;
   }
   tables_.work_ += taken_.size() / 2;
@@ -145,7 +165,7 @@ void MaskTableMaker::add_rest(std::uint32_t node, std::uint16_t depth) {
 
 // As a list where bits are set faster one by one than a mask's words are joined.
 StateTable MaskTableMaker::keep_taken() {
-  if (taken_.size() >= vocabulary_.n_mask_words() / 4) {
+  if (n_text_ > 0 || taken_.size() >= vocabulary_.n_mask_words() / 4) {
     const auto [known, is_new] = known_bits_.try_emplace(bits_);
     if (is_new) {
       known->second = {StateTable::Kind::kBits, static_cast<std::uint32_t>(tables_.bits_.size()), {}};

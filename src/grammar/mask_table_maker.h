@@ -19,6 +19,7 @@ class MaskTableMaker {
   using RestsKey = std::vector<std::pair<TokenId, std::uint32_t>>;  // token, bytes of its rest
   std::vector<StateIndex> states_from_the_start() const;
   void make(StateIndex state);
+  std::size_t take_text(Index from);
   void walk(Index from);
   void find_rests(StateIndex state);
   void walk_rests(std::uint32_t top, Index callers);
@@ -32,10 +33,12 @@ class MaskTableMaker {
   const Vocabulary& vocabulary_;
   MaskTables& tables_;
   Configurations configurations_, callers_;
-  std::vector<Index> path_;          // by depth
-  std::vector<TokenId> taken_;       // of the state under way
-  std::vector<std::uint64_t> bits_;  // the same as a mask
-  std::vector<std::uint32_t> ends_;  // nodes at which its rule may end
+  std::vector<Index> path_;             // by depth
+  std::vector<std::size_t> text_path_;  // by depth: characters so far, kNoText if it is no text
+  std::vector<TokenId> taken_;          // of the state under way
+  std::vector<std::uint64_t> bits_;     // the same as a mask
+  std::size_t n_text_ = 0;              // of them, which are not in taken_
+  std::vector<std::uint32_t> ends_;     // nodes at which its rule may end
   std::vector<TokenTrie::Entry> rests_;
   std::map<std::vector<TokenId>, StateTable> known_lists_;
   std::map<std::vector<std::uint64_t>, StateTable> known_bits_;
