@@ -104,7 +104,7 @@ CudaPass::CudaPass(const ModelConfig& config, const CudaOptions& options, Device
       staging_(std::move(staging)),
       outcome_(std::move(outcome)),
       n_blocks_(n_blocks),
-      inputs_(options.limits),
+      inputs_(options.limits, config.vocab_size),
       sampled_(options.limits.max_sequences) {}
 
 Result<std::unique_ptr<CudaPass>> CudaPass::create(const Model& model, const CudaOptions& options,
@@ -148,6 +148,7 @@ kernels::cuda::PagedKv CudaPass::kv_of(std::size_t layer) const {
 Result<StepOutput> CudaPass::run(Batch batch) {
   lay_out(batch, options_.block_size, inputs_);
   n_drawn_ = inputs_.sampling.size();
+  CHECK(inputs_.scoring.empty(), "tokens of prompts are not scored on CUDA");
   if (inputs_.tokens.empty()) return StepOutput{};
   RETURN_IF_ERROR(device_.use());
   ASSIGN_OR_RETURN(const DeviceStep step, staging_.send(inputs_, gqa(config_, 0), queue_));
@@ -156,7 +157,9 @@ Result<StepOutput> CudaPass::run(Batch batch) {
   RETURN_IF_ERROR(queue_.copy(outcome_.data(), buffers_.outcome, outcome_bytes(options_.limits)));
   RETURN_IF_ERROR(queue_.wait());
   read_outcome(n_drawn_);
-  return StepOutput{std::span(sampled_.tokens).first(n_drawn_), {}};
+  return StepOutput{.tokens = std::span(sampled_.tokens).first(n_drawn_),
+                    .outcomes = std::span(sampled_.outcomes).first(n_drawn_),
+                    .sampled = &sampled_};
 }
 
 // The page: model::forward, op by op.
