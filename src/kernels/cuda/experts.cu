@@ -22,6 +22,7 @@ __global__ void route_kernel(Route p) {
   uint32_t* const ids = p.ids + static_cast<size_t>(blockIdx.x) * p.top_k;
   float* const weights = p.weights + static_cast<size_t>(blockIdx.x) * p.top_k;
   for (uint32_t e = lane; e < p.n_experts; e += kWarp) taken[e] = 0;
+  __syncwarp();
   float highest = 0;
   for (uint32_t j = 0; j < p.top_k; ++j) {
     uint32_t best = kNone;

@@ -156,7 +156,7 @@ class Comparison {
 
   json golden_;
   std::shared_ptr<const checkpoint::MappedFile> file_;
-  decltype(checkpoint::read_safetensors(*file_).value()) tensors_;
+  std::vector<checkpoint::TensorEntry> tensors_;
   Engine engine_;
   double squares_ = 0;
   std::size_t n_logits_ = 0;
