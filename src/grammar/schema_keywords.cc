@@ -119,7 +119,9 @@ bool is_note(const std::string& keyword) {
 }
 
 Status check_keywords(const Json& schema, const std::string& pointer) {
-  for (const auto& [name, value] : schema.items()) {
+  for (const auto& member : schema.items()) {
+    const std::string& name = member.key();
+    const Json& value = member.value();
     if (is_note(name)) continue;
     if (name == "uniqueItems" && value == false) continue;
     const auto keyword = std::find_if(std::begin(kKeywords), std::end(kKeywords),
