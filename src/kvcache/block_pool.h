@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <span>
@@ -57,7 +58,9 @@ class BlockPool {
   bool is_held_by(BlockId block, const Holder& holder) const;
   void for_each_holder(BlockId block, FunctionRef<void(const Holder&)> what) const;  // in no order
   Generation generation(BlockId block) const {
-    return Generation(stamps_[block.value()].load(std::memory_order_relaxed));
+    const Generation stamp(stamps_[block.value()].load(std::memory_order_relaxed));
+    return late_.empty() || std::find(late_.begin(), late_.end(), block) == late_.end() ? stamp
+                                                                                        : stamp.next();
   }
 
  private:
@@ -81,7 +84,7 @@ class BlockPool {
   std::vector<BlockId> free_;             // a stack
   std::vector<Holding> holdings_;         // [n_blocks + max_shares]
   std::vector<std::uint32_t> unused_;     // places of holdings_ beyond the first of each block
-  std::vector<BlockId> late_;             // kStampLate: whose stamps are to be raised
+  std::vector<BlockId> late_;             // kStampLate: whose stamps are not those of their generation yet
 };
 
 // Blocks that n_tokens positions need.
