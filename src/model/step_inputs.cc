@@ -38,13 +38,6 @@ kernels::SamplingRow sampling_row(const SequenceSlice& slice, request::RuleRoom&
           .n_logprobs = slice.request->logprobs.n_top};
 }
 
-request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab_size) {
-  const std::size_t most = limits.max_sequences * limits.max_model_len;
-  return {.max_rows = limits.max_sequences,
-          .vocab_size = vocab_size,
-          .max_tokens = limits.max_kv_tokens == 0 ? most : std::min(most, limits.max_kv_tokens)};
-}
-
 // The first row of `slice` is the step's row `first`.
 void lay_out_scored(const SequenceSlice& slice, std::size_t first, StepInputs& inputs) {
   CHECK(slice.extras->first_scored + slice.extras->scored.size() <= slice.tokens.size(),
@@ -57,6 +50,13 @@ void lay_out_scored(const SequenceSlice& slice, std::size_t first, StepInputs& i
 }
 
 }  // namespace
+
+request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab_size) {
+  const std::size_t most = limits.max_sequences * limits.max_model_len;
+  return {.max_rows = limits.max_sequences,
+          .vocab_size = vocab_size,
+          .max_tokens = limits.max_kv_tokens == 0 ? most : std::min(most, limits.max_kv_tokens)};
+}
 
 StepInputs::StepInputs(const WorkspaceLimits& limits, std::size_t vocab_size)
     : limits(limits), rules(request::LogitsRules::room(rule_limits(limits, vocab_size))) {

@@ -18,6 +18,8 @@ struct WorkspaceLimits {
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
 };
 
+request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab_size);
+
 // What the ops of a step read beside weights and KV, in flat arrays with room for the largest step. A row's
 // position follows from its sequence, and no op of the CPU asks for it by row.
 struct StepInputs {

@@ -157,7 +157,7 @@ class Worker {
     return built;
   }
 
-  // On the link's thread. Configure comes first; what follows it waits for Hello, so parts_ is there.
+  // On the link's thread. Configure comes first; what is for members follows Hello, so parts_ is there then.
   void on_frame(const transport::Frame& frame) {
     if (frame.has_configure()) return configured_.set_value(frame.configure());
     auto message = transport::to_rank_of(frame);
@@ -173,13 +173,16 @@ class Worker {
     }
     // Whoever is released stops at once, also in the middle of a step whose peers are leaving too.
     // Frozen ones too: the abort comes before the message, which takes it back.
-    if (is_release || std::holds_alternative<cluster::Freeze>(*message)) parts_.steps->abort();
+    if (said_hello_ && (is_release || std::holds_alternative<cluster::Freeze>(*message)))
+      parts_.steps->abort();
     tell(std::move(*message));
   }
 
   void tell(InboxMessage message) {
     inbox_.push(std::move(message));
-    parts_.steps->ring_self();
+    // What is told of others (that one has ended) comes also while this rank still loads: the loop reads it
+    // first.
+    if (said_hello_) parts_.steps->ring_self();
   }
 
   // On the loader's thread.

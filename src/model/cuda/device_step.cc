@@ -22,10 +22,10 @@ std::size_t StepStaging::bytes_for(const WorkspaceLimits& limits, std::size_t bl
   const std::size_t blocks = (limits.max_model_len + block_size - 1) / block_size;
   const std::size_t a_token = 2 * sizeof(std::uint32_t) + sizeof(AttentionItem);
   const std::size_t a_sequence = sizeof(SequenceRows) + sizeof(std::uint32_t) * (blocks + 1) +
-                                 sizeof(DrawRow) + sizeof(std::uint64_t) * (vocab_size / 64 + 1) +
-                                 sizeof(Edit) * request::LogitsRules::max_edits(limits.max_model_len);
+                                 sizeof(DrawRow) + sizeof(std::uint64_t) * (vocab_size / 64 + 1);
+  const std::size_t edits = sizeof(Edit) * request::LogitsRules::max_edits(rule_limits(limits, vocab_size));
   constexpr std::size_t kGaps = 16 * 16;  // between arrays
-  return limits.max_tokens * a_token + limits.max_sequences * a_sequence + kGaps;
+  return limits.max_tokens * a_token + limits.max_sequences * a_sequence + edits + kGaps;
 }
 
 Result<DeviceStep> StepStaging::send(const StepInputs& inputs, const GqaSpec& heads,
