@@ -94,8 +94,11 @@ TEST(Refusal, BeforeTheFirstEpochRequestsAreToldToComeBack) {
       << "the body is checked first, always";
 }
 
+// KV that comes at a KiB a second, for a dozen streams that move.
+const std::vector<std::string> kSlowDrain{"--data-parallel-size", "2", "--kv-move-bandwidth", "1KiB"};
+
 TEST(Refusal, WhoWaitsForAScaleWhenTheServerEndsHearsOfIt) {
-  const auto server = start_server({"--data-parallel-size", "2", "--replay-chunk-tokens", "1"});
+  const auto server = start_server(kSlowDrain);
   const auto requests = harness::make_requests(6, 24, 700, 4093, 30);
   harness::Load load(server->url(), requests, harness::Load::Restart::kNo);
   load.wait_for_tokens(500);
@@ -132,9 +135,8 @@ TEST(Refusal, AFullQueueIsSaidAndTheQueuedAreServed) {
   EXPECT_EQ(post(server->url(), "/v1/completions", {{"prompt", {7}}, {"max_tokens", 1}}).status, 200);
 }
 
-// One token of replay a step never catches up with a dozen streams that each grow by one.
 TEST(Refusal, ADrainThatTakesTooLongIsRolledBackAndNothingIsLost) {
-  const auto server = start_server({"--data-parallel-size", "2", "--replay-chunk-tokens", "1"});
+  const auto server = start_server(kSlowDrain);
   const auto requests = harness::make_requests(6, 24, 700, 4093, 30);
   const auto run = [&](const std::function<void(harness::Load&)>& meanwhile) {
     harness::Load load(server->url(), requests, harness::Load::Restart::kNo);
