@@ -99,6 +99,15 @@ TEST_F(WorkerTest, SaysWhatItIsAndHasRoomForAndEndsWhenReleased) {
   EXPECT_THAT(hello_->identity.kernel_digest, Not(IsEmpty()));
 }
 
+TEST_F(WorkerTest, WhileItLoadsItMayBeToldHowAnotherEnded) {
+  start();
+  front_->send(configure());
+  front_->send(transport::frame_of(
+      cluster::SourceEnded{{RankId(1), Incarnation(1)}, cluster::SourceEnded::Trust::kYes}));
+  EXPECT_EQ(end(), 0);
+  EXPECT_TRUE(hello_) << failure_;
+}
+
 TEST_F(WorkerTest, OfWhatItCannotDoItSaysWhy) {
   const std::vector<std::pair<std::function<void(transport::Configure&)>, std::string>> wishes{
       {[](auto& wish) { wish.set_model_path("/nowhere"); }, "/nowhere"},
