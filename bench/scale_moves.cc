@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "base/check.h"
@@ -52,6 +53,17 @@ void print_phases(const Change& change, const std::vector<harness::StreamRecord>
   }
 }
 
+// The rate is of those that are left, which are few where the first end before the last have begun.
+void print_rates(const char* what, const std::vector<harness::StreamRecord>& records, Time came) {
+  constexpr auto kHalf = std::chrono::milliseconds(500);
+  const auto n_left = std::ranges::count_if(
+      records, [&](const auto& record) { return record.generation.token_times.back() > came; });
+  fmt::print("     {}, {} of {} streams go on; tokens/s each half a second:", what, n_left, records.size());
+  for (Time at = came; at < came + std::chrono::seconds(4); at += kHalf)
+    fmt::print(" {:.0f}", rate(records, at, at + kHalf));
+  fmt::print("\n");
+}
+
 }  // namespace
 
 bool shrink(const LongStreams& streams, std::size_t from_size, std::size_t n_runs) {
@@ -97,7 +109,6 @@ bool shrink(const LongStreams& streams, std::size_t from_size, std::size_t n_run
 
 bool grow(const LongStreams& streams, std::size_t from_size, std::size_t to_size, std::size_t n_runs) {
   constexpr auto kSettle = std::chrono::seconds(1), kWindow = std::chrono::seconds(3);
-  constexpr auto kHalf = std::chrono::milliseconds(500);
   const auto server = streams.start(from_size);
   const std::string url = server->url();
   Summary shares;
@@ -113,10 +124,7 @@ bool grow(const LongStreams& streams, std::size_t from_size, std::size_t to_size
       const Time came = steady_clock::now();
       auto records = load.join();
       for (const auto& record : records) CHECK(record.error.empty(), "{}", record.error);
-      fmt::print("     {}, tokens/s each half a second:", size == to_size ? "began there" : "grown");
-      for (Time at = came; at < came + std::chrono::seconds(4); at += kHalf)
-        fmt::print(" {:.0f}", rate(records, at, at + kHalf));
-      fmt::print("\n");
+      print_rates(size == to_size ? "began there" : "grown", records, came);
       return std::pair(rate(records, came + kSettle, came + kSettle + kWindow), std::move(records));
     };
     const auto [balanced, ideal] = run(to_size);
