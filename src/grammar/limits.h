@@ -12,6 +12,6 @@ inline constexpr std::size_t kMaxSetNodes = 8'000'000;  // nodes of all sets whi
 inline constexpr std::size_t kMaxStates = 100'000;      // afterwards
 inline constexpr std::size_t kMaxRules = 20'000;
 inline constexpr std::size_t kMaxStacks = 512;            // ways in which one text may be read at once
-inline constexpr std::size_t kMaxTableWork = 24'000'000;  // nodes of tries that compiling visits: some 100 ms
+inline constexpr std::size_t kMaxTableWork = 24'000'000;  // nodes of tries that compiling visits: some 250 ms
 
 }  // namespace concertina::grammar
