@@ -10,6 +10,7 @@ namespace {
 constexpr std::size_t kMostConfigurations = 16'000;  // 16 MB of rows; then begun anew
 constexpr std::size_t kNoText = 1'000'000;           // characters: more than any token has
 constexpr std::size_t kRestWork = 16;                // a rest's share of kMaxTableWork: it is sorted and kept
+constexpr std::size_t kItemsAtOnce = 32;             // of readings, looked at while a node of the trie is
 
 }  // namespace
 
@@ -50,7 +51,8 @@ void MaskTableMaker::run() {
     for (const StateIndex state : order) {
       const auto edges = automaton_.edges(state);
       if (edges.empty() || (edges.front().first >= 0x80) != within_characters) continue;
-      if (tables_.work_ > kMaxTableWork || configurations_.has_overflown()) return;
+      const std::size_t reading = (configurations_.work() + callers_.work()) / kItemsAtOnce;
+      if (tables_.work_ + reading > kMaxTableWork || configurations_.has_overflown()) return;
       if (configurations_.size() > kMostConfigurations) configurations_.clear();
       if (callers_.size() > kMostConfigurations) callers_.clear();
       make(state);

@@ -179,6 +179,16 @@ TEST(Limits, BoundWhatShortSourcesAskFor) {
               HasSubstr("come to more than 8000000 bytes"));
 }
 
+// Each of 600 rules may end in front of each of 20,000 places: looking through them pair by pair took
+// minutes.
+TEST(Limits, BoundHowManyCallersAreReadOnWith) {
+  std::string source = "root ::= (r0 \"b\"){20000}\n";
+  for (int i = 0; i < 599; ++i) source += fmt::format("r{} ::= \"a\" r{}?\n", i, i + 1);
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += "aab";
+  EXPECT_TRUE(accepts(Language::kEbnf, source + "r599 ::= \"a\"", text));
+}
+
 TEST(Schema, NamesTheKeywordAndItsPlace) {
   EXPECT_THAT(refusal(Language::kJsonSchema, R"({"properties": {"a/b": {"not": {}}}})"),
               HasSubstr("#/properties/a~1b: the keyword \"not\" is not supported"));
