@@ -31,6 +31,12 @@ NodeIndex append_repeat(RuleSet& rules, NodeIndex from, const Expression& repeat
 
 }  // namespace
 
+Expression of_characters(CodePoints characters) {
+  Expression expression{.kind = Expression::Kind::kCharacters};
+  expression.characters = std::move(characters);
+  return expression;
+}
+
 NodeIndex append_expression(RuleSet& rules, NodeIndex from, const Expression& expression, Writing writing) {
   using Kind = Expression::Kind;
   switch (expression.kind) {
