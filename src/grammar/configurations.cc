@@ -12,6 +12,7 @@ std::size_t Configurations::Hash::operator()(const std::vector<Item>& items) con
 }
 
 void Configurations::clear() {
+  work_before_ += reader_.work();
   reader_ = Reader(reader_.automaton());
   readings_.clear();
   rows_.clear();

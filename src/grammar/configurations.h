@@ -33,6 +33,7 @@ class Configurations {
   static constexpr int kForEver = 255;
   std::size_t size() const { return readings_.size(); }
   bool has_overflown() const { return reader_.has_overflown(); }
+  std::size_t work() const { return work_before_ + reader_.work(); }  // the reader's, clear() or not
   void clear();
 
  private:
@@ -43,6 +44,7 @@ class Configurations {
   int least_run(Index from, TextState state, Index begin);
 
   Reader reader_;
+  std::size_t work_before_ = 0;  // of readers before a clear()
   std::vector<Reading> readings_;
   std::vector<std::unique_ptr<Row>> rows_;
   std::vector<std::int16_t> text_runs_;                             // -1: not known

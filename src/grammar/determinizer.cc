@@ -16,6 +16,7 @@ void Determinizer::close(Set& set) {
   while (!work.empty()) {
     const NodeIndex index = work.back();
     work.pop_back();
+    ++work_;
     if (std::exchange(seen_[index], closure_) == closure_) continue;
     const auto& node = rules_.nodes()[index];
     const bool may_be_end = node.bytes.empty() && node.calls.empty() && node.skips.empty();
@@ -34,8 +35,12 @@ StateIndex Determinizer::state_of(Set set, RuleIndex rule) {
   states_.push_back(
       {.is_final = std::binary_search(known->first.begin(), known->first.end(), end), .rule = rule});
   sets_.push_back(&known->first);
-  n_set_nodes_ += known->first.size();
   return known->second;
+}
+
+tl::unexpected<Error> Determinizer::too_large(RuleIndex rule, std::string_view what) const {
+  return fail(GrammarError::kTooLarge,
+              fmt::format("{}: the grammar has {}", rules_.rules()[rule].name, what));
 }
 
 Status Determinizer::make_rule(RuleIndex rule) {
@@ -44,9 +49,9 @@ Status Determinizer::make_rule(RuleIndex rule) {
   const auto first = static_cast<StateIndex>(states_.size());
   starts_.push_back(state_of({rules_.rules()[rule].start}, rule));
   for (StateIndex state = first; state < states_.size(); ++state) {
-    if (states_.size() > kMaxStates || n_set_nodes_ > kMaxSetNodes)
-      return fail(GrammarError::kTooLarge, fmt::format("{}: the grammar has more than {} states",
-                                                       rules_.rules()[rule].name, kMaxStates));
+    if (states_.size() > kMaxStates) return too_large(rule, fmt::format("more than {} states", kMaxStates));
+    if (work_ > kMaxSetWork)
+      return too_large(rule, fmt::format("more than {} nodes in its states' sets", kMaxSetWork));
     const Set& set = *sets_[state - first];
     add_edges(state, set);
     add_calls(state, set);
@@ -62,6 +67,7 @@ void Determinizer::add_edges(StateIndex state, const Set& set) {
   for (const auto& edge : all) cut[edge.first] = cut[edge.last + 1] = true;
   for (std::size_t begin = 0, end; begin < 256; begin = end) {
     for (end = begin + 1; end < 256 && !cut[end];) ++end;
+    work_ += all.size() / 8;  // a look at an edge costs that much less than one at a node
     Set targets;
     for (const auto& edge : all)
       if (edge.first <= begin && begin <= edge.last) targets.push_back(edge.to);
@@ -137,7 +143,8 @@ Automaton Determinizer::pack() const {
 Result<Automaton> Determinizer::run() {
   if (rules_.is_full())
     return fail(GrammarError::kTooLarge,
-                fmt::format("the grammar has more than {} nodes or {} rules", kMaxNodes, kMaxRules));
+                fmt::format("the grammar has more than {} nodes, {} edges or {} rules", kMaxNodes, kMaxEdges,
+                            kMaxRules));
   seen_.assign(rules_.nodes().size(), 0);
   for (RuleIndex rule = 0; rule < rules_.rules().size(); ++rule) RETURN_IF_ERROR(make_rule(rule));
   mark_useful();

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <map>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
 #include "grammar/automaton.h"
@@ -31,6 +31,7 @@ class Determinizer {
   void close(Set& set);
   StateIndex state_of(Set set, RuleIndex rule);
   Status make_rule(RuleIndex rule);
+  tl::unexpected<Error> too_large(RuleIndex rule, std::string_view what) const;
   void add_edges(StateIndex state, const Set& set);
   void add_calls(StateIndex state, const Set& set);
   void mark_useful();
@@ -41,7 +42,7 @@ class Determinizer {
   std::vector<StateIndex> starts_;
   std::map<Set, StateIndex> known_;  // of the rule under way
   std::vector<const Set*> sets_;     // of the states of the rule under way
-  std::size_t n_set_nodes_ = 0;
+  std::size_t work_ = 0;             // up to kMaxSetWork
   std::vector<bool> useful_;         // states from which their rule can end
   std::vector<std::uint32_t> seen_;  // by node: the closure that saw it
   std::uint32_t closure_ = 0;

@@ -4,7 +4,6 @@
 
 #include "base/utf8.h"
 #include "grammar/ebnf_parser.h"
-#include "grammar/limits.h"
 
 namespace concertina::grammar {
 namespace {
@@ -16,25 +15,9 @@ bool is_name_character(char c) {
          c == '.';
 }
 
-Expression of_characters(CodePoints characters) {
-  Expression expression{.kind = Kind::kCharacters};
-  expression.characters = std::move(characters);
-  return expression;
-}
-
 }  // namespace
 
 Status read_ebnf(RuleSet& rules, std::string_view source) { return EbnfParser(rules, source).parse(); }
-
-tl::unexpected<Error> EbnfParser::invalid(std::string_view what) const {
-  return fail(GrammarError::kInvalid, fmt::format("at byte {}: {}", at_, what));
-}
-
-bool EbnfParser::take(std::string_view expected) {
-  if (text_.substr(at_, expected.size()) != expected) return false;
-  at_ += expected.size();
-  return true;
-}
 
 void EbnfParser::skip_blanks() {
   while (at_ < text_.size()) {
@@ -95,19 +78,6 @@ Status EbnfParser::rule() {
   return {};
 }
 
-Result<Expression> EbnfParser::alternation() {
-  if (++depth_ > kMaxDepth)
-    return fail(GrammarError::kTooLarge,
-                fmt::format("at byte {}: groups are nested deeper than {}", at_, kMaxDepth));
-  Expression result{.kind = Kind::kAlternation};
-  do {
-    ASSIGN_OR_RETURN(Expression part, sequence());
-    result.parts.push_back(std::move(part));
-  } while (take("|"));
-  --depth_;
-  return result;
-}
-
 Result<Expression> EbnfParser::sequence() {
   Expression result{.kind = Kind::kSequence};
   for (skip_blanks(); at_ < text_.size() && peek() != '|' && peek() != ')' && !begins_rule(); skip_blanks()) {
@@ -135,26 +105,21 @@ Result<Expression> EbnfParser::quantified() {
   }
 }
 
-bool EbnfParser::number(std::uint32_t& value) {
+bool EbnfParser::number_in_blanks(std::uint32_t& value) {
   skip_blanks();
-  const std::size_t begin = at_;
-  std::uint64_t read = 0;
-  for (; peek() >= '0' && peek() <= '9'; ++at_)
-    read = std::min<std::uint64_t>(read * 10 + static_cast<std::uint64_t>(peek() - '0'), kUnbounded - 1);
-  value = static_cast<std::uint32_t>(read);
-  const bool is_there = at_ > begin;
+  const bool is_there = number(value);
   skip_blanks();
   return is_there;
 }
 
 Status EbnfParser::braces(std::uint32_t& least, std::uint32_t& most) {
   ++at_;
-  if (!number(least)) {
+  if (!number_in_blanks(least)) {
     if (peek() != ',') return invalid("{n}, {n,}, {,m} or {n,m} expected");
     least = 0;
   }
   most = least;
-  if (take(",") && !number(most)) most = kUnbounded;
+  if (take(",") && !number_in_blanks(most)) most = kUnbounded;
   if (!take("}")) return invalid("a { without a }");
   if (most < least) return invalid(fmt::format("{{{},{}}}: the bounds are the wrong way round", least, most));
   return {};
@@ -217,11 +182,7 @@ Result<Expression> EbnfParser::character_class() {
 }
 
 Result<char32_t> EbnfParser::character() {
-  if (!take("\\")) {
-    const Utf8Unit unit = next_utf8(text_.substr(at_));
-    at_ += unit.length;
-    return unit.code_point;
-  }
+  if (!take("\\")) return take_character();
   constexpr std::string_view kEscapes = "n\nr\rt\t\"\"\\\\[[]]--^^''//";
   const char c = peek();
   for (std::size_t i = 0; i < kEscapes.size(); i += 2) {
@@ -232,15 +193,7 @@ Result<char32_t> EbnfParser::character() {
   const std::size_t n_digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
   if (n_digits == 0) return invalid(fmt::format("\\{} is no escape", c));
   ++at_;
-  char32_t value = 0;
-  for (std::size_t i = 0; i < n_digits; ++i, ++at_) {
-    const char digit = peek();
-    const int read = digit >= '0' && digit <= '9'                 ? digit - '0'
-                     : (digit | 32) >= 'a' && (digit | 32) <= 'f' ? (digit | 32) - 'a' + 10
-                                                                  : -1;
-    if (read < 0) return invalid(fmt::format("{} hexadecimal digits expected", n_digits));
-    value = value * 16 + static_cast<char32_t>(read);
-  }
+  ASSIGN_OR_RETURN(const char32_t value, hexadecimal(n_digits));
   if (value > kLastCodePoint || (value >= 0xD800 && value <= 0xDFFF))
     return invalid("the escape is no character");
   return value;

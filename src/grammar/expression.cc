@@ -3,10 +3,14 @@
 namespace concertina::grammar {
 namespace {
 
+// What matches nothing ("" of EBNF) makes no node, which would bound how often it is repeated.
 NodeIndex append_repeat(RuleSet& rules, NodeIndex from, const Expression& repeat, Writing writing) {
   const Expression& part = repeat.parts.front();
-  for (std::uint32_t i = 0; i < repeat.least && !rules.is_full(); ++i)
-    from = append_expression(rules, from, part, writing);
+  for (std::uint32_t i = 0; i < repeat.least && !rules.is_full(); ++i) {
+    const NodeIndex next = append_expression(rules, from, part, writing);
+    if (next == from) return from;
+    from = next;
+  }
   const NodeIndex end = rules.add_node();
   if (repeat.most == kUnbounded) {
     const NodeIndex loop = rules.add_node();
@@ -17,13 +21,21 @@ NodeIndex append_repeat(RuleSet& rules, NodeIndex from, const Expression& repeat
   }
   for (std::uint32_t i = repeat.least; i < repeat.most && !rules.is_full(); ++i) {
     rules.add_skip(from, end);
-    from = append_expression(rules, from, part, writing);
+    const NodeIndex next = append_expression(rules, from, part, writing);
+    if (next == from) break;
+    from = next;
   }
   rules.add_skip(from, end);
   return end;
 }
 
 }  // namespace
+
+Expression of_characters(CodePoints characters) {
+  Expression expression{.kind = Expression::Kind::kCharacters};
+  expression.characters = std::move(characters);
+  return expression;
+}
 
 NodeIndex append_expression(RuleSet& rules, NodeIndex from, const Expression& expression, Writing writing) {
   using Kind = Expression::Kind;

@@ -20,6 +20,8 @@ struct Expression {
   RuleIndex rule = 0;                          // of a call
 };
 
+Expression of_characters(CodePoints characters);
+
 // Appends what it matches and returns the node where that ends. kBegin and kEnd match nothing: who parsed
 // them has seen where they stand.
 NodeIndex append_expression(RuleSet& rules, NodeIndex from, const Expression& expression, Writing writing);

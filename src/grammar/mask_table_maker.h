@@ -8,7 +8,8 @@
 
 namespace concertina::grammar {
 
-// Makes tables state by state, those near the start first, until kMaxTableWork is done.
+// Makes tables state by state, those that spare most first and of these those near the start, until
+// kMaxTableWork is done.
 class MaskTableMaker {
  public:
   MaskTableMaker(const Automaton& automaton, const Vocabulary& vocabulary, MaskTables& tables);
@@ -18,6 +19,7 @@ class MaskTableMaker {
   using Index = Configurations::Index;
   using RestsKey = std::vector<std::pair<TokenId, std::uint32_t>>;  // token, bytes of its rest
   std::vector<StateIndex> states_from_the_start() const;
+  int turn_of(StateIndex state) const;  // 0: first
   void make(StateIndex state);
   std::size_t take_text(Index from);
   void walk(Index from);

@@ -27,6 +27,8 @@ class Matcher {
   void fill_mask(std::span<std::uint64_t> mask);
   // The text may end here: an end token is allowed, beside what fill_mask allows.
   bool is_complete() const { return now_.ends; }
+  // More than kMaxStacks ways to read a text came up: what went so was refused, though the grammar has it.
+  bool has_overflown() const { return reader_.has_overflown(); }
   // The one token that may come next, an end not counting, where there is only one. mask: as of fill_mask.
   std::optional<TokenId> forced_token(std::span<const std::uint64_t> mask) const;
 

@@ -1,5 +1,6 @@
 #include "grammar/matcher.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <rapidcheck/gtest.h>
 
@@ -153,6 +154,39 @@ TEST(Limits, AreNamed) {
               HasSubstr("deeper than 100"));
   EXPECT_THAT(refusal(Language::kJsonSchema, R"({"type": "string", "maxLength": 1000000000})"),
               HasSubstr("more than 400000 nodes"));
+}
+
+TEST(Limits, BoundWhatShortSourcesAskFor) {
+  // What matches nothing, four billion times.
+  EXPECT_TRUE(accepts(Language::kEbnf, "root ::= \"\"{,4000000000} \"\"{3}{4000000000} \"a\"", "a"));
+  EXPECT_THAT(refusal(Language::kRegex, "(" + std::string(1000, '|') + "){100000}"),
+              HasSubstr("2000000 edges"));
+  std::string optional;
+  for (int i = 0; i < 4000; ++i) optional += {static_cast<char>('a' + i % 26), '?'};
+  EXPECT_THAT(refusal(Language::kRegex, optional), HasSubstr("32000000 nodes in its states' sets"));
+  // Two schemas that refer to each other, each with more to say of p.
+  EXPECT_THAT(refusal(Language::kJsonSchema, R"({"$ref": "#/$defs/a", "$defs": {
+      "a": {"$ref": "#/$defs/b", "properties": {"p": {"minLength": 1}}},
+      "b": {"$ref": "#/$defs/a", "properties": {"p": {"minLength": 2}}}}})"),
+              HasSubstr("come to more than 8000000 bytes"));
+  std::string members, parts;
+  for (int i = 0; i < 4000; ++i) {
+    members += fmt::format("\"p{}\": {{}}, ", i);
+    parts += fmt::format("{{\"minItems\": {}}}, ", i);
+  }
+  EXPECT_THAT(refusal(Language::kJsonSchema,
+                      fmt::format(R"({{"properties": {{{}"z": {{}}}}, "anyOf": [{}{{}}]}})", members, parts)),
+              HasSubstr("come to more than 8000000 bytes"));
+}
+
+// Each of 600 rules may end in front of each of 20,000 places: looking through them pair by pair took
+// minutes.
+TEST(Limits, BoundHowManyCallersAreReadOnWith) {
+  std::string source = "root ::= (r0 \"b\"){20000}\n";
+  for (int i = 0; i < 599; ++i) source += fmt::format("r{} ::= \"a\" r{}?\n", i, i + 1);
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += "aab";
+  EXPECT_TRUE(accepts(Language::kEbnf, source + "r599 ::= \"a\"", text));
 }
 
 TEST(Schema, NamesTheKeywordAndItsPlace) {

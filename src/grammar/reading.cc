@@ -5,8 +5,16 @@
 #include "grammar/limits.h"
 
 namespace concertina::grammar {
+namespace {
 
+constexpr std::size_t kMostOpened = 2 * kMaxStacks;
+
+}  // namespace
+
+// One more than close() allows, at most: a rule may have more callers than that to come back to.
 void Reader::open(StateIndex state, StackIndex stack) {
+  if (opened_.size() > kMostOpened) return;
+  work_ += opened_.size();
   const Item item{state, stack};
   if (std::find(opened_.begin(), opened_.end(), item) == opened_.end()) opened_.push_back(item);
 }
@@ -16,7 +24,7 @@ void Reader::close(Reading& to) {
   to.items.clear();
   to.ends = false;
   for (std::size_t at = 0; at < opened_.size(); ++at) {
-    if (opened_.size() > 2 * kMaxStacks || to.items.size() > kMaxStacks) {
+    if (opened_.size() > kMostOpened || to.items.size() > kMaxStacks) {
       has_overflown_ = true;
       to.items.clear();
       to.ends = false;

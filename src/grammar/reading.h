@@ -35,6 +35,7 @@ class Reader {
 
   StackPool& pool() { return pool_; }
   bool has_overflown() const { return has_overflown_; }
+  std::size_t work() const { return work_; }  // items looked at while others were opened
   const Automaton& automaton() const { return *automaton_; }
   void keep_only(Reading& reading);  // forgets all other stacks
 
@@ -46,6 +47,7 @@ class Reader {
   StackPool pool_;
   std::vector<Item> opened_;  // of the closure under way
   bool has_overflown_ = false;
+  std::size_t work_ = 0;
 };
 
 }  // namespace concertina::grammar

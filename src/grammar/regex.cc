@@ -23,10 +23,8 @@ bool has_anchor(const Expression& expression) {
 }
 
 Expression any_text() {
-  Expression character{.kind = Kind::kCharacters};
-  character.characters = CodePoints::all();
   Expression repeat{.kind = Kind::kRepeat};
-  repeat.parts.push_back(std::move(character));
+  repeat.parts.push_back(of_characters(CodePoints::all()));
   return repeat;
 }
 

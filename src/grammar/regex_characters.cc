@@ -36,19 +36,6 @@ std::optional<CodePoints> named_class(char32_t letter) {
 
 }  // namespace
 
-Result<char32_t> RegexParser::hexadecimal(std::size_t n_digits) {
-  char32_t value = 0;
-  for (std::size_t i = 0; i < n_digits; ++i, ++at_) {
-    const char c = peek();
-    const int digit = c >= '0' && c <= '9'                 ? c - '0'
-                      : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                           : -1;
-    if (digit < 0) return invalid(fmt::format("{} hexadecimal digits expected", n_digits));
-    value = value * 16 + static_cast<char32_t>(digit);
-  }
-  return value;
-}
-
 // Behind \u: four digits, two surrogates of four digits, or {digits}.
 Result<char32_t> RegexParser::unicode_escape() {
   if (take("{")) {

@@ -3,20 +3,10 @@
 #include <fmt/format.h>
 
 #include "base/utf8.h"
-#include "grammar/error.h"
-#include "grammar/limits.h"
 
 namespace concertina::grammar {
 namespace {
-
 using Kind = Expression::Kind;
-
-Expression of_characters(CodePoints characters) {
-  Expression expression{.kind = Kind::kCharacters};
-  expression.characters = std::move(characters);
-  return expression;
-}
-
 }  // namespace
 
 CodePoints digits() { return {{'0', '9'}}; }
@@ -29,40 +19,12 @@ CodePoints white_space() {  // ECMA-262's WhiteSpace and LineTerminator
 tl::unexpected<Error> RegexParser::refuse(std::string_view what) const {
   return fail(GrammarError::kUnsupported, fmt::format("at byte {}: {} is not supported", at_, what));
 }
-tl::unexpected<Error> RegexParser::invalid(std::string_view what) const {
-  return fail(GrammarError::kInvalid, fmt::format("at byte {}: {}", at_, what));
-}
-
-bool RegexParser::take(std::string_view expected) {
-  if (text_.substr(at_, expected.size()) != expected) return false;
-  at_ += expected.size();
-  return true;
-}
-
-char32_t RegexParser::take_character() {
-  const Utf8Unit unit = next_utf8(text_.substr(at_));
-  at_ += unit.length;
-  return unit.code_point;
-}
 
 Result<Expression> RegexParser::parse() {
   if (!is_valid_utf8(text_)) return invalid("the expression is not UTF-8");
   ASSIGN_OR_RETURN(Expression whole, alternation());
   if (!at_end()) return invalid("a ) without a (");
   return whole;
-}
-
-Result<Expression> RegexParser::alternation() {
-  if (++depth_ > kMaxDepth)
-    return fail(GrammarError::kTooLarge,
-                fmt::format("at byte {}: groups are nested deeper than {}", at_, kMaxDepth));
-  Expression result{.kind = Kind::kAlternation};
-  do {
-    ASSIGN_OR_RETURN(Expression part, sequence());
-    result.parts.push_back(std::move(part));
-  } while (take("|"));
-  --depth_;
-  return result;
 }
 
 Result<Expression> RegexParser::sequence() {
@@ -102,15 +64,6 @@ Result<Expression> RegexParser::quantified() {
     part = std::move(repeat);
   }
   return part;
-}
-
-bool RegexParser::number(std::uint32_t& value) {
-  const std::size_t begin = at_;
-  std::uint64_t read = 0;
-  for (; !at_end() && peek() >= '0' && peek() <= '9'; ++at_)
-    read = std::min<std::uint64_t>(read * 10 + static_cast<std::uint64_t>(peek() - '0'), kUnbounded - 1);
-  value = static_cast<std::uint32_t>(read);
-  return at_ > begin;
 }
 
 // Braces that are no quantifier are themselves, as in ECMA-262's annex B: at_ stays.

@@ -23,16 +23,22 @@ NodeIndex RuleSet::add_node() {
   return static_cast<NodeIndex>(nodes_.size() - 1);
 }
 
+bool RuleSet::has_room_for_edge() {
+  if (n_edges_ == kMaxEdges) is_full_ = true;
+  if (!is_full_) ++n_edges_;
+  return !is_full_;
+}
+
 void RuleSet::add_bytes(NodeIndex from, std::uint8_t first, std::uint8_t last, NodeIndex to) {
-  if (!is_full_) nodes_[from].bytes.push_back({first, last, to});
+  if (has_room_for_edge()) nodes_[from].bytes.push_back({first, last, to});
 }
 
 void RuleSet::add_call(NodeIndex from, RuleIndex rule, NodeIndex to) {
-  if (!is_full_) nodes_[from].calls.push_back({rule, to});
+  if (has_room_for_edge()) nodes_[from].calls.push_back({rule, to});
 }
 
 void RuleSet::add_skip(NodeIndex from, NodeIndex to) {
-  if (!is_full_) nodes_[from].skips.push_back(to);
+  if (has_room_for_edge()) nodes_[from].skips.push_back(to);
 }
 
 NodeIndex RuleSet::append_literal(NodeIndex from, std::string_view bytes) {

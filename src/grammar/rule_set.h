@@ -45,13 +45,16 @@ class RuleSet {
 
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Rule>& rules() const { return rules_; }
-  // Beyond a limit (nodes, rules): nothing is added any more, and compiling fails. Whoever adds in a loop
-  // that a source's numbers bound asks for it.
+  // Beyond a limit (nodes, edges, rules): nothing is added any more, and compiling fails. Whoever adds in a
+  // loop that a source's numbers bound asks for it.
   bool is_full() const { return is_full_; }
 
  private:
+  bool has_room_for_edge();
+
   std::vector<Node> nodes_;
   std::vector<Rule> rules_;
+  std::size_t n_edges_ = 0;
   bool is_full_ = false;
 };
 

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
-#include "grammar/limits.h"
 #include "grammar/schema_reader.h"
 
 namespace concertina::grammar {
@@ -46,10 +46,9 @@ Json narrowed(const std::string& keyword, const Json& a, const Json& b) {
     return a < b ? a : b;
   if (keyword != "required" && keyword != "enum") return nullptr;
   Json result = keyword == "required" ? a : Json::array();
-  for (const auto& one : b) {
-    const bool is_in_a = std::find(a.begin(), a.end(), one) != a.end();
-    if (is_in_a == (keyword == "enum")) result.push_back(one);
-  }
+  const std::set<Json> all_a(a.begin(), a.end());
+  for (const auto& one : b)
+    if (all_a.contains(one) == (keyword == "enum")) result.push_back(one);
   return result;
 }
 
@@ -165,8 +164,6 @@ Result<PlacedSchema> SchemaReader::merged(const PlacedSchema& a, const PlacedSch
   }
   if (*b.schema == true || *a.schema == false) return a;
   if (*a.schema == true || *b.schema == false) return b;
-  if (made_.size() > kMaxRules)
-    return fail(GrammarError::kTooLarge, fmt::format("#{}: too many schemas are combined", b.pointer));
   Json both = *a.schema;
   const auto has_closed = [](const Json& schema) { return schema.contains("additionalProperties"); };
   const auto names = [](const Json& schema) { return schema.value("properties", Json::object()); };
@@ -180,6 +177,8 @@ Result<PlacedSchema> SchemaReader::merged(const PlacedSchema& a, const PlacedSch
     if (!is_note(keyword)) RETURN_IF_ERROR(merge_keyword(both, keyword, value, b.pointer));
   if (both.contains("type") && both["type"].empty()) both = false;
   if (both.is_object() && both.contains("enum") && both["enum"].empty()) both = false;
+  text_of(both);
+  RETURN_IF_ERROR(hold_text(b.pointer));
   return PlacedSchema{&made_.emplace_back(std::move(both)), b.pointer};
 }
 

@@ -41,13 +41,25 @@ bool is_of(const Json& value, const std::set<std::string>& types) {
 }  // namespace
 
 RuleIndex SchemaReader::rule_of(PlacedSchema placed) {
-  const auto [known, is_new] =
-      known_.try_emplace(placed.schema->dump(-1, ' ', false, Json::error_handler_t::replace));
+  const auto [known, is_new] = known_.try_emplace(text_of(*placed.schema));
   if (is_new) {
     known->second = rules_.add_rule("#" + placed.pointer);
     wanted_.push_back({std::move(placed), known->second});
   }
   return known->second;
+}
+
+std::string SchemaReader::text_of(const Json& schema) {
+  std::string text = schema.dump(-1, ' ', false, Json::error_handler_t::replace);
+  n_text_bytes_ += text.size();
+  return text;
+}
+
+Status SchemaReader::hold_text(const std::string& pointer) const {
+  if (n_text_bytes_ <= kMaxSchemaText) return {};
+  return fail(
+      GrammarError::kTooLarge,
+      fmt::format("#{}: schemas, nested and combined, come to more than {} bytes", pointer, kMaxSchemaText));
 }
 
 Status SchemaReader::read() {
@@ -56,6 +68,7 @@ Status SchemaReader::read() {
   rules_.add_call(start, rule_of({&document_, ""}), end);
   for (; !wanted_.empty() && !rules_.is_full(); wanted_.pop_front()) {
     const Wanted wanted = wanted_.front();
+    RETURN_IF_ERROR(hold_text(wanted.placed.pointer));
     RETURN_IF_ERROR(make(wanted));
   }
   return {};

@@ -49,6 +49,8 @@ class SchemaReader {
   Result<std::vector<PlacedSchema>> parts_of(const PlacedSchema& placed);
   Result<PlacedSchema> referred(const Json& reference, const std::string& pointer) const;
   Result<PlacedSchema> merged(const PlacedSchema& a, const PlacedSchema& b);
+  std::string text_of(const Json& schema);             // and counts its bytes
+  Status hold_text(const std::string& pointer) const;  // kTooLarge: there is more than kMaxSchemaText
   Status merge_keyword(Json& into, const std::string& keyword, const Json& value, const std::string& pointer);
 
   RuleSet& rules_;
@@ -56,7 +58,8 @@ class SchemaReader {
   JsonRules json_;
   std::map<std::string, RuleIndex> known_;  // by the schema's text
   std::deque<Wanted> wanted_;
-  std::deque<Json> made_;  // schemas that are in no document
+  std::deque<Json> made_;         // schemas that are in no document
+  std::size_t n_text_bytes_ = 0;  // of all schemas that rules were made of, and of made_
 };
 
 // Refuses what is not done, and what is not of its type. `schema` is an object.
