@@ -145,5 +145,28 @@ TEST_F(AnswerTest, AFinalMessageIsContinued) {
             "continue_final_message and add_generation_prompt exclude each other");
 }
 
+// Made with the request, on a helper thread where it is large: choices decode nothing.
+TEST_F(AnswerTest, WhatIsEchoedIsMadeOnceForAllChoicesOfAPrompt) {
+  const auto ids = [&](const char* text) {
+    return tokenizer->encode(text, tokenizer::AddSpecialTokens::kNo);
+  };
+  const auto echoes = [&](const Json& prompt, const Json& more) {
+    Json body{{"prompt", prompt}, {"echo", true}, {"n", 128}};
+    body.update(more);
+    const auto parameters = prepared(Endpoint::kCompletions, body).parameters;
+    EXPECT_TRUE(parameters) << parameters.error().message;
+    std::vector<std::string> texts;
+    for (const EchoedPrompt& echo : parameters->echoes) texts.push_back(echo.text);
+    return texts;
+  };
+  using ::testing::ElementsAre;
+  EXPECT_THAT(echoes({"Hello there", "You"}, Json::object()), ElementsAre("Hello there", "You"));
+  EXPECT_THAT(echoes(ids("Hello there"), Json::object()), ElementsAre("Hello there"));
+  const auto all = ids("Hello there");
+  const std::string last = tokenizer->decode({&all.back(), 1}, tokenizer::SkipSpecialTokens::kNo);
+  EXPECT_THAT(echoes("Hello there", {{"truncate_prompt_tokens", 1}}), ElementsAre(last));
+  EXPECT_THAT(echoes("Hello there", {{"echo", false}}), ::testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace concertina::server::openai

@@ -112,6 +112,7 @@ TEST_F(ChoiceTest, AFloatReadsBackAsItselfAndWhatJsonHasNotIsToldAsVllmDoes) {
 TEST_F(ChoiceTest, AnEchoedPromptHasItsLogprobsBeforeTheAnswers) {
   Parameters parameters = wanting(Endpoint::kCompletions, 0);
   parameters.output.echo = Echo::kYes;
+  parameters.echoes = {{.text = "Hello there"}};
   parameters.logprobs.n_prompt_top = 3;
   Choice choice(0, 0, parameters, &demo(), formats);
   const auto& prompt = parameters.prompts[0];

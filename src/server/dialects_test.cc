@@ -1,5 +1,7 @@
 // /v1/responses and /v1/messages from a body to the bytes of its answer; /tokenize and its like.
 #include "server/answer_fixture.h"
+#include "server/dialects/anthropic_request.h"
+#include "server/dialects/responses_request.h"
 
 namespace concertina::server::openai {
 namespace {
@@ -222,6 +224,44 @@ TEST_F(DialectsTest, TokensAreCountedTakenApartAndPutTogether) {
   EXPECT_EQ(answer(Endpoint::kTokenize, Json::object())["error"]["param"], "messages");
   EXPECT_EQ(answer(Endpoint::kDetokenize, Json::parse(R"({"tokens": [1, 2]})"))["prompt"],
             tokenizer->decode(std::vector<TokenId>{1, 2}, tokenizer::SkipSpecialTokens::kNo));
+}
+
+// In time that grows as the body does: a helper thread read these for minutes.
+TEST_F(DialectsTest, BodiesOfManyMembersOrBlocksAreReadOnceThrough) {
+  std::string tool = R"({"type": "function", "name": "f")", blocks, items;
+  for (int i = 0; i < 150'000; ++i) tool += fmt::format(R"(,"k{:06}":0)", i);
+  const auto wide = Fields::parse(R"({"input": "x", "tools": [)" + tool + "}]}");
+  const auto chat = dialects::responses_to_chat(*wide);
+  ASSERT_TRUE(chat);
+  const Json& function = (*chat)["tools"][0]["function"];
+  EXPECT_EQ(function.size(), 150'001u);
+  EXPECT_EQ(function.front(), "f");
+  const std::string first(1'500'000, 'a');
+  for (int i = 0; i < 60'000; ++i) {
+    blocks += R"(,{"type":"text","text":"b"})";
+    items += R"({"role":"system","content":"b"},)";
+  }
+  const auto many =
+      Fields::parse(R"({"max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":")" +
+                    first + "\"}" + blocks + "]}]}");
+  const auto joined = dialects::anthropic_to_chat(*many, dialects::Wants::kAnswer);
+  ASSERT_TRUE(joined);
+  EXPECT_EQ((*joined)["messages"][0]["content"].get_ref<const std::string&>().size(), 1'500'000u + 120'000);
+  const auto systems = Fields::parse(R"({"instructions":")" + first + R"(","input":[)" + items +
+                                     R"({"role":"user","content":"x"}]})");
+  const auto merged = dialects::responses_to_chat(*systems);
+  ASSERT_TRUE(merged);
+  EXPECT_EQ((*merged)["messages"][0]["content"].get_ref<const std::string&>().size(), 1'500'000u + 180'000);
+}
+
+TEST_F(DialectsTest, ASystemMessageOfPartsIsNotLostToTheNextOne) {
+  const auto chat = dialects::responses_to_chat(Json::parse(R"({"input": [
+      {"role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
+      {"role": "system", "content": "Be kind."}, {"role": "user", "content": "x"}]})"));
+  ASSERT_TRUE(chat);
+  ASSERT_EQ((*chat)["messages"].size(), 3u);
+  EXPECT_EQ((*chat)["messages"][0]["content"][0]["text"], "Be brief.");
+  EXPECT_EQ((*chat)["messages"][1]["content"], "Be kind.");
 }
 
 }  // namespace

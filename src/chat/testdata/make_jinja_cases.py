@@ -3,37 +3,11 @@ makes of each case.
 
 Run: python3 make_jinja_cases.py    (needs jinja2 3.1)
 """
-import datetime, json, pathlib
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.ext import Extension, loopcontrols
+import json, pathlib, sys
 
 HERE = pathlib.Path(__file__).parent
-NOW = datetime.datetime(2026, 3, 5, 14, 7, 9)
-
-
-class Generation(Extension):
-    tags = {"generation"}
-
-    def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
-
-
-def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def raise_exception(message):
-    raise jinja2.exceptions.TemplateError(message)
-
-
-def environment():
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    env.filters["tojson"] = tojson
-    env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = NOW.strftime
-    return env
+sys.path.insert(0, str(HERE.parents[2] / "tools/chat-templates"))
+from transformers_jinja import environment, tojson
 
 
 def run(source, variables):

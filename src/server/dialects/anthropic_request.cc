@@ -68,9 +68,8 @@ class MessageReader {
       if (!is_text(member(block, "text")))
         return translation_.wrong(path + ".text", "a string", member(block, "text"));
       Json& content = message["content"];
-      content = content.is_null() ? text_of(block, "text")
-                                  : content.get<std::string>() + "\n" + text_of(block, "text");
-      return true;
+      if (content.is_null()) return content = text_of(block, "text"), true;
+      return add_line(content, "\n", text_of(block, "text")), true;
     }
     const bool is_assistant = message["role"] == "assistant";
     if (type == "thinking" && is_assistant)

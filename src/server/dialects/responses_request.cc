@@ -50,10 +50,10 @@ class InputReader {
     if (!is_text(content) && (content == nullptr || !content->is_array()))
       return translation_.wrong(path + ".content", "a string or a list of text parts", content);
     const bool is_system = *role == "system" || *role == "developer";
-    if (is_system && messages_.size() == 1 && messages_[0]["role"] == "system" && is_text(content)) {
+    if (is_system && is_text(content) && messages_.size() == 1 && messages_[0]["role"] == "system" &&
+        is_text(member(messages_[0], "content"))) {
       // Instructions came first: many templates take one system message only.
-      messages_[0]["content"] = text_of(messages_[0], "content") + "\n\n" + content->get<std::string>();
-      return true;
+      return add_line(messages_[0]["content"], "\n\n", content->get<std::string>()), true;
     }
     if (*role == "assistant" && is_open_assistant() && messages_.back()["content"].is_null()) {
       messages_.back()["content"] = *content;
@@ -121,11 +121,7 @@ void translate_tools(Translation& translation) {
       translation.wrong(fmt::format("tools[{}].type", i), "\"function\": no tools are built in", type);
       return;
     }
-    Json function = Json::object();
-    for (const auto& [key, value] : tool.items()) {
-      if (key != "type" && !value.is_null()) function[key] = value;
-    }
-    out.push_back({{"type", "function"}, {"function", std::move(function)}});
+    out.push_back({{"type", "function"}, {"function", without_type(tool)}});
   }
   translation.add("tools", std::move(out));
 }
@@ -148,12 +144,8 @@ void translate_text(Translation& translation) {
   const Json* format = member(*text, "format");
   if (format == nullptr || text_of(*format, "type") == "text") return;
   if (text_of(*format, "type") != "json_schema") return translation.add("response_format", *format);
-  Json schema = Json::object();
-  for (const auto& [key, value] : format->items()) {
-    if (key != "type" && !value.is_null()) schema[key] = value;
-  }
   Json out{{"type", "json_schema"}};
-  out["json_schema"] = std::move(schema);
+  out["json_schema"] = without_type(*format);
   translation.add("response_format", std::move(out));
 }
 

@@ -42,6 +42,20 @@ std::string text_of(const Json& object, const char* key) {
   return is_text(value) ? value->get<std::string>() : std::string();
 }
 
+void add_line(Json& text, const char* line_end, const std::string& line) {
+  text.get_ref<std::string&>().append(line_end).append(line);
+}
+
+// Not through operator[], which looks through all members before: 200,000 would take minutes.
+Json without_type(const Json& object) {
+  Json out = Json::object();
+  JsonMembers& members = out.get_ref<Json::object_t&>();
+  for (const auto& [key, value] : object.get_ref<const Json::object_t&>()) {
+    if (key != "type" && !value.is_null()) members.emplace_back(key, value);
+  }
+  return out;
+}
+
 std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 }  // namespace concertina::server::dialects

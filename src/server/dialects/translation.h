@@ -36,6 +36,10 @@ const Json* member(const Json& object, const char* key);  // null: absent, null 
 bool is_text(const Json* value);
 // Text of a member; empty where it is none.
 std::string text_of(const Json& object, const char* key);
+// Puts a line behind a text. In place: a client may send a hundred thousand of them.
+void add_line(Json& text, const char* line_end, const std::string& line);
+// The members of an object less "type" and nulls, in time that grows as their number does.
+Json without_type(const Json& object);
 std::string dumped(const Json& json);  // bytes that are not UTF-8 replaced
 
 }  // namespace concertina::server::dialects

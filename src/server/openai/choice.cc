@@ -21,7 +21,6 @@ Choice::Choice(std::size_t index, std::size_t prompt_index, const Parameters& pa
       parameters_(parameters),
       prompt_(parameters.prompts[prompt_index]),
       stop_(parameters.stop_strings, cut_of(parameters)) {
-  using tokenizer::SkipSpecialTokens;
   if (parameters.output.n_prompt_logprobs)
     prompt_logprobs.emplace(*parameters.output.n_prompt_logprobs, tokenizer);
   if (tokenizer == nullptr) return;
@@ -30,14 +29,10 @@ Choice::Choice(std::size_t index, std::size_t prompt_index, const Parameters& pa
                        echoes ? tokenizer::TextBegin::kBefore : tokenizer::TextBegin::kHere,
                        shown_marks(parameters.answer, formats));
   if (!echoes) return;
-  // As the client wrote it, where it did; special tokens that were put around it are then no part of it.
-  const std::string decoded = tokenizer->decode(prompt_, SkipSpecialTokens::kNo);
-  const bool has_text =
-      prompt_index < parameters.prompt_texts.size() && !parameters.prompt_texts[prompt_index].empty();
-  echo_ = has_text ? parameters.prompt_texts[prompt_index] : decoded;
+  const EchoedPrompt& echoed = parameters.echoes[prompt_index];
+  echo_ = echoed.text;
   n_characters_ = n_characters(*echo_);
-  prompt_detokenizer_.emplace(*tokenizer,
-                              *echo_ == decoded ? SkipSpecialTokens::kNo : SkipSpecialTokens::kYes);
+  prompt_detokenizer_.emplace(*tokenizer, echoed.special_tokens);
 }
 
 std::string Choice::take_echo() { return std::exchange(echo_, std::nullopt).value_or(""); }

@@ -79,8 +79,8 @@ void read_text_prompt(Fields& fields, const json& text, const ParseContext& cont
   const std::string& prompt = text.get_ref<const std::string&>();
   add_text_prompt(fields, "prompt", prompt, tokenizer::AddSpecialTokens::kYes, context, out);
   if (out.output.echo == Echo::kYes) {
-    out.prompt_texts.resize(out.prompts.size());
-    if (!out.prompts.empty()) out.prompt_texts.back() = prompt;
+    out.echoes.resize(out.prompts.size());
+    if (!out.prompts.empty()) out.echoes.back().text = prompt;
   }
 }
 
@@ -129,7 +129,7 @@ void truncate_prompts(const front::ModelInfo& model, Parameters& out) {
     std::vector<TokenId>& prompt = out.prompts[i];
     if (prompt.size() <= most) continue;
     prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(most));
-    if (i < out.prompt_texts.size()) out.prompt_texts[i].clear();
+    if (i < out.echoes.size()) out.echoes[i].text.clear();
   }
 }
 
@@ -176,6 +176,19 @@ void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& ou
   }
 }
 
+void make_echoes(const tokenizer::Tokenizer& tokenizer, Parameters& out) {
+  out.echoes.resize(out.prompts.size());
+  for (std::size_t i = 0; i < out.prompts.size(); ++i) {
+    EchoedPrompt& echo = out.echoes[i];
+    std::string decoded = tokenizer.decode(out.prompts[i], tokenizer::SkipSpecialTokens::kNo);
+    if (echo.text.empty()) {
+      echo.text = std::move(decoded);
+    } else if (echo.text != decoded) {
+      echo.special_tokens = tokenizer::SkipSpecialTokens::kYes;
+    }
+  }
+}
+
 }  // namespace
 
 ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, const ParseContext& context,
@@ -210,6 +223,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   if (!fields.error()) truncate_prompts(context.model, out);
   if (!fields.error()) check_lengths(fields, context.model, out);
   if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
+  if (out.output.echo == Echo::kYes) make_echoes(*context.tokenizer, out);
   for (std::string& name : fields.unknown()) unknown.push_back(std::move(name));
   return out;
 }

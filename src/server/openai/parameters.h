@@ -44,6 +44,14 @@ struct OutputParams {
   std::optional<std::uint32_t> n_prompt_logprobs;  // told as "prompt_logprobs"
 };
 
+// A prompt as it begins its answers' texts. Made once, beside the event loop where the body is large: 128
+// choices of one long prompt would decode it 128 times there.
+struct EchoedPrompt {
+  std::string text;  // as the client wrote it, where it did
+  // kYes: special tokens that were put around it are no part of it.
+  tokenizer::SkipSpecialTokens special_tokens = tokenizer::SkipSpecialTokens::kNo;
+};
+
 // A request for generation, checked and with all defaults filled in.
 struct Parameters {
   Endpoint endpoint = Endpoint::kCompletions;  // of those that generate
@@ -58,8 +66,7 @@ struct Parameters {
   request::LogprobParams logprobs;
   std::int32_t priority = 0;
   OutputParams output;
-  // Of each prompt that is to be echoed and came as text, all of it; else empty.
-  std::vector<std::string> prompt_texts;
+  std::vector<EchoedPrompt> echoes;  // of each prompt, where output.echo says so; else empty
   // Of a prompt that is longer only the last so many tokens; -1: as many as fit; 0: it is not cut.
   std::int64_t truncate_prompt_tokens = 0;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
