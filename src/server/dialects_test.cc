@@ -147,6 +147,20 @@ TEST_F(DialectsTest, AnAnthropicMessageIsBlocksInTheirOrder) {
   EXPECT_EQ(Json::parse(cut)["stop_reason"], "max_tokens");
 }
 
+TEST_F(DialectsTest, AnAnthropicMessageSaysWhichOfItsSequencesEndedIt) {
+  Json body = anthropic;
+  body["stop_sequences"] = {"never", "look"};
+  const Json whole = Json::parse(answer_of(Endpoint::kMessages, body, "I look away."));
+  EXPECT_EQ(whole["content"][0]["text"], "I ");
+  EXPECT_EQ(whole["stop_reason"], "stop_sequence");
+  EXPECT_EQ(whole["stop_sequence"], "look");
+  std::vector<Json> events;
+  told(answer_of(Endpoint::kMessages, streamed(body), "I look away."), events);
+  EXPECT_EQ(events[events.size() - 2]["delta"],
+            Json::parse(R"({"stop_reason": "stop_sequence", "stop_sequence": "look"})"));
+  EXPECT_EQ(Json::parse(answer_of(Endpoint::kMessages, body, "Hello"))["stop_sequence"], nullptr);
+}
+
 TEST_F(DialectsTest, AnAnthropicMessagesEventsAddUpToTheWholeOne) {
   std::vector<Json> events;
   const auto types = told(answer_of(Endpoint::kMessages, streamed(anthropic), thinks_and_calls), events);

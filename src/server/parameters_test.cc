@@ -226,5 +226,21 @@ TEST_F(ParametersTest, TheFirstThingWrongIsNamed) {
   EXPECT_EQ(parse({{"prompt", {1}}, {"model", "other"}}).error().status, 404);
 }
 
+TEST_F(ParametersTest, AnAnswerHasABoundOfLogprobsHoweverTheyAddUp) {
+  // 5 tokens of prompt and 59 of answer, 21 each, for 24 prompts and 128 choices: 4,128,768; one prompt more:
+  // 4,300,800.
+  const auto of = [this](std::size_t n_prompts) {
+    return parse({{"prompt", std::vector<std::vector<int>>(n_prompts, {1, 2, 3, 4, 5})},
+                  {"n", 128},
+                  {"max_tokens", 1000},
+                  {"logprobs", 20},
+                  {"prompt_logprobs", 20}});
+  };
+  EXPECT_TRUE(of(24));
+  ASSERT_FALSE(of(25));
+  EXPECT_EQ(of(25).error().param, "prompt_logprobs");
+  EXPECT_THAT(of(25).error().message, HasSubstr("4300800 log-probabilities, at most 4194304"));
+}
+
 }  // namespace
 }  // namespace concertina::server::openai

@@ -16,9 +16,16 @@ std::string event(const char* type, const Json& fields) {
   return fmt::format("event: {}\ndata: {}\n\n", type, dumped(data));
 }
 
-const char* stop_reason(const std::string& finish_reason) {
-  if (finish_reason == "length") return "max_tokens";
-  return finish_reason == "tool_calls" ? "tool_use" : "end_turn";
+// {"stop_reason", "stop_sequence"}.
+Json stop_of(const openai::End& end) {
+  const std::string_view reason = end.finish_reason == nullptr ? "" : end.finish_reason;
+  Json sequence = Json::parse(end.stop_reason);  // or the id of a stop token, or null
+  if (!sequence.is_string()) sequence = nullptr;
+  const char* told = reason == "length"       ? "max_tokens"
+                     : reason == "tool_calls" ? "tool_use"
+                     : sequence.is_string()   ? "stop_sequence"
+                                              : "end_turn";
+  return {{"stop_reason", told}, {"stop_sequence", std::move(sequence)}};
 }
 
 const char* error_type(int status) {
@@ -60,13 +67,15 @@ Json AnthropicWriter::message(Json content, Json stop, const openai::Usage& usag
           {"role", "assistant"},
           {"model", model_},
           {"content", std::move(content)},
-          {"stop_reason", std::move(stop)},
-          {"stop_sequence", nullptr},
+          {"stop_reason", std::move(stop["stop_reason"])},
+          {"stop_sequence", std::move(stop["stop_sequence"])},
           {"usage", {{"input_tokens", usage.prompt_tokens}, {"output_tokens", usage.completion_tokens}}}};
 }
 
 std::string AnthropicWriter::first(std::size_t, std::span<const TokenId> prompt_ids) {
-  return event("message_start", {{"message", message(Json::array(), nullptr, {prompt_ids.size(), 0, {}})}});
+  return event("message_start",
+               {{"message", message(Json::array(), {{"stop_reason", nullptr}, {"stop_sequence", nullptr}},
+                                    {prompt_ids.size(), 0, {}})}});
 }
 
 // A call that was cut off has input that is no JSON: what there is of it is dropped, as no client could read
@@ -114,7 +123,7 @@ std::string AnthropicWriter::take(const tools::Event& taken) {
 std::string AnthropicWriter::delta(const openai::Piece& piece) {
   std::string out;
   for (const tools::Event& event : piece.events) out += take(event);
-  if (piece.end.finish_reason != nullptr) finish_reason_ = piece.end.finish_reason;
+  if (piece.end.finish_reason != nullptr) end_ = piece.end;
   return out;
 }
 
@@ -122,7 +131,7 @@ std::string AnthropicWriter::end(const openai::Usage& usage) {
   std::string out = close();
   out +=
       event("message_delta",
-            {{"delta", {{"stop_reason", stop_reason(finish_reason_)}, {"stop_sequence", nullptr}}},
+            {{"delta", stop_of(end_)},
              {"usage", {{"input_tokens", usage.prompt_tokens}, {"output_tokens", usage.completion_tokens}}}});
   return out + event("message_stop", Json::object());
 }
@@ -132,7 +141,7 @@ std::string AnthropicWriter::failed(const ApiError& error) { return event("error
 std::string AnthropicWriter::whole(std::span<const openai::WholeChoice> choices, const openai::Usage& usage) {
   for (const tools::Event& event : choices[0].parts.events) take(event);
   close();
-  return dumped(message(std::move(content_), stop_reason(choices[0].end.finish_reason), usage));
+  return dumped(message(std::move(content_), stop_of(choices[0].end), usage));
 }
 
 }  // namespace concertina::server::dialects

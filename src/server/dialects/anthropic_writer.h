@@ -22,14 +22,14 @@ class AnthropicWriter : public openai::AnswerWriter {
   std::string open(Block block, const tools::Event& event);
   std::string close();
   Json block_object() const;  // with what it has so far
-  Json message(Json content, Json stop_reason, const openai::Usage& usage) const;
+  Json message(Json content, Json stop, const openai::Usage& usage) const;
 
   const std::string id_, model_;
   Json content_ = Json::array();
   Block block_ = Block::kNone;
   std::string text_;  // of the open block, or its input's
   openai::ToolCall call_;
-  std::string finish_reason_;
+  openai::End end_;
 };
 
 // {"type": "error", "error": {"type", "message"}}.

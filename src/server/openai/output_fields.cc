@@ -30,7 +30,29 @@ void read_prompt_logprobs(Fields& fields, Parameters& out) {
     out.logprobs.n_prompt_top = std::max(out.logprobs.n_prompt_top.value_or(0), *out.logprobs.n_top);
 }
 
+std::size_t number_of_logprobs(const std::vector<TokenId>& prompt, const front::ModelInfo& model,
+                               const Parameters& parameters) {
+  const request::LogprobParams& wanted = parameters.logprobs;
+  const std::size_t n_answer = std::min(parameters.stop.max_tokens, model.max_model_len - prompt.size());
+  return (wanted.n_top ? (1 + *wanted.n_top) * n_answer : 0) +
+         (wanted.n_prompt_top ? (1 + *wanted.n_prompt_top) * prompt.size() : 0);
+}
+
 }  // namespace
+
+void check_number_of_logprobs(Fields& fields, const front::ModelInfo& model, const Parameters& parameters) {
+  std::size_t n = 0;
+  for (const auto& prompt : parameters.prompts) n += number_of_logprobs(prompt, model, parameters);
+  n *= parameters.n;
+  if (n <= kMaxLogprobsOfAnswer) return;
+  const char* name = parameters.output.n_prompt_logprobs ? "prompt_logprobs" : "logprobs";
+  fields.fail(
+      {400,
+       fmt::format("{}: prompts, n and max_tokens of this request allow {} log-probabilities, at most {} are "
+                   "told; ask for fewer",
+                   name, n, kMaxLogprobsOfAnswer),
+       name, std::nullopt});
+}
 
 void read_output(Fields& fields, const ParseContext& context, Parameters& out) {
   if (out.endpoint == Endpoint::kChat) {

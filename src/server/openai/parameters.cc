@@ -222,6 +222,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   }
   if (!fields.error()) truncate_prompts(context.model, out);
   if (!fields.error()) check_lengths(fields, context.model, out);
+  if (!fields.error()) check_number_of_logprobs(fields, context.model, out);
   if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
   if (out.output.echo == Echo::kYes) make_echoes(*context.tokenizer, out);
   for (std::string& name : fields.unknown()) unknown.push_back(std::move(name));
