@@ -194,9 +194,12 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
 void Journal::on_prompt_logprobs(RankId from, const request::PromptLogprobs& scored,
                                  JournalActions& actions) {
   const auto found = entries_.find(scored.request);
-  if (found == entries_.end() || found->second.rank != from ||
-      found->second.request.attempt != scored.attempt ||
-      found->second.request.logprobs.next_prompt_position != scored.first_position) {
+  const bool fits = found != entries_.end() && found->second.rank == from &&
+                    found->second.request.attempt == scored.attempt &&
+                    found->second.request.logprobs.next_prompt_position == scored.first_position &&
+                    scored.first_position + scored.ranks.size() <= found->second.request.n_prompt_tokens &&
+                    scored.n_each > 0 && scored.logprobs.size() == scored.ranks.size() * scored.n_each;
+  if (!fits) {
     ++n_ignored_outputs_;
     return;
   }

@@ -45,6 +45,23 @@ TEST_F(ScoredPrompt, GoesToTheClientPieceByPieceAndOnlyWhatComesNextCounts) {
   EXPECT_EQ(journal.n_ignored_outputs(), 4u);
 }
 
+TEST_F(ScoredPrompt, IsNotToldOfWhatARankSaysInNumbersThatDoNotFit) {
+  const auto told = [&](std::size_t n, std::size_t n_each, std::size_t n_logprobs) {
+    JournalActions actions;
+    journal.on_prompt_logprobs(
+        rank(),
+        {RequestId(1), Attempt(1), 1, n_each, std::vector<request::TokenLogprob>(n_logprobs),
+         std::vector<std::uint32_t>(n, 1)},
+        actions);
+    return actions;
+  };
+  EXPECT_THAT(told(4, 2, 7), IsEmpty()) << "one is missing";
+  EXPECT_THAT(told(4, 0, 0), IsEmpty()) << "not even the tokens' own";
+  EXPECT_THAT(told(10, 2, 20), IsEmpty()) << "the first token has none, so that is one beyond the prompt";
+  EXPECT_EQ(next(), 1u);
+  EXPECT_THAT(told(9, 2, 18), SizeIs(1));
+}
+
 TEST_F(ScoredPrompt, OfARankThatDiesGoesOnWhereTheClientWasTold) {
   scored(rank(), Attempt(1), 1, 4);
   const RankId dead = rank(), alive = other();

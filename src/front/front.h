@@ -126,6 +126,7 @@ class Front : public GenerationService, public ClusterService {
   void keep(const cluster::Operation& operation);
 
   // front_requests.cc: what clients want, and their tokens
+  Status check_vocabulary(const GenerationRequest& request) const;
   Result<request::Request> to_request(GenerationRequest request) const;
   void execute(const deployment::EmitToken& token);
   void execute(const deployment::EmitPromptLogprobs& scored);

@@ -120,8 +120,8 @@ class FrontTest : public testing::Test {
   }
   void make() {
     front.emplace(
-        loop, options, ModelInfo{}, [this](auto on_exit) { return start_process(std::move(on_exit)); },
-        std::move(state));
+        loop, options, ModelInfo{.vocab_size = 1000},
+        [this](auto on_exit) { return start_process(std::move(on_exit)); }, std::move(state));
   }
   void start() {
     make();

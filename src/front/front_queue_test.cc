@@ -125,6 +125,26 @@ TEST_F(FrontQueue, APromptAsLongAsTheModelIsRefusedInItsNumbers) {
   EXPECT_TRUE(front->submit(request, listener)) << "a token has room";
 }
 
+// A tokenizer's files may have tokens that the model has not: a rank would end by them, and then the next
+// one.
+TEST_F(FrontQueue, TokensThatTheModelHasNotAreRefusedBeforeARankSeesThem) {
+  serve();
+  GenerationRequest request = short_request(ClientId(1));
+  request.prompt_ids.push_back(1000);
+  EXPECT_TRUE(refusal_of(request).is(FrontError::kUnknownToken));
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("token 1000 of the prompt"));
+  request.prompt_ids.back() = 999;
+  request::TokenRules rules;
+  rules.bad_words = {{7}, {7, 1000}};
+  request.rules = rules;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("token 1000 of bad_words"));
+  rules.bad_words[1][1] = 999;
+  request.rules = rules;
+  ASSERT_TRUE(front->reserve(1, ClientId(1)));
+  Listener listener;
+  EXPECT_TRUE(front->submit(request, listener));
+}
+
 // A stream's next token does not wait behind megabytes of another client's prompts on their way.
 TEST_F(FrontQueue, OfLongPromptsARankIsSentTheNextWhenItHasReadTheLast) {
   options.initial_size = 1;

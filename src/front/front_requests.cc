@@ -55,6 +55,7 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
             "the prompt has {} tokens, and the model's length is {} tokens, prompt and answer together",
             request.prompt_ids.size(), options_.max_model_len));
   }
+  RETURN_IF_ERROR(check_vocabulary(request));
   const ClientId client = request.client;
   ASSIGN_OR_RETURN(request::Request made, to_request(std::move(request)));
   const RequestId id = next_request_;
@@ -64,6 +65,25 @@ Result<RequestId> Front::submit(GenerationRequest request, GenerationListener& l
   deployment_.submit(std::move(made), client, loop_.now(), effects_);
   carry_out();
   return id;
+}
+
+// The API checks ids that clients name; those that come of texts are the tokenizer's, whose files may have
+// tokens that the model has not. A rank that is given one ends, and then the next rank.
+Status Front::check_vocabulary(const GenerationRequest& request) const {
+  const auto check = [this](std::span<const TokenId> ids, const char* where) -> Status {
+    for (const TokenId id : ids) {
+      if (id >= 0 && static_cast<std::size_t>(id) < model_.vocab_size) continue;
+      return fail(
+          FrontError::kUnknownToken,
+          fmt::format("token {} of {} is none of the model's, which has {}: its tokenizer has more tokens",
+                      id, where, model_.vocab_size));
+    }
+    return {};
+  };
+  RETURN_IF_ERROR(check(request.prompt_ids, "the prompt"));
+  if (!request.rules) return {};
+  for (const auto& word : request.rules->bad_words) RETURN_IF_ERROR(check(word, "bad_words"));
+  return {};
 }
 
 // The API has bounds of its own; these keep what a rank is sent within one message, however long it becomes.

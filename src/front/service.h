@@ -20,6 +20,7 @@ enum class FrontError {
   kShuttingDown,       // 503
   kQueueFull,          // --max-num-queued-reqs: 503
   kPromptTooLong,      // 400
+  kUnknownToken,       // 400: it has a token that the model has not
   kRequestTooLarge,    // 400: it does not fit the channel to a rank
   kInvalidSize,        // 400
   kInvalidRetire,      // 400

@@ -71,6 +71,7 @@ class MaskRoom {
   // The same with ids, ascending.
   void narrow_to(std::span<const TokenId> ids, Drawing& drawing);
   void forbid(TokenId token, Drawing& drawing) {
+    CHECK(static_cast<std::size_t>(token) / 64 < n_words_, "token {} of a mask of {}", token, 64 * n_words_);
     narrow(drawing)[static_cast<std::size_t>(token) / 64] &= ~(std::uint64_t{1} << (token % 64));
   }
   std::size_t n_words() const { return n_words_; }

@@ -201,6 +201,12 @@ TEST_F(LogitsRulesTest, MasksOfSeveralRulesAreOneMaskOfWhatAllAllow) {
   EXPECT_EQ(kept[0], 0xffu);
 }
 
+TEST(LogitsRulesDeathTest, ATokenBeyondTheMaskIsNotForbiddenInTheNextRows) {
+  MaskRoom room(2, 100);
+  Drawing drawing;
+  EXPECT_DEATH(room.forbid(128, drawing), "token 128 of a mask of 128");
+}
+
 TEST(LogitsRulesDeathTest, ARuleThatEditsMoreThanItSaidIsStopped) {
   EditRoom room(1);
   room.add({});

@@ -90,6 +90,17 @@ TEST_F(CopiesTest, StreamsThatMissAFewTokensTakeNothingOfTheLimitOfPrefill) {
   EXPECT_EQ(rank.scheduler.plan().n_tokens, 2u + 3 * kFewTokens);
 }
 
+TEST_F(CopiesTest, StreamsThatMissAFewTokensTakeNoPlaceOfAPrompt) {
+  ToyRank rank(limits(100, 64, 1));
+  ASSERT_TRUE(rank.scheduler.add(request(1, 8, 20, request::Mode::kReplay)));
+  while (!rank.scheduler.plan().empty()) rank.step();
+  const std::vector<TokenId> next = undisturbed(request(1, 8, 20));
+  rank.scheduler.feed(RequestId(1), std::span(next).first(kFewTokens));
+  ASSERT_TRUE(rank.scheduler.add(request(2, 20, 10)));
+  EXPECT_THAT(rank.scheduler.plan().entries, SizeIs(2));
+  EXPECT_EQ(rank.scheduler.plan().n_prefill_tokens, 20u);
+}
+
 TEST_F(CopiesTest, WhatDidNotComeIsComputed) {
   const Reservation reservation = reserved();
   copy(reservation);

@@ -165,9 +165,14 @@ void Planner::put_oldest_first() {
   std::iter_swap(prompts_.begin(), std::min_element(prompts_.begin(), prompts_.end(), older));
 }
 
+std::size_t Planner::n_live_planned() const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      planned_, [](const Sequence* sequence) { return sequence->request.mode == request::Mode::kLive; }));
+}
+
 void Planner::add_prompt(Sequence* sequence, const PrefillLimit& room) {
   const std::size_t n_tokens = std::min(sequence->n_missing(), room.tokens_from(sequence->n_computed));
-  if (n_tokens == 0 || planned_.size() >= limits_.max_num_seqs) return;
+  if (n_tokens == 0 || n_live_planned() >= limits_.max_num_seqs) return;
   if (is_running(sequence)) {
     if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
   } else if (has_blocks_for(*sequence, sequence->n_known())) {
@@ -224,7 +229,7 @@ void Planner::admit_replays(std::size_t max_entries, std::size_t max_tokens) {
 
 void Planner::plan_replays(std::size_t most_replays) {
   const std::size_t most = std::min(left_.max_tokens, budget_left());
-  const std::size_t max_tokens = planned_.empty() ? most : std::min(limits_.replay_chunk_tokens, most);
+  const std::size_t max_tokens = n_live_planned() == 0 ? most : std::min(limits_.replay_chunk_tokens, most);
   const std::size_t max_entries = planned_.size() + most_replays, n_before = plan_.n_tokens;
   for (Sequence* sequence : queues_.replaying.items) {
     if (sequence->decodes()) continue;

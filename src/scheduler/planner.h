@@ -60,6 +60,7 @@ class Planner {
   PrefillLimit left_for_prompts() const;
   void find_prompts();
   void put_oldest_first();
+  std::size_t n_live_planned() const;  // beside replays
   void add_prompt(Sequence* sequence, const PrefillLimit& room);
   void plan_prompts();
   void admit_replays(std::size_t max_entries, std::size_t max_tokens);

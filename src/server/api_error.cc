@@ -56,6 +56,7 @@ ApiError from_front(const Error& error) {
       {FrontError::kShuttingDown, 503, nullptr, "shutting_down"},
       {FrontError::kQueueFull, 503, nullptr, "queue_full"},
       {FrontError::kPromptTooLong, 400, "prompt", "context_length_exceeded"},
+      {FrontError::kUnknownToken, 400, nullptr, "unknown_token"},
       {FrontError::kNothingAllowed, 400, nullptr, "no_token_allowed"},
       {FrontError::kRequestTooLarge, 400, nullptr, "request_too_large"},
       {FrontError::kInvalidSize, 400, "new_data_parallel_size", nullptr},
