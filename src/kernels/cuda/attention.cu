@@ -8,7 +8,7 @@ namespace concertina::kernels::cuda {
 
 namespace {
 
-// Positions are cut into spans from position 0, whatever a step brings of them (docs/row_invariance.md).
+// Positions are cut into spans from position 0, whatever a step brings of them (docs/gpu.md).
 constexpr uint32_t kSpan = 128, kWarps = 4, kQueries = 16;
 constexpr uint32_t kNoKey = ~0u;
 

@@ -7,7 +7,7 @@ struct CUstream_st;
 
 // The ops on the GPU: what each computes, on plain memory of the device. Every function enqueues on `on` and
 // returns; Queue::check and wait say what failed. Included by .cu files too, so no project header: fmt does
-// not compile there. All arithmetic is that of docs/row_invariance.md, the column CUDA.
+// not compile there. All arithmetic is that of docs/gpu.md.
 namespace concertina::kernels::cuda {
 
 using Stream = CUstream_st*;

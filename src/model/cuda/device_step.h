@@ -3,6 +3,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/check.h"
 #include "device/cuda/device.h"
 #include "kernels/cuda/launch.h"
 #include "model/cuda/device_model.h"
@@ -37,6 +38,8 @@ class StepStaging {
   template <typename T>
   const T* put(std::span<const T> values) {
     n_used_ = (n_used_ + 15) / 16 * 16;
+    CHECK(n_used_ + values.size_bytes() <= pinned_.n_bytes(), "a step of {} bytes or more, room for {}",
+          n_used_ + values.size_bytes(), pinned_.n_bytes());
     std::memcpy(pinned_.data() + n_used_, values.data(), values.size_bytes());
     const auto* const at = reinterpret_cast<const T*>(device_ + n_used_);
     n_used_ += values.size_bytes();
