@@ -20,6 +20,7 @@ void StepLoop::note_scored(const scheduler::StepPlan& plan, const kernels::Score
                                  .first_position = entry.start_position + entry.extras->first_scored + 1,
                                  .n_each = 1 + n_top};
     told.logprobs.reserve(tokens.size() * told.n_each);
+    told.ranks.reserve(tokens.size());
     for (const TokenId token : tokens) {
       const auto top = scored.top_logprobs.begin() + static_cast<std::ptrdiff_t>(row * kernels::kMaxLogprobs);
       told.logprobs.push_back({token, scored.logprobs[row]});
