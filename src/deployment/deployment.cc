@@ -114,9 +114,10 @@ void Deployment::on(const cluster::StepOutput& output, const Turn& turn) {
     handle(cluster::EpochServes{*std::exchange(state_.unproven, std::nullopt)}, turn);
   for (const request::CaughtUp& up : output.caught_up) {
     actions.clear();
-    state_.journal.on_caught_up(from, up.request, up.attempt, actions);
+    state_.journal.on_caught_up(from, up.request, up.attempt, actions, output.step);
     carry_out(actions, turn);
   }
+  ask_journal(turn, [&](auto& actions) { state_.journal.on_step_told(from, output.step, actions); });
   rebalance(turn);
 }
 
