@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/result.h"
 #include "cluster/messages.h"
 #include "deployment/balance.h"
+#include "deployment/deployment_error.h"
 #include "deployment/ending.h"
 #include "deployment/fair_queue.h"
 #include "request/request.h"
@@ -34,8 +36,7 @@ struct EmitPromptLogprobs {  // those that come next in the prompt; all of them 
 };
 struct EmitFailed {
   RequestId request;
-  enum class Cause : std::uint8_t { kEndsRanks, kTooLarge, kNonfiniteLogits, kNothingAllowed } cause;
-  std::string why;
+  Error error;  // a DeploymentError
 };
 struct Drained {
   std::uint64_t n_moved;
@@ -73,7 +74,11 @@ class Journal {
     std::size_t kv_tokens = std::numeric_limits<std::size_t>::max();
     std::size_t channel_bytes = std::numeric_limits<std::size_t>::max();
   };
-  explicit Journal(RankCapacity capacity) : capacity_(capacity) {}
+  // A rule broken on purpose, for the simulator, which must notice. kPositionAlone (9): whoever sends a token
+  // for the next position is believed.
+  enum class Broken : std::uint8_t { kNothing, kPositionAlone };
+  explicit Journal(RankCapacity capacity, Broken broken = Broken::kNothing)
+      : capacity_(capacity), broken_(broken) {}
 
   // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it, and its
   // client's turn has come.
@@ -222,7 +227,10 @@ class Journal {
   bool can_take_over(const Entry& entry) const;
   void take_over(Entry& entry, JournalActions& actions);
 
+  bool is_its(const Entry& entry, RankId from, Attempt attempt) const;
+
   RankCapacity capacity_;  // of ranks that have not said theirs
+  Broken broken_;
   std::map<RankId, RankCapacity> capacities_;
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;

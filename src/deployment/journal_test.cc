@@ -45,8 +45,8 @@ TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree)
   drain({kRank1});
   const auto actions = output(kRank1, 2, Attempt(1), 1, request::kNoToken, FinishReason::kError);
   ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].why, "the model gave no finite logits at token 1");
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kNonfiniteLogits);
+  EXPECT_EQ(all_of<EmitFailed>(actions)[0].error.message(), "the model gave no finite logits at token 1");
+  EXPECT_TRUE(all_of<EmitFailed>(actions)[0].error.is(DeploymentError::kNonfiniteLogits));
   EXPECT_THAT(all_of<EmitToken>(actions), IsEmpty()) << "there is no token";
   ASSERT_EQ(sent<cluster::Drop>(actions).size(), 1u) << "of its replay";
   EXPECT_EQ(sent<cluster::Drop>(actions)[0].to, kRank0);
@@ -275,7 +275,7 @@ TEST_F(JournalTest, WhatCannotBeSentFails) {
   JournalActions actions;
   journal.refuse(RequestId(1), "too large", actions);
   ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kTooLarge);
+  EXPECT_TRUE(all_of<EmitFailed>(actions)[0].error.is(DeploymentError::kTooLarge));
   EXPECT_EQ(journal.n_live(), 0u);
 }
 
