@@ -147,6 +147,20 @@ TEST_F(DialectsTest, AnAnthropicMessageIsBlocksInTheirOrder) {
   EXPECT_EQ(Json::parse(cut)["stop_reason"], "max_tokens");
 }
 
+TEST_F(DialectsTest, AThoughtsBudgetIsEachDialectsOwnField) {
+  Json body = anthropic;
+  body["thinking"] = {{"type", "enabled"}, {"budget_tokens", 1024}};
+  EXPECT_EQ(prepared(Endpoint::kMessages, body).parameters->rules.thinking.n_tokens, 1024u);
+  body["thinking"]["budget_tokens"] = "many";
+  EXPECT_THAT(prompt_of(Endpoint::kMessages, body),
+              HasSubstr("thinking.budget_tokens: thinking.budget_tokens"));
+  body["thinking"] = {{"type", "disabled"}, {"budget_tokens", 1024}};
+  EXPECT_EQ(prepared(Endpoint::kMessages, body).parameters->rules, request::TokenRules{});
+  body = responses;
+  body["thinking_token_budget"] = 5;
+  EXPECT_EQ(prepared(Endpoint::kResponses, body).parameters->rules.thinking.n_tokens, 5u);
+}
+
 TEST_F(DialectsTest, AnAnthropicMessageSaysWhichOfItsSequencesEndedIt) {
   Json body = anthropic;
   body["stop_sequences"] = {"never", "look"};
