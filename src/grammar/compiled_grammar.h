@@ -19,6 +19,7 @@ enum class Language : std::uint8_t {
   kEbnf,        // grammar; GBNF's dialect
   kJsonObject,  // json_object; the source is not read
   kChoice,      // choice; the source is a JSON array of strings
+  kFrames,      // our own: text around JSON documents (frames.h)
 };
 
 // Reads a source and finds out whether there is a text that it matches. Errors: GrammarError, with the JSON
