@@ -3,6 +3,7 @@
 #include "server/dialects/anthropic_request.h"
 #include "server/dialects/anthropic_writer.h"
 #include "server/dialects/responses_request.h"
+#include "server/dialects/responses_writer.h"
 #include "server/openai/token_api.h"
 
 namespace concertina::server::openai {
@@ -78,7 +79,9 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
     return prepared;
   }
   prepared.parameters->endpoint = endpoint;
-  prepared.parameters->dialect_body = std::make_shared<const Json>(*fields);
+  if (endpoint == Endpoint::kResponses)
+    prepared.parameters->repeated_fields =
+        std::make_shared<const std::string>(dialects::repeated_fields(*fields));
   return prepared;
 }
 
