@@ -33,7 +33,12 @@ std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) 
     const request::ThinkingBudget& thinking = request.rules->thinking;
     n_ids += thinking.end.size() + thinking.other_end.size() + thinking.begin.size();
   }
-  return kFixedBytes + kTokenBytes * n_ids;
+  std::size_t n_bytes = kFixedBytes;
+  if (request.structure) {
+    n_ids += request.structure->begins_after.size() + 1;
+    n_bytes += request.structure->source.size();
+  }
+  return n_bytes + kTokenBytes * n_ids;
 }
 
 const request::Request* Journal::find(RequestId request) const {

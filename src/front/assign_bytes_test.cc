@@ -36,6 +36,9 @@ TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
     rules.thinking.other_end.assign(n / 10, std::numeric_limits<TokenId>::max());
     rules.thinking.begin.assign(n / 8, std::numeric_limits<TokenId>::max());
     request.rules = rules;
+    request.structure = request::Structure{request::StructureLanguage::kChoice, std::string(n, 'x'),
+                                           std::vector<TokenId>(n, std::numeric_limits<TokenId>::max()),
+                                           std::numeric_limits<TokenId>::max()};
     const auto bytes = [](const cluster::ToRank& message) {
       return transport::frame_of(message).ByteSizeLong();
     };

@@ -64,6 +64,7 @@ struct Parameters {
   request::StopParams stop;
   request::TokenRules rules;
   request::LogprobParams logprobs;
+  request::SharedStructure structure;
   std::int32_t priority = 0;
   OutputParams output;
   std::vector<EchoedPrompt> echoes;  // of each prompt, where output.echo says so; else empty
