@@ -14,6 +14,12 @@ constexpr std::size_t kMaxWarnings = 50;
 front::ClientId client_of(const std::string& client) {
   return front::ClientId(std::hash<std::string>()(client));
 }
+// Of 2 KiB a schema may take tens of milliseconds to read.
+bool may_hold_a_schema(const std::string& body) {
+  for (const char* word : {"\"strict\"", "\"tool_choice\"", "schema\"", "structured_outputs"})
+    if (body.find(word) != body.npos) return true;
+  return false;
+}
 }  // namespace
 
 OpenAiApi::OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics,
@@ -61,7 +67,8 @@ void OpenAiApi::generate(Endpoint endpoint, http::Request request,
                          const std::shared_ptr<http::Responder>& responder) {
   if (const Status admitted = service_.admits(); !admitted && endpoint < Endpoint::kCountTokens)
     return responder->send(refusal(endpoint, from_front(admitted.error())));
-  if (request.body.size() > kInlineBytes) return prepare_beside(endpoint, std::move(request), responder);
+  if (request.body.size() > kInlineBytes || may_hold_a_schema(request.body))
+    return prepare_beside(endpoint, std::move(request), responder);
   begin(endpoint, prepare(endpoint, request.body, parse_context_), request.client, responder);
 }
 

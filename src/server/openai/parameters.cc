@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "server/openai/answer_writer.h"
+#include "server/openai/call_structure.h"
 #include "server/openai/messages.h"
 #include "server/openai/output_fields.h"
 #include "server/openai/sampling_fields.h"
@@ -232,6 +233,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   if (!fields.error()) {
     if (endpoint == Endpoint::kChat) {
       read_messages(fields, context, out);
+      read_call_structure(fields, context.formats, out);
     } else {
       read_prompt(fields, context, out);
     }

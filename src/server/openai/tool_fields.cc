@@ -74,11 +74,6 @@ void read_choice(Fields& fields, const Json* choice, const Json* tools, AnswerPa
   using Choice = AnswerParameters::Choice;
   out.choice = is_auto ? Choice::kAuto : name.empty() ? Choice::kRequired : Choice::kNamed;
   out.named = name;
-  if (!is_auto)
-    return fields.fail({400,
-                        "tool_choice \"required\" or of a named function is not supported yet: \"auto\" and "
-                        "\"none\" are",
-                        "tool_choice", "unsupported_parameter"});
   out.calls = tools::ParseCalls::kYes;
 }
 
