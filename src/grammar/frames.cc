@@ -116,7 +116,7 @@ class FrameReader {
   Result<NodeIndex> append_text(NodeIndex from, const Json& ends, const Json& absent, const std::string& at) {
     const auto is_mark = [](const Json& mark) { return mark.is_string() && mark != ""; };
     for (const Json& marks : {ends, absent})
-      if (!marks.is_array() || !std::ranges::all_of(marks, is_mark))
+      if (!marks.is_array() || !std::all_of(marks.begin(), marks.end(), is_mark))
         return invalid_keyword(at, "an array of texts expected");
     const auto [found, is_new] = marked_.try_emplace(ends.dump() + absent.dump(), 0);
     if (is_new) {

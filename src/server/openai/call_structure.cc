@@ -62,7 +62,7 @@ class CallStructure {
     const Json* strict = member(tool["function"], "strict");
     return strict != nullptr && *strict == true;
   }
-  bool has_strict() const { return std::ranges::any_of(tools_, is_strict); }
+  bool has_strict() const { return std::any_of(tools_.begin(), tools_.end(), is_strict); }
   static std::string parameters_path(std::size_t i) {
     return fmt::format("tools[{}].function.parameters", i);
   }
