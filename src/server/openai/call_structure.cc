@@ -39,12 +39,11 @@ class CallStructure {
 
   void read() {
     const bool has_document = out_.structure && is_document(*out_.structure);
-    const bool is_auto = out_.answer.choice == AnswerParameters::Choice::kAuto;
-    if (is_auto && !has_document && (out_.structure || !has_strict())) return;
+    if (is_auto() && !has_document && (out_.structure || !has_strict())) return;
     for (std::size_t i = 0; i < tools_.size(); ++i) {
-      if (!add_function(tools_[i], i, is_auto)) return;
+      if (!add_function(tools_[i], i)) return;
     }
-    if (is_auto && has_document) content_ = document_of(*out_.structure);
+    if (is_auto() && has_document) content_ = document_of(*out_.structure);
     if (!holds() && !leave_out_what_is_not_built()) return;
     if (const auto read = grammar::read_grammar(Language::kFrames, source()); !read)
       return fields_.fail({400, "tools: " + read.error().message(), "tools", std::nullopt});
@@ -52,6 +51,7 @@ class CallStructure {
   }
 
  private:
+  bool is_auto() const { return out_.answer.choice == AnswerParameters::Choice::kAuto; }
   static bool is_document(const request::Structure& structure) {
     return structure.language == Language::kJsonSchema || structure.language == Language::kJsonObject;
   }
@@ -67,7 +67,7 @@ class CallStructure {
     return fmt::format("tools[{}].function.parameters", i);
   }
 
-  bool add_function(const Json& tool, std::size_t i, bool is_auto) {
+  bool add_function(const Json& tool, std::size_t i) {
     const Json& function = tool["function"];
     const std::string name = function["name"].get<std::string>();
     if (!out_.answer.named.empty() && name != out_.answer.named) return true;
@@ -76,7 +76,7 @@ class CallStructure {
                     "of letters, digits, _, - and . where calls are held to their tools", function["name"]);
       return false;
     }
-    const bool is_held = !is_auto || is_strict(tool);
+    const bool is_held = !is_auto() || is_strict(tool);
     functions_.push_back({name, is_held ? arguments_of(member(function, "parameters")) : any_arguments()});
     places_.push_back(i);
     return true;
@@ -113,9 +113,8 @@ class CallStructure {
   CallFrames wanted() const {
     const bool is_one =
         out_.answer.parallel == AnswerParameters::Parallel::kOne || !out_.answer.named.empty();
-    const bool is_auto = out_.answer.choice == AnswerParameters::Choice::kAuto;
     return {.count = is_one ? CallFrames::Count::kOne : CallFrames::Count::kSome,
-            .text = is_auto ? CallFrames::Text::kMayCome : CallFrames::Text::kNone,
+            .text = is_auto() ? CallFrames::Text::kMayCome : CallFrames::Text::kNone,
             .thought = thought(),
             .document = content_};
   }
