@@ -11,14 +11,14 @@ namespace {
 bool is_of(const char* frames, std::string_view text) { return accepts(Language::kFrames, frames, text); }
 
 TEST(Frames, AreTextAroundDocuments) {
-  const char* frames = R"({"schemas": [{"type": "object", "properties": {"city": {"$ref": "#/$defs/name"}},
+  const char* frames = R"E({"schemas": [{"type": "object", "properties": {"city": {"$ref": "#/$defs/name"}},
       "required": ["city"], "additionalProperties": false, "$defs": {"name": {"enum": ["Oslo", "Rome"]}}}, true],
-      "frame": ["f(", {"schema": 0}, ")", {"maybe": [" or ", {"schema": 1}]}]})";
-  EXPECT_TRUE(is_of(frames, R"(f({"city": "Oslo"}))"));
-EXPECT_TRUE(is_of(frames, R"(f({"city":"Rome"}) or [1, {}])"));
-EXPECT_FALSE(is_of(frames, R"(f({"city": "Bonn"}))"));
-EXPECT_FALSE(is_of(frames, R"(f({"city": "Oslo"}) or )"));
-EXPECT_FALSE(is_of(frames, R"({"city": "Oslo"})"));
+      "frame": ["f(", {"schema": 0}, ")", {"maybe": [" or ", {"schema": 1}]}]})E";
+  EXPECT_TRUE(is_of(frames, R"E(f({"city": "Oslo"}))E"));
+  EXPECT_TRUE(is_of(frames, R"E(f({"city":"Rome"}) or [1, {}])E"));
+  EXPECT_FALSE(is_of(frames, R"E(f({"city": "Bonn"}))E"));
+  EXPECT_FALSE(is_of(frames, R"E(f({"city": "Oslo"}) or )E"));
+  EXPECT_FALSE(is_of(frames, R"({"city": "Oslo"})"));
 }
 
 TEST(Frames, AreRepeatedWithTextBetweenThem) {

@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "base/check.h"
 #include "server/generation_fixture.h"
 #include "server/openai/prepare.h"
 
