@@ -93,7 +93,7 @@ TEST_F(FrontQueue, WhatDoesNotFitAModelOrAMessageIsRefusedAndItsPlaceIsFree) {
   GenerationRequest long_answer = short_request(ClientId(1));
   long_answer.stop.max_tokens = 50'000'000;
   const Error too_large = refusal_of(long_answer);
-  EXPECT_TRUE(too_large.is(FrontError::kRequestTooLarge));
+  EXPECT_TRUE(too_large.is(deployment::DeploymentError::kTooLarge));
   EXPECT_THAT(too_large.message(), HasSubstr("with 50000003 tokens it may need "));
   EXPECT_THAT(too_large.message(), HasSubstr("a message has at most 67108864"));
 
@@ -101,7 +101,7 @@ TEST_F(FrontQueue, WhatDoesNotFitAModelOrAMessageIsRefusedAndItsPlaceIsFree) {
   for (std::size_t id = 0; id <= request::kMaxStopTokenIds; ++id)
     many_stops.stop.stop_token_ids.push_back(static_cast<TokenId>(id));
   const Error too_many = refusal_of(many_stops);
-  EXPECT_TRUE(too_many.is(FrontError::kRequestTooLarge));
+  EXPECT_TRUE(too_many.is(deployment::DeploymentError::kTooLarge));
   EXPECT_THAT(too_many.message(), HasSubstr("different stop_token_ids"));
   many_stops.stop.stop_token_ids.back() = 0;  // there already
   ASSERT_TRUE(front->reserve(1, ClientId(1)));

@@ -10,6 +10,7 @@
 
 #include "server/admin/admin_api.h"
 #include "server/dialects/anthropic_writer.h"
+#include "server/dialects/kept_items.h"
 #include "server/openai/openai_api.h"
 
 namespace concertina::server {
@@ -73,8 +74,10 @@ struct Server::State {
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
         served_name(generation.model().served_name),
         formats(openai::make_answer_formats(options.formats, tokenizer)),
-        openai(generation, {generation.model(), tokenizer, chat_template, formats}, metrics, helpers,
-               context),
+        openai(
+            generation,
+            {generation.model(), tokenizer, chat_template, formats, std::make_shared<dialects::KeptItems>()},
+            metrics, helpers, context),
         admin(cluster, metrics),
         routes(make_routes()),
         http(

@@ -129,7 +129,8 @@ std::vector<FromRank> all_from_rank() {
               stats,
               {{RequestId(4), Attempt(5), 6, 2, {{1, -0.1f}, {2, -0.0f}, {3, -9}, {4, -8}}, {7, 8}},
                {RequestId(5), Attempt(5), 1, 1, {{1, -0.1f}}, {1}}},
-              {{}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}}},
+              {{}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}},
+              {Epoch(6), StepId(7)}},
           cluster::StepOutput{kRank, {}, {}, std::nullopt}};
 }
 

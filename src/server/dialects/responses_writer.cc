@@ -42,8 +42,10 @@ std::string repeated_fields(const Json& request) {
   return out;
 }
 
-ResponsesWriter::ResponsesWriter(std::shared_ptr<const std::string> repeated, const std::string& model)
+ResponsesWriter::ResponsesWriter(std::shared_ptr<const std::string> repeated, const std::string& model,
+                                 std::shared_ptr<KeptItems> kept)
     : repeated_(std::move(repeated)),
+      kept_(std::move(kept)),
       head_(fmt::format(R"({{"id":"{}","object":"response","created_at":{},"background":false,"status":)",
                         openai::random_id("resp_"), std::time(nullptr))),
       model_(openai::json_string(model)) {}
@@ -141,6 +143,7 @@ void ResponsesWriter::close(std::string& out) {
   const std::string item = item_object(finish_reason_ == "length" ? "incomplete" : "completed");
   begin_event("response.output_item.done", out);
   out += fmt::format(R"(,"output_index":{},"item":)", n_items_) + item + kEnd;
+  if (kept_ != nullptr) kept_->keep(item_id_, item);
   if (n_items_++ > 0) output_ += ",";
   output_ += item;
   item_ = Item::kNone;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "server/dialects/kept_items.h"
 #include "server/openai/answer_writer.h"
 
 namespace concertina::server::dialects {
@@ -12,7 +13,9 @@ std::string repeated_fields(const Json& request);
 // choice.
 class ResponsesWriter : public openai::AnswerWriter {
  public:
-  ResponsesWriter(std::shared_ptr<const std::string> repeated, const std::string& model);
+  // `kept`: takes the items; null: nobody does.
+  ResponsesWriter(std::shared_ptr<const std::string> repeated, const std::string& model,
+                  std::shared_ptr<KeptItems> kept);
 
   std::string first(std::size_t choice, const openai::PromptView& prompt) override;
   std::string delta(const openai::Piece& piece) override;
@@ -38,15 +41,14 @@ class ResponsesWriter : public openai::AnswerWriter {
   const char* final_status() const;
 
   const std::shared_ptr<const std::string> repeated_;
+  const std::shared_ptr<KeptItems> kept_;
   const std::string head_;  // of every response object, up to its status
   const std::string model_;
   std::string output_;  // items that are closed
   std::size_t n_items_ = 0, sequence_number_ = 0;
   Item item_ = Item::kNone;
-  std::string item_id_,
-      text_;          // of the open item; text: its content or arguments, escaped
-  std::string call_;  // members of its name and id
-  std::string call_name_;
+  std::string item_id_, text_;    // of the open item; text: its content or arguments, escaped
+  std::string call_, call_name_;  // of a call: members of its name and id; its name, quoted
   std::string finish_reason_;
 };
 

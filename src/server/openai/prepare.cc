@@ -48,8 +48,8 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
   return error;
 }
 
-ApiResult<Json> as_chat(Endpoint endpoint, const Json& body) {
-  if (endpoint == Endpoint::kResponses) return dialects::responses_to_chat(body);
+ApiResult<Json> as_chat(Endpoint endpoint, const Json& body, const dialects::KeptItems* kept) {
+  if (endpoint == Endpoint::kResponses) return dialects::responses_to_chat(body, kept);
   return dialects::anthropic_to_chat(
       body, endpoint == Endpoint::kCountTokens ? dialects::Wants::kCount : dialects::Wants::kAnswer);
 }
@@ -74,7 +74,7 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
     prepared.answer = answer ? http::Response{.body = *answer} : refusal(endpoint, answer.error());
     return prepared;
   }
-  const auto chat = as_chat(endpoint, *fields);
+  const auto chat = as_chat(endpoint, *fields, context.kept_items.get());
   if (!chat) return prepared.parameters = tl::unexpected<ApiError>(chat.error()), prepared;
   if (endpoint == Endpoint::kCountTokens) {
     const auto answer = token_answer(endpoint, *chat, context, prepared.unknown);
@@ -94,6 +94,7 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
   if (endpoint == Endpoint::kResponses)
     prepared.parameters->repeated_fields =
         std::make_shared<const std::string>(dialects::repeated_fields(*fields));
+  prepared.parameters->kept_items = context.kept_items;
   return prepared;
 }
 
