@@ -122,7 +122,7 @@ class Worker {
     RETURN_IF_ERROR(build_parts());
     epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
     kv_prefault_ = std::make_unique<KvPrefault>(*parts_.kv_memory);
-    loader_.post([this] { prefault_weights(); });  // before any epoch's experts
+    if (!parts_.cuda) loader_.post([this] { prefault_weights(); });  // before any epoch's experts
     loader_thread_ = std::thread([this] {
       if (options_.start == RankOptions::Start::kInTheBackground) work_in_the_background();
       loader_.run();
