@@ -57,7 +57,7 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
       state_(std::move(state)),
       start_process_(std::move(start_process)),
       deployment_(config_of(options_), first_incarnation()),
-      shutdown_({.finish = options_.shutdown_timeout}),
+      shutdown_(options_.shutdown_timeout),
       coordinator_timer_(loop),
       shutdown_timer_(loop),
       look_timer_(loop) {}

@@ -172,7 +172,7 @@ class FrontTest : public testing::Test {
 
   Result<std::unique_ptr<launcher::RankProcess>> start_process(launcher::RankProcess::OnExit on_exit) {
     tries.push_back(time.now());
-    if (!cannot_start.empty()) return fail(FrontError::kOperationFailed, cannot_start);
+    if (!cannot_start.empty()) return fail(FrontError::kGroupLost, cannot_start);
     auto ends = transport::make_socket_pair();
     CHECK(ends.has_value());
     ranks.push_back(std::make_unique<FakeRank>(

@@ -18,22 +18,6 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-// The coordinator's reasons in the words that the server turns into status codes.
-Error to_front_error(const Error& error) {
-  using cluster::ClusterError;
-  const std::pair<ClusterError, FrontError> codes[] = {
-      {ClusterError::kInvalidSize, FrontError::kInvalidSize},
-      {ClusterError::kInvalidRetire, FrontError::kInvalidRetire},
-      {ClusterError::kOperationRunning, FrontError::kOperationRunning},
-      {ClusterError::kIdTaken, FrontError::kIdTaken},
-      {ClusterError::kShuttingDown, FrontError::kShuttingDown},
-  };
-  for (const auto& [from, to] : codes) {
-    if (error.is(from)) return Error(to, error.message());
-  }
-  return Error(FrontError::kNotReady, error.message());
-}
-
 }  // namespace
 
 std::size_t Front::max_requests() const {
@@ -57,7 +41,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   RETURN_IF_ERROR(check_room(request));
   const bool is_new = coordinator().find_operation(event.id) == nullptr;
   const auto record = deployment_.scale(event, loop_.now(), effects_);
-  if (!record) return fail(to_front_error(record.error()));
+  if (!record) return record;
   if (is_new) keep(*record);
   if (cluster::is_final(record->phase)) {
     carry_out();
