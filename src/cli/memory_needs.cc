@@ -1,6 +1,7 @@
 #include "cli/memory_needs.h"
 
 #include "base/memory_limits.h"
+#include "cli/choose_device.h"
 #include "cli/error.h"
 #include "model/step_inputs.h"
 
@@ -29,7 +30,7 @@ std::uint64_t bytes_of_buffers(const model::ModelConfig& config, const front::Fr
 }  // namespace
 
 front::MemoryNeeds memory_needs(const model::ModelConfig& config, const front::FrontOptions& options) {
-  return {.kv_bytes = options.kv_cache_bytes,
+  return {.kv_bytes = is_on_gpu(options) ? 0 : options.kv_cache_bytes,
           .weight_bytes = options.rank_weights_bytes,
           .buffer_bytes = bytes_of_buffers(config, options),
           .shared_bytes = options.weights_bytes + options.expert_weights_bytes};
