@@ -71,7 +71,8 @@ void Rank::perform(const rank::CommitPlan&) {
   write_kv(*plan_, Kv::kFinal);
   const scheduler::CommitResult& result = scheduler_.commit(sampled);
   if (!result.outputs.empty() || !result.caught_up.empty())
-    report(cluster::StepOutput{member_, result.outputs, result.caught_up, {}});
+    report(cluster::StepOutput{
+        member_, result.outputs, result.caught_up, {}, {}, {}, {protocol_.epoch(), steps_.position().step}});
   incoming_.on_step_committed(view_->plan.members);
 }
 

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 declare -A allowed=(
   [base]=""
   [request]="base"
-  [grammar]="base tokenizer"
+  [grammar]="base request tokenizer"
   [tensor]="base"
   [device]="base"
   [checkpoint]="base tensor"

@@ -111,7 +111,8 @@ void Deployment::on(const cluster::StepOutput& output, const Turn& turn) {
   if (!output.tokens.empty()) say_that_it_serves(turn);
   ask_journal(turn, [&](auto& actions) {
     for (const request::CaughtUp& up : output.caught_up)
-      state_.journal.on_caught_up(from, up.request, up.attempt, actions);
+      state_.journal.on_caught_up(from, up.request, up.attempt, actions, output.step);
+    state_.journal.on_step_told(from, output.step, actions);
   });
   rebalance(turn);
 }

@@ -30,7 +30,12 @@ std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) 
     n_ids += request.rules->allowed_token_ids.size() + 2 * request.rules->logit_bias.size();
     for (const auto& word : request.rules->bad_words) n_ids += word.size() + 2;
   }
-  return kFixedBytes + kTokenBytes * n_ids;
+  std::size_t n_bytes = kFixedBytes;
+  if (request.structure) {
+    n_ids += request.structure->begins_after.size() + 1;
+    n_bytes += request.structure->source.size();
+  }
+  return n_bytes + kTokenBytes * n_ids;
 }
 
 const request::Request* Journal::find(RequestId request) const {

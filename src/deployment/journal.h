@@ -96,8 +96,13 @@ class Journal {
   // next ones of that request's current attempt. They go on to the client and are not kept: what is kept is
   // how far they got, which a rank that gets the request later goes on from.
   void on_prompt_logprobs(RankId from, const request::PromptLogprobs& scored, JournalActions& actions);
-  // A replay has the KV of all it was told of: the request moves there now.
-  void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
+  // A replay has the KV of all it was told of, as of that step: the request moves there now. If the rank that
+  // decodes it gave its tokens of the step before, those of this step are about to come, and go first: else
+  // they would be computed again, and the client would wait for one step more.
+  void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions,
+                    cluster::EpochStep step = {});
+  // All that the rank has to say of that step was said.
+  void on_step_told(RankId from, cluster::EpochStep step, JournalActions& actions);
 
   // All that was sent to the rank is with the kernel.
   void on_channel_drained(RankId rank, JournalActions& actions);
@@ -147,6 +152,7 @@ class Journal {
     Attempt attempt;
     enum class Cause : std::uint8_t { kDrain, kBalance } cause;
     enum class State : std::uint8_t { kBehind, kCaughtUp } state = State::kBehind;
+    cluster::EpochStep caught_up_at = {};
   };
   struct Entry {
     request::Request request;
@@ -173,6 +179,7 @@ class Journal {
     std::size_t n_requests = 0;      // replays towards it included
     std::size_t n_tokens = 0;        // of those, as far as the journal knows
     std::size_t n_unread_bytes = 0;  // of requests, sent since its channel was last empty
+    cluster::EpochStep told = {};    // the last step that it gave something of
   };
 
   enum class Room : std::uint8_t { kNeeded, kIgnored };

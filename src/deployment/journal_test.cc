@@ -138,6 +138,31 @@ TEST_F(JournalTest, ALeaversRequestDecodesOnWhileItIsReplayedAndThenMoves) {
   EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, moved, 1, 11)).size(), 1u) << "and generated again";
 }
 
+// Ranks take part in a step together, and what they say of it comes in any order.
+TEST_F(JournalTest, AReplayThatCaughtUpLetsTheLeaversTokenOfThatStepGoFirst) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const Sent replay = sent<cluster::Assign>(drain({kRank1})).at(0);
+  const auto step = [](std::uint64_t n) { return cluster::EpochStep{Epoch(1), StepId(n)}; };
+  output(kRank1, 2, Attempt(1), 0, 9);
+  EXPECT_TRUE(told(kRank1, step(6)).empty());
+  EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt, step(7)).empty())
+      << "the leaver's token of step 7 is to come";
+  EXPECT_EQ(all_of<EmitToken>(output(kRank1, 2, Attempt(1), 1, 11)).size(), 1u) << "it counts";
+  const auto moved = sent<cluster::TakeOver>(told(kRank1, step(7)));
+  ASSERT_EQ(moved.size(), 1u);
+  EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, moved[0].attempt, 2, 13)).size(), 1u);
+}
+
+TEST_F(JournalTest, OfALeaverThatSaidNothingLastStepNoTokenIsAwaited) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const Sent replay = sent<cluster::Assign>(drain({kRank1})).at(0);
+  output(kRank1, 2, Attempt(1), 0, 9);
+  told(kRank1, {Epoch(1), StepId(3)});
+  EXPECT_EQ(sent<cluster::TakeOver>(caught_up(kRank0, 2, replay.attempt, {Epoch(1), StepId(7)})).size(), 1u);
+}
+
 TEST_F(JournalTest, ARequestThatEndsOnTheLeaverEndsItsReplayToo) {
   members({kRank0, kRank1});
   submit(request(1)), submit(request(2));

@@ -32,6 +32,9 @@ TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
     rules.bad_words.assign(n / 5, {std::numeric_limits<TokenId>::max()});
     rules.bad_words.emplace_back(n + 1, std::numeric_limits<TokenId>::max());
     request.rules = rules;
+    request.structure = request::Structure{request::StructureLanguage::kChoice, std::string(n, 'x'),
+                                           std::vector<TokenId>(n, std::numeric_limits<TokenId>::max()),
+                                           std::numeric_limits<TokenId>::max()};
     const auto bytes = [](const cluster::ToRank& message) {
       return transport::frame_of(message).ByteSizeLong();
     };

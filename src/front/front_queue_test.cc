@@ -145,6 +145,30 @@ TEST_F(FrontQueue, TokensThatTheModelHasNotAreRefusedBeforeARankSeesThem) {
   EXPECT_TRUE(front->submit(request, listener));
 }
 
+TEST_F(FrontQueue, AStructureGoesToARankAsItWasAskedForUnlessItIsBeyondItsBounds) {
+  options.initial_size = 1;
+  serve();
+  GenerationRequest request = short_request(ClientId(1));
+  request::Structure structure{
+      request::StructureLanguage::kRegex, std::string(request::kMaxStructureBytes + 1, 'a'), {}, {}};
+  request.structure = structure;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("has 262145 bytes, and at most 262144"));
+  structure.source.pop_back();
+  structure.begins_after.assign(request::kMaxThoughtEndTokens + 1, 7);
+  request.structure = structure;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("begins after 65 tokens, and at most 64"));
+  structure.begins_after = {7, 1000};
+  request.structure = structure;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("token 1000 of the end of a thought"));
+  structure.begins_after = {7, 999};
+  request.structure = structure;
+  ASSERT_TRUE(front->reserve(1, ClientId(1)));
+  Listener listener;
+  ASSERT_TRUE(front->submit(request, listener));
+  until([this] { return !rank(0).assigned.empty(); }, "its rank's turn");
+  EXPECT_EQ(rank(0).assigned[0].structure, request.structure);
+}
+
 // A stream's next token does not wait behind megabytes of another client's prompts on their way.
 TEST_F(FrontQueue, OfLongPromptsARankIsSentTheNextWhenItHasReadTheLast) {
   options.cluster.initial_size = 1;

@@ -67,10 +67,32 @@ Status Front::check_vocabulary(const GenerationRequest& request) const {
     return {};
   };
   RETURN_IF_ERROR(check(request.prompt_ids, "the prompt"));
-  if (!request.rules) return {};
-  for (const auto& word : request.rules->bad_words) RETURN_IF_ERROR(check(word, "bad_words"));
+  if (request.rules) {
+    for (const auto& word : request.rules->bad_words) RETURN_IF_ERROR(check(word, "bad_words"));
+  }
+  if (!request.structure) return {};
+  if (const auto& begin = request.structure->thought_begin)
+    RETURN_IF_ERROR(check(std::span(&*begin, 1), "the begin of a thought"));
+  return check(request.structure->begins_after, "the end of a thought");
+}
+
+namespace {
+Status too_large(std::string why) { return fail(DeploymentError::kTooLarge, std::move(why)); }
+
+Status check_bounds(const request::Request& made) {
+  if (const std::size_t n = made.stop.stop_token_ids.size(); n > request::kMaxStopTokenIds)
+    return too_large(fmt::format("it has {} different stop_token_ids, and at most {} are allowed", n,
+                                 request::kMaxStopTokenIds));
+  if (!made.structure) return {};
+  if (const std::size_t n = made.structure->source.size(); n > request::kMaxStructureBytes)
+    return too_large(
+        fmt::format("its structure has {} bytes, and at most {} are read", n, request::kMaxStructureBytes));
+  if (const std::size_t n = made.structure->begins_after.size(); n > request::kMaxThoughtEndTokens)
+    return too_large(fmt::format("its structure begins after {} tokens, and at most {} are allowed", n,
+                                 request::kMaxThoughtEndTokens));
   return {};
 }
+}  // namespace
 
 // The API has bounds of its own; these keep what a rank is sent within one message, however long it becomes.
 Result<request::Request> Front::to_request(GenerationRequest request) const {
@@ -82,11 +104,9 @@ Result<request::Request> Front::to_request(GenerationRequest request) const {
   made.rules = std::move(request.rules);
   made.logprobs = request.logprobs;
   made.priority = request.priority;
+  made.structure = std::move(request.structure);
   request::sort_ids(made.stop.stop_token_ids);
-  if (made.stop.stop_token_ids.size() > request::kMaxStopTokenIds)
-    return fail(DeploymentError::kTooLarge,
-                fmt::format("it has {} different stop_token_ids, and at most {} are allowed",
-                            made.stop.stop_token_ids.size(), request::kMaxStopTokenIds));
+  RETURN_IF_ERROR(check_bounds(made));
   const std::size_t n_tokens = std::min(
       options_.max_model_len, made.n_prompt_tokens + std::min(made.stop.max_tokens, options_.max_model_len));
   if (const std::size_t n_bytes = deployment::assign_bytes(made, n_tokens);

@@ -55,6 +55,7 @@ struct GenerationRequest {
   request::SharedTokenRules rules = {};
   request::LogprobParams logprobs = {};
   std::int32_t priority = 0;  // the lower the earlier
+  request::SharedStructure structure = {};
 };
 
 // Hears of one request, on the front's thread, never from within submit() or cancel().

@@ -126,7 +126,8 @@ TEST_F(DialectsTest, WhatAResponseCannotHaveIsRefusedByName) {
   EXPECT_THAT(refused(R"({"store": true})"), HasSubstr("store: store is not supported"));
   EXPECT_THAT(refused(R"({"background": true})"), HasSubstr("background"));
   EXPECT_THAT(refused(R"({"tools": [{"type": "web_search"}]})"), HasSubstr("tools[0].type"));
-  EXPECT_THAT(refused(R"({"input": [{"type": "item_reference", "id": "x"}]})"), HasSubstr("input[0].type"));
+  EXPECT_THAT(refused(R"({"input": [{"type": "item_reference", "id": "x"}]})"),
+              HasSubstr("there is no item \"x\""));
   EXPECT_THAT(refused(R"({"max_output_tokens": 0})"),
               HasSubstr("max_output_tokens: max_output_tokens must be"));
   EXPECT_THAT(refused(R"({"text": {"format": {"type": "yaml"}}})"), HasSubstr("text.format: text.format"));
@@ -266,6 +267,18 @@ TEST_F(DialectsTest, BodiesOfManyMembersOrBlocksAreReadOnceThrough) {
   const auto merged = dialects::responses_to_chat(*systems);
   ASSERT_TRUE(merged);
   EXPECT_EQ((*merged)["messages"][0]["content"].get_ref<const std::string&>().size(), 1'500'000u + 180'000);
+}
+
+// Its own words for that, by which a client sends the whole conversation from there on; taken for a field
+// that nobody knows it would have lost all but the last message.
+TEST_F(DialectsTest, AConversationThatShouldBeKeptHereIsRefusedInAnthropicsWords) {
+  Json body = anthropic;
+  body["thread"] = {{"type", "create"}};
+  const auto refused = prepared(Endpoint::kMessages, body).parameters;
+  ASSERT_FALSE(refused);
+  const Json error = Json::parse(refusal(Endpoint::kMessages, refused.error()).body)["error"];
+  EXPECT_EQ(error["details"]["error_code"], "thread_unsupported_request");
+  EXPECT_EQ(error["details"]["unsupported"], Json::array({"thread"}));
 }
 
 TEST_F(DialectsTest, ASystemMessageOfPartsIsNotLostToTheNextOne) {

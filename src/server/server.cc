@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "server/admin/admin_api.h"
+#include "server/dialects/kept_items.h"
 #include "server/openai/openai_api.h"
 
 namespace concertina::server {
@@ -72,8 +73,10 @@ struct Server::State {
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
         served_name(generation.model().served_name),
         formats(openai::make_answer_formats(options.formats, tokenizer)),
-        openai(generation, {generation.model(), tokenizer, chat_template, formats}, metrics, helpers,
-               context),
+        openai(
+            generation,
+            {generation.model(), tokenizer, chat_template, formats, std::make_shared<dialects::KeptItems>()},
+            metrics, helpers, context),
         admin(cluster, metrics),
         routes(make_routes()),
         http(

@@ -90,6 +90,29 @@ request::LogprobParams read(const LogprobsWanted& in) {
           .next_prompt_position = in.next_prompt_position()};
 }
 
+void write(const request::Structure& structure, Structure& out) {
+  out.set_language(static_cast<std::uint32_t>(structure.language));
+  out.set_source(structure.source);
+  add_all(structure.begins_after, out.mutable_begins_after());
+  if (structure.thought_begin) out.set_thought_begin(*structure.thought_begin);
+}
+Result<request::SharedStructure> read(const Structure& in) {
+  const auto beyond = [](const char* what, std::size_t found, std::size_t bound) {
+    return fail(TransportError::kBadFrame,
+                fmt::format("a structure with {} {}, and it must be below {}", what, found, bound));
+  };
+  if (in.language() >= request::kStructureLanguages)
+    return beyond("language", in.language(), request::kStructureLanguages);
+  if (in.source().size() > request::kMaxStructureBytes)
+    return beyond("bytes", in.source().size(), request::kMaxStructureBytes + 1);
+  const auto n_begins_after = static_cast<std::size_t>(in.begins_after_size());
+  if (n_begins_after > request::kMaxThoughtEndTokens)
+    return beyond("tokens that it begins after", n_begins_after, request::kMaxThoughtEndTokens + 1);
+  return request::Structure{request::StructureLanguage(in.language()), in.source(),
+                            tokens_of(in.begins_after()),
+                            in.has_thought_begin() ? std::optional(in.thought_begin()) : std::nullopt};
+}
+
 void write(const cluster::Assign& message, Frame& frame) {
   const request::Request& request = message.request;
   Assign& out = *frame.mutable_assign();
@@ -101,22 +124,28 @@ void write(const cluster::Assign& message, Frame& frame) {
   write(request.stop, *out.mutable_stop());
   out.set_replay(request.mode == request::Mode::kReplay);
   if (message.kv_source) write(*message.kv_source, *out.mutable_kv_source());
-  if (request.rules) write(*request.rules.operator->(), *out.mutable_rules());
+  if (request.rules) write(*request.rules, *out.mutable_rules());
   if (request.logprobs != request::LogprobParams{}) write(request.logprobs, *out.mutable_logprobs());
   out.set_priority(request.priority);
+  if (request.structure) write(*request.structure, *out.mutable_structure());
 }
-cluster::Assign read(const Assign& in) {
-  return {{.id = RequestId(in.request()),
-           .attempt = Attempt(in.attempt()),
-           .tokens = tokens_of(in.tokens()),
-           .n_prompt_tokens = in.n_prompt_tokens(),
-           .sampling = read(in.sampling()),
-           .stop = read(in.stop()),
-           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive,
-           .rules = in.has_rules() ? read(in.rules()) : request::SharedTokenRules{},
-           .logprobs = in.has_logprobs() ? read(in.logprobs()) : request::LogprobParams{},
-           .priority = in.priority()},
-          in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};
+Result<ToRank> read(const Assign& in) {
+  request::SharedStructure structure;
+  if (in.has_structure()) {
+    ASSIGN_OR_RETURN(structure, read(in.structure()));
+  }
+  return cluster::Assign{{.id = RequestId(in.request()),
+                          .attempt = Attempt(in.attempt()),
+                          .tokens = tokens_of(in.tokens()),
+                          .n_prompt_tokens = in.n_prompt_tokens(),
+                          .sampling = read(in.sampling()),
+                          .stop = read(in.stop()),
+                          .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive,
+                          .rules = in.has_rules() ? read(in.rules()) : request::SharedTokenRules{},
+                          .logprobs = in.has_logprobs() ? read(in.logprobs()) : request::LogprobParams{},
+                          .priority = in.priority(),
+                          .structure = std::move(structure)},
+                         in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};
 }
 
 void write(const cluster::Feed& message, Frame& frame) {

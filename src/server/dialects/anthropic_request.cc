@@ -189,6 +189,9 @@ ApiResult<Json> anthropic_to_chat(const Json& body, Wants wants) {
   translate_thinking(translation);
   translation.refuse("mcp_servers", {Json::array()}, "this server calls no others");
   translation.refuse("container", {}, "this server runs no code");
+  if (fields.find("thread") != nullptr)
+    fields.fail({400, "thread is not supported: this server keeps no conversation; send all its messages",
+                 "thread", kThreadUnsupported});
   for (const char* ignored : {"metadata", "service_tier", "betas", "context_management"})
     fields.find(ignored);
   return translation.finish();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "server/dialects/anthropic_request.h"
 #include "server/dialects/translation.h"
 
 namespace concertina::server::dialects {
@@ -47,8 +48,12 @@ const char* error_type(int status) {
   }
 }
 
+// A client whose thread is refused by this code sends the conversation itself from there on.
 Json error_object(const ApiError& error) {
-  return {{"error", {{"type", error_type(error.status)}, {"message", error.message}}}};
+  Json out{{"type", error_type(error.status)}, {"message", error.message}};
+  if (error.code == kThreadUnsupported)
+    out["details"] = {{"error_code", kThreadUnsupported}, {"unsupported", Json::array({"thread"})}};
+  return {{"error", std::move(out)}};
 }
 
 }  // namespace

@@ -27,7 +27,9 @@ void repeat(const Json& request, const char* name, Json absent, Json& out) {
 
 }  // namespace
 
-ResponsesWriter::ResponsesWriter(const Json& request, const std::string& model) {
+ResponsesWriter::ResponsesWriter(const Json& request, const std::string& model,
+                                 std::shared_ptr<KeptItems> kept)
+    : kept_(std::move(kept)) {
   response_ = {{"id", openai::random_id("resp_")},
                {"object", "response"},
                {"created_at", std::time(nullptr)},
@@ -137,6 +139,7 @@ std::string ResponsesWriter::close() {
   }
   const Json item = item_object(finish_reason_ == "length" ? "incomplete" : "completed");
   out += event("response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
+  if (kept_ != nullptr) kept_->keep(item);
   output_.push_back(item);
   item_ = Item::kNone;
   return out;

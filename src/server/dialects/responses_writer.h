@@ -1,5 +1,6 @@
 #pragma once
 
+#include "server/dialects/kept_items.h"
 #include "server/openai/answer_writer.h"
 
 namespace concertina::server::dialects {
@@ -8,7 +9,8 @@ namespace concertina::server::dialects {
 class ResponsesWriter : public openai::AnswerWriter {
  public:
   // `request`: the body as it came, of which a response repeats some fields.
-  ResponsesWriter(const Json& request, const std::string& model);
+  // `kept`: takes the items; null: nobody does.
+  ResponsesWriter(const Json& request, const std::string& model, std::shared_ptr<KeptItems> kept);
 
   std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
   std::string delta(const openai::Piece& piece) override;
@@ -29,6 +31,7 @@ class ResponsesWriter : public openai::AnswerWriter {
   Json place() const;  // of the item and its part
   Json response(const char* status, const openai::Usage* usage);
 
+  const std::shared_ptr<KeptItems> kept_;
   Json response_;  // what stays the same of it
   Json output_ = Json::array();
   std::size_t sequence_number_ = 0;

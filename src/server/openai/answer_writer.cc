@@ -36,7 +36,8 @@ std::string random_id(const char* prefix) {
 
 std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model) {
   if (parameters.endpoint == Endpoint::kResponses)
-    return std::make_unique<dialects::ResponsesWriter>(*parameters.dialect_body, model.served_name);
+    return std::make_unique<dialects::ResponsesWriter>(*parameters.dialect_body, model.served_name,
+                                                       parameters.kept_items);
   if (parameters.endpoint == Endpoint::kMessages)
     return std::make_unique<dialects::AnthropicWriter>(model.served_name);
   return std::make_unique<ChunkWriter>(parameters, model);

@@ -94,7 +94,8 @@ Status Generation::submit(Choice& choice) {
                                    .stop = parameters_.stop,
                                    .rules = rules_,
                                    .logprobs = parameters_.logprobs,
-                                   .priority = parameters_.priority};
+                                   .priority = parameters_.priority,
+                                   .structure = parameters_.structure};
   request.stop.max_tokens = std::max<std::size_t>(1, request.stop.max_tokens);
   request.sampling.choice_index = static_cast<std::uint32_t>(choice.index % parameters_.n);
   n_reserved_ -= 1;

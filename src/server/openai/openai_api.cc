@@ -19,7 +19,7 @@ front::ClientId client_of(const http::Request& request) {
 OpenAiApi::OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics,
                      HelperThreads& helpers, boost::asio::io_context& loop)
     : service_(service),
-      parse_context_(parse_context),
+      parse_context_(std::move(parse_context)),
       metrics_(metrics),
       helpers_(helpers),
       post_([&loop](std::function<void()> function) { boost::asio::post(loop, std::move(function)); }),

@@ -35,8 +35,8 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
   return error;
 }
 
-ApiResult<Json> as_chat(Endpoint endpoint, const Json& body) {
-  if (endpoint == Endpoint::kResponses) return dialects::responses_to_chat(body);
+ApiResult<Json> as_chat(Endpoint endpoint, const Json& body, const dialects::KeptItems* kept) {
+  if (endpoint == Endpoint::kResponses) return dialects::responses_to_chat(body, kept);
   return dialects::anthropic_to_chat(
       body, endpoint == Endpoint::kCountTokens ? dialects::Wants::kCount : dialects::Wants::kAnswer);
 }
@@ -61,7 +61,7 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
     prepared.answer = answer ? http::Response{.body = *answer} : refusal(endpoint, answer.error());
     return prepared;
   }
-  const auto chat = as_chat(endpoint, *fields);
+  const auto chat = as_chat(endpoint, *fields, context.kept_items.get());
   if (!chat) return prepared.parameters = tl::unexpected<ApiError>(chat.error()), prepared;
   if (endpoint == Endpoint::kCountTokens) {
     const auto answer = token_answer(endpoint, *chat, context, prepared.unknown);
@@ -79,6 +79,7 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
   }
   prepared.parameters->endpoint = endpoint;
   prepared.parameters->dialect_body = std::make_shared<const Json>(*fields);
+  prepared.parameters->kept_items = context.kept_items;
   return prepared;
 }
 
