@@ -39,7 +39,7 @@ front::MemoryNeeds memory_needs(const model::ModelConfig& config, const front::F
 Status plan_memory(const std::string& model, front::FrontOptions& options) {
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(model));
   options.memory = memory_needs(config, options);
-  const Status fits = front::check_memory(options.memory, options.initial_size, read_memory_limits());
+  const Status fits = front::check_memory(options.memory, options.cluster.initial_size, read_memory_limits());
   return fits ? Status{} : fail(CliError::kBadFlag, fits.error().message());
 }
 
