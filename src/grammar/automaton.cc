@@ -32,17 +32,31 @@ StateIndex Automaton::next(StateIndex state, std::uint8_t byte) const {
 
 namespace {
 
-// Of each state: can its rule end here without a byte?
+// Of each state: can its rule end here without a byte? A state that can is looked at once more, by the calls
+// that it is the start or the return of: in rounds over all states, rules that call each other in a chain
+// took time that grows as its square (0.8 s for 220 KB of EBNF).
 std::vector<bool> ends_here(const Automaton& automaton) {
-  std::vector<bool> ends(automaton.n_states());
-  for (StateIndex state = 0; state < ends.size(); ++state) ends[state] = automaton.is_final(state);
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (StateIndex state = 0; state < ends.size(); ++state) {
-      if (ends[state]) continue;
-      for (const auto& call : automaton.calls(state))
-        if (ends[call.start] && ends[call.to]) ends[state] = changed = true;
+  const auto n_states = static_cast<StateIndex>(automaton.n_states());
+  std::vector<bool> ends(n_states);
+  struct Half {  // of a call: it is passed without a byte once the other half is, too
+    StateIndex caller, other;
+  };
+  std::vector<std::vector<Half>> halves(n_states);  // by start and by return
+  std::vector<StateIndex> work;
+  for (StateIndex state = 0; state < n_states; ++state) {
+    if (automaton.is_final(state)) work.push_back(state);
+    for (const auto& call : automaton.calls(state)) {
+      halves[call.start].push_back({state, call.to});
+      halves[call.to].push_back({state, call.start});
     }
+  }
+  while (!work.empty()) {
+    const StateIndex state = work.back();
+    work.pop_back();
+    if (ends[state]) continue;
+    ends[state] = true;
+    for (const auto& [caller, other] : halves[state])
+      if (ends[other]) work.push_back(caller);
   }
   return ends;
 }

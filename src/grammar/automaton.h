@@ -43,6 +43,10 @@ class Automaton {
     return is_final(state) && edges(state).empty() && calls(state).empty();
   }
   StateIndex next(StateIndex state, std::uint8_t byte) const;  // kNoState: none
+  std::size_t bytes() const {                                  // nearly
+    return edges_.size() * sizeof(Edge) + calls_.size() * sizeof(Call) + n_states() * 16 +
+           follow_.size() * sizeof(ByteBits);
+  }
   // What may come after the rule of a state has ended, whoever called it.
   const ByteBits& follow(StateIndex state) const { return follow_[rule_of_[state]]; }
   // Where those who call its rule go on.

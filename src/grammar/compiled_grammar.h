@@ -32,6 +32,9 @@ class CompiledGrammar {
   const Automaton& automaton() const { return automaton_; }
   const Vocabulary& vocabulary() const { return *vocabulary_; }
   const MaskTables& tables() const { return tables_; }
+  std::size_t bytes() const {
+    return tables_.counts().bytes + automaton_.bytes();
+  }  // without the vocabulary's
 
  private:
   std::shared_ptr<const Vocabulary> vocabulary_;

@@ -30,9 +30,10 @@ void append_digits(RuleSet& rules, NodeIndex from, NodeIndex to, std::string_vie
   }
 }
 
-// Whole numbers from `low` (0 or more) to `high`, or without an end.
-void append_range(RuleSet& rules, NodeIndex from, NodeIndex to, std::uint64_t low,
-                  std::optional<std::uint64_t> high) {
+}  // namespace
+
+void append_whole_numbers(RuleSet& rules, NodeIndex from, NodeIndex to, std::uint64_t low,
+                          std::optional<std::uint64_t> high) {
   if (high && *high < low) return;
   const std::string first = std::to_string(low);
   const std::string last = high ? std::to_string(*high) : std::string();
@@ -52,6 +53,8 @@ void append_range(RuleSet& rules, NodeIndex from, NodeIndex to, std::uint64_t lo
   rules.add_skip(at, to);
 }
 
+namespace {
+
 struct Bounds {
   std::optional<std::int64_t> low, high;
 };
@@ -61,7 +64,7 @@ constexpr double kMost = 9e18;
 // The whole numbers within the four keywords.
 Result<Bounds> bounds_of(const PlacedSchema& placed) {
   Bounds bounds;
-  for (const auto* keyword : {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}) {
+  for (const auto* keyword : kNumberBounds) {
     if (!placed.schema->contains(keyword)) continue;
     const Json& value = (*placed.schema)[keyword];
     const double number = value.get<double>();
@@ -92,14 +95,14 @@ Status append_integer(SchemaReader& reader, const PlacedSchema& placed, NodeInde
   if (!bounds.high || *bounds.high >= 0) {
     std::optional<std::uint64_t> high;
     if (bounds.high) high = static_cast<std::uint64_t>(*bounds.high);
-    append_range(rules, from, to,
-                 static_cast<std::uint64_t>(std::max<std::int64_t>(bounds.low.value_or(0), 0)), high);
+    append_whole_numbers(rules, from, to,
+                         static_cast<std::uint64_t>(std::max<std::int64_t>(bounds.low.value_or(0), 0)), high);
   }
   if (!bounds.low || *bounds.low < 0) {
     std::optional<std::uint64_t> high;
     if (bounds.low) high = magnitude(*bounds.low);
     const std::uint64_t low = bounds.high && *bounds.high < 0 ? magnitude(*bounds.high) : 1;
-    append_range(rules, rules.append_literal(from, "-"), to, low, high);
+    append_whole_numbers(rules, rules.append_literal(from, "-"), to, low, high);
   }
   return {};
 }

@@ -101,11 +101,7 @@ Status SchemaReader::make_types(const Json& schema, const std::string& pointer, 
     } else if (type == "boolean") {
       for (const auto* word : {"true", "false"}) rules_.add_skip(rules_.append_literal(start, word), end);
     } else if (type == "number") {
-      for (const auto* bound : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
-        if (has(schema, bound))
-          return refuse_keyword(pointer,
-                                fmt::format("\"{}\" is supported for \"type\": \"integer\" only", bound));
-      rules_.add_call(start, json_.number(), end);
+      RETURN_IF_ERROR(append_number(*this, placed, start, end));
     } else if (type == "integer") {
       RETURN_IF_ERROR(append_integer(*this, placed, start, end));
     } else if (type == "string") {
