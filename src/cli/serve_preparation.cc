@@ -11,6 +11,8 @@
 #include "cli/error.h"
 #include "cli/process_limits.h"
 #include "cli/sizes.h"
+#include "grammar/frames.h"
+#include "grammar/packed_vocabulary.h"
 #include "kernels/digest.h"
 #include "model/kv_spec.h"
 #include "model/model.h"
@@ -83,7 +85,19 @@ Status prepare_formats(const ServeOptions& o, Prepared& out) {
   return {};
 }
 
-Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
+// What ranks know of the tokenizer: the texts of tokens that the model has. Special tokens are no text, but
+// frames may ask for them.
+std::string packed_vocabulary(const tokenizer::Tokenizer& tokenizer, std::size_t vocab_size) {
+  std::vector<std::string> texts;
+  for (std::size_t id = 0; id < std::min(tokenizer.vocab_size(), vocab_size); ++id) {
+    const auto token = static_cast<TokenId>(id);
+    texts.push_back(tokenizer.is_special(token) ? grammar::special_token(tokenizer.token_text(token))
+                                                : std::string(tokenizer.token_bytes(token)));
+  }
+  return grammar::pack_vocabulary(texts);
+}
+
+Status prepare_tokenizer(ServeOptions& o, Prepared& out) {
   if (o.skip_tokenizer_init) return {};
   auto loaded = tokenizer::Tokenizer::load(o.model);
   if (!loaded && loaded.error().is(tokenizer::TokenizerError::kMissing)) {
@@ -92,6 +106,12 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
   }
   if (!loaded) return fail(loaded.error());
   out.tokenizer = std::move(*loaded);
+  o.front.vocabulary = packed_vocabulary(*out.tokenizer, out.info.vocab_size);
+  if (o.front.vocabulary.size() > grammar::kMaxPackedVocabulary) {
+    spdlog::warn("the tokens' texts have {} bytes, more than {}: requests with a structure are refused",
+                 o.front.vocabulary.size(), grammar::kMaxPackedVocabulary);
+    o.front.vocabulary.clear();
+  }
   auto chat_template = o.chat_template.empty() ? chat::ChatTemplate::load(o.model)
                                                : chat::ChatTemplate::load_file(o.chat_template);
   if (chat_template) {

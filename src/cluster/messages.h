@@ -159,6 +159,7 @@ struct RankStats {
   std::size_t n_running = 0, n_waiting = 0, kv_blocks_used = 0, kv_blocks_total = 0;
   std::uint64_t n_preemptions = 0;
   std::uint64_t n_nonfinite_logits = 0;              // requests that ended for want of finite logits
+  std::size_t n_held = 0;                            // requests whose structure's grammar is not compiled yet
   std::vector<std::pair<RankId, double>> waited_ms;  // for each peer of the epoch in force
   MoeTimes moe_times;
   KvMoves kv_moves;

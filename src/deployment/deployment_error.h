@@ -7,6 +7,7 @@ enum class DeploymentError {
   kTooLarge,         // it does not fit the channel to a rank
   kNonfiniteLogits,  // the model gave no finite logits for its next token
   kNothingAllowed,   // its rules left no token
+  kNoStructure,      // a rank could not compile its structure
   kEndsRanks,        // it makes ranks crash
 };
 

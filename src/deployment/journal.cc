@@ -19,6 +19,10 @@ Error no_token(const request::TokenEvent& event) {
   if (event.finish_reason == FinishReason::kNothingAllowed)
     return {DeploymentError::kNothingAllowed,
             fmt::format("what the request allows and forbids leaves no token at token {}", event.position)};
+  if (event.finish_reason == FinishReason::kNoStructure)
+    return {DeploymentError::kNoStructure,
+            fmt::format("a rank could not compile the request's structure, at token {}; its log says why",
+                        event.position)};
   return {DeploymentError::kNonfiniteLogits,
           fmt::format("the model gave no finite logits at token {}", event.position)};
 }
@@ -179,7 +183,7 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
   }
   Entry& entry = found->second;
   const bool was_suspect = suspects_.erase(request) > 0;
-  if (reason == FinishReason::kError || reason == FinishReason::kNothingAllowed) {
+  if (request::is_failure(reason)) {
     finish(entry, actions);
     actions.push_back(EmitFailed{request, no_token(event)});
     return advance(actions);

@@ -116,5 +116,15 @@ TEST_F(JournalTest, WhereNothingIsAllowedTheRequestFailsAndSaysSo) {
   EXPECT_EQ(journal.n_live(), 0u);
 }
 
+TEST_F(JournalTest, ARequestWhoseStructureARankCannotCompileFailsAloneAndSaysSo) {
+  members({kRank0});
+  submit(request(1));
+  submit(request(2));
+  const auto actions = output(kRank0, 1, Attempt(1), 0, request::kNoToken, FinishReason::kNoStructure);
+  ASSERT_THAT(all_of<EmitFailed>(actions), SizeIs(1));
+  EXPECT_TRUE(all_of<EmitFailed>(actions)[0].error.is(DeploymentError::kNoStructure));
+  EXPECT_EQ(journal.n_live(), 1u);
+}
+
 }  // namespace
 }  // namespace concertina::deployment

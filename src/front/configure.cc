@@ -37,6 +37,7 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_gpu_memory_utilization(options.gpu_memory_utilization);
   configure.set_log_level(options.log_level);
   if (options.config_json.size() <= kMaxConfigBytes) configure.set_config_json(options.config_json);
+  configure.set_vocabulary(options.vocabulary);
   if (options.weights_fd >= 0) {
     configure.set_weights_pid(static_cast<std::uint32_t>(getpid()));
     configure.set_weights_fd(static_cast<std::uint32_t>(options.weights_fd));

@@ -19,6 +19,7 @@ FrontOptions options() {
   options.load_format = "dummy";
   options.checkpoint_fingerprint = "f1";
   options.config_json = R"({"hidden_size": 8})";
+  options.vocabulary = "texts";
   options.weights_fd = 11;
   options.dummy_seed = 12;
   options.cluster.max_size = 5;
@@ -50,6 +51,7 @@ TEST(Configure, ARankIsToldWhoItIsAndAllThatTheServerWasTold) {
   EXPECT_EQ(told.load_format(), "dummy");
   EXPECT_EQ(told.checkpoint_fingerprint(), "f1");
   EXPECT_EQ(told.config_json(), R"({"hidden_size": 8})");
+  EXPECT_EQ(told.vocabulary(), "texts");
   EXPECT_EQ(told.weights_pid(), static_cast<std::uint32_t>(getpid()));
   EXPECT_EQ(told.weights_fd(), 11u);
   EXPECT_EQ(told.seed(), 12u);

@@ -20,6 +20,7 @@ struct FrontOptions {
   std::string load_format = "auto";    // or "dummy"
   std::string checkpoint_fingerprint;  // of the files that ranks map; empty: not checked
   std::string config_json;             // config.json as this process read it
+  std::string vocabulary;  // texts of tokens, for structures (grammar/packed_vocabulary.h); empty: none
   // kEager: weights are in memory of this process that ranks map (weights_fd); kLazy: ranks map the files.
   enum class WeightLoading : std::uint8_t { kEager, kLazy } weight_loading = WeightLoading::kEager;
   int weights_fd = -1;                     // kEager: sealed before a rank starts; not owned

@@ -15,7 +15,8 @@ struct SequenceSlice {
   std::span<const BlockId> block_table;       // covers [0, start_position + n_tokens)
   const request::Request* request = nullptr;  // as whose parameters the next token is drawn; null: none is
   const request::Extras* extras = nullptr;    // null: it has no rules, and nothing of it is scored
-  std::uint32_t n_scored_top = 0;             // log-probabilities of what is scored, beside each one's own
+  std::span<const std::uint64_t> structure = {};  // what its structure leaves, as a mask; empty: all
+  std::uint32_t n_scored_top = 0;  // log-probabilities of what is scored, beside each one's own
 };
 
 using Batch = std::span<const SequenceSlice>;

@@ -27,7 +27,7 @@ request::Drawing drawing_of(const SequenceSlice& slice, request::RuleRoom& room)
   const request::TokenCounts& counts = slice.extras->counts;
   CHECK(!request.sampling.has_penalties() || counts.n_counted() == request.tokens.size(),
         "{} tokens counted of {}", counts.n_counted(), request.tokens.size());
-  return request::LogitsRules::drawing({request, counts.all()}, room);
+  return request::LogitsRules::drawing({request, counts.all(), slice.structure}, room);
 }
 
 kernels::SamplingRow sampling_row(const SequenceSlice& slice, request::RuleRoom& room) {

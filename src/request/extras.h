@@ -17,8 +17,8 @@ struct Extras {
 };
 
 inline bool has_extras(const Request& request) {
-  return request.rules || request.sampling.has_penalties() || request.stop.min_tokens > 0 ||
-         request.logprobs.n_prompt_top;
+  return request.rules || request.structure || request.sampling.has_penalties() ||
+         request.stop.min_tokens > 0 || request.logprobs.n_prompt_top;
 }
 
 }  // namespace concertina::request

@@ -91,6 +91,8 @@ class MaskRoom {
 struct RuleInput {
   const Request& request;
   std::span<const TokenCount> counts;  // of its tokens, where it has penalties; else nothing
+  // What its structure leaves (grammar/answer.h), as a mask, which lives until the step is over; empty: all.
+  std::span<const std::uint64_t> structure = {};
 };
 
 struct RuleRoom {
@@ -134,6 +136,13 @@ struct AllowedTokens : EditsNothing {
   static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
     const SharedTokenRules& rules = input.request.rules;
     if (rules && !rules->allowed_token_ids.empty()) room.masks.narrow_to(rules->allowed_token_ids, drawing);
+  }
+};
+
+// First: alone it is not copied.
+struct InStructure : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
+    if (!input.structure.empty()) room.masks.narrow_to(input.structure, drawing);
   }
 };
 
@@ -210,8 +219,8 @@ struct Filters : EditsNothing {
 };
 
 // In vLLM's order. A new rule is a struct and a place here: those that forbid first, then those that edit.
-using LogitsRules =
-    RulesInOrder<AllowedTokens, BadWords, MinTokens, ThinkingEnd, LogitBias, Penalties, Temperature, Filters>;
+using LogitsRules = RulesInOrder<InStructure, AllowedTokens, BadWords, MinTokens, ThinkingEnd, LogitBias,
+                                 Penalties, Temperature, Filters>;
 
 // Of a request that has no extras: the rules that each request has.
 using PlainRules = RulesInOrder<Temperature, Filters>;

@@ -47,8 +47,11 @@ inline void sort_ids(std::vector<TokenId>& ids) {
 }
 
 // kError: the model gave no finite logits, so that there is no next token. kNothingAllowed: neither is there
-// one, because the request's rules left none.
-enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kError, kNothingAllowed };
+// one, because the request's rules left none. kNoStructure: a rank could not make its structure's grammar.
+enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kError, kNothingAllowed, kNoStructure };
+
+// It ended for want of a token.
+inline bool is_failure(FinishReason reason) { return reason >= FinishReason::kError; }
 
 // In place of a sampled token: there is none.
 inline constexpr TokenId kNoToken = -1;
@@ -86,7 +89,7 @@ struct TokenEvent {
   RequestId request;
   Attempt attempt;
   std::size_t position = 0;  // among the generated tokens, 0-based: the journal's length before it
-  TokenId token = kNoToken;  // kNoToken with kError and kNothingAllowed, else one
+  TokenId token = kNoToken;  // kNoToken with a failure, else one
   FinishReason finish_reason = FinishReason::kNone;
   bool operator==(const TokenEvent&) const = default;
 };

@@ -151,7 +151,8 @@ PrefillLimit Planner::left_for_prompts() const {
 void Planner::find_prompts() {
   prompts_.clear();
   for (Sequence* sequence : turn_)
-    if (!sequence->decodes() && is_running(sequence)) prompts_.push_back(sequence);
+    if (sequence->n_missing() > 0 && !sequence->decodes() && is_running(sequence))
+      prompts_.push_back(sequence);
   std::size_t n_blocks = queues_.pool.n_free(), n_running = queues_.running.items.size();
   for (Sequence* sequence : queues_.waiting.items) {
     const std::size_t n_needed = kvcache::blocks_for(sequence->n_known(), limits_.block_size);

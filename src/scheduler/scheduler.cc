@@ -98,6 +98,50 @@ bool Scheduler::drop(RequestId request) {
   return true;
 }
 
+bool Scheduler::State::set_held(RequestId request, Sequence::Held held) {
+  planner.forget();
+  Sequence* const sequence = find(request);
+  if (sequence == nullptr) return false;
+  const auto was = std::exchange(sequence->held, held);
+  n_held = n_held + (held == Sequence::Held::kYes ? 1 : 0) - (was == Sequence::Held::kYes ? 1 : 0);
+  return true;
+}
+bool Scheduler::hold(RequestId request) { return state_->set_held(request, Sequence::Held::kYes); }
+bool Scheduler::let_go(RequestId request) { return state_->set_held(request, Sequence::Held::kNo); }
+
+const request::Request* Scheduler::find(RequestId request) const {
+  const Sequence* const sequence = state_->find(request);
+  return sequence == nullptr ? nullptr : &sequence->request;
+}
+
+std::optional<request::TokenEvent> Scheduler::append(RequestId request, TokenId token) {
+  State& state = *state_;
+  Sequence* const sequence = state.find(request);
+  if (sequence == nullptr || sequence->request.mode != request::Mode::kLive ||
+      sequence->n_missing() >= kFewTokens)
+    return std::nullopt;
+  state.planner.forget();
+  request::TokenEvent event{request, sequence->request.attempt, sequence->n_generated(), token, {}};
+  sequence->request.tokens.push_back(token);
+  event.finish_reason = state.finish_reason(*sequence, token);
+  if (event.finish_reason != request::FinishReason::kNone) state.remove(sequence);
+  return event;
+}
+
+std::optional<request::Mode> Scheduler::mode_of(RequestId request) const {
+  const Sequence* const sequence = state_->find(request);
+  return sequence == nullptr ? std::nullopt : std::optional(sequence->request.mode);
+}
+
+std::optional<request::TokenEvent> Scheduler::give_up(RequestId request, request::FinishReason reason) {
+  const Sequence* const sequence = state_->find(request);
+  if (sequence == nullptr) return std::nullopt;
+  const request::TokenEvent event{request, sequence->request.attempt, sequence->n_generated(),
+                                  request::kNoToken, reason};
+  drop(request);
+  return event;
+}
+
 bool Scheduler::feed(RequestId request, std::span<const TokenId> tokens) {
   state_->planner.forget();
   Sequence* const sequence = state_->find(request);
@@ -179,6 +223,7 @@ Counts Scheduler::counts() const {
           .waiting = state_->queues.waiting.items.size() + n_live,
           .replaying = state_->queues.replaying.items.size() + state_->queues.waiting_replays.items.size() +
                        copying.size() - n_live,
+          .held = state_->n_held,
           .kv_blocks_used = state_->queues.pool.n_used(),
           .kv_blocks_total = state_->queues.pool.n_total(),
           .n_preemptions = state_->queues.n_preemptions,

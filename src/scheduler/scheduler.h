@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
 #include "kvcache/block_pool.h"
@@ -36,6 +37,7 @@ struct Reservation {
 
 struct Counts {
   std::size_t running = 0, waiting = 0, replaying = 0;
+  std::size_t held = 0;  // of all these
   std::size_t kv_blocks_used = 0, kv_blocks_total = 0;
   std::uint64_t n_preemptions = 0;
   MoveCounts moves;
@@ -67,6 +69,19 @@ class Scheduler {
   // (which extends or equals what it was fed). False if unknown. What is still missing of its KV is computed
   // first.
   bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
+
+  // Until let_go() no token is drawn for it: all of its tokens but the last are computed, and others go on.
+  // It may be fed, taken over, copied or dropped meanwhile. False if unknown.
+  bool hold(RequestId request);
+  bool let_go(RequestId request);
+  // Ends a live request without a token, for `reason`, and frees its blocks; none if unknown.
+  // A token of a live request that needs no drawing, because no other may come: it is generated, and its KV
+  // is computed with that of the tokens before it. None, and nothing has changed: the request is unknown or a
+  // replay, or misses kFewTokens already, so that it would no longer count as one that decodes.
+  std::optional<request::TokenEvent> append(RequestId request, TokenId token);
+  const request::Request* find(RequestId request) const;          // null: unknown. Until the next change
+  std::optional<request::Mode> mode_of(RequestId request) const;  // none: unknown
+  std::optional<request::TokenEvent> give_up(RequestId request, request::FinishReason reason);
 
   // ---- KV that comes by copy from another rank (docs/epoch_protocol.md, "Copies of KV").
   // Blocks for all known tokens of a request that has none yet, held by the reservation until arrived(). The

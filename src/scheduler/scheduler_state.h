@@ -34,6 +34,7 @@ struct Scheduler::State {
   std::vector<Copy> copies;
   kvcache::ReservationId next_reservation{1};
   MoveCounts moves;
+  std::size_t n_held = 0;
 
   Sequence* find(RequestId request) {
     const auto found = sequences.find(request);
@@ -41,6 +42,7 @@ struct Scheduler::State {
   }
 
   void remove(Sequence* sequence) {
+    if (sequence->held == Sequence::Held::kYes) --n_held;
     queues.remove(sequence);
     sequences.erase(sequence->request.id);
   }
@@ -58,6 +60,7 @@ struct Scheduler::State {
             .n_free_positions = queues.pool.n_free() * limits.block_size};
   }
 
+  bool set_held(RequestId request, Sequence::Held held);
   std::size_t longest(const Sequence& sequence) const;  // that it can become
   request::FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
   // `sampled`: null where nothing is; kNoToken ends it for `reason`.

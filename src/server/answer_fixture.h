@@ -4,6 +4,7 @@
 
 #include "server/generation_fixture.h"
 #include "server/openai/prepare.h"
+#include "server/openai/structure_checker.h"
 
 namespace concertina::server::openai {
 
@@ -15,7 +16,8 @@ class AnswerTest : public ::testing::Test {
     formats = make_answer_formats(tools::choose_formats(calls, reasoning, {}).value(), &*tokenizer);
   }
   PreparedRequest prepared(Endpoint endpoint, const Json& body) const {
-    return prepare(endpoint, body.dump(), {model, &*tokenizer, &*chat_template, formats});
+    return prepare(endpoint, body.dump(),
+                   {model, &*tokenizer, &*chat_template, formats, nullptr, &structures});
   }
   ApiResult<Parameters> parameters_of(const Json& more) const {
     Json body{{"messages", Json::array({{{"role", "user"}, {"content", "Weather?"}}})}};
@@ -65,6 +67,7 @@ class AnswerTest : public ::testing::Test {
   Result<chat::ChatTemplate> chat_template =
       chat::ChatTemplate::parse("{{ tools | tojson }}{{ messages[-1].content }}", "t");
   AnswerFormats formats;
+  mutable StructureChecker structures;
   const front::ModelInfo model{.served_name = "demo", .max_model_len = 4096, .vocab_size = 4096};
   RecordingService service;
   Metrics metrics{"demo"};

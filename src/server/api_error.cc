@@ -68,6 +68,7 @@ ApiError from_front(const Error& error) {
       {error.is(ClusterError::kOperationRunning), 409, nullptr, "operation_running"},
       {error.is(ClusterError::kIdTaken), 409, "operation_id", "operation_id_taken"},
       {error.is(DeploymentError::kNothingAllowed), 400, nullptr, "no_token_allowed"},
+      {error.is(DeploymentError::kNoStructure), 500, nullptr, "no_structure"},
       {error.is(DeploymentError::kTooLarge), 400, nullptr, "request_too_large"},
       {error.is(DeploymentError::kEndsRanks), 500, nullptr, "rank_crashes"},
       {error.is(DeploymentError::kNonfiniteLogits), 500, nullptr, "nonfinite_logits"},

@@ -134,6 +134,9 @@ void add_moves(Snapshot& out, const cluster::KvMoves& moves, const std::string& 
 
 void add_rank(Snapshot& out, const front::RankStatus& rank) {
   const std::string id = fmt::format("{}", rank.rank);
+  out.add(prometheus::BuildGauge(), "concertina_requests_awaiting_grammar",
+          "Requests of a rank whose structure's grammar it still compiles: others go on meanwhile.",
+          static_cast<double>(rank.stats.n_held), {{"rank", id}});
   out.add(prometheus::BuildGauge(), "concertina_rank_waited_for_seconds",
           "Time that peers spent waiting for a rank, in the epoch in force. A slow rank stands out.",
           rank.waited_for_ms / 1000, {{"rank", id}});

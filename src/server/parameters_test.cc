@@ -142,11 +142,10 @@ TEST_F(ParametersTest, WhatWouldShapeTheOutputAndIsNotBuiltIsRefusedByName) {
   const struct {
     json field;
     const char* param;
-  } cases[] = {{{{"grammar", "root ::= \"a\""}}, "grammar"},
-               {{{"regex", "a+"}}, "regex"},
+  } cases[] = {{{{"stop_regex", "a"}}, "stop_regex"},
                {{{"n_predict", 4}}, "n_predict"},
                {{{"prompt_embeds", "x"}}, "prompt_embeds"},
-               {{{"response_format", {{"type", "json_object"}}}}, "response_format"}};
+               {{{"structural_tag", "{}"}}, "structural_tag"}};
   for (const auto& test : cases) {
     json body{{"prompt", {1}}};
     body.update(test.field);
@@ -157,6 +156,11 @@ TEST_F(ParametersTest, WhatWouldShapeTheOutputAndIsNotBuiltIsRefusedByName) {
   }
   parsed({{"stream", true}, {"stream_options", {{"include_obfuscation", false}, {"frobnicate", 1}}}});
   EXPECT_THAT(unknown, ElementsAre("stream_options.frobnicate"));
+}
+
+TEST_F(ParametersTest, AStructureNeedsATokenizer) {
+  EXPECT_EQ(parse({{"prompt", {1}}, {"regex", "a+"}}).error().message,
+            "regex needs a tokenizer, which this model has not");
 }
 
 TEST_F(ParametersTest, MoreTokensThanTheModelHoldsIsNoError) {

@@ -101,6 +101,7 @@ void write(const cluster::RankStats& stats, Stats& out) {
     wait.set_rank(rank.value());
     wait.set_ms(ms);
   }
+  out.set_held(static_cast<std::uint32_t>(stats.n_held));
   MoeTimes& times = *out.mutable_moe_times();
   times.set_layers(stats.moe_times.n_layers);
   times.set_route_ms(stats.moe_times.route_ms);
@@ -123,6 +124,7 @@ cluster::RankStats read(const Stats& in) {
                            .kv_blocks_total = in.kv_blocks_total(),
                            .n_preemptions = in.preemptions(),
                            .n_nonfinite_logits = in.nonfinite_logits(),
+                           .n_held = in.held(),
                            .moe_times = {times.layers(), times.route_ms(), times.dispatch_ms(),
                                          times.wait_ms(), times.compute_ms(), times.combine_ms()},
                            .kv_moves = {moves.requests(), moves.tokens_copied(), moves.tokens_recomputed(),

@@ -99,7 +99,7 @@ std::vector<ToRank> all_to_rank() {
 std::vector<FromRank> all_from_rank() {
   using Cause = cluster::RankPrepareFailed::Cause;
   const cluster::RankStats stats{
-      1, 2, 3, 4, 5, 6, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}, {7, 8, 9, 10}};
+      1, 2, 3, 4, 5, 6, 11, {{RankId(1), 0.5}, {RankId(2), 1.5}}, {1, 2, 3, 4, 5, 6}, {7, 8, 9, 10}};
   return {cluster::RankHello{kRank,
                              {cluster::LinkKind::kSharedMemory, std::string("\0\xff", 2)},
                              {cluster::LinkKind::kSharedMemory, "kv"},
@@ -124,12 +124,13 @@ std::vector<FromRank> all_from_rank() {
               {{RequestId(1), Attempt(2), 3, 4, request::FinishReason::kLength},
                {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kError},
                {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kNothingAllowed},
+               {RequestId(2), Attempt(3), 4, request::kNoToken, request::FinishReason::kNoStructure},
                {RequestId(2), Attempt(3), 4, 5, {}}},
               {{RequestId(3), Attempt(4), 5}},
               stats,
               {{RequestId(4), Attempt(5), 6, 2, {{1, -0.1f}, {2, -0.0f}, {3, -9}, {4, -8}}, {7, 8}},
                {RequestId(5), Attempt(5), 1, 1, {{1, -0.1f}}, {1}}},
-              {{}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}},
+              {{}, {}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}},
               {Epoch(6), StepId(7)}},
           cluster::StepOutput{kRank, {}, {}, std::nullopt}};
 }

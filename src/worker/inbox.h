@@ -7,6 +7,7 @@
 #include "cluster/messages.h"
 #include "exchange/epoch_view.h"
 #include "kvcache/holder.h"
+#include "worker/grammar_compiler.h"
 
 namespace concertina::worker {
 
@@ -24,7 +25,7 @@ struct KvCopied {
 };
 
 // What other threads of a rank tell its step thread, which reads it between steps only.
-using InboxMessage = std::variant<cluster::ToRank, EpochPrepared, KvCopied>;
+using InboxMessage = std::variant<cluster::ToRank, EpochPrepared, KvCopied, GrammarCompiled>;
 using Inbox = BoundedQueue<InboxMessage>;
 
 }  // namespace concertina::worker

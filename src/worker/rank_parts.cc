@@ -169,6 +169,8 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   ASSIGN_OR_RETURN(const model::ModelConfig config, config_of(options));
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
   parts.limits = options.limits;
+  parts.vocabulary = options.vocabulary;
+  parts.jump_forward = options.jump_forward;
   parts.kv_move_bytes_per_second = options.kv_move_bytes_per_second;
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));

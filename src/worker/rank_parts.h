@@ -31,6 +31,7 @@ struct RankOptions {
   std::string weights_path;  // /proc/PID/fd/FD of filled memory; empty: weights are loaded from model_path
   std::string checkpoint_fingerprint;  // that model_path must have, if weights are loaded from it; empty: any
   std::uint64_t dummy_seed = 0;
+  std::string vocabulary;  // texts of tokens (grammar/packed_vocabulary.h); empty: no request has a structure
   model::Quantization quantization = model::Quantization::kNone;
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   device::InstructionSet instruction_set = device::best_instruction_set();
@@ -38,7 +39,9 @@ struct RankOptions {
   double gpu_memory_utilization = 0.9;
   std::uint64_t kv_cache_bytes = 0;            // on a GPU 0: what is left
   std::uint64_t kv_move_bytes_per_second = 0;  // copied from peers; 0: no bound
-  scheduler::Limits limits;                    // n_blocks follows from kv_cache_bytes
+  // kNo: each token is drawn, also where no other may come. For tests: streams are the same.
+  enum class JumpForward : std::uint8_t { kNo, kYes } jump_forward = JumpForward::kYes;
+  scheduler::Limits limits;  // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
   Duration peer_timeout{};
   Duration step_time_budget{};  // 0: none
@@ -65,6 +68,8 @@ struct RankParts {
   std::unique_ptr<model::ExpertRunner> runner;
   std::unique_ptr<model::ExpertExchange> experts;
   scheduler::Limits limits;
+  std::string vocabulary;  // as of the options, and the next one
+  RankOptions::JumpForward jump_forward = RankOptions::JumpForward::kYes;
   std::uint64_t kv_move_bytes_per_second = 0;
 };
 

@@ -33,12 +33,19 @@ StepLoop::StepLoop(StepLoopParts parts)
       rank_(parts_.rank),
       step_output_(cluster::StepOutput{.member = parts_.self}),
       protocol_(parts_.self),
-      incoming_(rank_, [this](KvCopied copied) {
-        copied.n_exchanges = rank_.steps->n_exchanges_completed();  // after the last look at a stamp
-        parts_.inbox.push(copied);
-        rank_.steps->ring_self();
-      }) {
+      structures_(rank_.model->config().vocab_size,
+                  {.compile = [this](request::SharedStructure one) { compiler_.compile(std::move(one)); },
+                   .discard = [this](auto grammar) { compiler_.discard(std::move(grammar)); }}),
+      incoming_(rank_,
+                [this](KvCopied copied) {
+                  copied.n_exchanges =
+                      rank_.steps->n_exchanges_completed();  // after the last look at a stamp
+                  parts_.inbox.push(copied);
+                  rank_.steps->ring_self();
+                }),
+      compiler_(rank_.vocabulary, rank_.model->config().vocab_size, tell_compiled()) {
   slices_.reserve(rank_.limits.max_num_seqs + rank_.limits.max_num_replays);
+  forced_.reserve(scheduler::kFewTokens * (rank_.limits.max_num_seqs + rank_.limits.max_num_replays));
 }
 
 Status StepLoop::run() {
@@ -79,6 +86,7 @@ void StepLoop::apply_inbox() {
     std::visit([this](auto& m) { apply(m); }, message);
     perform();
   }
+  decide_structures();
 }
 
 void StepLoop::apply(cluster::ToRank& message) {
@@ -88,10 +96,12 @@ void StepLoop::apply(cluster::ToRank& message) {
 void StepLoop::apply(cluster::Assign& message) {
   const RequestId id = message.request.id;
   const request::Mode mode = message.request.mode;
+  const request::SharedStructure structure = message.request.structure;
   if (Status added = rank_.scheduler->add(std::move(message.request)); !added) {
     spdlog::error("request {} refused: {}", id, added.error().message());
     return;
   }
+  if (structure) await_structure(id, structure);
   if (message.kv_source) incoming_.on_assigned(id, mode, *message.kv_source);
 }
 
@@ -103,11 +113,13 @@ void StepLoop::apply(cluster::TakeOver& message) {
   }
   std::erase(caught_up_, message.request);
   incoming_.on_taken_over(message.request);
+  decide_structure(message.request);
 }
 
 void StepLoop::apply(cluster::Drop& message) {
   rank_.scheduler->drop(message.request);
   std::erase(caught_up_, message.request);
+  structures_.end(message.request);
   incoming_.on_dropped(message.request);
 }
 
@@ -189,8 +201,10 @@ void StepLoop::wait() {
 
 std::optional<Time> StepLoop::deadline() const {
   const auto report = protocol_.is_serving() ? next_report() : std::nullopt;
-  const auto copies = incoming_.deadline();
-  return report && copies ? std::min(*report, *copies) : report ? report : copies;
+  std::optional<Time> first = report;
+  for (const auto& other : {incoming_.deadline(), structures_.deadline()})
+    if (other && (!first || *other < *first)) first = other;
+  return first;
 }
 
 // Prefill by predicted time: who decodes, here or on another rank, must not wait for a prompt.
@@ -233,8 +247,10 @@ Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
                        .block_table = entry.block_table,
                        .request = entry.sample == Sample::kYes ? entry.request_now : nullptr,
                        .extras = entry.extras});
-    if (entry.extras != nullptr)
-      slices_.back().n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0);
+    if (entry.extras == nullptr) continue;
+    slices_.back().n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0);
+    if (entry.sample == Sample::kYes && entry.request_now->structure)
+      slices_.back().structure = structures_.mask(*entry.request_now);
   }
   if (rank_.cuda) {
     RETURN_IF_ERROR(rank_.experts->run_empty());  // a GPU's group is itself: the exchange carries flags alone
@@ -256,10 +272,19 @@ void StepLoop::count_nonfinite(const request::TokenEvent& token) {
 
 void StepLoop::report(const scheduler::CommitResult& result) {
   if (result.outputs.empty() && result.caught_up.empty() && prompt_logprobs_.empty()) return report_stats();
-  for (const request::TokenEvent& token : result.outputs) count_nonfinite(token);
+  forced_.clear();
+  for (const request::TokenEvent& token : result.outputs) {
+    count_nonfinite(token);
+    if (token.finish_reason != request::FinishReason::kNone)
+      structures_.end(token.request);
+    else
+      jump_forward(token);
+  }
   auto& output = std::get<cluster::StepOutput>(step_output_);
   output.tokens.assign(result.outputs.begin(), result.outputs.end());
   add_logprobs(output);
+  output.tokens.insert(output.tokens.end(), forced_.begin(), forced_.end());
+  if (!output.logprobs.empty()) output.logprobs.resize(output.tokens.size());
   output.prompt_logprobs.swap(prompt_logprobs_);
   output.caught_up.assign(result.caught_up.begin(), result.caught_up.end());
   output.step = {rank_.steps->epoch_view()->epoch(), rank_.steps->position().step};
@@ -290,6 +315,7 @@ cluster::RankStats StepLoop::stats() {
                            .kv_blocks_total = counts.kv_blocks_total,
                            .n_preemptions = counts.n_preemptions,
                            .n_nonfinite_logits = n_nonfinite_,
+                           .n_held = counts.held,
                            .moe_times = moe_times(),
                            .kv_moves = {.n_requests = counts.moves.n_requests,
                                         .n_tokens_copied = counts.moves.n_tokens_copied,

@@ -10,6 +10,7 @@
 #include "rank/rank_protocol.h"
 #include "worker/incoming_kv.h"
 #include "worker/rank_parts.h"
+#include "worker/structures.h"
 
 namespace concertina::worker {
 
@@ -45,6 +46,7 @@ class StepLoop : private rank::Sight {
   void apply(cluster::Drop& message);
   void apply(EpochPrepared& message);
   void apply(KvCopied& message) { incoming_.on(message); }
+  void apply(GrammarCompiled& message) { structures_.on(message); }
   void apply(cluster::Prepare&) {}  // the loader's
   void apply(cluster::Commit& message);
   void apply(cluster::Freeze& message);
@@ -64,6 +66,13 @@ class StepLoop : private rank::Sight {
   bool peer_started_step() override { return std::exchange(peer_started_, false); }
   bool peer_started_epoch(Epoch epoch) override;
   Time now() override { return std::chrono::steady_clock::now(); }
+
+  // step_structures.cc
+  GrammarCompiler::Answer tell_compiled();
+  void await_structure(RequestId request, const request::SharedStructure& structure);
+  void decide_structures();
+  void decide_structure(RequestId request);
+  void jump_forward(const request::TokenEvent& drawn);
 
   void wait();
   void await_take_over();
@@ -99,7 +108,10 @@ class StepLoop : private rank::Sight {
   std::uint64_t n_nonfinite_ = 0;  // requests that ended for want of finite logits
   Time reported_at_{};
   enum class StepTime : std::uint8_t { kCounts, kSaysNothing } step_time_ = StepTime::kSaysNothing;
-  IncomingKv incoming_;  // last: its thread tells the inbox
+  Structures structures_;
+  std::vector<request::TokenEvent> forced_;  // tokens of the step that is committed that were not drawn
+  IncomingKv incoming_;                      // its thread tells the inbox, and so does the next one's
+  GrammarCompiler compiler_;                 // last
 };
 
 }  // namespace concertina::worker

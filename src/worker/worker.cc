@@ -43,6 +43,7 @@ RankOptions options_of(const transport::Configure& configure) {
                       .kv_cache_bytes = configure.kv_cache_bytes()};
   options.kv_move_bytes_per_second = configure.kv_move_bytes_per_second();
   options.config_json = configure.config_json();
+  options.vocabulary = configure.vocabulary();
   if (configure.weights_pid() != 0)
     options.weights_path = fmt::format("/proc/{}/fd/{}", configure.weights_pid(), configure.weights_fd());
   options.gpu_memory_utilization = configure.gpu_memory_utilization();

@@ -25,6 +25,8 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
       client_(client),
       parameters_(std::move(parameters)),
       rules_(parameters_.rules),
+      structure_(parameters_.structure ? request::SharedStructure(*parameters_.structure)
+                                       : request::SharedStructure()),
       responder_(std::move(responder)),
       on_over_(std::move(on_over)),
       writer_(make_writer(parameters_, context_.service.model())),
@@ -97,7 +99,7 @@ Status Generation::submit(Choice& choice) {
                                    .rules = rules_,
                                    .logprobs = parameters_.logprobs,
                                    .priority = parameters_.priority,
-                                   .structure = parameters_.structure};
+                                   .structure = structure_};
   request.stop.max_tokens = std::max<std::size_t>(1, request.stop.max_tokens);
   request.sampling.choice_index = static_cast<std::uint32_t>(choice.index % parameters_.n);
   n_reserved_ -= 1;

@@ -63,7 +63,8 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   GenerationContext context_;
   const front::ClientId client_;
   const Parameters parameters_;
-  const request::SharedTokenRules rules_;  // of every choice
+  const request::SharedTokenRules rules_;  // of every choice, as the next one
+  const request::SharedStructure structure_;
   std::shared_ptr<http::Responder> responder_;
   std::function<void(Generation*)> on_over_;
   const std::unique_ptr<AnswerWriter> writer_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
@@ -10,6 +11,8 @@ namespace concertina::server::openai {
 
 namespace {
 constexpr std::size_t kMaxWarnings = 50;
+// What reading a structure counts for beside reading bodies: it may take as long as a large one.
+constexpr std::size_t kStructureBytes = 128 << 10;
 
 front::ClientId client_of(const std::string& client) {
   return front::ClientId(std::hash<std::string>()(client));
@@ -20,12 +23,19 @@ bool may_hold_a_schema(const std::string& body) {
     if (body.find(word) != body.npos) return true;
   return false;
 }
+
+ParseContext with(ParseContext context, StructureChecker& structures, ParseContext::Place place) {
+  context.structures = &structures;
+  context.place = place;
+  return context;
+}
 }  // namespace
 
 OpenAiApi::OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics,
                      HelperThreads& helpers, boost::asio::io_context& loop)
     : service_(service),
-      parse_context_(std::move(parse_context)),
+      parse_context_(with(parse_context, structures_, ParseContext::Place::kHelper)),
+      loop_context_(with(parse_context, structures_, ParseContext::Place::kLoop)),
       metrics_(metrics),
       helpers_(helpers),
       post_([&loop](std::function<void()> function) { boost::asio::post(loop, std::move(function)); }),
@@ -69,15 +79,18 @@ void OpenAiApi::generate(Endpoint endpoint, http::Request request,
     return responder->send(refusal(endpoint, from_front(admitted.error())));
   if (request.body.size() > kInlineBytes || may_hold_a_schema(request.body))
     return prepare_beside(endpoint, std::move(request), responder);
-  begin(endpoint, prepare(endpoint, request.body, parse_context_), request.client, responder);
+  PreparedRequest prepared = prepare(endpoint, request.body, loop_context_);
+  if (prepared.parameters && prepared.parameters->structure_check == Parameters::StructureCheck::kPostponed)
+    return prepare_beside(endpoint, std::move(request), responder, kStructureBytes);
+  begin(endpoint, std::move(prepared), request.client, responder);
 }
 
 // A client that goes away meanwhile takes its turn in the queue with it; but who may want a stream may have
 // closed its sending side, which says nothing.
 void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
-                               const std::shared_ptr<http::Responder>& responder) {
+                               const std::shared_ptr<http::Responder>& responder, std::size_t n_least_bytes) {
   const std::string client = request.client;
-  const std::size_t n_bytes = request.body.size();
+  const std::size_t n_bytes = std::max(request.body.size(), n_least_bytes);
   const bool may_stream = request.body.find("\"stream\"") != std::string::npos;
   const auto job = helpers_.submit(
       client, n_bytes,

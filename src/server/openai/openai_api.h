@@ -9,13 +9,14 @@
 #include "server/helper_threads.h"
 #include "server/openai/generation.h"
 #include "server/openai/prepare.h"
+#include "server/openai/structure_checker.h"
 #include "server/ticker.h"
 
 namespace concertina::server::openai {
 
 // GET /v1/models and every Endpoint. Bodies of more than kInlineBytes are read,
-// rendered and tokenized on helper threads: the thread that carries streams spends no time that a client's
-// size decides. That thread, but for prepare().
+// rendered and tokenized on helper threads, and structures that are not known read: the thread that carries
+// streams spends no time that a client's size decides. That thread, but for prepare().
 class OpenAiApi {
  public:
   static constexpr std::size_t kInlineBytes = 2048;
@@ -36,13 +37,14 @@ class OpenAiApi {
   Ticker::Next keep_alive();
   void warn_once(const std::vector<std::string>& unknown);
   void prepare_beside(Endpoint endpoint, http::Request request,
-                      const std::shared_ptr<http::Responder>& responder);
+                      const std::shared_ptr<http::Responder>& responder, std::size_t n_least_bytes = 0);
   void begin(Endpoint endpoint, PreparedRequest prepared, const std::string& client,
              const std::shared_ptr<http::Responder>& responder);
   void run_aside(const std::string& client, std::size_t n_bytes, std::function<HelperThreads::Done()> work);
 
   front::GenerationService& service_;
-  const ParseContext parse_context_;
+  StructureChecker structures_;
+  const ParseContext parse_context_, loop_context_;  // of helpers, and of this thread
   Metrics& metrics_;
   HelperThreads& helpers_;
   const HelperThreads::Post post_;

@@ -9,6 +9,7 @@
 #include "server/openai/messages.h"
 #include "server/openai/output_fields.h"
 #include "server/openai/sampling_fields.h"
+#include "server/openai/structure_fields.h"
 #include "server/openai/text_prompt.h"
 #include "server/openai/unsupported.h"
 
@@ -227,12 +228,14 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   read_sampling(fields, context, out);
   read_output(fields, context, out);
   read_truncation(fields, context.model, out);
+  read_structure(fields, context, out);
   refuse_unsupported(fields, endpoint);
   for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id"})
     fields.find(ignored);
   if (!fields.error()) {
     if (endpoint == Endpoint::kChat) {
       read_messages(fields, context, out);
+      place_structure(context, out);
       read_call_structure(fields, context.formats, out);
     } else {
       read_prompt(fields, context, out);

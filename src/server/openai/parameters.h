@@ -18,6 +18,8 @@ class KeptItems;
 
 namespace concertina::server::openai {
 
+class StructureChecker;
+
 // What a request goes to. Responses and messages are other dialects of a chat; those from kCountTokens on
 // generate nothing.
 enum class Endpoint : std::uint8_t {
@@ -68,7 +70,9 @@ struct Parameters {
   request::StopParams stop;
   request::TokenRules rules;
   request::LogprobParams logprobs;
-  request::SharedStructure structure;
+  std::optional<request::Structure> structure;
+  // kPostponed: its source was not read yet, for want of time (ParseContext::Place).
+  enum class StructureCheck : std::uint8_t { kDone, kPostponed } structure_check = StructureCheck::kDone;
   std::int32_t priority = 0;
   OutputParams output;
   std::vector<EchoedPrompt> echoes;  // of each prompt, where output.echo says so; else empty
@@ -87,6 +91,9 @@ struct ParseContext {
   const chat::ChatTemplate* chat_template;  // null: no chat
   const AnswerFormats& formats;
   std::shared_ptr<dialects::KeptItems> kept_items = nullptr;  // that a request may refer to
+  StructureChecker* structures = nullptr;                     // null: no structures
+  // kLoop: on the thread that carries streams, where no source is read that is not known.
+  enum class Place : std::uint8_t { kHelper, kLoop } place = Place::kHelper;
 };
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to

@@ -19,6 +19,7 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
   };
   static constexpr Name kNames[] = {
       {"messages", "input", "messages"},
+      {"response_format.json_schema", "text.format", "response_format"},
       {"response_format", "text.format", "response_format"},
       {"reasoning_effort", "reasoning.effort", "reasoning_effort"},
       {"max_completion_tokens", "max_output_tokens", "max_tokens"},
@@ -37,7 +38,8 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
   }
   for (const Name& name : kNames) {
     const std::string_view chat = name.chat;
-    const bool is_within = error.param->starts_with(std::string(chat) + "[");
+    const bool is_within = error.param->starts_with(name.chat + std::string("[")) ||
+                           error.param->starts_with(name.chat + std::string("."));
     if (*error.param != chat && !is_within) continue;
     const std::string own = endpoint == Endpoint::kResponses ? name.responses : name.messages;
     if (own == chat) break;

@@ -41,17 +41,7 @@ const std::vector<Unsupported>& table() {
       {"thinking", Of::kBoth, {}},
       {"thinking_token_budget", Of::kCompletions, {-1}},
       // what the text must be like
-      {"guided_json", Of::kBoth, {}},
-      {"guided_regex", Of::kBoth, {}},
-      {"guided_choice", Of::kBoth, {}},
-      {"guided_grammar", Of::kBoth, {}},
-      {"structured_outputs", Of::kBoth, {}},
-      {"grammar", Of::kBoth, {""}},
-      {"regex", Of::kBoth, {}},
-      {"ebnf", Of::kBoth, {}},
-      {"json_schema", Of::kBoth, {}},
       {"structural_tag", Of::kBoth, {}},
-      {"response_format", Of::kBoth, {Json{{"type", "text"}}}},
       {"stop_regex", Of::kBoth, {}},
       {"format", Of::kBoth, {""}},
       {"extra_body", Of::kBoth, {Json::object()}},  // its members belong into the body itself
