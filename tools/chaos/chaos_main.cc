@@ -19,6 +19,7 @@
 #include "tools/chaos/points.h"
 #include "tools/chaos/rank_trouble.h"
 #include "tools/chaos/report.h"
+#include "tools/chaos/requests.h"
 #include "tools/chaos/sandbox.h"
 
 namespace concertina::chaos {
@@ -54,8 +55,7 @@ class Chaos {
   int run() {
     fmt::print("chaos for {:g} minutes, seed {}\n", options_.minutes, options_.seed);
     Random random(options_.seed);
-    const auto requests =
-        harness::make_requests(random.next(), options_.n_streams, options_.n_tokens, 4093, 100);
+    const auto requests = make_requests(random, options_);
     const auto undisturbed = harness::run_alone(server_->url(), requests);
     Load load(server_->url(), requests, Load::Restart::kYes);
     load.wait_for_tokens(200);
