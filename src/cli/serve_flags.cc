@@ -40,9 +40,11 @@ Flags rank_flags(FrontOptions& o, bool& pin_threads) {
   };
 }
 
-Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len) {
+Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len,
+                 std::optional<std::uint64_t>& kv_cache_memory) {
   return {
-      size("--kv-cache-memory", o.kv_cache_bytes, "KV cache of each rank: 256MiB, 4GiB, or bytes"),
+      size("--kv-cache-memory", kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
+          .or_else("256MiB; on a GPU what weights and buffers leave"),
       count("--max-model-len", max_model_len, {2, kMany}, "tokens of prompt and answer together")
           .or_else("the model's"),
       count("--max-num-seqs", o.max_num_seqs, {1, 4096}, "sequences in one step of a rank"),
@@ -88,6 +90,16 @@ Flags model_flags(ServeOptions& o) {
       text("--state-dir", "DIR", o.state_dir,
            "folder that keeps the size, the form and the operations over restarts")
           .or_else("none"),
+  };
+}
+
+// What a rank computes on and in.
+Flags form_flags(ServeOptions& o) {
+  return {
+      text("--device", "cpu|cuda|cuda:N", o.front.device,
+           "what ranks compute on; cuda: one rank on one NVIDIA Hopper GPU"),
+      share("--gpu-memory-utilization", o.front.gpu_memory_utilization,
+            "share of a GPU's memory that a rank may take: weights, buffers and KV"),
       choice("--instruction-set", o.form.instruction_set, {"portable", "avx2", "avx512"},
              "kernels of every rank")
           .or_else("the best there is"),
@@ -107,8 +119,8 @@ Flags model_flags(ServeOptions& o) {
 
 Flags serve_flags(ServeOptions& o) {
   Flags all = http_flags(o.http);
-  for (Flags part :
-       {rank_flags(o.front, o.pin_threads), step_flags(o.front, o.max_model_len), model_flags(o)})
+  for (Flags part : {rank_flags(o.front, o.pin_threads),
+                     step_flags(o.front, o.max_model_len, o.kv_cache_memory), model_flags(o), form_flags(o)})
     std::move(part.begin(), part.end(), std::back_inserter(all));
   return all;
 }

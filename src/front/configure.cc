@@ -33,6 +33,8 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   for (const int core : cores) configure.add_cores(static_cast<std::uint32_t>(core));
   configure.set_quantization(options.form.quantization);
   configure.set_activation_dtype(options.form.activation_dtype);
+  configure.set_device(options.device);
+  configure.set_gpu_memory_utilization(options.gpu_memory_utilization);
   configure.set_log_level(options.log_level);
   if (options.config_json.size() <= kMaxConfigBytes) configure.set_config_json(options.config_json);
   if (options.weights_fd >= 0) {

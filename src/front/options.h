@@ -42,6 +42,8 @@ struct FrontOptions {
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
   Form form;
+  std::string device = "cpu";           // or "cuda", "cuda:N"
+  double gpu_memory_utilization = 0.9;  // of that GPU's memory, what a rank may take
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
   using ReplaceFailed = cluster::CoordinatorConfig::ReplaceFailed;

@@ -38,7 +38,7 @@ StepLoop::StepLoop(StepLoopParts parts)
         parts_.inbox.push(copied);
         rank_.steps->ring_self();
       }) {
-  slices_.reserve(rank_.workspace->inputs.limits.max_sequences);
+  slices_.reserve(rank_.limits.max_num_seqs + rank_.limits.max_num_replays);
 }
 
 Status StepLoop::run() {
@@ -235,6 +235,10 @@ Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
                        .extras = entry.extras});
     if (entry.extras != nullptr)
       slices_.back().n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0);
+  }
+  if (rank_.cuda) {
+    RETURN_IF_ERROR(rank_.experts->run_empty());  // a GPU's group is itself: the exchange carries flags alone
+    return rank_.cuda->run(slices_);
   }
   return model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
                         *rank_.stream);

@@ -188,6 +188,24 @@ struct Sample {
 };
 void sample(const Sample& step, Stream on);
 
+// As kernels/scoring.h has it: of rows whose token is known.
+struct ScoreRow {
+  std::int32_t token;
+  std::uint32_t n_top;  // kMaxTopLogprobs at most
+};
+struct Score {
+  float logprob;
+  std::uint32_t rank;
+};
+struct Scoring {
+  const float* logits;  // [n_rows, vocab_size]
+  std::uint32_t n_rows, vocab_size;
+  const ScoreRow* rows;
+  Score* scores;    // [n_rows]
+  TopLogprob* top;  // [n_rows, kMaxTopLogprobs]
+};
+void score(const Scoring& scoring, Stream on);
+
 // ---- For the test of the rule that all products rest on (docs/row_invariance.md).
 
 enum class Instruction : std::uint32_t {
