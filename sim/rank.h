@@ -35,7 +35,6 @@ class Rank : private rank::Sight {
   void ring();  // its doorbell: it looks again
 
   bool is_alive() const { return life_ != Life::kEnded; }
-  bool is_stopped() const { return life_ == Life::kStopped; }
   const cluster::Member& member() const { return member_; }
   KvMemory& kv() { return kv_; }
   std::string describe() const;

@@ -108,7 +108,7 @@ class ServeProcess {
   }
 
   void on_ready() {
-    spdlog::info("ready: {} ranks serve {} on {} ({})", options_.front.initial_size,
+    spdlog::info("ready: {} ranks serve {} on {} ({})", options_.front.cluster.initial_size,
                  front_.model().served_name, options_.front.device, describe(options_.front.form));
     if (options_.print_examples) printed_.write(examples(url_));
   }

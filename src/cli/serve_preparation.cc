@@ -61,8 +61,8 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
     spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
   }
   o.front.model_path = std::filesystem::absolute(o.model).string();
-  o.front.n_moe_layers = config.moe_layers.size();
-  o.front.n_experts = config.experts().n_experts;
+  o.front.cluster.n_moe_layers = config.moe_layers.size();
+  o.front.cluster.n_experts = config.experts().n_experts;
   o.front.max_model_len = o.max_model_len.value_or(config.max_position_embeddings);
   if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
     return bad_flag(
@@ -115,14 +115,15 @@ std::string system_fingerprint(const ServeOptions& o, const Prepared& prepared) 
 
 // What was asked of the server while it ran counts more than what it was started with.
 void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
-  const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
-  const std::size_t possible = std::clamp<std::size_t>(size, o.front.min_size, o.front.max_size);
-  if (possible != o.front.initial_size) {
+  const std::size_t size = kept.wanted_size.value_or(o.front.cluster.initial_size);
+  const std::size_t possible =
+      std::clamp<std::size_t>(size, o.front.cluster.min_size, o.front.cluster.max_size);
+  if (possible != o.front.cluster.initial_size) {
     spdlog::info(
         "{}: the size was {} before the restart: starting {} ranks, not the {} of --data-parallel-size",
-        o.state_dir, size, possible, o.front.initial_size);
+        o.state_dir, size, possible, o.front.cluster.initial_size);
   }
-  o.front.initial_size = possible;
+  o.front.cluster.initial_size = possible;
 }
 
 Status prepare_state(ServeOptions& o, Prepared& out) {
@@ -134,7 +135,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
           "{}: state.sqlite has 0 bytes: if a size, a form or operations were kept there, they are lost; it "
           "is "
           "begun anew, with --data-parallel-size {}",
-          o.state_dir, o.front.initial_size);
+          o.state_dir, o.front.cluster.initial_size);
     ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
     take_kept_size(o, kept);
   }

@@ -29,6 +29,8 @@ std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) 
   if (request.rules) {
     n_ids += request.rules->allowed_token_ids.size() + 2 * request.rules->logit_bias.size();
     for (const auto& word : request.rules->bad_words) n_ids += word.size() + 2;
+    const request::ThinkingBudget& thinking = request.rules->thinking;
+    n_ids += thinking.end.size() + thinking.other_end.size() + thinking.begin.size();
   }
   std::size_t n_bytes = kFixedBytes;
   if (request.structure) {

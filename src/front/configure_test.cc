@@ -21,7 +21,7 @@ FrontOptions options() {
   options.config_json = R"({"hidden_size": 8})";
   options.weights_fd = 11;
   options.dummy_seed = 12;
-  options.max_size = 5;
+  options.cluster.max_size = 5;
   options.kv_cache_bytes = 13;
   options.max_model_len = 14;
   options.max_num_seqs = 15;

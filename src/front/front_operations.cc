@@ -62,7 +62,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
 Status Front::check_room(const ScaleRequest& request) const {
   const cluster::EpochPlan* active = coordinator().active_epoch();
   const bool is_known = coordinator().find_operation(request.operation_id) != nullptr;
-  if (active == nullptr || is_known || request.new_size > options_.max_size) return {};
+  if (active == nullptr || is_known || request.new_size > options_.cluster.max_size) return {};
   const std::size_t size = active->members.size(),
                     peak = request.new_size == size ? size + request.retire.size() : request.new_size;
   if (peak <= size) return {};
@@ -84,8 +84,8 @@ ClusterStatus Front::cluster() const {
     status.epoch = epoch->epoch;
     status.size = epoch->members.size();
   }
-  status.min_size = options_.min_size;
-  status.max_size = options_.max_size;
+  status.min_size = options_.cluster.min_size;
+  status.max_size = options_.cluster.max_size;
   status.wanted_size = coordinator().wanted_size();
   status.n_missing = coordinator().n_missing();
   status.n_failed_starts = coordinator().n_failed_starts();

@@ -171,7 +171,7 @@ TEST_F(FrontQueue, AStructureGoesToARankAsItWasAskedForUnlessItIsBeyondItsBounds
 
 // A stream's next token does not wait behind megabytes of another client's prompts on their way.
 TEST_F(FrontQueue, OfLongPromptsARankIsSentTheNextWhenItHasReadTheLast) {
-  options.initial_size = 1;
+  options.cluster.initial_size = 1;
   options.max_num_seqs = options.max_num_queued_reqs = 20;
   options.max_model_len = 100'000;
   options.kv_tokens = 10'000'000;
@@ -189,7 +189,7 @@ TEST_F(FrontQueue, OfLongPromptsARankIsSentTheNextWhenItHasReadTheLast) {
 }
 
 TEST_F(FrontQueue, AllOfItFailsWithItsReasonWhenNoEpochHasServedForSoLong) {
-  options.group_lost_timeout = std::chrono::seconds(300);
+  options.cluster.group_lost_timeout = std::chrono::seconds(300);
   serve();
   for (int i = 0; i < 4; ++i) EXPECT_EQ(ask(1), "");
   cannot_start = "no more processes";

@@ -69,6 +69,9 @@ Status Front::check_vocabulary(const GenerationRequest& request) const {
   RETURN_IF_ERROR(check(request.prompt_ids, "the prompt"));
   if (request.rules) {
     for (const auto& word : request.rules->bad_words) RETURN_IF_ERROR(check(word, "bad_words"));
+    const request::ThinkingBudget& thinking = request.rules->thinking;
+    for (const auto& mark : {thinking.end, thinking.begin})
+      RETURN_IF_ERROR(check(mark, "the marks of a thought"));
   }
   if (!request.structure) return {};
   if (const auto& begin = request.structure->thought_begin)

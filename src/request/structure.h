@@ -17,8 +17,9 @@ enum class StructureLanguage : std::uint8_t {
   kEbnf,        // grammar; GBNF's dialect
   kJsonObject,  // json_object; the source is not read
   kChoice,      // choice; the source is a JSON array of strings
+  kFrames,      // our own: text around JSON documents (grammar/frames.h)
 };
-inline constexpr std::size_t kStructureLanguages = 5;
+inline constexpr std::size_t kStructureLanguages = 6;
 inline constexpr std::size_t kMaxStructureBytes = 256 * 1024;  // of a source
 inline constexpr std::size_t kMaxThoughtEndTokens = 64;
 

@@ -4,6 +4,7 @@
 
 #include "base/ids.h"
 #include "request/shared.h"
+#include "request/thinking_budget.h"
 
 namespace concertina::request {
 
@@ -22,6 +23,7 @@ struct TokenRules {
   std::vector<TokenBias> logit_bias;            // each token once, kMaxLogitBiases at most
   std::vector<TokenId> allowed_token_ids;       // ascending, each once; empty: all
   std::vector<std::vector<TokenId>> bad_words;  // none empty
+  ThinkingBudget thinking = {};
   bool operator==(const TokenRules&) const = default;
 };
 

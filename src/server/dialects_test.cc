@@ -134,6 +134,21 @@ TEST_F(DialectsTest, WhatAResponseCannotHaveIsRefusedByName) {
   EXPECT_EQ(refused(R"({"store": false, "include": ["reasoning.encrypted_content"]})"), "nullx");
 }
 
+TEST_F(DialectsTest, FieldsThatADialectDoesNotHaveGoThroughHoweverManyThereAre) {
+  for (const Endpoint endpoint : {Endpoint::kResponses, Endpoint::kMessages}) {
+    Json body = endpoint == Endpoint::kResponses ? responses : anthropic;
+    for (int i = 0; i < 100; ++i) body["unknown_" + std::to_string(i)] = i;
+    body["min_p"] = 0.25;
+    const PreparedRequest made = prepared(endpoint, body);
+    ASSERT_TRUE(made.parameters) << made.parameters.error().message;
+    EXPECT_EQ(made.parameters->sampling.min_p, 0.25f);
+    EXPECT_EQ(made.unknown.size(), Fields::kMaxUnknown) << "of which the log tells";
+  }
+  Json body = responses;
+  body["messages"] = Json::array();
+  EXPECT_EQ(prompt_of(Endpoint::kResponses, body), "messages: messages is no field of this endpoint");
+}
+
 TEST_F(DialectsTest, AnAnthropicMessageIsBlocksInTheirOrder) {
   const Json answer = Json::parse(answer_of(Endpoint::kMessages, anthropic, thinks_and_calls));
   EXPECT_EQ(answer["type"], "message");
@@ -146,6 +161,20 @@ TEST_F(DialectsTest, AnAnthropicMessageIsBlocksInTheirOrder) {
   EXPECT_GT(answer["usage"]["output_tokens"], 0);
   const auto cut = answer_of(Endpoint::kMessages, anthropic, "Hello", request::FinishReason::kLength);
   EXPECT_EQ(Json::parse(cut)["stop_reason"], "max_tokens");
+}
+
+TEST_F(DialectsTest, AThoughtsBudgetIsEachDialectsOwnField) {
+  Json body = anthropic;
+  body["thinking"] = {{"type", "enabled"}, {"budget_tokens", 1024}};
+  EXPECT_EQ(prepared(Endpoint::kMessages, body).parameters->rules.thinking.n_tokens, 1024u);
+  body["thinking"]["budget_tokens"] = "many";
+  EXPECT_THAT(prompt_of(Endpoint::kMessages, body),
+              HasSubstr("thinking.budget_tokens: thinking.budget_tokens"));
+  body["thinking"] = {{"type", "disabled"}, {"budget_tokens", 1024}};
+  EXPECT_EQ(prepared(Endpoint::kMessages, body).parameters->rules, request::TokenRules{});
+  body = responses;
+  body["thinking_token_budget"] = 5;
+  EXPECT_EQ(prepared(Endpoint::kResponses, body).parameters->rules.thinking.n_tokens, 5u);
 }
 
 TEST_F(DialectsTest, AnAnthropicMessageSaysWhichOfItsSequencesEndedIt) {

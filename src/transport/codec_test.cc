@@ -28,9 +28,10 @@ request::SamplingParams sampling() {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 request::TokenRules rules() {
-  request::TokenRules made{{{3, -100.0f}, {9, 0.1f}}, {4, 5}, {{1}, {2, 3, 4}}};
-  const auto& [logit_bias, allowed, bad_words] = made;
-  (void)logit_bias, (void)allowed, (void)bad_words;
+  request::TokenRules made{{{3, -100.0f}, {9, 0.1f}}, {4, 5}, {{1}, {2, 3, 4}}, {7, {8, 9}, {5}, {6}}};
+  const auto& [logit_bias, allowed, bad_words, thinking] = made;
+  const auto& [n_tokens, end, other_end, begin] = thinking;
+  (void)logit_bias, (void)allowed, (void)bad_words, (void)n_tokens, (void)end, (void)other_end, (void)begin;
   return made;
 }
 
@@ -190,7 +191,7 @@ TEST(Codec, AStructureBeyondItsBoundsIsRefused) {
   asked.begins_after.push_back(1);
   EXPECT_EQ(refusal(asked), "a structure with tokens that it begins after 65, and it must be below 65");
   EXPECT_EQ(refusal({request::StructureLanguage(request::kStructureLanguages), "", {}, {}}),
-            "a structure with language 5, and it must be below 5");
+            "a structure with language 6, and it must be below 6");
 }
 
 TEST(Codec, ARankThatSaysItIsAnotherIsRefused) {

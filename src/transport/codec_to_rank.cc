@@ -69,6 +69,12 @@ void write(const request::TokenRules& rules, TokenRules& out) {
   }
   add_all(rules.allowed_token_ids, out.mutable_allowed_token_ids());
   for (const std::vector<TokenId>& word : rules.bad_words) add_all(word, out.add_bad_words()->mutable_ids());
+  if (rules.thinking == request::ThinkingBudget{}) return;
+  Thinking& thinking = *out.mutable_thinking();
+  thinking.set_n_tokens(rules.thinking.n_tokens);
+  add_all(rules.thinking.end, thinking.mutable_end());
+  add_all(rules.thinking.other_end, thinking.mutable_other_end());
+  add_all(rules.thinking.begin, thinking.mutable_begin());
 }
 request::TokenRules read(const TokenRules& in) {
   request::TokenRules rules{.allowed_token_ids = tokens_of(in.allowed_token_ids())};
@@ -76,6 +82,9 @@ request::TokenRules read(const TokenRules& in) {
     rules.logit_bias.push_back({in.bias_tokens(i), in.biases(i)});
   for (const Tokens& word : in.bad_words())
     if (word.ids_size() > 0) rules.bad_words.push_back(tokens_of(word.ids()));
+  const Thinking& thinking = in.thinking();
+  rules.thinking = {thinking.n_tokens(), tokens_of(thinking.end()), tokens_of(thinking.other_end()),
+                    tokens_of(thinking.begin())};
   return rules;
 }
 

@@ -7,8 +7,9 @@ namespace concertina::server::dialects {
 // With what a map and a list take beside the text.
 std::size_t KeptItems::cost_of(const std::string& text) { return text.size() + 256; }
 
-void KeptItems::keep(const Json& item) {
-  std::string id = text_of(item, "id"), text = dumped(item);
+void KeptItems::keep(const Json& item) { keep(text_of(item, "id"), dumped(item)); }
+
+void KeptItems::keep(std::string id, std::string text) {
   if (cost_of(text) > max_bytes_) return;
   const std::lock_guard lock(mutex_);
   n_bytes_ += cost_of(text);

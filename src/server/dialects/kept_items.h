@@ -21,6 +21,7 @@ class KeptItems {
 
   // `item`: an object with an "id", not kept yet. One that is larger than all that may be kept is not.
   void keep(const Json& item);
+  void keep(std::string id, std::string text);                   // the item as JSON
   std::optional<std::string> find(const std::string& id) const;  // as JSON
 
  private:

@@ -76,8 +76,9 @@ struct Parameters {
   std::int64_t truncate_prompt_tokens = 0;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
   AnswerParameters answer;
-  std::shared_ptr<const Json> dialect_body;         // of other dialects: the request as it came
-  std::shared_ptr<dialects::KeptItems> kept_items;  // takes a response's items; null: nobody does
+  std::vector<std::string> prompt_ids;  // of each prompt as JSON without brackets, where they are asked for
+  std::shared_ptr<const std::string> repeated_fields;  // of a response (dialects/responses_writer.h)
+  std::shared_ptr<dialects::KeptItems> kept_items;     // takes a response's items; null: nobody does
 };
 
 struct ParseContext {

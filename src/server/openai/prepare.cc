@@ -1,8 +1,11 @@
 #include "server/openai/prepare.h"
 
+#include <cstring>
+
 #include "server/dialects/anthropic_request.h"
 #include "server/dialects/anthropic_writer.h"
 #include "server/dialects/responses_request.h"
+#include "server/dialects/responses_writer.h"
 #include "server/openai/token_api.h"
 
 namespace concertina::server::openai {
@@ -22,6 +25,16 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
       {"thinking_token_budget", "thinking_token_budget", "thinking.budget_tokens"},
       {"stop", "stop", "stop_sequences"}};
   if (!error.param) return error;
+  if (error.param->starts_with("tools[")) {  // a chat has what is in "function" one level deeper
+    for (std::string* text : {&*error.param, &error.message}) {
+      const std::size_t at = text->find(".function.");
+      if (at != text->npos) text->erase(at, std::strlen(".function"));
+      const std::size_t parameters = text->find("].parameters");
+      if (endpoint == Endpoint::kMessages && parameters != text->npos)
+        text->replace(parameters + 2, std::strlen("parameters"), "input_schema");
+    }
+    return error;
+  }
   for (const Name& name : kNames) {
     const std::string_view chat = name.chat;
     const bool is_within = error.param->starts_with(std::string(chat) + "[");
@@ -78,7 +91,9 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
     return prepared;
   }
   prepared.parameters->endpoint = endpoint;
-  prepared.parameters->dialect_body = std::make_shared<const Json>(*fields);
+  if (endpoint == Endpoint::kResponses)
+    prepared.parameters->repeated_fields =
+        std::make_shared<const std::string>(dialects::repeated_fields(*fields));
   prepared.parameters->kept_items = context.kept_items;
   return prepared;
 }
