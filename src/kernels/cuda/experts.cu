@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/pipelines.h"
 #include "kernels/cuda/product.cuh"
 
 namespace concertina::kernels::cuda {
@@ -48,51 +49,81 @@ __global__ void route_kernel(Route p) {
   for (uint32_t j = 0; j < p.top_k; ++j) weights[j] /= sum;
 }
 
-// One block counts, lays out and sorts. Which place an entry gets within its slot differs from run to run; no
-// bit depends on it.
-__global__ void group_kernel(const uint32_t* slots, uint32_t n_entries, uint32_t n_slots, uint32_t n_item_rows,
-                             SlotLists lists) {
-  extern __shared__ uint32_t count[];  // [n_slots]
-  for (uint32_t s = threadIdx.x; s < n_slots; s += blockDim.x) count[s] = 0;
+constexpr uint32_t kGroupThreads = 1024;
+
+struct Totals {
+  uint32_t entries, items;
+};
+__device__ inline Totals operator+(Totals a, Totals b) { return {a.entries + b.entries, a.items + b.items}; }
+
+// Of all threads before this one; and of all.
+__device__ inline Totals totals_before(Totals own, Totals& all) {
+  __shared__ Totals of_warp[kGroupThreads / kWarp];
+  const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  Totals sum = own;
+  for (uint32_t distance = 1; distance < kWarp; distance *= 2) {
+    const Totals other{__shfl_up_sync(~0u, sum.entries, distance), __shfl_up_sync(~0u, sum.items, distance)};
+    if (lane >= distance) sum = sum + other;
+  }
+  if (lane == kWarp - 1) of_warp[warp] = sum;
   __syncthreads();
-  for (uint32_t i = threadIdx.x; i < n_entries; i += blockDim.x) atomicAdd(&count[slots[i]], 1u);
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    uint32_t begin = 0, n_items = 0;
-    for (uint32_t s = 0; s < n_slots; ++s) {
-      lists.begin[s] = begin;
-      for (uint32_t first = 0; first < count[s]; first += n_item_rows, ++n_items) {
-        lists.items[3 * n_items] = s, lists.items[3 * n_items + 1] = begin + first;
-        lists.items[3 * n_items + 2] = min(n_item_rows, count[s] - first);
-      }
-      begin += count[s];
-      count[s] = lists.begin[s];
-    }
-    lists.begin[n_slots] = begin;
-    *lists.n_items = n_items;
+  Totals before{};
+  all = {};
+  for (uint32_t w = 0; w < kGroupThreads / kWarp; ++w) {
+    if (w == warp) before = all;
+    all = all + of_warp[w];
   }
   __syncthreads();
-  for (uint32_t i = threadIdx.x; i < n_entries; i += blockDim.x)
+  return {before.entries + sum.entries - own.entries, before.items + sum.items - own.items};
+}
+
+// One block counts, lays out and sorts. Which place an entry gets within its slot differs from run to run; no
+// bit depends on it.
+__global__ void __launch_bounds__(kGroupThreads)
+    group_kernel(const uint32_t* slots, uint32_t n_entries, uint32_t n_slots, SlotLists lists) {
+  extern __shared__ uint32_t count[];  // [n_slots]
+  for (uint32_t s = threadIdx.x; s < n_slots; s += kGroupThreads) count[s] = 0;
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < n_entries; i += kGroupThreads) atomicAdd(&count[slots[i]], 1u);
+  __syncthreads();
+  Totals done{};
+  for (uint32_t first = 0; first < n_slots; first += kGroupThreads) {
+    const uint32_t slot = first + threadIdx.x, n = slot < n_slots ? count[slot] : 0;
+    Totals all;
+    const Totals begin = done + totals_before({n, (n + kItemRows - 1) / kItemRows}, all);
+    if (slot < n_slots) lists.begin[slot] = begin.entries, count[slot] = begin.entries;
+    for (uint32_t i = 0; i * kItemRows < n; ++i) {
+      uint32_t* const item = lists.items + 3 * (begin.items + i);
+      item[0] = slot, item[1] = begin.entries + i * kItemRows, item[2] = min(kItemRows, n - i * kItemRows);
+    }
+    done = done + all;
+  }
+  if (threadIdx.x == 0) lists.begin[n_slots] = done.entries, *lists.n_items = done.items;
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < n_entries; i += kGroupThreads)
     lists.entries[atomicAdd(&count[slots[i]], 1u)] = i;
 }
 
 struct Item {
   uint32_t slot, first, count;
 };
+// So many rows of an item from the blockIdx.z-th piece on.
+template <int kTiles>
 __device__ inline bool read_item(const SlotLists& lists, Item& item) {
+  const uint32_t skipped = blockIdx.z * 8 * kTiles;
   if (blockIdx.y >= *lists.n_items) return false;
   const uint32_t* const at = lists.items + 3 * blockIdx.y;
-  item = {at[0], at[1], at[2]};
-  return true;
+  item = {at[0], at[1] + skipped, at[2] - skipped};
+  return skipped < at[2];
 }
 
 __device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
 
-// A warp has 16 features of one item: gate and up side by side.
+// For shapes that the pipeline does not fit. A warp has 16 features of one item: gate and up side by side.
 template <int kTiles>
 __global__ void gate_up_kernel(ExpertMlp p) {
   Item item;
-  if (!read_item(p.lists, item)) return;
+  if (!read_item<kTiles>(p.lists, item)) return;
   const uint32_t warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const uint32_t feature_begin = (blockIdx.x * (blockDim.x / kWarp) + warp) * 16;
   const size_t matrix = static_cast<size_t>(p.intermediate_size) * p.hidden_size;
@@ -126,7 +157,7 @@ __global__ void gate_up_kernel(ExpertMlp p) {
 template <int kTiles>
 __global__ void down_kernel(ExpertMlp p) {
   Item item;
-  if (!read_item(p.lists, item)) return;
+  if (!read_item<kTiles>(p.lists, item)) return;
   const uint32_t warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const uint32_t out_begin = (blockIdx.x * (blockDim.x / kWarp) + warp) * 16;
   const size_t matrix = static_cast<size_t>(p.intermediate_size) * p.hidden_size;
@@ -154,9 +185,10 @@ constexpr uint32_t kWarps = 4;
 template <int kTiles>
 void launch(const ExpertMlp& p, Stream on) {
   const uint32_t n_items = max_items(p.n_rows * p.top_k, p.n_slots);
+  const uint32_t n_pieces = (std::min(kItemRows, p.n_rows * p.top_k) + 8 * kTiles - 1) / (8 * kTiles);
   const auto blocks = [](uint32_t width) { return (width + 16 * kWarps - 1) / (16 * kWarps); };
-  gate_up_kernel<kTiles><<<dim3(blocks(p.intermediate_size), n_items), kWarps * kWarp, 0, on>>>(p);
-  down_kernel<kTiles><<<dim3(blocks(p.hidden_size), n_items), kWarps * kWarp, 0, on>>>(p);
+  gate_up_kernel<kTiles><<<dim3(blocks(p.intermediate_size), n_items, n_pieces), kWarps * kWarp, 0, on>>>(p);
+  down_kernel<kTiles><<<dim3(blocks(p.hidden_size), n_items, n_pieces), kWarps * kWarp, 0, on>>>(p);
 }
 
 }  // namespace
@@ -165,32 +197,19 @@ void route(const Route& routed, Stream on) {
   if (routed.n_rows > 0) route_kernel<<<routed.n_rows, kWarp, routed.n_experts, on>>>(routed);
 }
 
-std::uint32_t item_rows(std::uint32_t n_entries, std::uint32_t n_slots) {
-  const uint32_t average = n_entries / std::max(1u, n_slots);
-  return average <= 8 ? 8 : average <= 32 ? 32 : 64;
-}
-
 std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots) {
-  return std::min(n_entries, n_slots) + n_entries / item_rows(n_entries, n_slots);
+  return std::min(n_entries, n_slots) + n_entries / kItemRows;
 }
 
 void group_by_slot(const std::uint32_t* slots, std::uint32_t n_entries, std::uint32_t n_slots,
                    const SlotLists& lists, Stream on) {
-  if (n_entries == 0) return;
-  group_kernel<<<1, 1024, n_slots * sizeof(uint32_t), on>>>(slots, n_entries, n_slots,
-                                                            item_rows(n_entries, n_slots), lists);
+  if (n_entries > 0) group_kernel<<<1, kGroupThreads, n_slots * sizeof(uint32_t), on>>>(slots, n_entries, n_slots, lists);
 }
 
 void expert_mlp(const ExpertMlp& p, Stream on) {
-  if (p.n_rows == 0) return;
-  switch (item_rows(p.n_rows * p.top_k, p.n_slots)) {
-    case 8:
-      return launch<1>(p, on);
-    case 32:
-      return launch<4>(p, on);
-    default:
-      return launch<8>(p, on);
-  }
+  if (p.n_rows == 0 || expert_mlp_by_pipeline(p, on)) return;
+  const uint32_t average = p.n_rows * p.top_k / std::max(1u, p.n_slots);
+  average <= 8 ? launch<1>(p, on) : launch<8>(p, on);
 }
 
 }  // namespace concertina::kernels::cuda

@@ -124,8 +124,8 @@ struct SlotLists {
   std::uint32_t* items;    // [max_items, 3]: slot, first place in `entries`, count
   std::uint32_t* n_items;  // [1]
 };
-// Entries of an item, of so many rows in all; of the counts alone, and no bit depends on it.
-std::uint32_t item_rows(std::uint32_t n_entries, std::uint32_t n_slots);
+// Entries of an item, at most: no bit depends on it.
+constexpr std::uint32_t kItemRows = 256;
 std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots);
 void group_by_slot(const std::uint32_t* slots, std::uint32_t n_entries, std::uint32_t n_slots,
                    const SlotLists& lists, Stream on);
@@ -187,6 +187,11 @@ struct Sample {
   TopLogprob* top;  // [n_rows, kMaxTopLogprobs]
 };
 void sample(const Sample& step, Stream on);
+
+// ---- Weights that nobody trained.
+
+// Normal numbers of that deviation, each a function of (seed, place).
+void fill_random(Bf16* to, std::uint64_t n, float deviation, std::uint64_t seed, Stream on);
 
 // ---- For the test of the rule that all products rest on (docs/row_invariance.md).
 

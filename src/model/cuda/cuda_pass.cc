@@ -109,7 +109,23 @@ CudaPass::CudaPass(const ModelConfig& config, const CudaOptions& options, Device
 
 Result<std::unique_ptr<CudaPass>> CudaPass::create(const Model& model, const CudaOptions& options,
                                                    const std::function<void()>& on_weight) {
-  const ModelConfig& config = model.config();
+  ASSIGN_OR_RETURN(auto pass, create_empty(model.config(), options));
+  RETURN_IF_ERROR(pass->model_.fill(model, pass->queue_, on_weight));
+  return pass;
+}
+
+Result<std::unique_ptr<CudaPass>> CudaPass::create_random(const ModelConfig& config,
+                                                          const CudaOptions& options, RandomWeights random) {
+  ASSIGN_OR_RETURN(auto pass, create_empty(config, options));
+  const kernels::RopeTable rope(options.limits.max_model_len, config.rope.rotary_dim, config.rope.theta);
+  RETURN_IF_ERROR(pass->model_.fill_rope(rope, pass->queue_));
+  RETURN_IF_ERROR(pass->model_.fill_random(config, random, pass->queue_));
+  RETURN_IF_ERROR(pass->queue_.wait());
+  return pass;
+}
+
+Result<std::unique_ptr<CudaPass>> CudaPass::create_empty(const ModelConfig& config,
+                                                         const CudaOptions& options) {
   RETURN_IF_ERROR(check_shape(config));
   ASSIGN_OR_RETURN(Device device, Device::open(options.device));
   Cutter count;
@@ -130,7 +146,6 @@ Result<std::unique_ptr<CudaPass>> CudaPass::create(const Model& model, const Cud
   std::unique_ptr<CudaPass> pass(new CudaPass(config, options, std::move(device), std::move(queue),
                                               std::move(arena), memory, std::move(staging),
                                               std::move(outcome), n_blocks));
-  RETURN_IF_ERROR(pass->model_.fill(model, pass->queue_, on_weight));
   // What every row of a dense layer has: expert 0, with weight 1.
   const std::vector<float> ones(options.limits.max_tokens, 1.0f);
   RETURN_IF_ERROR(pass->queue_.copy(pass->buffers_.ones, ones.data(), ones.size() * sizeof(float)));
@@ -261,6 +276,13 @@ Result<std::vector<float>> CudaPass::last_logits() {
   RETURN_IF_ERROR(queue_.copy(logits.data(), buffers_.logits, logits.size() * sizeof(float)));
   RETURN_IF_ERROR(queue_.wait());
   return logits;
+}
+
+Result<std::vector<std::uint32_t>> CudaPass::last_experts() {
+  std::vector<std::uint32_t> ids(inputs_.tokens.size() * std::max<std::size_t>(1, config_.experts().top_k));
+  RETURN_IF_ERROR(queue_.copy(ids.data(), buffers_.ids, ids.size() * sizeof(std::uint32_t)));
+  RETURN_IF_ERROR(queue_.wait());
+  return ids;
 }
 
 Status CudaPass::poison_kv(std::uint8_t value) {

@@ -25,6 +25,10 @@ class CudaPass {
   static Result<std::unique_ptr<CudaPass>> create(const Model& model, const CudaOptions& options,
                                                   const std::function<void()>& on_weight = {});
 
+  // With weights of no checkpoint. `config` outlives it.
+  static Result<std::unique_ptr<CudaPass>> create_random(const ModelConfig& config,
+                                                         const CudaOptions& options, RandomWeights random);
+
   // As model::forward: a failure is the device's, and the pass is of no use after it. The logits stay there.
   Result<StepOutput> run(Batch batch);
 
@@ -35,6 +39,8 @@ class CudaPass {
   const kernels::Sampled& sampled() const { return sampled_; }
   // Of the last step, [n_drawn, vocab_size]; for tests.
   Result<std::vector<float>> last_logits();
+  // Which experts the last layer of the last step chose, [n_rows, top_k]; for tests and benches.
+  Result<std::vector<std::uint32_t>> last_experts();
   // Bytes of all KV to `value`; for tests of what nobody may read.
   Status poison_kv(std::uint8_t value);
 
@@ -52,6 +58,9 @@ class CudaPass {
            device::cuda::Queue queue, device::cuda::Arena arena, std::byte* memory, StepStaging staging,
            device::cuda::Pinned outcome, std::size_t n_blocks);
 
+  // All but the weights.
+  static Result<std::unique_ptr<CudaPass>> create_empty(const ModelConfig& config,
+                                                        const CudaOptions& options);
   void enqueue(const DeviceStep& step);
   void enqueue_attention(const DeviceStep& step, std::size_t layer);
   void enqueue_mlp(const DeviceStep& step, std::size_t layer);
