@@ -2,27 +2,21 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/norm.cuh"
 
 namespace concertina::kernels::cuda {
 
 namespace {
 
-// Positions are cut into spans from position 0, whatever a step brings of them (docs/gpu.md).
-constexpr uint32_t kSpan = 128, kWarps = 4, kQueries = 16;
+constexpr uint32_t kWarps = 4, kQueries = 16;
 constexpr uint32_t kNoKey = ~0u;
-
-__device__ inline float exp2_of(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 __device__ inline uint32_t position_of(const AttentionStep& step, uint32_t row, const SequenceRows& sequence) {
   return sequence.start_position + row - sequence.row_begin;
 }
 
-// ---- Norms, rotation, and where keys and values go: a block has a row, a warp a head of it.
+// ---- Norms, rotation, and where keys and values go: a warp has a head of a row.
 
 // What a head's values are multiplied with, beside the weight. Lane i squares values i, i + 32, ...
 __device__ inline float factor_of_head(const float* head, uint32_t head_dim, float epsilon) {
@@ -70,7 +64,8 @@ __global__ void prepare_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
   const float* const cosines = p.cosines + static_cast<size_t>(position) * (p.rotary_dim / 2);
   const float* const sines = p.sines + static_cast<size_t>(position) * (p.rotary_dim / 2);
   const size_t kv_rows = static_cast<size_t>(n_kv) * kv.block_size;  // of a block's keys
-  for (uint32_t h = threadIdx.x / kWarp; h < p.n_heads + 2 * n_kv; h += kNormThreads / kWarp) {
+  constexpr uint32_t kAtOnce = kNormThreads / kWarp;
+  for (uint32_t h = blockIdx.y * kAtOnce + threadIdx.x / kWarp; h < p.n_heads + 2 * n_kv; h += gridDim.y * kAtOnce) {
     const float* const x = q + h * head_dim;
     const uint32_t of_kind = h < p.n_heads ? h : (h - p.n_heads) % n_kv;
     const bool is_q = h < p.n_heads, is_v = h >= p.n_heads + n_kv;
@@ -305,13 +300,20 @@ __global__ void __launch_bounds__(kWarps * kWarp)
 }  // namespace
 
 void prepare_heads(const PrepareHeads& heads, const AttentionStep& step, const PagedKv& kv, Stream on) {
-  if (step.n_rows > 0) prepare_kernel<<<step.n_rows, kNormThreads, 0, on>>>(heads, step, kv);
+  if (step.n_rows == 0) return;
+  // A norm of the full width is a block's. Otherwise a warp has a head, and few rows are spread over more blocks.
+  const uint32_t n_heads = heads.n_heads + 2 * kv.n_kv_heads, at_once = kNormThreads / kWarp;
+  const bool is_spread = heads.norm != HeadNorm::kFullWidth && step.n_rows <= 1024;
+  const dim3 grid(step.n_rows, is_spread ? (n_heads + at_once - 1) / at_once : 1);
+  prepare_kernel<<<grid, kNormThreads, 0, on>>>(heads, step, kv);
 }
 
 void attend(const Bf16* q, const AttentionStep& step, const PagedKv& kv, float scale, std::uint32_t n_heads,
             Bf16* out, Stream on) {
   if (step.n_items == 0) return;
   constexpr float kLog2E = 1.4426950408889634f;
+  if (attend_one_each(q, step, kv, scale * kLog2E, n_heads, out, on)) return;
+  if (attend_tiles(q, step, kv, scale * kLog2E, n_heads, out, on)) return;
   const size_t n_bytes = shared_bytes(kv.head_dim);
   cudaFuncSetAttribute(attend_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(n_bytes));
   attend_kernel<<<dim3(step.n_items, kv.n_kv_heads), kWarps * kWarp, n_bytes, on>>>(q, step, kv, scale * kLog2E,

@@ -10,43 +10,62 @@ namespace concertina::kernels::cuda {
 
 namespace {
 
-constexpr uint32_t kNone = ~0u;
+// Larger for what comes first; minus zero equals zero, and NaN never comes before a number.
+__device__ inline uint32_t key_of(float logit) {
+  const uint32_t bits = __float_as_uint(logit + 0.0f);
+  return isnan(logit) ? 0 : bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
 
-// NaN never comes before a number.
-__device__ inline bool is_before(float a, float b) { return a > b || (isnan(b) && !isnan(a)); }
+constexpr uint32_t kRouteWarps = 4;
 
-// A warp has a row: top_k times the best of those that are behind the last one chosen.
-__global__ void route_kernel(Route p) {
-  extern __shared__ unsigned char taken[];  // [n_experts]
-  const uint32_t lane = threadIdx.x;
-  const float* const logits = p.logits + static_cast<size_t>(blockIdx.x) * p.n_experts;
-  uint32_t* const ids = p.ids + static_cast<size_t>(blockIdx.x) * p.top_k;
-  float* const weights = p.weights + static_cast<size_t>(blockIdx.x) * p.top_k;
-  for (uint32_t e = lane; e < p.n_experts; e += kWarp) taken[e] = 0;
-  __syncwarp();
-  float highest = 0;
+// A warp has a row: top_k times the highest of what is left, its lanes keeping the keys of theirs.
+template <int kOwn>
+__global__ void __launch_bounds__(kRouteWarps * kWarp) route_kernel(Route p) {
+  extern __shared__ float exponentials[];  // [warps][n_experts]
+  const uint32_t lane = threadIdx.x % kWarp, row = blockIdx.x * kRouteWarps + threadIdx.x / kWarp;
+  if (row >= p.n_rows) return;
+  const float* const logits = p.logits + static_cast<size_t>(row) * p.n_experts;
+  uint32_t keys[kOwn];
+  float own[kOwn];
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) own[i] = lane + i * kWarp < p.n_experts ? logits[lane + i * kWarp] : 0;
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) keys[i] = key_of(own[i]);
+  uint32_t taken = 0;  // of this lane's, a bit each
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) taken |= lane + i * kWarp < p.n_experts ? 0 : 1u << i;
+  float highest = 0, chosen = 0, sum = 0;
+  uint32_t chosen_id = 0;
+  float* const of_row = exponentials + threadIdx.x / kWarp * p.n_experts;
   for (uint32_t j = 0; j < p.top_k; ++j) {
-    uint32_t best = kNone;
-    for (uint32_t e = lane; e < p.n_experts; e += kWarp)
-      if (!taken[e] && (best == kNone || is_before(logits[e], logits[best]))) best = e;
-    for (int other_lane = kWarp / 2; other_lane > 0; other_lane /= 2) {
-      const uint32_t other = __shfl_xor_sync(~0u, best, other_lane);
-      const bool takes = other != kNone && (best == kNone || is_before(logits[other], logits[best]) ||
-                                            (!is_before(logits[best], logits[other]) && other < best));
-      if (takes) best = other;
-    }
-    if (j == 0) highest = logits[best];
-    if (lane == 0) taken[best] = 1, ids[j] = best, weights[j] = expf(logits[best] - highest);
-    __syncwarp();
+    uint32_t best_key = 0, best = ~0u;
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
+      if (!(taken >> i & 1) && (best == ~0u || keys[i] > best_key)) best_key = keys[i], best = lane + i * kWarp;
+    const uint32_t of_all = __reduce_max_sync(~0u, best_key);
+    const uint32_t id = __reduce_min_sync(~0u, best != ~0u && best_key == of_all ? best : ~0u);
+    float logit = 0;
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
+      if (lane + i * kWarp == id) taken |= 1u << i, logit = own[i];
+    logit = __shfl_sync(~0u, logit, id % kWarp);
+    if (j == 0) highest = logit;
+    const float exponential = expf(logit - highest);
+    sum += exponential;  // in one order
+    if (lane == j) chosen = exponential, chosen_id = id;
   }
-  if (lane != 0) return;
-  float sum = 0;  // in one order
   if (p.over_all) {
-    for (uint32_t e = 0; e < p.n_experts; ++e) sum += expf(logits[e] - highest);
-  } else {
-    for (uint32_t j = 0; j < p.top_k; ++j) sum += weights[j];
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i)
+      if (lane + i * kWarp < p.n_experts) of_row[lane + i * kWarp] = expf(own[i] - highest);
+    __syncwarp();
+    sum = 0;
+    for (uint32_t e = 0; e < p.n_experts; ++e) sum += of_row[e];
   }
-  for (uint32_t j = 0; j < p.top_k; ++j) weights[j] /= sum;
+  if (lane < p.top_k) {
+    p.ids[static_cast<size_t>(row) * p.top_k + lane] = chosen_id;
+    p.weights[static_cast<size_t>(row) * p.top_k + lane] = chosen / sum;
+  }
 }
 
 constexpr uint32_t kGroupThreads = 1024;
@@ -194,7 +213,10 @@ void launch(const ExpertMlp& p, Stream on) {
 }  // namespace
 
 void route(const Route& routed, Stream on) {
-  if (routed.n_rows > 0) route_kernel<<<routed.n_rows, kWarp, routed.n_experts, on>>>(routed);
+  if (routed.n_rows == 0) return;
+  const uint32_t n_blocks = (routed.n_rows + kRouteWarps - 1) / kRouteWarps;
+  const auto kernel = routed.n_experts <= 4 * kWarp ? route_kernel<4> : route_kernel<kMaxExperts / kWarp>;
+  kernel<<<n_blocks, kRouteWarps * kWarp, kRouteWarps * routed.n_experts * sizeof(float), on>>>(routed);
 }
 
 std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots) {

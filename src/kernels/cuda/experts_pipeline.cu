@@ -26,6 +26,7 @@ __device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
 
 // Eight rows of gate, the same eight of up, and so on: a thread has both of a feature.
 struct GateUpJob : ExpertJob {
+  static constexpr bool kGathers = true;
   __device__ const Bf16* x() const { return p.x; }
   __device__ uint32_t n_in() const { return p.hidden_size; }
   __device__ Work work(uint32_t index) const { return work_of(index, p.hidden_size); }
@@ -33,39 +34,61 @@ struct GateUpJob : ExpertJob {
   __device__ void send_for_weights(const CUtensorMap& map, const Work& work, uint32_t k, uint32_t to, uint32_t barrier) const {
     copy_box_5d(to, map, barrier, k, work.tile * (kTile / 16), work.slot);
   }
+  // A warp has eight features, 16 bytes of a row: 32 rows at a time.
   template <int N>
-  __device__ void store(const Work& work, PipelineShared&, uint32_t group, const float (&sums)[N / 2]) const {
+  __device__ void store(const Work& work, PipelineShared& shared, uint32_t group, const float (&sums)[N / 2]) const {
     const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp % 4;
-    const uint32_t feature = work.tile * (kTile / 2) + group * 32 + warp * 8 + lane / 4;
+    const uint32_t feature = work.tile * (kTile / 2) + group * 32 + warp * 8;
     if (feature >= p.intermediate_size) return;
 #pragma unroll
-    for (int j = 0; j < N / 8; ++j) {
+    for (int first = 0; first < N / 8; first += 4) {
+      uint32_t m[4] = {};
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const uint32_t row = j * 8 + lane % 4 * 2 + i;
-        if (row < work.count)
-          p.middle[static_cast<size_t>(work.first + row) * p.intermediate_size + feature] =
-              to_bf16(silu(sums[4 * j + i]) * sums[4 * j + 2 + i]);
+      for (int j = 0; j < 4 && first + j < N / 8; ++j) {
+        const float* const own = sums + 4 * (first + j);
+        m[j] = packed(silu(own[0]) * own[2], silu(own[1]) * own[3]);
       }
+      unsigned char* const turned = shared.turned[group * 4 + warp][first / 4 % 2];
+      store_turned(shared_address(turned) + lane * 16, m);
+      __syncwarp();
+      const uint32_t row = first * 8 + lane;
+      if (row < work.count)
+        *reinterpret_cast<uint4*>(p.middle + static_cast<size_t>(work.first + row) * p.intermediate_size + feature) =
+            reinterpret_cast<const uint4*>(turned)[lane];
     }
+    __syncwarp();
   }
 };
 
 struct DownJob : ExpertJob {
-  __device__ const Bf16* x() const { return p.middle; }
-  __device__ uint32_t n_in() const { return p.intermediate_size; }
+  static constexpr bool kGathers = false;
   __device__ Work work(uint32_t index) const { return work_of(index, p.intermediate_size); }
-  __device__ uint32_t row(const Work& work, uint32_t i) const { return work.first + i; }
   __device__ void send_for_weights(const CUtensorMap& map, const Work& work, uint32_t k, uint32_t to, uint32_t barrier) const {
     copy_box(to, map, barrier, k, work.tile * kTile, work.slot);
   }
+  // A warp has 16 outputs, 32 bytes of a row: 16 rows at a time, two lanes each.
   template <int N>
-  __device__ void store(const Work& work, PipelineShared&, uint32_t group, const float (&sums)[N / 2]) const {
-    for_sums<N>(group, sums, [&](uint32_t out, uint32_t row, float sum) {
-      const uint32_t of_weight = work.tile * kTile + out;
-      if (row < work.count && of_weight < p.hidden_size)
-        p.out[static_cast<size_t>(p.lists.entries[work.first + row]) * p.hidden_size + of_weight] = to_bf16(sum);
-    });
+  __device__ void store(const Work& work, PipelineShared& shared, uint32_t group, const float (&sums)[N / 2]) const {
+    const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp % 4;
+    const uint32_t out = work.tile * kTile + group * 64 + warp * 16 + lane % 2 * 8;
+#pragma unroll
+    for (int first = 0; first < N / 8; first += 2) {
+      uint32_t m[4] = {};
+#pragma unroll
+      for (int j = 0; j < 2 && first + j < N / 8; ++j) {
+        const float* const own = sums + 4 * (first + j);
+        m[2 * j] = packed(own[0], own[1]), m[2 * j + 1] = packed(own[2], own[3]);
+      }
+      unsigned char* const turned = shared.turned[group * 4 + warp][first / 2 % 2];
+      // Matrix 2 j + half of eight rows: beside each other.
+      store_turned(shared_address(turned) + (lane / 16 * 8 + lane % 8) * 32 + lane / 8 % 2 * 16, m);
+      __syncwarp();
+      const uint32_t row = first * 8 + lane / 2;
+      if (row < work.count && row < N && out < p.hidden_size)
+        *reinterpret_cast<uint4*>(p.out + static_cast<size_t>(p.lists.entries[work.first + row]) * p.hidden_size + out) =
+            reinterpret_cast<const uint4*>(turned)[lane];
+    }
+    __syncwarp();
   }
 };
 
@@ -74,10 +97,11 @@ struct DownJob : ExpertJob {
 bool expert_mlp_by_pipeline(const ExpertMlp& p, Stream on) {
   const uint64_t hidden = p.hidden_size, inner = p.intermediate_size, matrix = hidden * inner, slot = 3 * matrix;
   if (hidden < kBoxDepth || inner < kBoxDepth || inner % 8 != 0) return false;
-  if ((reinterpret_cast<uintptr_t>(p.x) | reinterpret_cast<uintptr_t>(p.middle)) % 16 != 0) return false;
-  CUtensorMap gate_up, down;
-  if (!encode_map(p.slots, hidden, {{8, hidden, 8}, {2, matrix, 2}, {inner / 8, 8 * hidden, 8}, {p.n_slots, slot, 1}}, gate_up) ||
-      !encode_map(p.slots + 2 * matrix, inner, {{hidden, inner, kTile}, {p.n_slots, slot, 1}}, down))
+  if ((reinterpret_cast<uintptr_t>(p.x) | reinterpret_cast<uintptr_t>(p.out)) % 16 != 0) return false;
+  Maps gate_up, down;
+  if (!encode_map(p.slots, hidden, {{8, hidden, 8}, {2, matrix, 2}, {inner / 8, 8 * hidden, 8}, {p.n_slots, slot, 1}}, gate_up.weight) ||
+      !encode_map(p.slots + 2 * matrix, inner, {{hidden, inner, kTile}, {p.n_slots, slot, 1}}, down.weight) ||
+      !encode_rows(p.middle, static_cast<uint64_t>(p.n_rows) * p.top_k, inner, down))
     return false;
   const uint32_t n_items = max_items(p.n_rows * p.top_k, p.n_slots), n_blocks = count_multiprocessors();
   const auto tiles_of = [](uint32_t width) { return (width + kTile - 1) / kTile; };

@@ -22,18 +22,22 @@ __device__ inline void arrive(uint32_t barrier) {
 __device__ inline void arrive_expecting(uint32_t barrier, uint32_t n_bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(n_bytes) : "memory");
 }
+// At once; waiting is for wait_for, whose instruction may sleep.
 __device__ inline bool has_passed(uint32_t barrier, uint32_t parity) {
   uint32_t passed;
-  asm volatile(
-      "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
-      : "=r"(passed)
-      : "r"(barrier), "r"(parity)
-      : "memory");
+  asm volatile("{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
+               : "=r"(passed)
+               : "r"(barrier), "r"(parity)
+               : "memory");
   return passed != 0;
 }
 __device__ inline void wait_for(uint32_t barrier, uint32_t parity) {
-  while (!has_passed(barrier, parity)) {
-  }
+  uint32_t passed = 0;
+  while (passed == 0)
+    asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
+                 : "=r"(passed)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
 }
 
 // ---- Copies
@@ -109,12 +113,12 @@ __device__ inline uint32_t rank_in_cluster() {
 __device__ inline void sync_cluster() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
+// No order with other accesses but by the cluster's barriers.
 __device__ inline float load_of_cluster(uint32_t address, uint32_t rank) {
   float value;
   asm volatile("{\n.reg .u32 at;\nmapa.shared::cluster.u32 at, %1, %2;\nld.shared::cluster.f32 %0, [at];\n}"
                : "=f"(value)
-               : "r"(address), "r"(rank)
-               : "memory");
+               : "r"(address), "r"(rank));
   return value;
 }
 

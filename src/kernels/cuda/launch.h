@@ -107,6 +107,8 @@ void attend(const Bf16* q, const AttentionStep& step, const PagedKv& kv, float s
 
 // ---- Experts.
 
+constexpr std::uint32_t kMaxExperts = 512, kMaxTopK = 32;
+
 // The top_k experts of each row, highest logit first, ties to the lower id; weights as kernels/router.h says.
 struct Route {
   const float* logits;  // [n_rows, n_experts]

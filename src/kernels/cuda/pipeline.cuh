@@ -6,8 +6,8 @@
 #include "kernels/cuda/wgmma.cuh"
 
 // Products at the speed of memory, or of the tensor cores: a block has 128 rows of the weight, which the copy engine
-// brings, and 8 to 256 rows of x, which its first warpgroup fetches, wherever they lie; two more warpgroups
-// multiply, 64 weight rows each. Blocks stay, take one work after the other, and have the next one's weights on
+// brings, and 8 to 256 rows of x, which it brings too where they follow each other; else the first warpgroup
+// fetches them, wherever they lie. Two more warpgroups multiply, 64 weight rows each. Blocks stay, take one work after the other, and have the next one's weights on
 // their way while they finish this one. The order of K is the chain's (product.cuh), so that no bit depends on any of it.
 namespace concertina::kernels::cuda {
 
@@ -34,7 +34,8 @@ __device__ constexpr uint32_t boxes_for(uint32_t width) { return width <= 64 ? 2
 struct PipelineShared {
   alignas(1024) unsigned char stages[kStages][kStageBytes];
   uint64_t full[kStages], empty[kStages];
-  uint32_t rows[2][kWidest];  // of x, of this work and the next
+  uint32_t rows[2][kWidest];                         // of x, of this work and the next
+  alignas(16) unsigned char turned[2 * kGroup / kWarp][2][512];  // a warp's sums on their way to rows
 };
 constexpr uint32_t kPipelineBytes = sizeof(PipelineShared) + 1024;  // to align it
 
@@ -45,16 +46,63 @@ struct Place {
   }
 };
 
+// What the copy engine reads: the weight, and the rows of x where a job does not gather them, in boxes of 8
+// and of 64 rows.
+struct Maps {
+  CUtensorMap weight, few_rows, many_rows;
+};
+constexpr uint32_t kFewRows = 8, kManyRows = 64;
+
+template <typename Job>
+__device__ inline void send_for_weights(const Job& job, const Maps& maps, const Work& work, uint32_t k, uint32_t n_boxes,
+                                        uint32_t to, uint32_t full) {
+  for (uint32_t box = 0; box < n_boxes; ++box)
+    job.send_for_weights(maps.weight, work, k + box * kBoxDepth, to + box * kWeightBox, full);
+}
+
+// One thread, where rows follow each other.
+template <typename Job>
+__device__ void produce_by_map(const Job& job, const Maps& maps, PipelineShared& shared) {
+  Place place;
+  for (uint32_t index = job.first_work(); index < job.n_works(); index += job.stride()) {
+    const Work work = job.work(index);
+    const uint32_t width = width_for(work.count), n_boxes = boxes_for(width), row_bytes = kBoxDepth * sizeof(Bf16);
+    const uint32_t at_once = width < kManyRows ? kFewRows : kManyRows;
+    const CUtensorMap& map = width < kManyRows ? maps.few_rows : maps.many_rows;
+    for (uint32_t k = work.k_begin; k < work.k_end; k += n_boxes * kBoxDepth, place.advance()) {
+      const uint32_t full = shared_address(&shared.full[place.stage]), to = shared_address(shared.stages[place.stage]);
+      wait_for(shared_address(&shared.empty[place.stage]), place.parity ^ 1);
+      arrive_expecting(full, n_boxes * (kWeightBox + width * row_bytes));
+      send_for_weights(job, maps, work, k, n_boxes, to, full);
+      for (uint32_t box = 0; box < n_boxes; ++box)
+        for (uint32_t row = 0; row < width; row += at_once)
+          copy_box(to + n_boxes * kWeightBox + (box * width + row) * row_bytes, map, full, k + box * kBoxDepth, work.first + row);
+    }
+  }
+}
+
+// Stages whose rows this thread has sent for, and those that it has told of.
+struct Pending {
+  uint32_t n_sent = 0, n_told = 0;
+
+  __device__ void tell(PipelineShared& shared) {
+    const uint32_t n = n_sent - n_told;
+    if (n == 1) wait_for_copies<0>();
+    if (n == 2) wait_for_copies<1>();
+    if (n == 3) wait_for_copies<2>();
+    if (n == 4) wait_for_copies<3>();
+    publish_to_async();
+    arrive(shared_address(&shared.full[n_told++ % kStages]));
+  }
+};
+
 // The first warpgroup. One thread sends for weights, all fetch rows of x.
 template <typename Job>
-__device__ void produce(const Job& job, const CUtensorMap& map, PipelineShared& shared) {
+__device__ void produce_gathering(const Job& job, const Maps& maps, PipelineShared& shared) {
   const uint32_t thread = threadIdx.x, chunk = thread % 8;
   Place place;
-  uint32_t pending = kStages, which = 0;  // the stage whose rows are on their way
-  const auto settle_pending = [&] {
-    publish_to_async();
-    arrive(shared_address(&shared.full[pending]));
-  };
+  Pending pending;
+  uint32_t which = 0;
   for (uint32_t index = job.first_work(); index < job.n_works(); index += job.stride(), which ^= 1) {
     const Work work = job.work(index);
     const uint32_t width = width_for(work.count), n_boxes = boxes_for(width);
@@ -63,18 +111,11 @@ __device__ void produce(const Job& job, const CUtensorMap& map, PipelineShared& 
     for (uint32_t k = work.k_begin; k < work.k_end; k += n_boxes * kBoxDepth, place.advance()) {
       const uint32_t empty = shared_address(&shared.empty[place.stage]), full = shared_address(&shared.full[place.stage]);
       const uint32_t weights = shared_address(shared.stages[place.stage]), rows = weights + n_boxes * kWeightBox;
-      if (!has_passed(empty, place.parity ^ 1)) {
-        if (pending != kStages) {
-          wait_for_copies<0>();
-          settle_pending();
-          pending = kStages;
-        }
-        wait_for(empty, place.parity ^ 1);
-      }
+      while (pending.n_sent != pending.n_told && !has_passed(empty, place.parity ^ 1)) pending.tell(shared);
+      wait_for(empty, place.parity ^ 1);
       if (thread == 0) {
         arrive_expecting(full, n_boxes * kWeightBox);
-        for (uint32_t box = 0; box < n_boxes; ++box)
-          job.send_for_weights(map, work, k + box * kBoxDepth, weights + box * kWeightBox, full);
+        send_for_weights(job, maps, work, k, n_boxes, weights, full);
       }
       for (uint32_t box = 0; box < n_boxes; ++box) {
         const uint32_t at = k + box * kBoxDepth + chunk * 8;
@@ -88,17 +129,11 @@ __device__ void produce(const Job& job, const CUtensorMap& map, PipelineShared& 
         }
       }
       commit_copies();
-      if (pending != kStages) {
-        wait_for_copies<1>();
-        settle_pending();
-      }
-      pending = place.stage;
+      ++pending.n_sent;
+      if (pending.n_sent - pending.n_told == kStages) pending.tell(shared);
     }
   }
-  if (pending != kStages) {
-    wait_for_copies<0>();
-    settle_pending();
-  }
+  while (pending.n_sent != pending.n_told) pending.tell(shared);
 }
 
 // A consumer warpgroup's sums of one work: 64 weight rows by N rows of x.
@@ -139,14 +174,14 @@ __device__ inline void consume(const Job& job, const Work& work, PipelineShared&
 
 template <typename Job>
 __global__ void __launch_bounds__(kPipelineThreads, 1)
-    pipeline_kernel(const __grid_constant__ CUtensorMap map, const __grid_constant__ Job job) {
+    pipeline_kernel(const __grid_constant__ Maps maps, const __grid_constant__ Job job) {
   extern __shared__ unsigned char memory[];
   // The same place in every block of a cluster, so that one's address leads to the others'.
   auto& shared = *reinterpret_cast<PipelineShared*>(memory + (1024 - shared_address(memory) % 1024) % 1024);
   if (threadIdx.x == 0) {
-    prefetch_map(map);
+    prefetch_map(maps.weight);
     for (uint32_t i = 0; i < kStages; ++i) {
-      init_barrier(shared_address(&shared.full[i]), kGroup + 1);
+      init_barrier(shared_address(&shared.full[i]), Job::kGathers ? kGroup + 1 : 1);
       init_barrier(shared_address(&shared.empty[i]), 2 * kGroup / kWarp);
     }
     publish_barriers();
@@ -154,7 +189,11 @@ __global__ void __launch_bounds__(kPipelineThreads, 1)
   __syncthreads();
   if (threadIdx.x < kGroup) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-    produce(job, map, shared);
+    if constexpr (Job::kGathers) {
+      produce_gathering(job, maps, shared);
+    } else if (threadIdx.x == 0) {
+      produce_by_map(job, maps, shared);
+    }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     const uint32_t group = threadIdx.x / kGroup - 1;
@@ -196,6 +235,21 @@ __device__ inline void for_sums(uint32_t group, const float (&sums)[N / 2], cons
   }
 }
 
+__device__ inline uint32_t packed(float low, float high) {
+  return to_bf16(low) | static_cast<uint32_t>(to_bf16(high)) << 16;
+}
+// Four matrices of 8 x 8 that lie in registers by weight row, stored by row of x: 16 bytes at each lane's address.
+__device__ inline void store_turned(uint32_t address, const uint32_t (&m)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(m[0]),
+               "r"(m[1]), "r"(m[2]), "r"(m[3])
+               : "memory");
+}
+
+inline bool encode_rows(const Bf16* x, uint64_t n_rows, uint64_t n_in, Maps& maps) {
+  return encode_map(x, n_in, {{n_rows, n_in, kFewRows}}, maps.few_rows) &&
+         encode_map(x, n_in, {{n_rows, n_in, kManyRows}}, maps.many_rows);
+}
+
 inline uint32_t count_multiprocessors() {
   int device = 0, n = 0;
   cudaGetDevice(&device);
@@ -205,7 +259,7 @@ inline uint32_t count_multiprocessors() {
 
 // Blocks in clusters of so many.
 template <typename Job>
-void launch_pipeline(const CUtensorMap& map, const Job& job, uint32_t n_blocks, uint32_t n_of_cluster, Stream on) {
+void launch_pipeline(const Maps& maps, const Job& job, uint32_t n_blocks, uint32_t n_of_cluster, Stream on) {
   cudaFuncSetAttribute(pipeline_kernel<Job>, cudaFuncAttributeMaxDynamicSharedMemorySize, kPipelineBytes);
   cudaLaunchConfig_t config{};
   config.gridDim = n_blocks, config.blockDim = kPipelineThreads, config.dynamicSmemBytes = kPipelineBytes;
@@ -214,7 +268,7 @@ void launch_pipeline(const CUtensorMap& map, const Job& job, uint32_t n_blocks, 
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {n_of_cluster, 1, 1};
   config.attrs = &cluster, config.numAttrs = n_of_cluster > 1 ? 1 : 0;
-  cudaLaunchKernelEx(&config, pipeline_kernel<Job>, map, job);
+  cudaLaunchKernelEx(&config, pipeline_kernel<Job>, maps, job);
 }
 
 }  // namespace concertina::kernels::cuda

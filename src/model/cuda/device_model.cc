@@ -205,6 +205,10 @@ Status check_shape(const ModelConfig& config) {
     if (attention.n_heads / attention.n_kv_heads > 16)
       return refuse("num_attention_heads / num_key_value_heads", attention.n_heads / attention.n_kv_heads,
                     "16 at most");
+    if (layer.moe() != nullptr && layer.moe()->n_experts > kernels::cuda::kMaxExperts)
+      return refuse("num_experts", layer.moe()->n_experts, "512 at most");
+    if (layer.moe() != nullptr && layer.moe()->top_k > kernels::cuda::kMaxTopK)
+      return refuse("num_experts_per_tok", layer.moe()->top_k, "32 at most");
     const std::size_t width =
         layer.moe() != nullptr ? layer.moe()->intermediate_size : layer.dense()->intermediate_size;
     if (width % 16 != 0)
