@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/norm.cuh"
 
 namespace concertina::kernels::cuda {
@@ -50,6 +51,7 @@ __device__ inline float rotated(const Head& head, uint32_t i, uint32_t half, con
 
 __global__ void prepare_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
   __shared__ float room[kNormThreads];
+  after_earlier();
   const uint32_t row = blockIdx.x, lane = threadIdx.x % kWarp, head_dim = kv.head_dim, n_kv = kv.n_kv_heads;
   const SequenceRows sequence = step.sequences[step.row_sequence[row]];
   const uint32_t position = position_of(step, row, sequence);
@@ -82,6 +84,49 @@ __global__ void prepare_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
     for (uint32_t i = lane; i < head_dim; i += kWarp)
       to[i] = to_bf16(is_v ? x[i] : rotated(head, i, p.rotary_dim / 2, cosines, sines));
   }
+}
+
+// The same of heads of 32 kOwn values that are rotated whole, with no norm of the full width: a lane keeps its values.
+template <int kOwn>
+__global__ void __launch_bounds__(kNormThreads) prepare_whole_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
+  constexpr uint32_t kHeadDim = kOwn * kWarp;
+  after_earlier();
+  const uint32_t row = blockIdx.x, lane = threadIdx.x % kWarp, n_kv = kv.n_kv_heads;
+  const uint32_t h = blockIdx.y * (kNormThreads / kWarp) + threadIdx.x / kWarp;
+  if (h >= p.n_heads + 2 * n_kv) return;
+  const float* const x = p.qkv + (static_cast<size_t>(row) * (p.n_heads + 2 * n_kv) + h) * kHeadDim;
+  float values[kOwn];
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) values[i] = x[lane + i * kWarp];
+  const SequenceRows sequence = step.sequences[step.row_sequence[row]];
+  const uint32_t position = position_of(step, row, sequence);
+  const bool is_q = h < p.n_heads, is_v = h >= p.n_heads + n_kv;
+  if (!is_v) {
+    if (p.norm == HeadNorm::kPerHead) {
+      float squares = 0;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) squares = fmaf(values[i], values[i], squares);
+      for (int other = kWarp / 2; other > 0; other /= 2) squares += __shfl_xor_sync(~0u, squares, other);
+      const float factor = 1.0f / sqrtf(squares / static_cast<float>(kHeadDim) + p.epsilon);
+      const float* const weight = is_q ? p.q_norm : p.k_norm;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) values[i] = values[i] * factor * weight[lane + i * kWarp];
+    }
+    const size_t table = static_cast<size_t>(position) * (kHeadDim / 2) + lane;
+#pragma unroll
+    for (int i = 0; i < kOwn / 2; ++i) {
+      const float low = values[i], high = values[i + kOwn / 2], c = p.cosines[table + i * kWarp], s = p.sines[table + i * kWarp];
+      values[i] = low * c - high * s;
+      values[i + kOwn / 2] = high * c + low * s;
+    }
+  }
+  Bf16* to = p.q + (static_cast<size_t>(row) * p.n_heads + h) * kHeadDim;
+  if (!is_q) {
+    const uint32_t block = step.blocks[sequence.block_begin + position / kv.block_size], of_kind = (h - p.n_heads) % n_kv;
+    to = kv.data + ((static_cast<size_t>(block) * 2 * n_kv + (is_v ? n_kv : 0) + of_kind) * kv.block_size + position % kv.block_size) * kHeadDim;
+  }
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) to[lane + i * kWarp] = to_bf16(values[i]);
 }
 
 // ---- Attention: a block has 16 queries that read one KV head; its warps take spans in turn.
@@ -303,9 +348,14 @@ void prepare_heads(const PrepareHeads& heads, const AttentionStep& step, const P
   if (step.n_rows == 0) return;
   // A norm of the full width is a block's. Otherwise a warp has a head, and few rows are spread over more blocks.
   const uint32_t n_heads = heads.n_heads + 2 * kv.n_kv_heads, at_once = kNormThreads / kWarp;
+  const bool is_whole = heads.norm != HeadNorm::kFullWidth && heads.rotary_dim == kv.head_dim;
+  if (is_whole && (kv.head_dim == 128 || kv.head_dim == 64)) {
+    const auto kernel = kv.head_dim == 128 ? prepare_whole_kernel<4> : prepare_whole_kernel<2>;
+    return launch_early(kernel, {dim3(step.n_rows, (n_heads + at_once - 1) / at_once), kNormThreads}, on, heads, step, kv);
+  }
   const bool is_spread = heads.norm != HeadNorm::kFullWidth && step.n_rows <= 1024;
   const dim3 grid(step.n_rows, is_spread ? (n_heads + at_once - 1) / at_once : 1);
-  prepare_kernel<<<grid, kNormThreads, 0, on>>>(heads, step, kv);
+  launch_early(prepare_kernel, {grid, kNormThreads}, on, heads, step, kv);
 }
 
 void attend(const Bf16* q, const AttentionStep& step, const PagedKv& kv, float scale, std::uint32_t n_heads,

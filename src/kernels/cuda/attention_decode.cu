@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace concertina::kernels::cuda {
 
@@ -282,6 +283,7 @@ class Block {
 template <int kHeadDim, int kCluster>
 __global__ void __launch_bounds__(kThreads) attend_one_kernel(const __grid_constant__ Attend p) {
   extern __shared__ __align__(128) unsigned char memory[];
+  after_earlier();
   Block<kHeadDim, kCluster> block(p, *reinterpret_cast<Shared<kHeadDim>*>(memory));
   block.run();
 }
@@ -290,14 +292,7 @@ template <int kHeadDim, int kCluster>
 void launch(const Attend& p, Stream on) {
   const auto kernel = attend_one_kernel<kHeadDim, kCluster>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared<kHeadDim>));
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(kCluster, p.step.n_items, p.kv.n_kv_heads), config.blockDim = kThreads;
-  config.dynamicSmemBytes = sizeof(Shared<kHeadDim>), config.stream = on;
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {kCluster, 1, 1};
-  config.attrs = &cluster, config.numAttrs = kCluster > 1 ? 1 : 0;
-  cudaLaunchKernelEx(&config, kernel, p);
+  launch_early(kernel, {dim3(kCluster, p.step.n_items, p.kv.n_kv_heads), kThreads, sizeof(Shared<kHeadDim>), kCluster}, on, p);
 }
 
 // As many blocks of a sequence as fill the device: lengths are known to the device alone.
@@ -305,7 +300,7 @@ template <int kHeadDim>
 void launch_for(const Attend& p, Stream on) {
   const uint32_t n = p.step.n_items * p.kv.n_kv_heads;
   if (n <= 64) return launch<kHeadDim, kHeadDim == 128 ? 8 : 4>(p, on);
-  if (n <= 160) return launch<kHeadDim, 4>(p, on);
+  if (n <= 160) return launch<kHeadDim, 2>(p, on);
   launch<kHeadDim, 1>(p, on);
 }
 

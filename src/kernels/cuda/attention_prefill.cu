@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/tensor_map.cuh"
 #include "kernels/cuda/wgmma.cuh"
 
@@ -149,8 +150,6 @@ class Consumer {
 
   __device__ void score(uint32_t span, uint32_t (&weights)[kSpan / 16][4], float (&highest)[2]) {
     float scores[kSpan / 2];
-#pragma unroll
-    for (uint32_t i = 0; i < kSpan / 2; ++i) scores[i] = 0;
     wait_for(shared_address(&s_.keys_full[place_.stage]), place_.parity);
     begin_products();
 #pragma unroll
@@ -158,7 +157,8 @@ class Consumer {
       const uint64_t a = swizzled_descriptor(shared_address(s_.q.halves[half]) + (threadIdx.x / kGroup - 1) * (kHalfBytes / 2));
       const uint64_t b = swizzled_descriptor(shared_address(s_.keys[place_.stage].halves[half]));
 #pragma unroll
-      for (uint32_t step = 0; step < kHalf / 16; ++step) wgmma<kSpan>(scores, a + step * 2, b + step * 2);
+      for (uint32_t step = 0; step < kHalf / 16; ++step)
+        half == 0 && step == 0 ? wgmma128_first(scores, a, b) : wgmma<kSpan>(scores, a + step * 2, b + step * 2);
     }
     commit_products();
     wait_for_products<0>();
@@ -198,15 +198,9 @@ class Consumer {
       }
     }
   }
-  __device__ static uint32_t packed(float low, float high) {
-    return to_bf16(low) | static_cast<uint32_t>(to_bf16(high)) << 16;
-  }
 
   __device__ void add_values(const Segment& segment, uint32_t span, const uint32_t (&weights)[kSpan / 16][4],
                              float (&sums)[kHeadDim / 2], float (&all)[4]) {
-#pragma unroll
-    for (uint32_t i = 0; i < kHeadDim / 2; ++i) sums[i] = 0;
-    all[0] = all[1] = all[2] = all[3] = 0;
     wait_for(shared_address(&s_.values_full[place_.stage]), place_.parity);
     if (segment.n_seen - span < kSpan) clear_values(segment.n_seen - span);
     const uint64_t values = turned_descriptor(shared_address(s_.values[place_.stage].halves[0]));
@@ -214,8 +208,13 @@ class Consumer {
     begin_products();
 #pragma unroll
     for (uint32_t block = 0; block < kSpan / 16; ++block) {
-      wgmma_registers128_turned(sums, weights[block], values + block * (2048 >> 4));
-      wgmma_registers8(all, weights[block], ones);
+      if (block == 0) {
+        wgmma_registers128_turned<0>(sums, weights[block], values);
+        wgmma_registers8<0>(all, weights[block], ones);
+      } else {
+        wgmma_registers128_turned<1>(sums, weights[block], values + block * (2048 >> 4));
+        wgmma_registers8<1>(all, weights[block], ones);
+      }
     }
     commit_products();
     wait_for_products<0>();
@@ -286,6 +285,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x < 8 * 16) s.ones[threadIdx.x] = 0x3f80;
   publish_to_async();
   __syncthreads();
+  after_earlier();
   // The last tiles see most: first.
   const uint32_t n_rows = kQueries / p.group, begin = (gridDim.x - 1 - blockIdx.x) * n_rows, end = min(p.step.n_rows, begin + n_rows);
   if (threadIdx.x < kGroup) {
@@ -310,7 +310,7 @@ bool attend_tiles(const Bf16* q, const AttentionStep& step, const PagedKv& kv, f
   constexpr int kBytes = sizeof(Shared) + 1024;
   cudaFuncSetAttribute(attend_tile_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   const uint32_t n_rows = kQueries / group;
-  attend_tile_kernel<<<dim3((step.n_rows + n_rows - 1) / n_rows, kv.n_kv_heads), kThreads, kBytes, on>>>(map, p);
+  launch_early(attend_tile_kernel, {dim3((step.n_rows + n_rows - 1) / n_rows, kv.n_kv_heads), kThreads, kBytes}, on, map, p);
   return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/pipelines.h"
 #include "kernels/cuda/product.cuh"
 
@@ -22,6 +23,7 @@ constexpr uint32_t kRouteWarps = 4;
 template <int kOwn>
 __global__ void __launch_bounds__(kRouteWarps * kWarp) route_kernel(Route p) {
   extern __shared__ float exponentials[];  // [warps][n_experts]
+  after_earlier();
   const uint32_t lane = threadIdx.x % kWarp, row = blockIdx.x * kRouteWarps + threadIdx.x / kWarp;
   if (row >= p.n_rows) return;
   const float* const logits = p.logits + static_cast<size_t>(row) * p.n_experts;
@@ -70,55 +72,66 @@ __global__ void __launch_bounds__(kRouteWarps * kWarp) route_kernel(Route p) {
 
 constexpr uint32_t kGroupThreads = 1024;
 
-struct Totals {
-  uint32_t entries, items;
-};
-__device__ inline Totals operator+(Totals a, Totals b) { return {a.entries + b.entries, a.items + b.items}; }
-
 // Of all threads before this one; and of all.
-__device__ inline Totals totals_before(Totals own, Totals& all) {
-  __shared__ Totals of_warp[kGroupThreads / kWarp];
+__device__ inline uint64_t sum_before(uint64_t own, uint64_t& all) {
+  __shared__ uint64_t of_warp[kGroupThreads / kWarp];
   const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  Totals sum = own;
+  uint64_t sum = own;
   for (uint32_t distance = 1; distance < kWarp; distance *= 2) {
-    const Totals other{__shfl_up_sync(~0u, sum.entries, distance), __shfl_up_sync(~0u, sum.items, distance)};
-    if (lane >= distance) sum = sum + other;
+    const uint64_t other = __shfl_up_sync(~0u, sum, distance);
+    if (lane >= distance) sum += other;
   }
   if (lane == kWarp - 1) of_warp[warp] = sum;
   __syncthreads();
-  Totals before{};
-  all = {};
+  uint64_t before = 0;
+  all = 0;
   for (uint32_t w = 0; w < kGroupThreads / kWarp; ++w) {
     if (w == warp) before = all;
-    all = all + of_warp[w];
+    all += of_warp[w];
   }
   __syncthreads();
-  return {before.entries + sum.entries - own.entries, before.items + sum.items - own.items};
+  return before + sum - own;
 }
 
-// One block counts, lays out and sorts. Which place an entry gets within its slot differs from run to run; no
-// bit depends on it.
+// One block counts, lays out and sorts. Whole items come first, then by size: blocks take items in turn, and
+// their shares are alike then. Which place an entry gets within its slot differs from run to run; no bit
+// depends on any of it.
 __global__ void __launch_bounds__(kGroupThreads)
     group_kernel(const uint32_t* slots, uint32_t n_entries, uint32_t n_slots, SlotLists lists) {
   extern __shared__ uint32_t count[];  // [n_slots]
+  after_earlier();
   for (uint32_t s = threadIdx.x; s < n_slots; s += kGroupThreads) count[s] = 0;
   __syncthreads();
+#pragma unroll 8
   for (uint32_t i = threadIdx.x; i < n_entries; i += kGroupThreads) atomicAdd(&count[slots[i]], 1u);
   __syncthreads();
-  Totals done{};
-  for (uint32_t first = 0; first < n_slots; first += kGroupThreads) {
-    const uint32_t slot = first + threadIdx.x, n = slot < n_slots ? count[slot] : 0;
-    Totals all;
-    const Totals begin = done + totals_before({n, (n + kItemRows - 1) / kItemRows}, all);
-    if (slot < n_slots) lists.begin[slot] = begin.entries, count[slot] = begin.entries;
-    for (uint32_t i = 0; i * kItemRows < n; ++i) {
-      uint32_t* const item = lists.items + 3 * (begin.items + i);
-      item[0] = slot, item[1] = begin.entries + i * kItemRows, item[2] = min(kItemRows, n - i * kItemRows);
+  const auto write_item = [&](uint32_t index, uint32_t slot, uint32_t first, uint32_t n) {
+    uint32_t* const item = lists.items + 3 * index;
+    item[0] = slot, item[1] = first, item[2] = n;
+  };
+  // Of few entries whole items stay beside the rest of their slot: one sum, of entries and items, instead of five.
+  const bool is_sorted = n_entries >= kItemRows * 16;
+  uint32_t n_done = 0, n_items = 0;
+  uint64_t all = 0;
+  for (uint32_t first_slot = 0; first_slot < n_slots; first_slot += kGroupThreads) {
+    const uint32_t slot = first_slot + threadIdx.x, n = slot < n_slots ? count[slot] : 0;
+    const uint32_t n_whole = n / kItemRows, rest = n % kItemRows, n_own = is_sorted ? n_whole : n_whole + (rest > 0);
+    const uint64_t before = sum_before(n | uint64_t{n_own} << 32, all);
+    const uint32_t begin = n_done + static_cast<uint32_t>(before), item = n_items + static_cast<uint32_t>(before >> 32);
+    n_done += static_cast<uint32_t>(all), n_items += static_cast<uint32_t>(all >> 32);
+    for (uint32_t i = 0; i < n_own; ++i)
+      write_item(item + i, slot, begin + i * kItemRows, min(kItemRows, n - i * kItemRows));
+    for (uint32_t size = 0; is_sorted && size < 4; ++size) {
+      const bool is_one = rest > 0 && (rest > 128 ? 0u : rest > 64 ? 1u : rest > 32 ? 2u : 3u) == size;
+      const uint32_t of_size = n_items + static_cast<uint32_t>(sum_before(is_one, all));
+      n_items += static_cast<uint32_t>(all);
+      if (is_one) write_item(of_size, slot, begin + n_whole * kItemRows, rest);
     }
-    done = done + all;
+    if (slot < n_slots) lists.begin[slot] = begin, count[slot] = begin;
   }
-  if (threadIdx.x == 0) lists.begin[n_slots] = done.entries, *lists.n_items = done.items;
+  if (threadIdx.x == 0) lists.begin[n_slots] = n_done, *lists.n_items = n_items;
   __syncthreads();
+#pragma unroll 8
   for (uint32_t i = threadIdx.x; i < n_entries; i += kGroupThreads)
     lists.entries[atomicAdd(&count[slots[i]], 1u)] = i;
 }
@@ -135,8 +148,6 @@ __device__ inline bool read_item(const SlotLists& lists, Item& item) {
   item = {at[0], at[1] + skipped, at[2] - skipped};
   return skipped < at[2];
 }
-
-__device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
 
 // For shapes that the pipeline does not fit. A warp has 16 features of one item: gate and up side by side.
 template <int kTiles>
@@ -216,7 +227,7 @@ void route(const Route& routed, Stream on) {
   if (routed.n_rows == 0) return;
   const uint32_t n_blocks = (routed.n_rows + kRouteWarps - 1) / kRouteWarps;
   const auto kernel = routed.n_experts <= 4 * kWarp ? route_kernel<4> : route_kernel<kMaxExperts / kWarp>;
-  kernel<<<n_blocks, kRouteWarps * kWarp, kRouteWarps * routed.n_experts * sizeof(float), on>>>(routed);
+  launch_early(kernel, {n_blocks, kRouteWarps * kWarp, kRouteWarps * routed.n_experts * sizeof(float)}, on, routed);
 }
 
 std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots) {
@@ -225,7 +236,7 @@ std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots) {
 
 void group_by_slot(const std::uint32_t* slots, std::uint32_t n_entries, std::uint32_t n_slots,
                    const SlotLists& lists, Stream on) {
-  if (n_entries > 0) group_kernel<<<1, kGroupThreads, n_slots * sizeof(uint32_t), on>>>(slots, n_entries, n_slots, lists);
+  if (n_entries > 0) launch_early(group_kernel, {1, kGroupThreads, n_slots * sizeof(uint32_t)}, on, slots, n_entries, n_slots, lists);
 }
 
 void expert_mlp(const ExpertMlp& p, Stream on) {

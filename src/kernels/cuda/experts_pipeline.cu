@@ -22,11 +22,10 @@ struct ExpertJob {
   }
 };
 
-__device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
-
 // Eight rows of gate, the same eight of up, and so on: a thread has both of a feature.
+template <bool kGather>
 struct GateUpJob : ExpertJob {
-  static constexpr bool kGathers = true;
+  static constexpr bool kGathers = kGather, kFolds = false;  // else entries' rows lie in their order
   __device__ const Bf16* x() const { return p.x; }
   __device__ uint32_t n_in() const { return p.hidden_size; }
   __device__ Work work(uint32_t index) const { return work_of(index, p.hidden_size); }
@@ -61,7 +60,7 @@ struct GateUpJob : ExpertJob {
 };
 
 struct DownJob : ExpertJob {
-  static constexpr bool kGathers = false;
+  static constexpr bool kGathers = false, kFolds = false;
   __device__ Work work(uint32_t index) const { return work_of(index, p.intermediate_size); }
   __device__ void send_for_weights(const CUtensorMap& map, const Work& work, uint32_t k, uint32_t to, uint32_t barrier) const {
     copy_box(to, map, barrier, k, work.tile * kTile, work.slot);
@@ -71,6 +70,12 @@ struct DownJob : ExpertJob {
   __device__ void store(const Work& work, PipelineShared& shared, uint32_t group, const float (&sums)[N / 2]) const {
     const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp % 4;
     const uint32_t out = work.tile * kTile + group * 64 + warp * 16 + lane % 2 * 8;
+    uint32_t entries[(N + 15) / 16];  // before they are needed: each would be waited for
+#pragma unroll
+    for (int i = 0; i < (N + 15) / 16; ++i) {
+      const uint32_t row = i * 16 + lane / 2;
+      entries[i] = row < work.count ? p.lists.entries[work.first + row] : 0;
+    }
 #pragma unroll
     for (int first = 0; first < N / 8; first += 2) {
       uint32_t m[4] = {};
@@ -85,30 +90,46 @@ struct DownJob : ExpertJob {
       __syncwarp();
       const uint32_t row = first * 8 + lane / 2;
       if (row < work.count && row < N && out < p.hidden_size)
-        *reinterpret_cast<uint4*>(p.out + static_cast<size_t>(p.lists.entries[work.first + row]) * p.hidden_size + out) =
+        *reinterpret_cast<uint4*>(p.out + static_cast<size_t>(entries[first / 2]) * p.hidden_size + out) =
             reinterpret_cast<const uint4*>(turned)[lane];
     }
     __syncwarp();
   }
 };
 
+// Each entry's row, where down's will be.
+__global__ void gather_entries_kernel(ExpertMlp p) {
+  after_earlier();
+  const auto* const from = reinterpret_cast<const uint4*>(p.x + static_cast<size_t>(p.lists.entries[blockIdx.x] / p.top_k) * p.hidden_size);
+  auto* const to = reinterpret_cast<uint4*>(p.out + static_cast<size_t>(blockIdx.x) * p.hidden_size);
+  for (uint32_t i = threadIdx.x; i < p.hidden_size / 8; i += blockDim.x) to[i] = from[i];
+}
+
+// So many rows an expert on average, and fetching them row by row is slower than once, so that the copy engine can.
+constexpr uint32_t kManyRowsOfExpert = 64;
+
 }  // namespace
 
 bool expert_mlp_by_pipeline(const ExpertMlp& p, Stream on) {
   const uint64_t hidden = p.hidden_size, inner = p.intermediate_size, matrix = hidden * inner, slot = 3 * matrix;
+  const uint32_t n_entries = p.n_rows * p.top_k;
   if (hidden < kBoxDepth || inner < kBoxDepth || inner % 8 != 0) return false;
   if ((reinterpret_cast<uintptr_t>(p.x) | reinterpret_cast<uintptr_t>(p.out)) % 16 != 0) return false;
   Maps gate_up, down;
-  if (!encode_map(p.slots, hidden, {{8, hidden, 8}, {2, matrix, 2}, {inner / 8, 8 * hidden, 8}, {p.n_slots, slot, 1}}, gate_up.weight) ||
+  if (!encode_map(p.slots, hidden, {{8, hidden, 8}, {2, matrix, 2}, {inner / 8, 8 * hidden, 8}, {p.n_slots, slot, 1}},
+                  gate_up.weight) ||
       !encode_map(p.slots + 2 * matrix, inner, {{hidden, inner, kTile}, {p.n_slots, slot, 1}}, down.weight) ||
-      !encode_rows(p.middle, static_cast<uint64_t>(p.n_rows) * p.top_k, inner, down))
+      !encode_rows(p.out, n_entries, hidden, gate_up) || !encode_rows(p.middle, n_entries, inner, down))
     return false;
-  const uint32_t n_items = max_items(p.n_rows * p.top_k, p.n_slots), n_blocks = count_multiprocessors();
-  const auto tiles_of = [](uint32_t width) { return (width + kTile - 1) / kTile; };
-  const GateUpJob first{{p, tiles_of(2 * p.intermediate_size)}};
-  const DownJob second{{p, tiles_of(p.hidden_size)}};
-  launch_pipeline(gate_up, first, std::min(n_blocks, n_items * first.n_tiles), 1, on);
-  launch_pipeline(down, second, std::min(n_blocks, n_items * second.n_tiles), 1, on);
+  const uint32_t n_items = max_items(n_entries, p.n_slots), n_blocks = count_multiprocessors();
+  const ExpertJob first{p, (2 * p.intermediate_size + kTile - 1) / kTile}, second{p, (p.hidden_size + kTile - 1) / kTile};
+  if (n_entries / p.n_slots < kManyRowsOfExpert) {
+    launch_pipeline(gate_up, GateUpJob<true>{first}, std::min(n_blocks, n_items * first.n_tiles), 1, on);
+  } else {
+    launch_early(gather_entries_kernel, {n_entries, 256}, on, p);
+    launch_pipeline(gate_up, GateUpJob<false>{first}, std::min(n_blocks, n_items * first.n_tiles), 1, on);
+  }
+  launch_pipeline(down, DownJob{second}, std::min(n_blocks, n_items * second.n_tiles), 1, on);
   return true;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/tensor_map.cuh"
 #include "kernels/cuda/wgmma.cuh"
@@ -60,25 +61,49 @@ __device__ inline void send_for_weights(const Job& job, const Maps& maps, const 
     job.send_for_weights(maps.weight, work, k + box * kBoxDepth, to + box * kWeightBox, full);
 }
 
-// One thread, where rows follow each other.
+template <typename Job>
+__device__ inline void send_for_rows(const Maps& maps, const Work& work, uint32_t width, uint32_t k, uint32_t n_boxes,
+                                     uint32_t to, uint32_t full) {
+  constexpr uint32_t kRowBytes = kBoxDepth * sizeof(Bf16);
+  const uint32_t at_once = width < kManyRows ? kFewRows : kManyRows;
+  const CUtensorMap& map = width < kManyRows ? maps.few_rows : maps.many_rows;
+  for (uint32_t box = 0; box < n_boxes; ++box)
+    for (uint32_t row = 0; row < width; row += at_once)
+      copy_box(to + n_boxes * kWeightBox + (box * width + row) * kRowBytes, map, full, k + box * kBoxDepth, work.first + row);
+}
+
+// One thread, where rows follow each other. The first stages' weights are on their way while the kernel before
+// this one ends, which makes the rows.
 template <typename Job>
 __device__ void produce_by_map(const Job& job, const Maps& maps, PipelineShared& shared) {
   Place place;
+  bool is_early = true;
   for (uint32_t index = job.first_work(); index < job.n_works(); index += job.stride()) {
     const Work work = job.work(index);
-    const uint32_t width = width_for(work.count), n_boxes = boxes_for(width), row_bytes = kBoxDepth * sizeof(Bf16);
-    const uint32_t at_once = width < kManyRows ? kFewRows : kManyRows;
-    const CUtensorMap& map = width < kManyRows ? maps.few_rows : maps.many_rows;
-    for (uint32_t k = work.k_begin; k < work.k_end; k += n_boxes * kBoxDepth, place.advance()) {
-      const uint32_t full = shared_address(&shared.full[place.stage]), to = shared_address(shared.stages[place.stage]);
+    const uint32_t width = width_for(work.count), n_boxes = boxes_for(width), depth = n_boxes * kBoxDepth;
+    const auto full = [&] { return shared_address(&shared.full[place.stage]); };
+    const auto to = [&] { return shared_address(shared.stages[place.stage]); };
+    const auto send_weights = [&](uint32_t k) {
       wait_for(shared_address(&shared.empty[place.stage]), place.parity ^ 1);
-      arrive_expecting(full, n_boxes * (kWeightBox + width * row_bytes));
-      send_for_weights(job, maps, work, k, n_boxes, to, full);
-      for (uint32_t box = 0; box < n_boxes; ++box)
-        for (uint32_t row = 0; row < width; row += at_once)
-          copy_box(to + n_boxes * kWeightBox + (box * width + row) * row_bytes, map, full, k + box * kBoxDepth, work.first + row);
+      arrive_expecting(full(), n_boxes * (kWeightBox + width * kBoxDepth * static_cast<uint32_t>(sizeof(Bf16))));
+      send_for_weights(job, maps, work, k, n_boxes, to(), full());
+    };
+    uint32_t k = work.k_begin;
+    if (is_early) {
+      const Place first = place;
+      const uint32_t end = min(work.k_end, work.k_begin + kStages * depth);
+      for (; k < end; k += depth, place.advance()) send_weights(k);
+      after_earlier();
+      place = first;
+      for (k = work.k_begin; k < end; k += depth, place.advance()) send_for_rows<Job>(maps, work, width, k, n_boxes, to(), full());
+      is_early = false;
+    }
+    for (; k < work.k_end; k += depth, place.advance()) {
+      send_weights(k);
+      send_for_rows<Job>(maps, work, width, k, n_boxes, to(), full());
     }
   }
+  if (is_early) after_earlier();
 }
 
 // Stages whose rows this thread has sent for, and those that it has told of.
@@ -168,7 +193,19 @@ __device__ inline void multiply(const Work& work, PipelineShared& shared, Place&
 template <int N, typename Job>
 __device__ inline void consume(const Job& job, const Work& work, PipelineShared& shared, Place& place, uint32_t group) {
   float sums[N / 2];
-  multiply<N>(work, shared, place, group, sums);
+  if constexpr (Job::kFolds) {
+    float span[N / 2];
+    Work part = work;
+    const uint32_t length = job.span_length();
+    for (part.k_begin = 0; part.k_begin < work.k_end; part.k_begin += length) {
+      part.k_end = part.k_begin + length;
+      multiply<N>(part, shared, place, group, span);
+#pragma unroll
+      for (int i = 0; i < N / 2; ++i) sums[i] = part.k_begin == 0 ? span[i] : sums[i] + span[i];
+    }
+  } else {
+    multiply<N>(work, shared, place, group, sums);
+  }
   job.template store<N>(work, shared, group, sums);
 }
 
@@ -187,6 +224,7 @@ __global__ void __launch_bounds__(kPipelineThreads, 1)
     publish_barriers();
   }
   __syncthreads();
+  if constexpr (Job::kGathers) after_earlier();
   if (threadIdx.x < kGroup) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
     if constexpr (Job::kGathers) {
@@ -217,7 +255,7 @@ __global__ void __launch_bounds__(kPipelineThreads, 1)
           consume<128>(job, work, shared, place, group);
           break;
         default:
-          consume<256>(job, work, shared, place, group);
+          if constexpr (!Job::kFolds) consume<256>(job, work, shared, place, group);
       }
     }
   }
@@ -235,9 +273,6 @@ __device__ inline void for_sums(uint32_t group, const float (&sums)[N / 2], cons
   }
 }
 
-__device__ inline uint32_t packed(float low, float high) {
-  return to_bf16(low) | static_cast<uint32_t>(to_bf16(high)) << 16;
-}
 // Four matrices of 8 x 8 that lie in registers by weight row, stored by row of x: 16 bytes at each lane's address.
 __device__ inline void store_turned(uint32_t address, const uint32_t (&m)[4]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(m[0]),
@@ -261,14 +296,7 @@ inline uint32_t count_multiprocessors() {
 template <typename Job>
 void launch_pipeline(const Maps& maps, const Job& job, uint32_t n_blocks, uint32_t n_of_cluster, Stream on) {
   cudaFuncSetAttribute(pipeline_kernel<Job>, cudaFuncAttributeMaxDynamicSharedMemorySize, kPipelineBytes);
-  cudaLaunchConfig_t config{};
-  config.gridDim = n_blocks, config.blockDim = kPipelineThreads, config.dynamicSmemBytes = kPipelineBytes;
-  config.stream = on;
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {n_of_cluster, 1, 1};
-  config.attrs = &cluster, config.numAttrs = n_of_cluster > 1 ? 1 : 0;
-  cudaLaunchKernelEx(&config, pipeline_kernel<Job>, maps, job);
+  launch_early(pipeline_kernel<Job>, {n_blocks, kPipelineThreads, kPipelineBytes, n_of_cluster}, on, maps, job);
 }
 
 }  // namespace concertina::kernels::cuda

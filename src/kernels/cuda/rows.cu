@@ -1,6 +1,7 @@
 // Ops of one row each: a block of 256 threads has a row.
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/norm.cuh"
 
 namespace concertina::kernels::cuda {
@@ -20,6 +21,7 @@ __device__ inline float4 operator+(float4 a, float4 b) { return {a.x + b.x, a.y 
 __global__ void add_rms_norm_kernel(AddRmsNorm p) {
   extern __shared__ float4 row[];  // [width / 4]
   __shared__ float room[kNormThreads];
+  after_earlier();
   const size_t at = static_cast<size_t>(blockIdx.x) * p.width;
   auto* const hidden = reinterpret_cast<float4*>(p.hidden + at);
   const auto* const delta = reinterpret_cast<const float4*>(p.delta + at);
@@ -35,6 +37,7 @@ __global__ void add_rms_norm_kernel(AddRmsNorm p) {
 __global__ void combine_norm_kernel(CombineNorm p) {
   extern __shared__ float4 row[];  // [width / 4]
   __shared__ float room[kNormThreads];
+  after_earlier();
   const uint32_t width = p.norm.width;
   const size_t at = static_cast<size_t>(blockIdx.x) * width;
   const Bf16* const rows = p.rows + at * p.top_k;
@@ -58,6 +61,7 @@ __global__ void combine_norm_kernel(CombineNorm p) {
 }
 
 __global__ void gather_kernel(const Bf16* rows, const uint32_t* which, uint32_t width, Bf16* out) {
+  after_earlier();
   const Bf16* const from = rows + static_cast<size_t>(which[blockIdx.x]) * width;
   for (uint32_t i = threadIdx.x; i < width; i += blockDim.x) out[static_cast<size_t>(blockIdx.x) * width + i] = from[i];
 }
@@ -70,17 +74,17 @@ void embedding(const std::int32_t* tokens, std::uint32_t n_rows, const Bf16* tab
 }
 
 void add_rms_norm(const AddRmsNorm& norm, Stream on) {
-  if (norm.n_rows > 0) add_rms_norm_kernel<<<norm.n_rows, kNormThreads, norm.width * sizeof(float), on>>>(norm);
+  if (norm.n_rows > 0) launch_early(add_rms_norm_kernel, {norm.n_rows, kNormThreads, norm.width * sizeof(float)}, on, norm);
 }
 
 void combine_norm(const CombineNorm& combine, Stream on) {
   if (combine.norm.n_rows > 0)
-    combine_norm_kernel<<<combine.norm.n_rows, kNormThreads, combine.norm.width * sizeof(float), on>>>(combine);
+    launch_early(combine_norm_kernel, {combine.norm.n_rows, kNormThreads, combine.norm.width * sizeof(float)}, on, combine);
 }
 
 void gather_rows(const Bf16* rows, const std::uint32_t* which, std::uint32_t n, std::uint32_t width, Bf16* out,
                  Stream on) {
-  if (n > 0) gather_kernel<<<n, kNormThreads, 0, on>>>(rows, which, width, out);
+  if (n > 0) launch_early(gather_kernel, {n, kNormThreads}, on, rows, which, width, out);
 }
 
 }  // namespace concertina::kernels::cuda

@@ -2,6 +2,7 @@
 // an order: no sort is needed, and none of the sums is a function of anything but the row.
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/product.cuh"
 
 namespace concertina::kernels::cuda {
@@ -268,6 +269,7 @@ __device__ void write_logprobs(const Sample& p, const DrawRow& draw, const float
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(Sample p) {
   __shared__ Room room;
+  after_earlier();
   const DrawRow draw = p.rows[blockIdx.x];
   const float* const logits = p.logits + static_cast<size_t>(blockIdx.x) * p.vocab_size;
   const auto end = [&](int32_t token, uint32_t outcome) {
@@ -295,7 +297,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(Sample p) {
 }  // namespace
 
 void sample(const Sample& step, Stream on) {
-  if (step.n_rows > 0) sample_kernel<<<step.n_rows, kThreads, 0, on>>>(step);
+  if (step.n_rows > 0) launch_early(sample_kernel, {step.n_rows, kThreads}, on, step);
 }
 
 }  // namespace concertina::kernels::cuda
