@@ -57,7 +57,7 @@ class Engine {
       all.push_back(step_us(load));
     std::sort(all.begin(), all.end());
     const double us = all[all.size() / 2];
-    const auto chosen = pass_->last_experts().value();
+    const auto chosen = pass_->last_experts(config_.layers.size() - 1).value();
     const auto n_distinct = static_cast<double>(std::set(chosen.begin(), chosen.end()).size());
     report.add(load.name(), fmt::format("engine, {} layers", config_.layers.size()), us,
                step_work(config_, load, n_distinct),

@@ -40,7 +40,7 @@ TEST(ServeFlags, SetWhatTheirRowsName) {
                  o),
             "");
   EXPECT_EQ(o.front.max_num_seqs, 7u);
-  EXPECT_EQ(o.front.kv_cache_bytes, 1u << 30);
+  EXPECT_EQ(o.kv_cache_memory, 1u << 30);
   EXPECT_EQ(o.front.shutdown_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(o.front.weight_loading, Loading::kLazy);
   EXPECT_FALSE(o.pin_threads);
@@ -61,7 +61,7 @@ TEST(ServeFlags, OfOneGivenTwiceTheLastCountsAndOfAListAll) {
            o),
       "");
   EXPECT_EQ(o.http.host, "127.0.0.1");
-  EXPECT_EQ(o.front.replace_failed, front::FrontOptions::ReplaceFailed::kYes);
+  EXPECT_EQ(o.front.cluster.replace_failed, front::FrontOptions::ReplaceFailed::kYes);
   EXPECT_THAT(o.http.allowed_hosts, testing::ElementsAre("a", "b", "c"));
   EXPECT_THAT(o.http.api_keys, testing::ElementsAre("one", "two"));
 }

@@ -29,6 +29,7 @@ void expert_mlp(const ExpertMlp&, Stream) { not_built(); }
 void combine_norm(const CombineNorm&, Stream) { not_built(); }
 void sample(const Sample&, Stream) { not_built(); }
 void fill_random(Bf16*, std::uint64_t, float, std::uint64_t, Stream) { not_built(); }
+void score(const Scoring&, Stream) { not_built(); }
 const char* name_of(Instruction) { return ""; }
 void chain_by(Instruction, const Bf16*, const Bf16*, float*, std::uint32_t, Stream) { not_built(); }
 

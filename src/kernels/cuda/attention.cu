@@ -342,6 +342,13 @@ __global__ void __launch_bounds__(kWarps * kWarp)
     out[row_of(query) * head_dim + d] = to_bf16(s.total[query * head_dim + d] / fold.sum);
 }
 
+// A kernel gets more than 48 KiB only where it was said, once for a device: a process has one.
+void allow_shared_memory() {
+  static const cudaError_t said = cudaFuncSetAttribute(attend_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                       static_cast<int>(shared_bytes(kMaxHeadDim)));
+  (void)said;  // the launch fails where this did
+}
+
 }  // namespace
 
 void prepare_heads(const PrepareHeads& heads, const AttentionStep& step, const PagedKv& kv, Stream on) {
@@ -365,7 +372,7 @@ void attend(const Bf16* q, const AttentionStep& step, const PagedKv& kv, float s
   if (attend_one_each(q, step, kv, scale * kLog2E, n_heads, out, on)) return;
   if (attend_tiles(q, step, kv, scale * kLog2E, n_heads, out, on)) return;
   const size_t n_bytes = shared_bytes(kv.head_dim);
-  cudaFuncSetAttribute(attend_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(n_bytes));
+  allow_shared_memory();
   attend_kernel<<<dim3(step.n_items, kv.n_kv_heads), kWarps * kWarp, n_bytes, on>>>(q, step, kv, scale * kLog2E,
                                                                                    n_heads, out);
 }

@@ -190,6 +190,24 @@ struct Sample {
 };
 void sample(const Sample& step, Stream on);
 
+// As kernels/scoring.h has it: of rows whose token is known.
+struct ScoreRow {
+  std::int32_t token;
+  std::uint32_t n_top;  // kMaxTopLogprobs at most
+};
+struct Score {
+  float logprob;
+  std::uint32_t rank;
+};
+struct Scoring {
+  const float* logits;  // [n_rows, vocab_size]
+  std::uint32_t n_rows, vocab_size;
+  const ScoreRow* rows;
+  Score* scores;    // [n_rows]
+  TopLogprob* top;  // [n_rows, kMaxTopLogprobs]
+};
+void score(const Scoring& scoring, Stream on);
+
 // ---- Weights that nobody trained.
 
 // Normal numbers of that deviation, each a function of (seed, place).

@@ -1,10 +1,12 @@
 #include "model/cuda/device_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/random.h"
 #include "model/error.h"
+#include "tensor/bf16.h"
 
 namespace concertina::model::cuda {
 
@@ -15,14 +17,6 @@ using tensor::DType;
 using tensor::Weight;
 
 const GqaSpec& gqa(const LayerSpec& layer) { return std::get<GqaSpec>(layer.attention); }
-
-// To nearest even; what is no number stays none.
-Bf16 rounded(float x) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  if (x != x) return 0x7fff;
-  return static_cast<Bf16>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 // Through host memory, one weight after the other, since what is copied must stay until it has arrived.
 class Upload {
@@ -38,7 +32,7 @@ class Upload {
                               name_of(weight.dtype)));
     narrow_.resize(n);
     const auto* const from = static_cast<const float*>(weight.data);
-    for (std::size_t i = 0; i < n; ++i) narrow_[i] = rounded(from[i]);
+    for (std::size_t i = 0; i < n; ++i) narrow_[i] = tensor::round_to_bf16(from[i]);
     return send(to, narrow_.data(), n * sizeof(Bf16));
   }
   Status norm(const Weight& weight, float* to) {
@@ -198,6 +192,7 @@ Status check_shape(const ModelConfig& config) {
                 fmt::format("{} is {}; on a GPU it must be {}", what, found, expected));
   };
   if (config.hidden_size % 16 != 0) return refuse("hidden_size", config.hidden_size, "a multiple of 16");
+  std::vector<std::uint32_t> kinds;
   for (const LayerSpec& layer : config.layers) {
     const GqaSpec& attention = gqa(layer);
     if (attention.head_dim % 16 != 0 || attention.head_dim > kernels::cuda::kMaxHeadDim)
@@ -209,6 +204,11 @@ Status check_shape(const ModelConfig& config) {
       return refuse("num_experts", layer.moe()->n_experts, "512 at most");
     if (layer.moe() != nullptr && layer.moe()->top_k > kernels::cuda::kMaxTopK)
       return refuse("num_experts_per_tok", layer.moe()->top_k, "32 at most");
+    const std::uint32_t rows = kernels::cuda::n_rows_of_item(
+        static_cast<std::uint32_t>(attention.n_heads), static_cast<std::uint32_t>(attention.n_kv_heads));
+    if (std::find(kinds.begin(), kinds.end(), rows) == kinds.end()) kinds.push_back(rows);
+    if (kinds.size() > kMaxItemKinds)
+      return refuse("kinds of num_attention_heads / num_key_value_heads", kinds.size(), "4 at most");
     const std::size_t width =
         layer.moe() != nullptr ? layer.moe()->intermediate_size : layer.dense()->intermediate_size;
     if (width % 16 != 0)

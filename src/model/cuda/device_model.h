@@ -74,6 +74,9 @@ struct DeviceModel {
   }
 };
 
+// Of attention's items, by how many heads share a KV head: layers of a model may differ.
+inline constexpr std::size_t kMaxItemKinds = 4;
+
 // kUnsupported where the kernels do not fit the model's shape; the message names the field.
 Status check_shape(const ModelConfig& config);
 
