@@ -1,6 +1,5 @@
-#cmake - DSOURCE_DIR = ... - DOUT = ... - P digest.cmake : a header with the SHA - 256 of the kernels' sources.
-file(GLOB sources ${
-  SOURCE_DIR}/*.cu ${SOURCE_DIR}/*.cuh ${SOURCE_DIR}/launch.h)
+# cmake -DSOURCE_DIR=... -DOUT=... -P digest.cmake: a header with the SHA-256 of the kernels' sources.
+file(GLOB sources ${SOURCE_DIR}/*.cu ${SOURCE_DIR}/*.cuh ${SOURCE_DIR}/launch.h)
 set(all "")
 foreach(source ${sources})
   file(SHA256 ${source} digest)

@@ -76,7 +76,7 @@ __device__ inline void for_logits(const float* logits, uint32_t n, const F& f) {
     for (uint32_t t = threadIdx.x; t < n; t += kThreads) f(t, logits[t]);
     return;
   }
-#pragma unroll 8
+#pragma unroll 4
   for (uint32_t i = threadIdx.x; i < n / 4; i += kThreads) {
     const float4 four = reinterpret_cast<const float4*>(logits)[i];
     f(4 * i, four.x), f(4 * i + 1, four.y), f(4 * i + 2, four.z), f(4 * i + 3, four.w);
