@@ -28,6 +28,10 @@ class CudaPass {
   static Result<std::unique_ptr<CudaPass>> create(const Model& model, const CudaOptions& options,
                                                   const std::function<void()>& on_weight = {});
 
+  // With weights of no checkpoint. `config` outlives it.
+  static Result<std::unique_ptr<CudaPass>> create_random(const ModelConfig& config,
+                                                         const CudaOptions& options, RandomWeights random);
+
   // As model::forward: a failure is the device's, and the pass is of no use after it. The logits stay there.
   // Allocates nothing.
   Result<StepOutput> run(Batch batch);
@@ -63,6 +67,9 @@ class CudaPass {
            device::cuda::Queue queue, device::cuda::Arena arena, std::byte* memory, StepStaging staging,
            device::cuda::Pinned outcome, device::cuda::Pinned scored, std::size_t n_blocks);
 
+  // All but the weights.
+  static Result<std::unique_ptr<CudaPass>> create_empty(const ModelConfig& config,
+                                                        const CudaOptions& options);
   Status fill_constants();
   void enqueue(const DeviceStep& step);
   void enqueue_attention(const DeviceStep& step, std::size_t layer);
