@@ -1,7 +1,10 @@
 #include "cli/memory_needs.h"
 
+#include "base/log.h"
 #include "base/memory_limits.h"
 #include "cli/error.h"
+#include "cli/sizes.h"
+#include "model/kv_spec.h"
 
 namespace concertina::cli {
 
@@ -29,11 +32,49 @@ front::MemoryNeeds memory_needs(const model::ModelConfig& config, const front::F
           .shared_bytes = options.weights_bytes + options.expert_weights_bytes};
 }
 
-Status plan_memory(const std::string& model, front::FrontOptions& options) {
+namespace {
+
+tl::unexpected<Error> bad_flag(const std::string& message) { return fail(CliError::kBadFlag, message); }
+
+struct KvBlocks {
+  std::uint64_t block_bytes;
+  std::size_t n_longest;  // of a sequence of full length: else a request that was admitted could never end
+};
+
+Status check_given(std::uint64_t kv_bytes, const KvBlocks& blocks, const front::FrontOptions& options) {
+  if (kv_bytes / blocks.block_bytes >= blocks.n_longest) return {};
+  return bad_flag(
+      fmt::format("--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
+                  "give {} MiB or more",
+                  text_of_bytes(kv_bytes), kv_bytes / blocks.block_bytes * options.block_size,
+                  options.max_model_len, (blocks.n_longest * blocks.block_bytes + (1 << 20) - 1) >> 20));
+}
+
+}  // namespace
+
+Status plan_memory(const std::string& model, std::optional<std::uint64_t> kv_bytes,
+                   front::FrontOptions& options) {
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(model));
+  const KvBlocks blocks{model::kv_spec(config).bytes_per_block(options.block_size),
+                        (options.max_model_len + options.block_size - 1) / options.block_size};
+  const std::vector<MemoryLimit> limits = read_memory_limits();
+  if (kv_bytes) {
+    RETURN_IF_ERROR(check_given(*kv_bytes, blocks, options));
+  } else {
+    const auto chosen = front::default_kv_bytes(
+        {blocks.n_longest * blocks.block_bytes, options.max_num_seqs, options.max_size},
+        memory_needs(config, options), options.initial_size, limits);
+    if (!chosen) return bad_flag(chosen.error().message());
+    kv_bytes = *chosen;
+  }
+  options.kv_cache_bytes = *kv_bytes;
+  options.kv_tokens = *kv_bytes / blocks.block_bytes * options.block_size;
   options.memory = memory_needs(config, options);
-  const Status fits = front::check_memory(options.memory, options.initial_size, read_memory_limits());
-  return fits ? Status{} : fail(CliError::kBadFlag, fits.error().message());
+  const Status fits = front::check_memory(options.memory, options.initial_size, limits);
+  if (!fits) return bad_flag(fits.error().message());
+  spdlog::info("KV cache of a rank: {} MiB, {} tokens (--kv-cache-memory)", *kv_bytes >> 20,
+               options.kv_tokens);
+  return {};
 }
 
 }  // namespace concertina::cli

@@ -38,10 +38,12 @@ Flags rank_flags(FrontOptions& o, bool& pin_threads) {
   };
 }
 
-Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len) {
+Flags step_flags(ServeOptions& all) {
+  FrontOptions& o = all.front;
   return {
-      size("--kv-cache-memory", o.kv_cache_bytes, "KV cache of each rank: 256MiB, 4GiB, or bytes"),
-      count("--max-model-len", max_model_len, {2, kMany}, "tokens of prompt and answer together")
+      size("--kv-cache-memory", all.kv_cache_bytes, "KV cache of each rank: 256MiB, 4GiB, or bytes")
+          .or_else("by memory and model"),
+      count("--max-model-len", all.max_model_len, {2, kMany}, "tokens of prompt and answer together")
           .or_else("the model's"),
       count("--max-num-seqs", o.max_num_seqs, {1, 4096}, "sequences in one step of a rank"),
       count("--max-num-batched-tokens", o.max_num_batched_tokens, {{"--max-num-seqs", o.max_num_seqs}, 65536},
@@ -105,8 +107,7 @@ Flags model_flags(ServeOptions& o) {
 
 Flags serve_flags(ServeOptions& o) {
   Flags all = http_flags(o.http);
-  for (Flags part :
-       {rank_flags(o.front, o.pin_threads), step_flags(o.front, o.max_model_len), model_flags(o)})
+  for (Flags part : {rank_flags(o.front, o.pin_threads), step_flags(o), model_flags(o)})
     std::move(part.begin(), part.end(), std::back_inserter(all));
   return all;
 }

@@ -9,9 +9,7 @@
 #include "checkpoint/fingerprint.h"
 #include "cli/error.h"
 #include "cli/process_limits.h"
-#include "cli/sizes.h"
 #include "kernels/digest.h"
-#include "model/kv_spec.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
 #include "tools/formats.h"
@@ -39,17 +37,6 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
         fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
                     o.front.max_model_len, config.max_position_embeddings));
   }
-  // A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
-  const std::size_t block_bytes = model::kv_spec(config).bytes_per_block(o.front.block_size);
-  const std::size_t n_needed = (o.front.max_model_len + o.front.block_size - 1) / o.front.block_size;
-  if (o.front.kv_cache_bytes / block_bytes < n_needed) {
-    return bad_flag(fmt::format(
-        "--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
-        "give {} MiB or more",
-        text_of_bytes(o.front.kv_cache_bytes), o.front.kv_cache_bytes / block_bytes * o.front.block_size,
-        o.front.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
-  }
-  o.front.kv_tokens = o.front.kv_cache_bytes / block_bytes * o.front.block_size;
   out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
               .path = o.model,
               .max_model_len = o.front.max_model_len,

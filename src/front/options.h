@@ -27,7 +27,7 @@ struct FrontOptions {
   std::uint64_t dummy_seed = 0;
   std::size_t n_moe_layers = 0, n_experts = 0;
   std::size_t initial_size = 1, max_size = 8, min_size = 1;
-  std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank
+  std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank; serve's default is default_kv_bytes
   MemoryNeeds memory;                           // of ranks; checked before any is started
   std::size_t kv_tokens = 0;                    // that it holds
   std::size_t max_model_len = 0;
