@@ -93,25 +93,6 @@ __device__ inline uint64_t sum_before(uint64_t own, uint64_t& all) {
   return before + sum - own;
 }
 
-// first(entry, slot), then second(entry, what the first gave), eight of each at a time: none waits for another.
-template <typename First, typename Second>
-__device__ inline void for_entries(const uint32_t* slots, uint32_t n_entries, const First& first, const Second& second) {
-  constexpr uint32_t kAtOnce = 8;
-  for (uint32_t begin = 0; begin < n_entries; begin += kAtOnce * kGroupThreads) {
-    uint32_t values[kAtOnce];
-    const auto for_own = [&](const auto& f) {
-#pragma unroll
-      for (uint32_t i = 0; i < kAtOnce; ++i) {
-        const uint32_t entry = begin + i * kGroupThreads + threadIdx.x;
-        if (entry < n_entries) f(entry, values[i]);
-      }
-    };
-    for_own([&](uint32_t entry, uint32_t& value) { value = slots[entry]; });
-    for_own([&](uint32_t entry, uint32_t& value) { value = first(entry, value); });
-    for_own([&](uint32_t entry, uint32_t& value) { second(entry, value); });
-  }
-}
-
 // One block counts, lays out and sorts. Whole items come first, then by size: blocks take items in turn, and
 // their shares are alike then. Which place an entry gets within its slot differs from run to run; no bit
 // depends on any of it.
@@ -121,8 +102,8 @@ __global__ void __launch_bounds__(kGroupThreads)
   after_earlier();
   for (uint32_t s = threadIdx.x; s < n_slots; s += kGroupThreads) count[s] = 0;
   __syncthreads();
-  for_entries(
-      slots, n_entries, [&](uint32_t, uint32_t slot) { return atomicAdd(&count[slot], 1u); }, [](uint32_t, uint32_t) {});
+#pragma unroll 8
+  for (uint32_t i = threadIdx.x; i < n_entries; i += kGroupThreads) atomicAdd(&count[slots[i]], 1u);
   __syncthreads();
   const auto write_item = [&](uint32_t index, uint32_t slot, uint32_t first, uint32_t n) {
     uint32_t* const item = lists.items + 3 * index;
@@ -150,9 +131,9 @@ __global__ void __launch_bounds__(kGroupThreads)
   }
   if (threadIdx.x == 0) lists.begin[n_slots] = n_done, *lists.n_items = n_items;
   __syncthreads();
-  for_entries(
-      slots, n_entries, [&](uint32_t, uint32_t slot) { return atomicAdd(&count[slot], 1u); },
-      [&](uint32_t entry, uint32_t place) { lists.entries[place] = entry; });
+#pragma unroll 8
+  for (uint32_t i = threadIdx.x; i < n_entries; i += kGroupThreads)
+    lists.entries[atomicAdd(&count[slots[i]], 1u)] = i;
 }
 
 struct Item {
