@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(Sample p) {
   const auto end = [&](int32_t token, uint32_t outcome) {
     if (threadIdx.x == 0) p.drawn[blockIdx.x] = {token, outcome, 0.0f};
   };
-  const Best best = highest_logit(logits, p.vocab_size, room);
+  const Best best = highest_logit<Reads::kFour>(logits, p.vocab_size, room);
   const float highest = best.logit;
   if (!isfinite(highest)) return end(-1, kNotFinite);
   const float* const changed = changed_logits(p, draw, logits);

@@ -69,25 +69,30 @@ struct Row {
   __device__ Mass mass(uint32_t t) const { return static_cast<Mass>(exponential(t) * kOne); }
 };
 
-// f(token, logit) for all, by id in each thread: four at a time where they are aligned so.
-template <typename F>
+enum class Reads { kOne, kFour };  // kFour: at a time, where they are aligned so; registers for it
+
+// f(token, logit) for all, by id in each thread.
+template <Reads kReads, typename F>
 __device__ inline void for_logits(const float* logits, uint32_t n, const F& f) {
-  if (n % 4 != 0 || reinterpret_cast<uintptr_t>(logits) % 16 != 0) {
-    for (uint32_t t = threadIdx.x; t < n; t += kThreads) f(t, logits[t]);
-    return;
+  if constexpr (kReads == Reads::kFour) {
+    if (n % 4 == 0 && reinterpret_cast<uintptr_t>(logits) % 16 == 0) {
+#pragma unroll 8
+      for (uint32_t i = threadIdx.x; i < n / 4; i += kThreads) {
+        const float4 four = reinterpret_cast<const float4*>(logits)[i];
+        f(4 * i, four.x), f(4 * i + 1, four.y), f(4 * i + 2, four.z), f(4 * i + 3, four.w);
+      }
+      return;
+    }
   }
-#pragma unroll 4
-  for (uint32_t i = threadIdx.x; i < n / 4; i += kThreads) {
-    const float4 four = reinterpret_cast<const float4*>(logits)[i];
-    f(4 * i, four.x), f(4 * i + 1, four.y), f(4 * i + 2, four.z), f(4 * i + 3, four.w);
-  }
+  for (uint32_t t = threadIdx.x; t < n; t += kThreads) f(t, logits[t]);
 }
 
 // The highest of a row in which every logit is a number or minus infinity, of the lowest id; else NaN.
+template <Reads kReads = Reads::kOne>
 __device__ inline Best highest_logit(const float* logits, uint32_t n, Room& room) {
   Mass n_broken = 0;
   Best best{-INFINITY, ~0u};
-  for_logits(logits, n, [&](uint32_t t, float logit) {
+  for_logits<kReads>(logits, n, [&](uint32_t t, float logit) {
     if (!(logit < INFINITY)) ++n_broken;
     if (logit > best.logit) best = {logit, t};
   });

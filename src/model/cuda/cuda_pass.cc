@@ -117,6 +117,7 @@ Result<std::unique_ptr<CudaPass>> CudaPass::create(const Model& model, const Cud
                                                    const std::function<void()>& on_weight) {
   ASSIGN_OR_RETURN(auto pass, create_empty(model.config(), options));
   RETURN_IF_ERROR(pass->model_.fill(model, pass->queue_, on_weight));
+  RETURN_IF_ERROR(pass->record_decoding());
   return pass;
 }
 
@@ -127,6 +128,7 @@ Result<std::unique_ptr<CudaPass>> CudaPass::create_random(const ModelConfig& con
   RETURN_IF_ERROR(pass->model_.fill_rope(rope, pass->queue_));
   RETURN_IF_ERROR(pass->model_.fill_random(config, random, pass->queue_));
   RETURN_IF_ERROR(pass->queue_.wait());
+  RETURN_IF_ERROR(pass->record_decoding());
   return pass;
 }
 
@@ -181,7 +183,7 @@ Result<StepOutput> CudaPass::run(Batch batch) {
   if (inputs_.tokens.empty()) return StepOutput{.inputs = &inputs_, .sampled = &sampled_, .scored = &scored_};
   RETURN_IF_ERROR(device_.use());
   ASSIGN_OR_RETURN(const DeviceStep step, staging_.send(inputs_, pools_.item_rows(), queue_));
-  enqueue(step);
+  RETURN_IF_ERROR(enqueue_or_replay(step));
   RETURN_IF_ERROR(queue_.check());
   RETURN_IF_ERROR(fetch_outcome(step));
   read_outcome(n_drawn_);

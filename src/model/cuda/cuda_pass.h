@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "device/cuda/graph.h"
 #include "model/cuda/device_step.h"
 #include "model/cuda/kv_pools.h"
 #include "model/forward.h"
@@ -71,6 +72,10 @@ class CudaPass {
   static Result<std::unique_ptr<CudaPass>> create_empty(const ModelConfig& config,
                                                         const CudaOptions& options);
   Status fill_constants();
+  // Decoding of few sequences as graphs, whose many small kernels the host could not enqueue as fast as they
+  // run.
+  Status record_decoding();
+  Status enqueue_or_replay(const DeviceStep& step);
   void enqueue(const DeviceStep& step);
   void enqueue_attention(const DeviceStep& step, std::size_t layer);
   void enqueue_mlp(const DeviceStep& step, std::size_t layer);
@@ -99,6 +104,13 @@ class CudaPass {
   kernels::Sampled sampled_;
   kernels::Scored scored_;
   std::size_t n_drawn_ = 0;
+  // A step, of whose number of rows, and what ran for it. For another whose arrays lie elsewhere it is not.
+  struct Recorded {
+    DeviceStep step;
+    std::vector<kernels::cuda::AttentionStep> attention;
+    device::cuda::Graph graph;
+  };
+  std::vector<Recorded> recorded_;  // [n_rows - 1]
 };
 
 }  // namespace concertina::model::cuda
