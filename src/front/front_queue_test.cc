@@ -146,7 +146,7 @@ TEST_F(FrontQueue, TokensThatTheModelHasNotAreRefusedBeforeARankSeesThem) {
 }
 
 TEST_F(FrontQueue, AStructureGoesToARankAsItWasAskedForUnlessItIsBeyondItsBounds) {
-  options.initial_size = 1;
+  options.cluster.initial_size = 1;
   serve();
   GenerationRequest request = short_request(ClientId(1));
   request::Structure structure{

@@ -151,12 +151,13 @@ __device__ const float* changed_logits(const Sample& p, const DrawRow& draw, con
     changed[t] = is_allowed ? logits[t] : -INFINITY;
   }
   __syncthreads();
-  if (threadIdx.x == 0) {  // in their order: a token may have several
-    for (uint32_t i = 0; i < draw.n_edits; ++i) {
-      const Edit edit = p.edits[draw.edit_begin + i];
-      const float logit = changed[edit.token];
-      changed[edit.token] = (logit > 0 ? logit / edit.divisor : logit * edit.divisor) + edit.bias;
-    }
+  // A token may have several, in their order: whoever has the token reads all. One thread alone would
+  // wait for one read after the other, thousands of them for a penalty on a long prompt.
+  for (uint32_t i = 0; i < draw.n_edits; ++i) {
+    const Edit edit = p.edits[draw.edit_begin + i];
+    if (static_cast<uint32_t>(edit.token) % kThreads != threadIdx.x) continue;
+    const float logit = changed[edit.token];
+    changed[edit.token] = (logit > 0 ? logit / edit.divisor : logit * edit.divisor) + edit.bias;
   }
   __syncthreads();
   return changed;
