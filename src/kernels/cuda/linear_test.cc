@@ -62,7 +62,8 @@ TEST_F(CudaLinear, ARowHasTheSameBitsAtEveryPlaceOfEveryBatch) {
   const Bf16* const weight = upload(random_bits(random, kShape.n_out * kShape.n_in));
   const Bits row = random_bits(random, kShape.n_in);
   const auto alone = run(upload(row), 1, weight, kShape);
-  for (const std::size_t n_rows : {1u, 2u, 4u, 8u, 16u, 24u, 32u, 48u, 64u, 96u, 128u, 192u, 256u, 1000u}) {
+  for (const std::size_t n_rows :
+       {1u, 2u, 4u, 8u, 16u, 24u, 32u, 48u, 64u, 96u, 128u, 192u, 256u, 1000u, 1100u}) {
     Bits batch(n_rows * kShape.n_in, 0x7fff);
     for (std::size_t r = 0; r < n_rows; r += 2)
       std::copy(row.begin(), row.end(), batch.begin() + static_cast<std::ptrdiff_t>(r * kShape.n_in));
