@@ -27,7 +27,7 @@ struct Options {
 };
 
 struct Run {
-  double gap_ms = 0, whole_ms = 0, recovering_ms = 0, gap_steady_ms = 0;
+  double detected_ms = 0, gap_ms = 0, whole_ms = 0, recovering_ms = 0, gap_steady_ms = 0;
   double n_copied = 0, n_recomputed = 0;  // tokens of requests that moved
   std::size_t n_carried = 0, n_failed = 0, n_differing = 0;
 };
@@ -41,15 +41,17 @@ class Bench {
     undisturbed_ = harness::run_alone(server_->url(), requests_);
   }
 
+  double steady_gap_ms() {
+    Load load(server_->url(), requests_, Load::Restart::kNo);
+    bench::wait_for_each(load, options_.streams.n_streams, 20);
+    const Time from = steady_clock::now();
+    const auto records = load.join();
+    return 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
+  }
+
   Run measure(int signal) {
     Run run;
-    {
-      Load load(server_->url(), requests_, Load::Restart::kNo);
-      bench::wait_for_each(load, options_.streams.n_streams, 20);
-      const Time from = steady_clock::now();
-      const auto records = load.join();
-      run.gap_steady_ms = 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
-    }
+    run.gap_steady_ms = steady_gap_ms();
     Load load(server_->url(), requests_, Load::Restart::kNo);
     bench::wait_for_each(load, options_.streams.n_streams, 40);
     const auto before = client::fetch_cluster(server_->url()).value();
@@ -63,6 +65,7 @@ class Bench {
     };
     const double n_copied = moved("copied"), n_recomputed = moved("recomputed");
     const Time hit = steady_clock::now();
+    const auto hit_at = std::chrono::system_clock::now();
     kill(static_cast<pid_t>(victim.pid), signal);
     client::OperationInfo operation;
     CHECK(harness::eventually([&] {
@@ -73,6 +76,7 @@ class Bench {
                           [&](const auto& r) { return r.pid == victim.pid; });
     }));
     run.whole_ms = to_ms(steady_clock::now() - hit);
+    run.detected_ms = to_ms(operation.started - hit_at);
     if (const auto ended = client::fetch_operation(server_->url(), operation.id))
       run.recovering_ms = ended->phase_ms("recovering");
     const auto records = load.join();
@@ -94,14 +98,15 @@ class Bench {
 bool measure_all(Bench& bench, const Options& options, const char* name, int signal, double gap_limit_ms,
                  double whole_limit_ms, nlohmann::ordered_json& json) {
   std::vector<Run> runs;
-  fmt::print("{}\n{:>4} {:>9} {:>13} {:>12} {:>13} {:>9} {:>7} {:>10} {:>8} {:>11}\n", name, "run", "gap ms",
-             "recovering ms", "whole in ms", "gap, steady", "carried", "failed", "differing", "copied",
-             "recomputed");
+  fmt::print("{}\n{:>4} {:>9} {:>12} {:>13} {:>12} {:>13} {:>9} {:>7} {:>10} {:>8} {:>11}\n", name, "run",
+             "gap ms", "heard in ms", "recovering ms", "whole in ms", "gap, steady", "carried", "failed",
+             "differing", "copied", "recomputed");
   for (std::size_t i = 0; i < options.n_runs; ++i) {
     const Run& run = runs.emplace_back(bench.measure(signal));
-    fmt::print("{:>4} {:>9.1f} {:>13.1f} {:>12.1f} {:>13.1f} {:>9} {:>7} {:>10} {:>8.0f} {:>11.0f}\n", i + 1,
-               run.gap_ms, run.recovering_ms, run.whole_ms, run.gap_steady_ms, run.n_carried, run.n_failed,
-               run.n_differing, run.n_copied, run.n_recomputed);
+    fmt::print(
+        "{:>4} {:>9.1f} {:>12.1f} {:>13.1f} {:>12.1f} {:>13.1f} {:>9} {:>7} {:>10} {:>8.0f} {:>11.0f}\n",
+        i + 1, run.gap_ms, run.detected_ms, run.recovering_ms, run.whole_ms, run.gap_steady_ms, run.n_carried,
+        run.n_failed, run.n_differing, run.n_copied, run.n_recomputed);
     std::fflush(stdout);
   }
   const auto of = [&](double Run::*member) {
@@ -114,6 +119,7 @@ bool measure_all(Bench& bench, const Options& options, const char* name, int sig
   const bench::Summary gap = of(&Run::gap_ms), whole = of(&Run::whole_ms),
                        recovering = of(&Run::recovering_ms);
   json[name] = {{"gap_ms", gap.json()},
+                {"detected_ms", of(&Run::detected_ms).json()},
                 {"recovering_ms", recovering.json()},
                 {"whole_ms", whole.json()},
                 {"gap_steady_ms", of(&Run::gap_steady_ms).json()},
@@ -122,6 +128,7 @@ bool measure_all(Bench& bench, const Options& options, const char* name, int sig
                       gap.median() <= gap_limit_ms);
   met &= whole.line("all ranks back after, ms", fmt::format("at most {:.0f}", whole_limit_ms),
                     whole.median() <= whole_limit_ms);
+  of(&Run::detected_ms).line("of it until the front knows, ms", "", true);
   recovering.line("of it freeze, prepare and enter, ms", "", true);
   fmt::print("streams failed or differing: {}\n\n", n_bad);
   return met && n_bad == 0;

@@ -38,8 +38,10 @@ const char* name_of(CopyCase what) {
   return kNames[static_cast<std::size_t>(what)];
 }
 
-void Coverage::note(const std::string& state, const cluster::Event& event, const cluster::Actions& actions) {
-  Count& count = counts_[{state, kEvents[event.index()]}];
+void Coverage::after_event(const cluster::Event& event, const cluster::Actions& actions,
+                           const cluster::Coordinator& coordinator) {
+  Count& count = counts_[{state_, kEvents[event.index()]}];
+  state_ = coordinator.state_name();
   ++count.n;
   count.n_acted += actions.empty() ? 0 : 1;
 }

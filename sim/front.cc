@@ -14,7 +14,7 @@ constexpr std::uint64_t kEventsAFront = 400;  // on average, then it is replaced
 
 deployment::Config config_of(const Scenario& scenario) {
   return {
-      .cluster = scenario.cluster, .capacity = {}, .broken = scenario.broken<deployment::Config::Broken>()};
+      .cluster = scenario.cluster, .capacity = {}, .broken = scenario.broken<deployment::Journal::Broken>()};
 }
 }  // namespace
 
@@ -23,7 +23,7 @@ Front::Front(World& world)
       deployment_(std::in_place, config_of(world.scenario), Incarnation(1)),
       invariants_(world.scenario.cluster),
       replacing_(world.scenario.seed ^ 0xf407) {
-  deployment_->observe(this);
+  observe();
 }
 
 void Front::start() {
@@ -31,20 +31,9 @@ void Front::start() {
   carry_out();
 }
 
-// ---- The coordinator's events and decisions, as they are made.
-
-void Front::after_bootstrap(const cluster::Actions& actions) {
-  invariants_.after_bootstrap(actions, coordinator());
-}
-
-void Front::after_request(const cluster::ScaleRequested& request,
-                          const Result<cluster::Coordinator::ScaleReply>& reply) {
-  invariants_.after_request(request, reply, coordinator());
-}
-
-void Front::after_event(const cluster::Event& event, const cluster::Actions& actions) {
-  world_.coverage.note(state_before_, event, actions);
-  invariants_.after_event(event, actions, coordinator());
+void Front::observe() {
+  deployment_->observe(invariants_);
+  deployment_->observe(world_.coverage);
 }
 
 void Front::tell(const cluster::Event& event) {
@@ -65,7 +54,7 @@ void Front::carry_out() {
 void Front::replace_front() {
   const deployment::Deployment::Snapshot snapshot = deployment_->snapshot();
   deployment_.emplace(config_of(world_.scenario), snapshot);
-  deployment_->observe(this);
+  observe();
 }
 
 void Front::check() {
@@ -78,9 +67,6 @@ void Front::check() {
 
 void Front::hear(const Member& from, const cluster::FromRank& message) {
   if (is_over_) return;
-  if (world_.scenario.breaks(rank::RankProtocol::Broken::kNoFreezeBarrier) &&
-      std::holds_alternative<cluster::RankFrozen>(message))
-    return;
   const bool counts = open_rank(from) != nullptr && !is_fenced(from);
   deployment_->hear(message, now(), effects_);
   carry_out();
@@ -104,18 +90,11 @@ void Front::hear_again(const cluster::FromRank& message) {
       message);
 }
 
-void Front::see_exit(const Member& member, const std::string& how) {
+void Front::see_exit(const deployment::RankEnded& ended) {
+  const Member& member = ended.exit.member;
   if (open_rank(member) != nullptr) open_.erase(member.rank);
   if (is_over_) return;
-  using Reason = cluster::RankExited::Reason;
-  using Cause = deployment::Ending::Cause;
-  const cluster::RankExited exit{member, how, how == kSaid ? Reason::kSaid : Reason::kUnknown};
-  const bool is_kill = how.starts_with("signal 9"), is_exit = how.starts_with("exit code 1");
-  const deployment::Ending ending{.cause = how == kCrash ? Cause::kCrash : Cause::kOther,
-                                  .how = how,
-                                  .signal = is_kill ? 9 : 0,
-                                  .exit_code = is_exit ? 1 : 0};
-  deployment_->tell(deployment::RankEnded{exit, ending}, now(), effects_);
+  deployment_->tell(ended, now(), effects_);
   carry_out();
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_doubled))
     tell(cluster::RankExited{member, "said twice"});
@@ -146,20 +125,17 @@ void Front::execute(const cluster::Send& send) {
     world_.note(fmt::format("COMMIT {} -> {} to rank {}", commit->from, commit->to, send.to.rank));
   if (const auto* enter = std::get_if<cluster::Enter>(&send.message))
     world_.note(fmt::format("ENTER {} to rank {}, ballot {}", enter->epoch, send.to.rank, enter->ballot));
-  const auto* freeze = std::get_if<cluster::Freeze>(&send.message);
-  if (freeze != nullptr) world_.note(fmt::format("FREEZE {} to rank {}", freeze->ballot, send.to.rank));
+  if (const auto* freeze = std::get_if<cluster::Freeze>(&send.message))
+    world_.note(fmt::format("FREEZE {} to rank {}", freeze->ballot, send.to.rank));
   if (std::holds_alternative<cluster::Forget>(send.message) || open_rank(send.to) == nullptr) return;
   Time& last = last_in_[send.to.rank];
   last = std::max(last + Duration(1), now() + world_.message_delay(world_.scenario.message_time));
   world_.schedule.at(last, [this, send] { world_.find(send.to)->receive(send.message); });
-  // The broken rule: nobody waits for the answer.
-  if (freeze != nullptr && world_.scenario.breaks(rank::RankProtocol::Broken::kNoFreezeBarrier))
-    deployment_->hear(cluster::RankFrozen{send.to, freeze->ballot}, now(), effects_);
 }
 
 void Front::execute(const cluster::KillRank& kill) {
   world_.schedule.after(Duration(1000), [this, member = kill.member] {
-    if (Rank* rank = world_.find(member)) rank->kill("signal 9 from the front");
+    if (Rank* rank = world_.find(member)) rank->kill(killed("signal 9 from the front"));
   });
 }
 
@@ -169,16 +145,11 @@ void Front::execute(const deployment::Fence& fence) {
   if (fence.cause == cluster::LossCause::kStuckStep)
     world_.violate(fmt::format("rank {} is stuck: {}", fence.member.rank, fence.why));
   fenced_.insert(fence.member);
-  // The broken rule: the channel of a fenced rank stays open.
-  if (world_.scenario.breaks(deployment::Config::Broken::kPositionAlone)) {
-    world_.schedule.after(3 * world_.scenario.cluster.peer_timeout,
-                          [this, member = fence.member] { world_.find(member)->kill("signal 9, late"); });
-    return;
-  }
   Rank* rank = open_rank(fence.member);
   if (rank == nullptr) return;
   open_.erase(fence.member.rank);
-  world_.schedule.after(world_.message_delay(world_.scenario.message_time), [rank] {
+  const Duration seen = world_.scenario.close_time + world_.message_delay(world_.scenario.message_time);
+  world_.schedule.after(seen, [rank] {
     if (rank->is_alive()) rank->close_channel();
   });
   if (world_.scenario.kill_fenced == Scenario::KillFenced::kYes) execute(cluster::KillRank{fence.member});

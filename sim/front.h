@@ -13,14 +13,14 @@ namespace concertina::sim {
 // The front in virtual time: hosts the real Deployment, with channels that delay, processes that are
 // simulated ranks, clients with requests, and the rules that are checked after each event. Now and then it is
 // replaced by another one that knows what a snapshot holds.
-class Front : private deployment::Observer {
+class Front {
  public:
   explicit Front(World& world);
   void start();
 
   // ---- What ranks and the kernel tell.
   void hear(const cluster::Member& from, const cluster::FromRank& message);
-  void see_exit(const cluster::Member& member, const std::string& how);
+  void see_exit(const deployment::RankEnded& ended);
   void lose_channel(const cluster::Member& member);
 
   // ---- Clients and operators.
@@ -44,12 +44,7 @@ class Front : private deployment::Observer {
     std::size_t n_emitted = 0;
   };
 
-  void after_bootstrap(const cluster::Actions& actions) override;
-  void after_request(const cluster::ScaleRequested& request,
-                     const Result<cluster::Coordinator::ScaleReply>& reply) override;
-  void before_event() override { state_before_ = coordinator().state_name(); }
-  void after_event(const cluster::Event& event, const cluster::Actions& actions) override;
-
+  void observe();
   void tell(const cluster::Event& event);
   void carry_out();  // effects_
   void hear_again(const cluster::FromRank& message);
@@ -78,7 +73,6 @@ class Front : private deployment::Observer {
   std::optional<deployment::Deployment> deployment_;
   deployment::EffectQueue effects_;
   cluster::Invariants invariants_;
-  std::string state_before_;
   Random replacing_;                        // of its own, so that all else is as without
   std::map<RankId, cluster::Member> open_;  // channels
   std::set<cluster::Member> fenced_;

@@ -40,7 +40,7 @@ void Front::submit(std::size_t index) {
 }
 
 void Front::execute(const deployment::EmitToken& token) {
-  ++world_.counts.n_tokens;
+  ++world_.coverage.n_tokens;
   last_token_ = now();
   Stream& stream = streams_.at(token.request);
   const std::size_t position = stream.n_emitted++;
@@ -54,7 +54,7 @@ void Front::execute(const deployment::EmitToken& token) {
 }
 
 void Front::execute(const deployment::EmitFailed& failed) {
-  world_.note(fmt::format("request {}: {}", failed.request, failed.why));
+  world_.note(fmt::format("request {}: {}", failed.request, failed.error.message()));
   streams_.erase(failed.request);
   ++n_finished_;
 }

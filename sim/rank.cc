@@ -7,6 +7,7 @@
 namespace concertina::sim {
 
 using cluster::Member;
+using deployment::Ending;
 
 Rank::Rank(World& world, const Member& member)
     : world_(world),
@@ -34,9 +35,11 @@ std::string Rank::describe() const {
 void Rank::start() {
   if (!is_alive()) return;
   if (world_.phase == World::Phase::kFaults && world_.chance(world_.scenario.p_crash_at_start))
-    return kill("crashed at start");
-  if (world_.schedule.now() < world_.starts_fail_until)
-    return kill(world_.chance(world_.scenario.p_start_says) ? kSaid : "signal 9 at start");
+    return kill(exited("crashed at start", 0));
+  if (world_.schedule.now() < world_.starts_fail_until) {
+    if (!world_.chance(world_.scenario.p_start_says)) return kill(killed("signal 9 at start"));
+    return kill(exited("it said: the checkpoint is another one", 1), Reason::kSaid);
+  }
   const scheduler::Limits& limits = world_.scenario.limits;
   report(cluster::RankHello{member_, {}, {}, limits.n_blocks, limits.block_size, limits.max_num_seqs, {}});
   beat();
@@ -56,23 +59,23 @@ void Rank::receive(cluster::ToRank message) {
 
 void Rank::close_channel() {
   channel_ = Channel::kClosed;
-  if (life_ == Life::kRunning) end("exit code 1: the front closed its channel");
+  if (life_ == Life::kRunning) end(exited("exit code 1: the front closed its channel", 1));
 }
 
-void Rank::kill(const std::string& how) {
+void Rank::kill(const Ending& how, Reason reason) {
   if (!is_alive()) return;
-  ++world_.counts.n_killed;
+  ++world_.coverage.n_killed;
   if (life_ == Life::kWild) return end(kCrash);  // its own signal comes first
-  const bool is_fault = world_.phase == World::Phase::kFaults && how != kCrash;
+  const bool is_fault = world_.phase == World::Phase::kFaults && how.cause != Ending::Cause::kCrash;
   if (is_fault && world_.chance(0.3) && kv_.leave_odd_record(world_.random))
     world_.note(fmt::format("rank {} is killed while it writes a record", member_.rank));
-  end(how);
+  end(how, reason);
 }
 
 void Rank::go_wild() {
   if (life_ != Life::kRunning) return;
   life_ = Life::kWild;
-  ++world_.counts.n_killed;
+  ++world_.coverage.n_killed;
   world_.note(fmt::format("rank {} writes garbage into its KV", member_.rank));
   kv_.write_garbage(world_.random);
   world_.schedule.after(world_.about(world_.scenario.step_time), [this] {
@@ -80,16 +83,17 @@ void Rank::go_wild() {
   });
 }
 
-void Rank::end(const std::string& how) {
+void Rank::end(const Ending& how, Reason reason) {
   life_ = Life::kEnded;
   incoming_.end();
-  world_.note(fmt::format("rank {} ({}) ends: {}", member_.rank, member_.incarnation, how));
+  world_.note(fmt::format("rank {} ({}) ends: {}", member_.rank, member_.incarnation, how.how));
   Duration seen = world_.message_delay(world_.scenario.message_time);
   if (world_.chance(0.3)) {  // the channel closes before the exit status is there
     world_.schedule.after(seen, [this] { world_.front->lose_channel(member_); });
     seen += world_.message_delay(10 * world_.scenario.message_time);
   }
-  world_.schedule.after(seen, [this, how] { world_.front->see_exit(member_, how); });
+  const deployment::RankEnded ended{{member_, how.how, reason}, how};
+  world_.schedule.after(seen, [this, ended] { world_.front->see_exit(ended); });
 }
 
 void Rank::stop() {
@@ -101,7 +105,7 @@ void Rank::stop() {
 void Rank::resume() {
   if (life_ != Life::kStopped) return;
   life_ = Life::kRunning;
-  if (channel_ == Channel::kClosed) return end("exit code 1: it woke up fenced");
+  if (channel_ == Channel::kClosed) return end(exited("exit code 1: it woke up fenced", 1));
   incoming_.go_on();
   while (!unread_.empty() && is_alive()) {
     cluster::ToRank message = std::move(unread_.front());
@@ -227,7 +231,7 @@ Rank::Progressed Rank::between() {
   incoming_.between_steps();
   const Next next = protocol_.next(*this, actions_);
   perform();
-  if (next == Next::kLeave) end("exit code 0");
+  if (next == Next::kLeave) end(exited("exit code 0", 0));
   if (next == Next::kStep) begin_step();
   return next == Next::kStep || next == Next::kEnter ? Progressed::kYes : Progressed::kNo;
 }
@@ -279,7 +283,7 @@ void Rank::perform(const rank::EnterEpoch& enter) {
                                                   member_.rank, enter.epoch)
                                     : fmt::format("rank {} goes back from epoch {} to {}", member_.rank,
                                                   steps_.position().epoch, enter.epoch));
-    return end("a broken rule");
+    return end(exited("a broken rule", 0));
   }
   view_ = prepared.mapped();
   view_ != nullptr ? steps_.enter(view_->group) : steps_.leave();

@@ -25,7 +25,8 @@ class Rank : private rank::Sight {
   void start();                           // the process is up: hello, heartbeats
   void receive(cluster::ToRank message);  // of the control channel, in its order
   void close_channel();                   // the front's end was closed: it exits when it notices
-  void kill(const std::string& how);
+  using Reason = cluster::RankExited::Reason;
+  void kill(const deployment::Ending& how, Reason reason = Reason::kUnknown);
   void go_wild();  // it writes garbage into its KV, and crashes a little later
   void stop();     // SIGSTOP
   void resume();   // SIGCONT
@@ -34,7 +35,6 @@ class Rank : private rank::Sight {
   void ring();  // its doorbell: it looks again
 
   bool is_alive() const { return life_ != Life::kEnded; }
-  bool is_stopped() const { return life_ == Life::kStopped; }
   const cluster::Member& member() const { return member_; }
   KvMemory& kv() { return kv_; }
   std::string describe() const;
@@ -67,7 +67,7 @@ class Rank : private rank::Sight {
     std::size_t member, index;
   };
 
-  void end(const std::string& how);
+  void end(const deployment::Ending& how, Reason reason = Reason::kUnknown);
   void report(cluster::FromRank message);
   void beat();
   void handle(cluster::ToRank& message);

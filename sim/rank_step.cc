@@ -7,7 +7,7 @@ namespace concertina::sim {
 
 void Rank::begin_step() {
   steps_.begin_step(steps_.next_step(), protocol_.flip_to());
-  ++world_.counts.n_steps;
+  ++world_.coverage.n_steps;
   compute_rows(*plan_);
   write_dispatch();
 }
@@ -38,7 +38,7 @@ void Rank::write_kv(const scheduler::StepPlan& plan, Kv kv) {
 }
 
 void Rank::void_step() {
-  ++world_.counts.n_void_steps;
+  ++world_.coverage.n_void_steps;
   at_ = At::kBetween;
   protocol_.void_step(actions_);
   perform();
@@ -71,7 +71,8 @@ void Rank::perform(const rank::CommitPlan&) {
   write_kv(*plan_, Kv::kFinal);
   const scheduler::CommitResult& result = scheduler_.commit(sampled);
   if (!result.outputs.empty() || !result.caught_up.empty())
-    report(cluster::StepOutput{member_, result.outputs, result.caught_up, {}});
+    report(cluster::StepOutput{
+        member_, result.outputs, result.caught_up, {}, {}, {}, {protocol_.epoch(), steps_.position().step}});
   incoming_.on_step_committed(view_->plan.members);
 }
 

@@ -8,7 +8,7 @@ using std::chrono::milliseconds;
 namespace {
 
 using OfCoordinator = cluster::CoordinatorConfig::Broken;
-using OfDeployment = deployment::Config::Broken;
+using OfDeployment = deployment::Journal::Broken;
 using OfRank = rank::RankProtocol::Broken;
 using OfSteps = exchange::StepProtocol::Broken;
 using OfCopies = kvcache::BrokenCopyRule;
@@ -17,7 +17,7 @@ constexpr Mutant kMutants[] = {
     {"flip-without-all-flags", OfRank::kFlipWithoutAllFlags},
     {"two-banks", OfSteps::kTwoBanks},
     {"drop-later-epoch", OfSteps::kDropLaterEpoch},
-    {"no-freeze-barrier", OfRank::kNoFreezeBarrier},
+    {"no-freeze-barrier", OfCoordinator::kNoFreezeBarrier},
     {"late-commit", OfRank::kLateCommit},
     {"position-alone", OfDeployment::kPositionAlone},
     {"journal-before-commit", OfRank::kJournalBeforeCommit},
@@ -52,8 +52,7 @@ std::size_t draw_size(Random& random, std::size_t max) {
 }
 
 Duration between(Random& random, Duration low, Duration high) {
-  const auto width = static_cast<std::uint64_t>((high - low).count());
-  return low + Duration(static_cast<std::int64_t>(random.below(width + 1)));
+  return low + below(random, high - low + Duration(1));
 }
 
 }  // namespace
@@ -95,6 +94,8 @@ void Scenario::fence_ranks_in_mid_step() {
   start_time = milliseconds(1);
   load_time = microseconds(100);
   message_time = microseconds(5);
+  kill_fenced = KillFenced::kNo;
+  close_time = 3 * cluster.peer_timeout;
 }
 
 // Copies that take as long as steps, from ranks that have hardly more blocks than the longest sequence needs

@@ -16,13 +16,17 @@ namespace concertina::sim {
 
 // A rule of the product that is broken on purpose, in the product's own code: the simulator must notice.
 using BrokenRule =
-    std::variant<std::monostate, cluster::CoordinatorConfig::Broken, deployment::Config::Broken,
+    std::variant<std::monostate, cluster::CoordinatorConfig::Broken, deployment::Journal::Broken,
                  rank::RankProtocol::Broken, exchange::StepProtocol::Broken, kvcache::BrokenCopyRule>;
 struct Mutant {
   const char* name;
   BrokenRule rule;
 };
 std::span<const Mutant> all_mutants();
+
+inline Duration below(Random& random, Duration bound) {
+  return Duration(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(bound.count()))));
+}
 
 // What the toy model is, and what a rank can hold.
 struct Shape {
@@ -62,7 +66,8 @@ struct Scenario {
   scheduler::Limits limits;
   Duration length{};  // of the first phase, in which everything fails
   Duration step_time{}, message_time{}, load_time{}, start_time{};
-  Duration copy_time{};  // of a block
+  Duration copy_time{};   // of a block
+  Duration close_time{};  // a fenced rank sees that its channel was closed so much later than a message
   std::size_t n_requests = 0;
   // Mean time between two of a kind over the whole group; zero: never.
   Duration scale_every{}, kill_every{}, stop_every{}, slow_every{}, break_every{}, part_every{},

@@ -29,7 +29,6 @@ int run(const RunOptions& options) {
   const std::uint64_t first = options.seed.value_or(options.first_seed);
   const std::uint64_t n = options.seed ? 1 : options.n_seeds;
   Coverage coverage;
-  Counts counts;
   std::uint64_t trace_hash = 0;
   for (std::uint64_t seed = first; seed < first + n; ++seed) {
     Scenario scenario = Scenario::draw(seed, options.max_ranks);
@@ -40,7 +39,6 @@ int run(const RunOptions& options) {
                  options.max_ranks, options.mutant == "none" ? "" : " --mutant " + options.mutant);
       return 1;
     }
-    counts += outcome.counts;
     trace_hash ^= outcome.trace_hash * seed;
   }
   const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -48,8 +46,9 @@ int run(const RunOptions& options) {
       "{} seeds from {}, {:.1f} s: no violation\n  {} events, {} steps of ranks ({} void), {} tokens of {} "
       "requests\n"
       "  {} operations done, {} ranks killed, {} stopped, {} fenced; trace {:016x}\n",
-      n, first, s, counts.n_events, counts.n_steps, counts.n_void_steps, counts.n_tokens, counts.n_requests,
-      counts.n_operations, counts.n_killed, counts.n_stopped, counts.n_fenced, trace_hash);
+      n, first, s, coverage.n_events, coverage.n_steps, coverage.n_void_steps, coverage.n_tokens,
+      coverage.n_requests, coverage.n_operations, coverage.n_killed, coverage.n_stopped, coverage.n_fenced,
+      trace_hash);
   if (options.coverage) fmt::print("{}", coverage.table());
   return 0;
 }

@@ -26,8 +26,7 @@ class Simulation {
   Outcome run() {
     front_.start();
     for (std::size_t i = 0; i < world_.scenario.n_requests; ++i) {
-      const auto when = world_.random.below(static_cast<std::uint64_t>(world_.scenario.length.count()));
-      world_.schedule.after(Duration(static_cast<std::int64_t>(when)), [this, i] {
+      world_.schedule.after(below(world_.random, world_.scenario.length), [this, i] {
         --n_to_come_;
         front_.submit(i);
       });
@@ -56,13 +55,11 @@ class Simulation {
   // A fault of one kind, again and again at random times, until phase two.
   void plant(Duration mean, void (Simulation::*fault)()) {
     if (mean == Duration::zero()) return;
-    world_.schedule.after(Duration(1 + static_cast<std::int64_t>(world_.random.below(
-                                           2 * static_cast<std::uint64_t>(mean.count())))),
-                          [this, mean, fault] {
-                            if (world_.phase == World::Phase::kCalm || front_.is_over()) return;
-                            (this->*fault)();
-                            plant(mean, fault);
-                          });
+    world_.schedule.after(Duration(1) + below(world_.random, 2 * mean), [this, mean, fault] {
+      if (world_.phase == World::Phase::kCalm || front_.is_over()) return;
+      (this->*fault)();
+      plant(mean, fault);
+    });
   }
 
   void plant_faults() {
@@ -90,8 +87,7 @@ class Simulation {
     return alive.empty() ? nullptr : alive[world_.random.below(alive.size())];
   }
   Duration some_time() {  // around the peer timeout: shorter is nothing, longer is death
-    const auto timeout = static_cast<std::uint64_t>(world_.scenario.cluster.peer_timeout.count());
-    return Duration(static_cast<std::int64_t>(world_.random.below(3 * timeout)));
+    return below(world_.random, 3 * world_.scenario.cluster.peer_timeout);
   }
 
   void scale() { front_.request_scale(); }
@@ -100,16 +96,16 @@ class Simulation {
     Rank* rank = some_rank();
     if (rank == nullptr) return;
     if (world_.chance(world_.scenario.p_wild)) return rank->go_wild();
-    rank->kill(world_.chance(0.5) ? kCrash : "signal 9");
+    rank->kill(world_.chance(0.5) ? kCrash : killed("signal 9"));
   }
   void kill_all() {
-    for (const auto& [member, rank] : world_.ranks) rank->kill("signal 9, all of them");
+    for (const auto& [member, rank] : world_.ranks) rank->kill(killed("signal 9, all of them"));
   }
   void stop_one() {
     Rank* rank = some_rank();
     if (rank == nullptr) return;
     world_.note(fmt::format("rank {} is stopped", rank->member().rank));
-    ++world_.counts.n_stopped;
+    ++world_.coverage.n_stopped;
     rank->stop();
     world_.schedule.after(some_time(), [rank] { rank->resume(); });
   }
@@ -133,10 +129,7 @@ class Simulation {
   }
   // For longer than the pauses between tries at times; and sometimes nobody is left meanwhile. Not before the
   // first epoch: that ends the server, and the run.
-  Duration some_seconds() {
-    return Duration(static_cast<std::int64_t>(
-        world_.random.below(static_cast<std::uint64_t>(world_.scenario.length.count()))));
-  }
+  Duration some_seconds() { return below(world_.random, world_.scenario.length); }
   void fail_starts() {
     if (!front_.coordinator().has_served()) return;
     world_.starts_fail_until = world_.schedule.now() + some_seconds();
@@ -171,14 +164,13 @@ class Simulation {
     Outcome out;
     out.violations = world_.violations;
     out.trace_hash = world_.trace_hash;
-    out.counts = world_.counts;
-    out.counts.n_events = world_.schedule.n_happened();
-    out.counts.n_fenced = front_.coordinator().n_fenced();
-    out.counts.n_operations = front_.coordinator().n_operations(cluster::Phase::kDone);
-    out.counts.n_requests = front_.n_finished();
+    world_.coverage.n_events += world_.schedule.n_happened();
+    world_.coverage.n_fenced += front_.coordinator().n_fenced();
+    world_.coverage.n_operations += front_.coordinator().n_operations(cluster::Phase::kDone);
+    world_.coverage.n_requests += front_.n_finished();
     if (out.violations.empty()) return out;
-    out.report =
-        fmt::format("seed {}, event {}: {}\n", world_.scenario.seed, out.counts.n_events, out.violations[0]);
+    out.report = fmt::format("seed {}, event {}: {}\n", world_.scenario.seed, world_.schedule.n_happened(),
+                             out.violations[0]);
     for (const std::string& line : world_.trace) out.report += "  " + line + "\n";
     for (const auto& [member, rank] : world_.ranks) {
       if (rank->is_alive()) out.report += "  " + rank->describe() + "\n";

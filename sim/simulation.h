@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "sim/counts.h"
 #include "sim/coverage.h"
 #include "sim/scenario.h"
 
@@ -13,7 +12,6 @@ struct Outcome {
   std::vector<std::string> violations;  // empty: every rule held, and it came to rest
   std::string report;                   // where there are violations: seed, event number, the last events
   std::uint64_t trace_hash = 0;
-  Counts counts;
 };
 
 // One run from one seed. Phase one: load, operations and faults; phase two: the faults cease, and it must

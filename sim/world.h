@@ -8,8 +8,8 @@
 
 #include "base/schedule.h"
 #include "cluster/messages.h"
+#include "deployment/ending.h"
 #include "scheduler/scheduler.h"
-#include "sim/counts.h"
 #include "sim/coverage.h"
 #include "sim/scenario.h"
 
@@ -18,10 +18,12 @@ namespace concertina::sim {
 class Rank;
 class Front;
 
-// A rank's end by itself, which may be a request's doing.
-inline constexpr const char* kCrash = "signal 11";
-// An end with a reason that the rank told before it.
-inline constexpr const char* kSaid = "it said: the checkpoint is another one";
+// How ranks end: by themselves, which may be a request's doing; killed; on their own accord.
+inline const deployment::Ending kCrash{.cause = deployment::Ending::Cause::kCrash, .how = "signal 11"};
+inline deployment::Ending killed(const char* how) { return {.how = how, .signal = 9}; }
+inline deployment::Ending exited(const char* how, int exit_code) {
+  return {.how = how, .exit_code = exit_code};
+}
 
 // What all parts of one run share: time, chance, the ranks there are, and what went wrong. Ranks of processes
 // that ended stay, as their memory does.
@@ -45,12 +47,8 @@ struct World {
   std::map<std::pair<RankId, RankId>, Time> parted_until;  // headers between two ranks wait so long
   Time starts_fail_until{}, room_wanted_until{};
   std::size_t n_members_with_room = 0;  // fewer have none, until then
-  Counts counts;
 
-  Duration about(Duration mean) {
-    return Duration(
-        1 + static_cast<std::int64_t>(random.below(2 * static_cast<std::uint64_t>(mean.count()) + 2)));
-  }
+  Duration about(Duration mean) { return Duration(1) + below(random, 2 * mean + Duration(2)); }
   Duration message_delay(Duration mean) {  // now and then much longer
     const bool is_late = phase == Phase::kFaults && chance(scenario.p_late);
     return about(is_late ? 25 * mean : mean);

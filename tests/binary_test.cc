@@ -108,7 +108,7 @@ TEST(Refused, ARankOfAnotherBuildIsNotTaken) {
   launcher::Launcher launcher(loop, {{CONCERTINA_BINARY, {}}});
   front::FrontOptions options{.binary_name = "concertina", .identity = {.build_id = "12ab"}};
   options.model_path = CONCERTINA_SOURCE_DIR "/models/demo";
-  options.n_moe_layers = 4, options.n_experts = 16, options.max_model_len = 64;
+  options.cluster.n_moe_layers = 4, options.cluster.n_experts = 16, options.max_model_len = 64;
   front::Front front(loop, options, {.served_name = "demo", .max_model_len = 64, .vocab_size = 4096},
                      [&](auto on_exit) { return launcher.start(std::move(on_exit)); });
   std::string why;

@@ -52,7 +52,8 @@ class StartingServer {
     chmod(script_.c_str(), 0700);
     front_ = std::make_unique<front::Front>(
         loop_,
-        front::FrontOptions{.weights_bytes = 1000, .n_moe_layers = 1, .n_experts = 2, .max_model_len = 64},
+        front::FrontOptions{
+            .weights_bytes = 1000, .cluster = {.n_moe_layers = 1, .n_experts = 2}, .max_model_len = 64},
         front::ModelInfo{.served_name = "demo", .max_model_len = 64, .vocab_size = 100},
         [this](auto on_exit) { return launcher_.start(std::move(on_exit)); });
     server_ = std::make_unique<server::Server>(loop_.context(), *front_, *front_, nullptr, nullptr,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <new>
 #include <span>
@@ -13,18 +12,14 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "checkpoint/error.h"
+#include "tensor/bf16.h"
 
 namespace concertina::checkpoint {
 
 namespace {
 
-std::uint16_t round_to_bf16(float value) {  // to nearest even; never NaN here
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 void store(float* out, std::size_t i, float value) { out[i] = value; }
-void store(std::uint16_t* out, std::size_t i, float value) { out[i] = round_to_bf16(value); }
+void store(std::uint16_t* out, std::size_t i, float value) { out[i] = tensor::round_to_bf16(value); }
 
 // Elements [first, first + n) of a uniform tensor in [-bound, bound): four a call of the generator.
 template <typename Element>

@@ -140,6 +140,18 @@ Flag seconds(const char* name, Duration& value, const char* help) {
   return {name, "S", help, fmt::format("{}", std::chrono::duration<double>(value).count()), "", set};
 }
 
+Flag share(const char* name, double& value, const char* help) {
+  const auto set = [&value](const std::string& text) {
+    char* end = nullptr;
+    const double read = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != '\0' || !(read > 0 && read <= 1))
+      return fmt::format("\"{}\" is not a share, above 0 and 1 at most", text);
+    value = read;
+    return std::string();
+  };
+  return {name, "SHARE", help, fmt::format("{}", value), "", set};
+}
+
 Flag text(const char* name, const char* takes, std::string& value, const char* help) {
   const auto set = [&value](const std::string& text) {
     value = text;

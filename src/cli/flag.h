@@ -103,6 +103,8 @@ enum class Zero : std::uint8_t { kIsWrong, kIsRight };
 Flag size(const char* name, std::uint64_t& bytes, const char* help, Zero zero = Zero::kIsWrong);
 Flag size(const char* name, std::optional<std::uint64_t>& bytes, const char* help);
 Flag seconds(const char* name, Duration& value, const char* help);
+// Above 0, 1 at most.
+Flag share(const char* name, double& value, const char* help);
 Flag text(const char* name, const char* takes, std::string& value, const char* help);
 // Each time that it is given, and each part of a,b, counts.
 Flag texts(const char* name, const char* takes, std::vector<std::string>& values, const char* help);

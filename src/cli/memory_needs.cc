@@ -2,9 +2,11 @@
 
 #include "base/log.h"
 #include "base/memory_limits.h"
+#include "cli/choose_device.h"
 #include "cli/error.h"
 #include "cli/sizes.h"
 #include "model/kv_spec.h"
+#include "model/step_inputs.h"
 
 namespace concertina::cli {
 
@@ -18,15 +20,20 @@ std::uint64_t bytes_of_buffers(const model::ModelConfig& config, const front::Fr
   const std::uint64_t exchanged = 4 * (1 + experts.top_k) * hidden;  // four banks: activations, result rows
   const std::uint64_t sampling =
       3 * config.vocab_size * options.threads_per_rank;  // kernels::SamplingScratch
-  return sizeof(float) *
-         (options.max_num_batched_tokens * (a_token + exchanged) + options.max_num_seqs * config.vocab_size +
-          sampling + options.max_model_len * config.rope.rotary_dim);
+  const model::WorkspaceLimits step{.max_tokens = options.max_num_batched_tokens,
+                                    .max_sequences = options.max_num_seqs,
+                                    .max_model_len = options.max_model_len,
+                                    .max_kv_tokens = options.kv_tokens};
+  return model::rule_room_bytes(step, config.vocab_size) +
+         sizeof(float) * (options.max_num_batched_tokens * (a_token + exchanged) +
+                          options.max_num_seqs * config.vocab_size + sampling +
+                          options.max_model_len * config.rope.rotary_dim);
 }
 
 }  // namespace
 
 front::MemoryNeeds memory_needs(const model::ModelConfig& config, const front::FrontOptions& options) {
-  return {.kv_bytes = options.kv_cache_bytes,
+  return {.kv_bytes = is_on_gpu(options) ? 0 : options.kv_cache_bytes,
           .weight_bytes = options.rank_weights_bytes,
           .buffer_bytes = bytes_of_buffers(config, options),
           .shared_bytes = options.weights_bytes + options.expert_weights_bytes};
@@ -50,31 +57,38 @@ Status check_given(std::uint64_t kv_bytes, const KvBlocks& blocks, const front::
                   options.max_model_len, (blocks.n_longest * blocks.block_bytes + (1 << 20) - 1) >> 20));
 }
 
+// A GPU's rank knows what its memory leaves, and checks it itself.
+Status choose_kv(const model::ModelConfig& config, std::optional<std::uint64_t> given,
+                 const std::vector<MemoryLimit>& limits, front::FrontOptions& options) {
+  options.kv_cache_bytes = given.value_or(0);
+  if (is_on_gpu(options)) return {};
+  const KvBlocks blocks{model::kv_spec(config).bytes_per_block(options.block_size),
+                        (options.max_model_len + options.block_size - 1) / options.block_size};
+  if (given) {
+    RETURN_IF_ERROR(check_given(*given, blocks, options));
+  } else {
+    const auto chosen = front::default_kv_bytes(
+        {blocks.n_longest * blocks.block_bytes, options.max_num_seqs, options.cluster.max_size},
+        memory_needs(config, options), options.cluster.initial_size, limits);
+    if (!chosen) return bad_flag(chosen.error().message());
+    options.kv_cache_bytes = *chosen;
+  }
+  options.kv_tokens = options.kv_cache_bytes / blocks.block_bytes * options.block_size;
+  spdlog::info("KV cache of a rank: {} MiB, {} tokens (--kv-cache-memory)", options.kv_cache_bytes >> 20,
+               options.kv_tokens);
+  return {};
+}
+
 }  // namespace
 
 Status plan_memory(const std::string& model, std::optional<std::uint64_t> kv_bytes,
                    front::FrontOptions& options) {
   ASSIGN_OR_RETURN(const model::ModelConfig config, model::read_config(model));
-  const KvBlocks blocks{model::kv_spec(config).bytes_per_block(options.block_size),
-                        (options.max_model_len + options.block_size - 1) / options.block_size};
   const std::vector<MemoryLimit> limits = read_memory_limits();
-  if (kv_bytes) {
-    RETURN_IF_ERROR(check_given(*kv_bytes, blocks, options));
-  } else {
-    const auto chosen = front::default_kv_bytes(
-        {blocks.n_longest * blocks.block_bytes, options.max_num_seqs, options.max_size},
-        memory_needs(config, options), options.initial_size, limits);
-    if (!chosen) return bad_flag(chosen.error().message());
-    kv_bytes = *chosen;
-  }
-  options.kv_cache_bytes = *kv_bytes;
-  options.kv_tokens = *kv_bytes / blocks.block_bytes * options.block_size;
+  RETURN_IF_ERROR(choose_kv(config, kv_bytes, limits, options));
   options.memory = memory_needs(config, options);
-  const Status fits = front::check_memory(options.memory, options.initial_size, limits);
-  if (!fits) return bad_flag(fits.error().message());
-  spdlog::info("KV cache of a rank: {} MiB, {} tokens (--kv-cache-memory)", *kv_bytes >> 20,
-               options.kv_tokens);
-  return {};
+  const Status fits = front::check_memory(options.memory, options.cluster.initial_size, limits);
+  return fits ? Status{} : bad_flag(fits.error().message());
 }
 
 }  // namespace concertina::cli

@@ -18,7 +18,7 @@ server::http::Limits connection_limits(const front::FrontOptions& options) {
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   getrlimit(RLIMIT_NOFILE, &files);
-  const std::size_t reserved = 32 + 4 * 2 * options.max_size;
+  const std::size_t reserved = 32 + 4 * 2 * options.cluster.max_size;
   const std::size_t left = files.rlim_cur > reserved ? files.rlim_cur - reserved : 1;
   if (left < limits.max_connections)
     spdlog::info("at most {} connections: the limit of open files is {}, and ranks need some", left,

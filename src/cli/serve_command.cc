@@ -108,8 +108,8 @@ class ServeProcess {
   }
 
   void on_ready() {
-    spdlog::info("ready: {} ranks serve {} ({})", options_.front.initial_size, front_.model().served_name,
-                 describe(options_.front.form));
+    spdlog::info("ready: {} ranks serve {} on {} ({})", options_.front.cluster.initial_size,
+                 front_.model().served_name, options_.front.device, describe(options_.front.form));
     if (options_.print_examples) printed_.write(examples(url_));
   }
 

@@ -13,13 +13,15 @@ constexpr std::size_t kHourMs = 3600000;
 Flags rank_flags(FrontOptions& o, bool& pin_threads) {
   return {
       // What bounds another comes before it, so that the one that is wrong is named.
-      count("--max-data-parallel-size", o.max_size, {1, 64}, "the most that a scale may ask for"),
-      count("--min-data-parallel-size", o.min_size, {1, {"--max-data-parallel-size", o.max_size}},
+      count("--max-data-parallel-size", o.cluster.max_size, {1, 64}, "the most that a scale may ask for"),
+      count("--min-data-parallel-size", o.cluster.min_size,
+            {1, {"--max-data-parallel-size", o.cluster.max_size}},
             "the fewest ranks that hold the weights; a scale below is refused"),
-      count("--data-parallel-size", o.initial_size,
-            {{"--min-data-parallel-size", o.min_size}, {"--max-data-parallel-size", o.max_size}},
+      count("--data-parallel-size", o.cluster.initial_size,
+            {{"--min-data-parallel-size", o.cluster.min_size},
+             {"--max-data-parallel-size", o.cluster.max_size}},
             "ranks at the start; each holds a share of every layer's experts"),
-      toggle("--replace-failed-ranks", o.replace_failed, FrontOptions::ReplaceFailed::kNo,
+      toggle("--replace-failed-ranks", o.cluster.replace_failed, FrontOptions::ReplaceFailed::kNo,
              FrontOptions::ReplaceFailed::kYes, "start a new rank for one that died"),
       toggle("--rebalance", o.rebalance, FrontOptions::Rebalance::kNo, FrontOptions::Rebalance::kYes,
              "move running requests between ranks that carry unequal shares"),
@@ -29,7 +31,7 @@ Flags rank_flags(FrontOptions& o, bool& pin_threads) {
           .hidden(),
       count("--peer-timeout-ms", o.peer_timeout_ms, {20, kHourMs},
             "a rank without a sign of life for so long counts as dead"),
-      seconds("--group-lost-timeout", o.group_lost_timeout,
+      seconds("--group-lost-timeout", o.cluster.group_lost_timeout,
               "how long no epoch may serve, once one has, before the server ends"),
       seconds("--shutdown-timeout", o.shutdown_timeout, "how long SIGTERM lets running requests finish"),
       count("--threads-per-rank", o.threads_per_rank, {1, 256}, "compute threads of a rank"),
@@ -42,7 +44,7 @@ Flags step_flags(ServeOptions& all) {
   FrontOptions& o = all.front;
   return {
       size("--kv-cache-memory", all.kv_cache_bytes, "KV cache of each rank: 256MiB, 4GiB, or bytes")
-          .or_else("by memory and model"),
+          .or_else("by memory and model; on a GPU what weights and buffers leave"),
       count("--max-model-len", all.max_model_len, {2, kMany}, "tokens of prompt and answer together")
           .or_else("the model's"),
       count("--max-num-seqs", o.max_num_seqs, {1, 4096}, "sequences in one step of a rank"),
@@ -88,6 +90,16 @@ Flags model_flags(ServeOptions& o) {
       text("--state-dir", "DIR", o.state_dir,
            "folder that keeps the size, the form and the operations over restarts")
           .or_else("none"),
+  };
+}
+
+// What a rank computes on and in.
+Flags form_flags(ServeOptions& o) {
+  return {
+      text("--device", "cpu|cuda|cuda:N", o.front.device,
+           "what ranks compute on; cuda: one rank on one NVIDIA Hopper GPU"),
+      share("--gpu-memory-utilization", o.front.gpu_memory_utilization,
+            "share of a GPU's memory that a rank may take: weights, buffers and KV"),
       choice("--instruction-set", o.form.instruction_set, {"portable", "avx2", "avx512"},
              "kernels of every rank")
           .or_else("the best there is"),
@@ -107,7 +119,7 @@ Flags model_flags(ServeOptions& o) {
 
 Flags serve_flags(ServeOptions& o) {
   Flags all = http_flags(o.http);
-  for (Flags part : {rank_flags(o.front, o.pin_threads), step_flags(o), model_flags(o)})
+  for (Flags part : {rank_flags(o.front, o.pin_threads), step_flags(o), model_flags(o), form_flags(o)})
     std::move(part.begin(), part.end(), std::back_inserter(all));
   return all;
 }

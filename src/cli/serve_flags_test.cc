@@ -61,7 +61,7 @@ TEST(ServeFlags, OfOneGivenTwiceTheLastCountsAndOfAListAll) {
            o),
       "");
   EXPECT_EQ(o.http.host, "127.0.0.1");
-  EXPECT_EQ(o.front.replace_failed, front::FrontOptions::ReplaceFailed::kYes);
+  EXPECT_EQ(o.front.cluster.replace_failed, front::FrontOptions::ReplaceFailed::kYes);
   EXPECT_THAT(o.http.allowed_hosts, testing::ElementsAre("a", "b", "c"));
   EXPECT_THAT(o.http.api_keys, testing::ElementsAre("one", "two"));
 }

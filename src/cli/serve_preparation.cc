@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "chat/error.h"
 #include "checkpoint/fingerprint.h"
+#include "cli/choose_device.h"
 #include "cli/error.h"
 #include "cli/process_limits.h"
 #include "kernels/digest.h"
@@ -20,23 +21,8 @@ namespace {
 
 tl::unexpected<Error> bad_flag(const std::string& message) { return fail(CliError::kBadFlag, message); }
 
-Status prepare_model(ServeOptions& o, Prepared& out) {
-  ASSIGN_OR_RETURN(out.weights, find_weights(o.model, o.front));
-  const model::ModelConfig& config = out.weights.config;
-  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults,
-                   model::read_generation_defaults(o.model, config));
-  for (const std::string& field : defaults.ignored) {
-    spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
-  }
-  o.front.model_path = std::filesystem::absolute(o.model).string();
-  o.front.n_moe_layers = config.moe_layers.size();
-  o.front.n_experts = config.experts().n_experts;
-  o.front.max_model_len = o.max_model_len.value_or(config.max_position_embeddings);
-  if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
-    return bad_flag(
-        fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
-                    o.front.max_model_len, config.max_position_embeddings));
-  }
+void prepare_info(const ServeOptions& o, const model::ModelConfig& config,
+                  const model::GenerationDefaults& defaults, Prepared& out) {
   out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
               .path = o.model,
               .max_model_len = o.front.max_model_len,
@@ -47,6 +33,26 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
                                     .count()};
   out.info.default_sampling = defaults.sampling;
   out.info.priorities = o.priorities;
+}
+
+Status prepare_model(ServeOptions& o, Prepared& out) {
+  ASSIGN_OR_RETURN(out.weights, find_weights(o.model, o.front));
+  const model::ModelConfig& config = out.weights.config;
+  ASSIGN_OR_RETURN(const model::GenerationDefaults defaults,
+                   model::read_generation_defaults(o.model, config));
+  for (const std::string& field : defaults.ignored) {
+    spdlog::warn("generation_config.json: {} is not supported yet; ignored", field);
+  }
+  o.front.model_path = std::filesystem::absolute(o.model).string();
+  o.front.cluster.n_moe_layers = config.moe_layers.size();
+  o.front.cluster.n_experts = config.experts().n_experts;
+  o.front.max_model_len = o.max_model_len.value_or(config.max_position_embeddings);
+  if (o.front.max_model_len < 2 || o.front.max_model_len > config.max_position_embeddings) {
+    return bad_flag(
+        fmt::format("--max-model-len is {}, but must be in 2..{} (the model's max_position_embeddings)",
+                    o.front.max_model_len, config.max_position_embeddings));
+  }
+  prepare_info(o, config, defaults, out);
   return {};
 }
 
@@ -82,8 +88,9 @@ Status prepare_tokenizer(const ServeOptions& o, Prepared& out) {
 // Equal ones answer with the same bits. It is of files as they lie here: copies of a checkpoint have others.
 std::string system_fingerprint(const ServeOptions& o, const Prepared& prepared) {
   const std::string all =
-      fmt::format("{}\n{}\n{}\n{} {}\n{}", o.front.checkpoint_fingerprint, prepared.texts_fingerprint,
-                  describe(o.front.form), o.front.load_format, o.front.dummy_seed, kernels::digest());
+      fmt::format("{}\n{}\n{}\n{} {}\n{}{}", o.front.checkpoint_fingerprint, prepared.texts_fingerprint,
+                  describe(o.front.form), o.front.load_format, o.front.dummy_seed,
+                  is_on_gpu(o.front) ? "cuda " : "", kernels::digest());
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
   for (const char byte : all) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
   return fmt::format("fp_{:016x}", hash);
@@ -91,14 +98,15 @@ std::string system_fingerprint(const ServeOptions& o, const Prepared& prepared) 
 
 // What was asked of the server while it ran counts more than what it was started with.
 void take_kept_size(ServeOptions& o, const front::StateStore::Kept& kept) {
-  const std::size_t size = kept.wanted_size.value_or(o.front.initial_size);
-  const std::size_t possible = std::clamp<std::size_t>(size, o.front.min_size, o.front.max_size);
-  if (possible != o.front.initial_size) {
+  const std::size_t size = kept.wanted_size.value_or(o.front.cluster.initial_size);
+  const std::size_t possible =
+      std::clamp<std::size_t>(size, o.front.cluster.min_size, o.front.cluster.max_size);
+  if (possible != o.front.cluster.initial_size) {
     spdlog::info(
         "{}: the size was {} before the restart: starting {} ranks, not the {} of --data-parallel-size",
-        o.state_dir, size, possible, o.front.initial_size);
+        o.state_dir, size, possible, o.front.cluster.initial_size);
   }
-  o.front.initial_size = possible;
+  o.front.cluster.initial_size = possible;
 }
 
 Status prepare_state(ServeOptions& o, Prepared& out) {
@@ -110,7 +118,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
           "{}: state.sqlite has 0 bytes: if a size, a form or operations were kept there, they are lost; it "
           "is "
           "begun anew, with --data-parallel-size {}",
-          o.state_dir, o.front.initial_size);
+          o.state_dir, o.front.cluster.initial_size);
     ASSIGN_OR_RETURN(kept, out.state->load(std::chrono::steady_clock::now()));
     take_kept_size(o, kept);
   }
@@ -128,6 +136,7 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
 
 Status prepare(ServeOptions& o, Prepared& out) {
   RETURN_IF_ERROR(check_flags(serve_flags(o)));
+  RETURN_IF_ERROR(choose_device(o.front));
   if (auto texts = checkpoint::fingerprint(o.model, checkpoint::Files::kTexts))
     out.texts_fingerprint = *std::move(texts);  // what is wrong with the folder is said better below
   RETURN_IF_ERROR(prepare_model(o, out));
@@ -136,6 +145,7 @@ Status prepare(ServeOptions& o, Prepared& out) {
                    make_server_options(o.http, o.front.max_model_len, connection_limits(o.front)));
   RETURN_IF_ERROR(prepare_formats(o, out));
   RETURN_IF_ERROR(prepare_state(o, out));
+  RETURN_IF_ERROR(check_form_on(o.front));
   out.info.system_fingerprint = system_fingerprint(o, out);
   return {};
 }

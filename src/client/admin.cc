@@ -10,6 +10,14 @@ namespace {
 
 using json = nlohmann::ordered_json;  // phases in the order they were passed
 
+// As the server writes it: 2026-11-27T21:15:24.125Z.
+std::chrono::system_clock::time_point time_of(const std::string& text) {
+  std::tm date{};
+  const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S.", &date);
+  const long ms = rest == nullptr ? 0 : std::strtol(rest, nullptr, 10);
+  return std::chrono::system_clock::from_time_t(timegm(&date)) + std::chrono::milliseconds(ms);
+}
+
 OperationInfo operation_of(const json& object) {
   OperationInfo operation;
   operation.id = object.at("operation_id");
@@ -17,6 +25,7 @@ OperationInfo operation_of(const json& object) {
   operation.phase = object.at("phase");
   operation.from_size = object.at("from_size");
   operation.to_size = object.at("to_size");
+  operation.started = time_of(object.at("started"));
   for (const auto& [name, ms] : object.at("phases_ms").items())
     operation.phases_ms.emplace_back(name, ms.get<double>());
   operation.moved_requests = object.at("moved_requests");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,6 +31,7 @@ struct RankInfo {
 struct OperationInfo {
   std::string id, kind, phase;
   std::size_t from_size = 0, to_size = 0;
+  std::chrono::system_clock::time_point started;  // to a millisecond
   std::vector<std::pair<std::string, double>> phases_ms;
   std::uint64_t moved_requests = 0, moved_bytes = 0;
   double max_pause_ms = 0;

@@ -4,22 +4,13 @@
 #include <variant>
 
 #include "base/result.h"
+#include "cluster/cluster_error.h"
 #include "cluster/loss.h"
 #include "cluster/messages.h"
 #include "cluster/shortage.h"
 #include "cluster/types.h"
 
 namespace concertina::cluster {
-
-enum class ClusterError {
-  kInvalidSize,
-  kInvalidRetire,
-  kOperationRunning,
-  kIdTaken,
-  kNotReady,
-  kUnknownOperation,
-  kShuttingDown
-};
 
 struct CoordinatorConfig {
   std::size_t n_moe_layers = 0;
@@ -43,6 +34,7 @@ struct CoordinatorConfig {
   // For the simulator: a rule of docs/epoch_protocol.md broken on purpose, which must be noticed.
   enum class Broken : std::uint8_t {
     kNothing,
+    kNoFreezeBarrier,        // 6: nobody waits for FROZEN
     kGivesUp,                // 14: three failed starts end a recovery
     kSaidIsFinal,            // 14: so does a reason that a rank said
     kForgetsPause,           // 14: another operation starts ranks at once

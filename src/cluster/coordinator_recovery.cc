@@ -88,7 +88,8 @@ void Coordinator::State::begin_recovery(Turn& turn, std::vector<Member> targets,
   for (const Member& member : concerned) {
     if (!contains(targets, member)) next.plan.leavers.push_back(member);
   }
-  next.unfrozen.insert(concerned.begin(), concerned.end());
+  if (!breaks(CoordinatorConfig::Broken::kNoFreezeBarrier))
+    next.unfrozen.insert(concerned.begin(), concerned.end());
   for (const Member& member : concerned) turn.actions.push_back(Send{member, Freeze{next.ballot}});
   if (targets.size() < config.min_size && !breaks(CoordinatorConfig::Broken::kTriesTooFew))
     return want_room(

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/coordinator.h"
+#include "cluster/observer.h"
 #include "cluster/placement.h"
 
 namespace concertina::cluster {
@@ -16,14 +16,14 @@ namespace concertina::cluster {
 // Keeps its own view of ranks, epochs and operations, made from events and actions alone: it shares no state
 // with what it checks. For tests and simulations; call it right after each call of the coordinator. Safety:
 // the after_ functions; progress: at_rest(), once nothing is withheld any more.
-class Invariants {
+class Invariants : public Observer {
  public:
   explicit Invariants(const CoordinatorConfig& config) : config_(config), wanted_size_(config.initial_size) {}
 
-  void after_bootstrap(const Actions& actions, const Coordinator& coordinator);
+  void after_bootstrap(const Actions& actions, const Coordinator& coordinator) override;
   void after_request(const ScaleRequested& request, const Result<Coordinator::ScaleReply>& reply,
-                     const Coordinator& coordinator);
-  void after_event(const Event& event, const Actions& actions, const Coordinator& coordinator);
+                     const Coordinator& coordinator) override;
+  void after_event(const Event& event, const Actions& actions, const Coordinator& coordinator) override;
   void at_rest(const Coordinator& coordinator);
 
   const std::vector<std::string>& violations() const {

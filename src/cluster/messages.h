@@ -169,6 +169,12 @@ struct RankReport {  // news of its counts, where no token goes
   RankStats stats;
   bool operator==(const RankReport&) const = default;
 };
+// Which step: all ranks take part in it at the same time.
+struct EpochStep {
+  Epoch epoch;  // 0: not known
+  StepId step;
+  auto operator<=>(const EpochStep&) const = default;
+};
 struct StepOutput {  // of one committed step
   Member member;
   std::vector<request::TokenEvent> tokens;
@@ -177,6 +183,7 @@ struct StepOutput {  // of one committed step
   std::vector<request::PromptLogprobs> prompt_logprobs = {};  // told before the tokens
   // [tokens], or empty where no request wants any: each one's own, then the highest.
   std::vector<std::vector<request::TokenLogprob>> logprobs = {};
+  EpochStep step = {};
   bool operator==(const StepOutput&) const = default;
 };
 using FromRank =

@@ -11,10 +11,13 @@ using request::TokenLogprob;
 
 Deployment::Deployment(const Config& config, Incarnation first_incarnation)
     : config_(config),
-      state_{cluster::Coordinator(config.cluster, first_incarnation), Journal(config.capacity), {}, {}, {}} {}
+      state_{cluster::Coordinator(config.cluster, first_incarnation),
+             Journal(config.capacity, config.broken),
+             {},
+             {},
+             {}} {}
 
-Deployment::Deployment(const Config& config, const Snapshot& snapshot)
-    : config_(config), state_(snapshot.state_) {}
+Deployment::Deployment(const Config& config, const Snapshot& snapshot) : config_(config), state_(snapshot) {}
 
 bool Deployment::is_open(const Member& member) const {
   const auto rank = state_.ranks.find(member.rank);
@@ -25,13 +28,13 @@ bool Deployment::is_open(const Member& member) const {
 
 void Deployment::start(Time now, Effects& effects) {
   const cluster::Actions actions = state_.coordinator.bootstrap(now);
-  if (observer_ != nullptr) observer_->after_bootstrap(actions);
+  for (auto* observer : observers_) observer->after_bootstrap(actions, state_.coordinator);
   run(actions, {now, effects});
 }
 
 void Deployment::hear(const cluster::FromRank& message, Time now, Effects& effects) {
   const Member& from = std::visit([](const auto& m) -> const Member& { return m.member; }, message);
-  const bool is_believed = config_.broken == Config::Broken::kPositionAlone &&
+  const bool is_believed = config_.broken == Journal::Broken::kPositionAlone &&
                            std::holds_alternative<cluster::StepOutput>(message);
   if (!is_open(from) && !is_believed) return;
   std::visit([&](const auto& m) { on(m, Turn{now, effects}); }, message);
@@ -61,7 +64,7 @@ void Deployment::tell(const ChannelDrained& drained, Time now, Effects& effects)
 Result<cluster::Operation> Deployment::scale(const cluster::ScaleRequested& request, Time now,
                                              Effects& effects) {
   const auto reply = state_.coordinator.request_scale(request, now);
-  if (observer_ != nullptr) observer_->after_request(request, reply);
+  for (auto* observer : observers_) observer->after_request(request, reply, state_.coordinator);
   if (!reply) return tl::unexpected<Error>(reply.error());
   run(reply->actions, {now, effects});
   return reply->operation;
@@ -97,26 +100,20 @@ void Deployment::on(const cluster::RankHello& hello, const Turn& turn) {
 
 void Deployment::on(const cluster::StepOutput& output, const Turn& turn) {
   const RankId from = output.member.rank;
-  JournalActions actions;
-  for (const request::PromptLogprobs& scored : output.prompt_logprobs) {
-    actions.clear();
-    state_.journal.on_prompt_logprobs(from, scored, actions);
-    carry_out(actions, turn);
-  }
-  for (std::size_t i = 0; i < output.tokens.size(); ++i) {
-    actions.clear();
-    on_token(from, output.tokens[i], actions,
-             i < output.logprobs.size() ? std::span<const TokenLogprob>(output.logprobs[i])
-                                        : std::span<const TokenLogprob>());
-    carry_out(actions, turn);
-  }
-  if (!output.tokens.empty() && state_.unproven)
-    handle(cluster::EpochServes{*std::exchange(state_.unproven, std::nullopt)}, turn);
-  for (const request::CaughtUp& up : output.caught_up) {
-    actions.clear();
-    state_.journal.on_caught_up(from, up.request, up.attempt, actions);
-    carry_out(actions, turn);
-  }
+  ask_journal(turn, [&](auto& actions) {
+    for (const request::PromptLogprobs& scored : output.prompt_logprobs)
+      state_.journal.on_prompt_logprobs(from, scored, actions);
+    for (std::size_t i = 0; i < output.tokens.size(); ++i)
+      state_.journal.on_token(
+          from, output.tokens[i], actions,
+          i < output.logprobs.size() ? output.logprobs[i] : std::span<const TokenLogprob>());
+  });
+  if (!output.tokens.empty()) say_that_it_serves(turn);
+  ask_journal(turn, [&](auto& actions) {
+    for (const request::CaughtUp& up : output.caught_up)
+      state_.journal.on_caught_up(from, up.request, up.attempt, actions, output.step);
+    state_.journal.on_step_told(from, output.step, actions);
+  });
   rebalance(turn);
 }
 
@@ -127,21 +124,9 @@ void Deployment::rebalance(const Turn& turn) {
   ask_journal(turn, [&](auto& actions) { state_.journal.rebalance(turn.now, actions); });
 }
 
-void Deployment::on_token(RankId from, const request::TokenEvent& token, JournalActions& actions,
-                          std::span<const TokenLogprob> logprobs) {
-  if (config_.broken != Config::Broken::kPositionAlone)
-    return state_.journal.on_token(from, token, actions, logprobs);
-  const auto rank = state_.journal.rank_of(token.request);
-  if (!rank) return;
-  request::TokenEvent believed = token;
-  believed.attempt = state_.journal.find(token.request)->attempt;
-  state_.journal.on_token(*rank, believed, actions);
-}
-
-// Where no request waits for a token, none will come.
-void Deployment::say_if_serving(const Turn& turn) {
-  if (state_.journal.n_live() > 0 || !state_.unproven) return;
-  handle(cluster::EpochServes{*std::exchange(state_.unproven, std::nullopt)}, turn);
+void Deployment::say_that_it_serves(const Turn& turn) {
+  if (const auto epoch = std::exchange(state_.unproven, std::nullopt))
+    handle(cluster::EpochServes{*epoch}, turn);
 }
 
 // ---- The coordinator: events go to it one by one, never from within its own actions.
@@ -161,9 +146,8 @@ void Deployment::run(const cluster::Actions& first, const Turn& turn) {
   while (!events_.empty()) {
     const cluster::Event event = std::move(events_.front());
     events_.pop_front();
-    if (observer_ != nullptr) observer_->before_event();
     const cluster::Actions actions = state_.coordinator.handle(event, turn.now);
-    if (observer_ != nullptr) observer_->after_event(event, actions);
+    for (auto* observer : observers_) observer->after_event(event, actions, state_.coordinator);
     execute_all(actions);
   }
   is_running_ = false;
@@ -206,7 +190,7 @@ void Deployment::execute(const cluster::EpochActive& active, const Turn& turn) {
   turn.effects.push_back(active);
   ask_journal(turn, [&](auto& actions) { state_.journal.set_members(active.plan.members, actions); });
   state_.unproven = active.plan.epoch;
-  say_if_serving(turn);
+  if (state_.journal.n_live() == 0) say_that_it_serves(turn);  // nobody waits for a token: none will come
 }
 
 void Deployment::execute(const cluster::EpochLost& lost, const Turn& turn) {

@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "cluster/coordinator.h"
+#include "cluster/observer.h"
 #include "deployment/ending.h"
 #include "deployment/journal.h"
 
@@ -59,26 +59,13 @@ struct ChannelDrained {
   cluster::Member member;
 };
 
-// Sees every event and decision of the coordinator as it is made: for the simulator, which checks rules.
-class Observer {
- public:
-  virtual ~Observer() = default;
-  virtual void after_bootstrap(const cluster::Actions& actions) = 0;
-  virtual void after_request(const cluster::ScaleRequested& request,
-                             const Result<cluster::Coordinator::ScaleReply>& reply) = 0;
-  virtual void before_event() = 0;
-  virtual void after_event(const cluster::Event& event, const cluster::Actions& actions) = 0;
-};
-
 struct Config {
   cluster::CoordinatorConfig cluster;
   // What a rank has room for until its HELLO says it; and the bytes that may be on the way to it.
   Journal::RankCapacity capacity;
   // Whether requests move between ranks that carry unequal shares, as soon as one joins or if it lasts.
   enum class Rebalance : std::uint8_t { kNo, kYes } rebalance = Rebalance::kYes;
-  // A rule broken on purpose, for the simulator, which must notice. kPositionAlone (9): whoever sends a token
-  // for the next position is believed, fenced or not.
-  enum class Broken : std::uint8_t { kNothing, kPositionAlone } broken = Broken::kNothing;
+  Journal::Broken broken = Journal::Broken::kNothing;
 };
 
 // All that is decided for one deployment: the coordinator (who is in the group) and the journal (where
@@ -88,16 +75,18 @@ struct Config {
 //
 // Every call appends its effects.
 class Deployment {
+  struct State;
+
  public:
   Deployment(const Config& config, Incarnation first_incarnation);
 
   // Everything it knows, as a value: a deployment made of it goes on where this one was, whatever is under
-  // way. What is the host's (processes, channels, who listens, the observer) is not in it.
-  class Snapshot;
-  Snapshot snapshot() const;
+  // way. What is the host's (processes, channels, who listens, observers) is not in it.
+  using Snapshot = State;
+  Snapshot snapshot() const { return state_; }
   Deployment(const Config& config, const Snapshot& snapshot);
 
-  void observe(Observer* observer) { observer_ = observer; }  // null: nobody; outlives this
+  void observe(cluster::Observer& observer) { observers_.push_back(&observer); }  // outlives this
 
   void know(const cluster::Operation& operation) { state_.coordinator.restore(operation); }  // before start()
   void start(Time now, Effects& effects);                                                    // once
@@ -141,7 +130,7 @@ class Deployment {
   template <typename Call>
   void ask_journal(const Turn& turn, const Call& call);
   void carry_out(const JournalActions& actions, const Turn& turn);
-  void say_if_serving(const Turn& turn);
+  void say_that_it_serves(const Turn& turn);
 
   template <typename Action>  // one that is the host's
   void execute(const Action& action, const Turn& turn) {
@@ -163,23 +152,13 @@ class Deployment {
   }
   void on(const cluster::RankHello& hello, const Turn& turn);
   void on(const cluster::StepOutput& output, const Turn& turn);
-  void on_token(RankId from, const request::TokenEvent& token, JournalActions& actions,
-                std::span<const request::TokenLogprob> logprobs);
   void rebalance(const Turn& turn);
 
   const Config config_;
   State state_;
   std::deque<cluster::Event> events_;  // the coordinator is never called from within its own actions
   bool is_running_ = false;
-  Observer* observer_ = nullptr;
+  std::vector<cluster::Observer*> observers_;
 };
-
-class Deployment::Snapshot {
-  friend class Deployment;
-  explicit Snapshot(const State& state) : state_(state) {}
-  State state_;
-};
-
-inline Deployment::Snapshot Deployment::snapshot() const { return Snapshot(state_); }
 
 }  // namespace concertina::deployment

@@ -18,13 +18,11 @@ cluster::SourceEnded::Trust trust_in_kv(const cluster::RankExited& exit, const E
   // What it said is for people to read: it may be that its memory is not what it should be.
   if (exit.reason == cluster::RankExited::Reason::kSaid) return Trust::kNo;
   switch (ending.cause) {
-    case Ending::Cause::kCrash:  // a wild store hits what is mapped before it hits what is not
-      return Trust::kNo;
-    case Ending::Cause::kStuckStep:    // it could run and did not get on: something in it is not as it should
-      return Trust::kNo;               // be, and nobody knows since when
+    case Ending::Cause::kCrash:        // a wild store hits what is mapped before it hits what is not
+    case Ending::Cause::kStuckStep:    // it could run and did not get on: something in it is wrong, who knows
+                                       // since when
     case Ending::Cause::kChannelFull:  // the same, of the thread that reads
-      return Trust::kNo;
-    case Ending::Cause::kBadFrame:  // some of its memory is not what it wrote there
+    case Ending::Cause::kBadFrame:     // some of its memory is not what it wrote there
       return Trust::kNo;
     // A kill like any other. What peers map is not among what the kernel takes from a victim early
     // (oom_reap_task takes private memory alone).

@@ -15,12 +15,11 @@ namespace {
 // Of the channel, for numbers of at most 32 bits and all that is not a list; see control.proto.
 constexpr std::size_t kTokenBytes = 5, kFixedBytes = 256, kFeedBytes = 32;
 
-EmitFailed no_token(const request::TokenEvent& event) {
-  if (event.finish_reason == FinishReason::kNothingAllowed) {
-    return {event.request, EmitFailed::Cause::kNothingAllowed,
+Error no_token(const request::TokenEvent& event) {
+  if (event.finish_reason == FinishReason::kNothingAllowed)
+    return {DeploymentError::kNothingAllowed,
             fmt::format("what the request allows and forbids leaves no token at token {}", event.position)};
-  }
-  return {event.request, EmitFailed::Cause::kNonfiniteLogits,
+  return {DeploymentError::kNonfiniteLogits,
           fmt::format("the model gave no finite logits at token {}", event.position)};
 }
 }  // namespace
@@ -30,8 +29,15 @@ std::size_t assign_bytes(const request::Request& request, std::size_t n_tokens) 
   if (request.rules) {
     n_ids += request.rules->allowed_token_ids.size() + 2 * request.rules->logit_bias.size();
     for (const auto& word : request.rules->bad_words) n_ids += word.size() + 2;
+    const request::ThinkingBudget& thinking = request.rules->thinking;
+    n_ids += thinking.end.size() + thinking.other_end.size() + thinking.begin.size();
   }
-  return kFixedBytes + kTokenBytes * n_ids;
+  std::size_t n_bytes = kFixedBytes;
+  if (request.structure) {
+    n_ids += request.structure->begins_after.size() + 1;
+    n_bytes += request.structure->source.size();
+  }
+  return n_bytes + kTokenBytes * n_ids;
 }
 
 const request::Request* Journal::find(RequestId request) const {
@@ -136,7 +142,7 @@ void Journal::refuse(RequestId request, std::string why, JournalActions& actions
   const auto found = entries_.find(request);
   if (found == entries_.end()) return;
   remove(request, found->second, actions);
-  actions.push_back(EmitFailed{request, EmitFailed::Cause::kTooLarge, std::move(why)});
+  actions.push_back(EmitFailed{request, {DeploymentError::kTooLarge, std::move(why)}});
   advance(actions);
 }
 
@@ -153,17 +159,20 @@ void Journal::remove(RequestId request, Entry& entry, JournalActions& actions) {
   } else {
     queue_.erase(request);
   }
-  stop_replay(entry, actions);
-  leave_rank(entry);
   suspects_.erase(request);
-  entries_.erase(request);
+  finish(entry, actions);
+}
+
+bool Journal::is_its(const Entry& entry, RankId from, Attempt attempt) const {
+  if (broken_ == Broken::kPositionAlone && entry.rank) return true;
+  return entry.rank == from && entry.request.attempt == attempt;
 }
 
 void Journal::on_token(RankId from, const request::TokenEvent& event, JournalActions& actions,
                        std::span<const request::TokenLogprob> logprobs) {
   const auto& [request, attempt, position, token, reason] = event;
   const auto found = entries_.find(request);
-  if (found == entries_.end() || found->second.rank != from || found->second.request.attempt != attempt ||
+  if (found == entries_.end() || !is_its(found->second, from, attempt) ||
       found->second.request.tokens.size() - found->second.request.n_prompt_tokens != position) {
     ++n_ignored_outputs_;
     return;
@@ -172,11 +181,11 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
   const bool was_suspect = suspects_.erase(request) > 0;
   if (reason == FinishReason::kError || reason == FinishReason::kNothingAllowed) {
     finish(entry, actions);
-    actions.push_back(no_token(event));
+    actions.push_back(EmitFailed{request, no_token(event)});
     return advance(actions);
   }
   entry.request.tokens.push_back(token);
-  loads_[from].n_tokens += 1;
+  loads_[*entry.rank].n_tokens += 1;
   if (entry.replay) loads_[entry.replay->rank].n_tokens += 1;
   actions.push_back(EmitToken{request, token, reason, {logprobs.begin(), logprobs.end()}});
   if (reason == FinishReason::kNone) {
@@ -194,8 +203,7 @@ void Journal::on_token(RankId from, const request::TokenEvent& event, JournalAct
 void Journal::on_prompt_logprobs(RankId from, const request::PromptLogprobs& scored,
                                  JournalActions& actions) {
   const auto found = entries_.find(scored.request);
-  const bool fits = found != entries_.end() && found->second.rank == from &&
-                    found->second.request.attempt == scored.attempt &&
+  const bool fits = found != entries_.end() && is_its(found->second, from, scored.attempt) &&
                     found->second.request.logprobs.next_prompt_position == scored.first_position &&
                     scored.first_position + scored.ranks.size() <= found->second.request.n_prompt_tokens &&
                     scored.n_each > 0 && scored.logprobs.size() == scored.ranks.size() * scored.n_each;

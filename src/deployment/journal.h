@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/result.h"
 #include "cluster/messages.h"
 #include "deployment/balance.h"
+#include "deployment/deployment_error.h"
 #include "deployment/ending.h"
 #include "deployment/fair_queue.h"
 #include "request/request.h"
@@ -34,8 +36,7 @@ struct EmitPromptLogprobs {  // those that come next in the prompt; all of them 
 };
 struct EmitFailed {
   RequestId request;
-  enum class Cause : std::uint8_t { kEndsRanks, kTooLarge, kNonfiniteLogits, kNothingAllowed } cause;
-  std::string why;
+  Error error;  // a DeploymentError
 };
 struct Drained {
   std::uint64_t n_moved;
@@ -73,7 +74,11 @@ class Journal {
     std::size_t kv_tokens = std::numeric_limits<std::size_t>::max();
     std::size_t channel_bytes = std::numeric_limits<std::size_t>::max();
   };
-  explicit Journal(RankCapacity capacity) : capacity_(capacity) {}
+  // A rule broken on purpose, for the simulator, which must notice. kPositionAlone (9): whoever sends a token
+  // for the next position is believed.
+  enum class Broken : std::uint8_t { kNothing, kPositionAlone };
+  explicit Journal(RankCapacity capacity, Broken broken = Broken::kNothing)
+      : capacity_(capacity), broken_(broken) {}
 
   // `request.attempt` and `mode` are set here. It waits in the queue until a rank has room for it, and its
   // client's turn has come.
@@ -91,8 +96,13 @@ class Journal {
   // next ones of that request's current attempt. They go on to the client and are not kept: what is kept is
   // how far they got, which a rank that gets the request later goes on from.
   void on_prompt_logprobs(RankId from, const request::PromptLogprobs& scored, JournalActions& actions);
-  // A replay has the KV of all it was told of: the request moves there now.
-  void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions);
+  // A replay has the KV of all it was told of, as of that step: the request moves there now. If the rank that
+  // decodes it gave its tokens of the step before, those of this step are about to come, and go first: else
+  // they would be computed again, and the client would wait for one step more.
+  void on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions,
+                    cluster::EpochStep step = {});
+  // All that the rank has to say of that step was said.
+  void on_step_told(RankId from, cluster::EpochStep step, JournalActions& actions);
 
   // All that was sent to the rank is with the kernel.
   void on_channel_drained(RankId rank, JournalActions& actions);
@@ -142,6 +152,7 @@ class Journal {
     Attempt attempt;
     enum class Cause : std::uint8_t { kDrain, kBalance } cause;
     enum class State : std::uint8_t { kBehind, kCaughtUp } state = State::kBehind;
+    cluster::EpochStep caught_up_at = {};
   };
   struct Entry {
     request::Request request;
@@ -168,6 +179,7 @@ class Journal {
     std::size_t n_requests = 0;      // replays towards it included
     std::size_t n_tokens = 0;        // of those, as far as the journal knows
     std::size_t n_unread_bytes = 0;  // of requests, sent since its channel was last empty
+    cluster::EpochStep told = {};    // the last step that it gave something of
   };
 
   enum class Room : std::uint8_t { kNeeded, kIgnored };
@@ -215,7 +227,10 @@ class Journal {
   bool can_take_over(const Entry& entry) const;
   void take_over(Entry& entry, JournalActions& actions);
 
+  bool is_its(const Entry& entry, RankId from, Attempt attempt) const;
+
   RankCapacity capacity_;  // of ranks that have not said theirs
+  Broken broken_;
   std::map<RankId, RankCapacity> capacities_;
   std::unordered_map<RequestId, Entry> entries_;
   FairQueue queue_;

@@ -91,9 +91,14 @@ class JournalTest : public ::testing::Test {
     journal.begin_drain(leavers, actions);
     return actions;
   }
-  JournalActions caught_up(RankId from, std::uint64_t id, Attempt attempt) {
+  JournalActions caught_up(RankId from, std::uint64_t id, Attempt attempt, cluster::EpochStep step = {}) {
     JournalActions actions;
-    journal.on_caught_up(from, RequestId(id), attempt, actions);
+    journal.on_caught_up(from, RequestId(id), attempt, actions, step);
+    return actions;
+  }
+  JournalActions told(RankId from, cluster::EpochStep step) {
+    JournalActions actions;
+    journal.on_step_told(from, step, actions);
     return actions;
   }
   JournalActions cancel(std::uint64_t id) {

@@ -112,7 +112,7 @@ TEST_F(JournalTest, WhereNothingIsAllowedTheRequestFailsAndSaysSo) {
   submit(request(1));
   const auto actions = output(kRank0, 1, Attempt(1), 0, request::kNoToken, FinishReason::kNothingAllowed);
   ASSERT_THAT(all_of<EmitFailed>(actions), SizeIs(1));
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kNothingAllowed);
+  EXPECT_TRUE(all_of<EmitFailed>(actions)[0].error.is(DeploymentError::kNothingAllowed));
   EXPECT_EQ(journal.n_live(), 0u);
 }
 

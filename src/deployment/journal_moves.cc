@@ -77,13 +77,20 @@ void Journal::forget_replay(Entry& entry) {
   entry.replay.reset();
 }
 
-void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions) {
+void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, JournalActions& actions,
+                           cluster::EpochStep step) {
   const auto found = entries_.find(request);
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   if (!entry.replay || entry.replay->rank != from || entry.replay->attempt != attempt) return;
   entry.replay->state = Replay::State::kCaughtUp;
+  entry.replay->caught_up_at = step;
   move_caught_up(actions);
+}
+
+void Journal::on_step_told(RankId from, cluster::EpochStep step, JournalActions& actions) {
+  if (const auto load = loads_.find(from); load != loads_.end()) load->second.told = step;
+  if (!replayed_.empty()) move_caught_up(actions);
 }
 
 // Waiting requests get the places that come free.
@@ -102,8 +109,11 @@ void Journal::move_caught_up(JournalActions& actions) {
   check_drained(actions);
 }
 
-// All generated tokens travel with it.
+// All generated tokens travel with it: also those of the step in which it caught up, if they are still to
+// come.
 bool Journal::can_take_over(const Entry& entry) const {
+  const cluster::EpochStep told = load_of(*entry.rank).told, caught_up = entry.replay->caught_up_at;
+  if (told.epoch == caught_up.epoch && told.step.next() == caught_up.step) return false;
   return !is_choked(entry.replay->rank, load_of(entry.replay->rank),
                     assign_bytes(entry.request, entry.request.tokens.size()));
 }

@@ -24,12 +24,12 @@ void Journal::count_end(const Carried& carried, std::size_t n_carried, RankId ra
   if (entry.request.tokens.size() != carried.n_tokens) return;  // it got on elsewhere since
   if (entry.n_ends + 1 < kMaxEnds) return;  // most come once, and turns would make others wait
   if (entry.n_ends < kMaxEnds || n_carried > 1) return make_suspect(entry, actions);
-  const std::string why = fmt::format(
+  std::string why = fmt::format(
       "it is given up: {} ranks in a row {} while they computed its token {}, the last of them rank {}: {}",
       entry.n_ends, ending.cause == Ending::Cause::kCrash ? "crashed" : "ended by their own doing",
       carried.n_tokens - entry.request.n_prompt_tokens, rank, ending.how);
   remove(carried.request, entry, actions);
-  actions.push_back(EmitFailed{carried.request, EmitFailed::Cause::kEndsRanks, why});
+  actions.push_back(EmitFailed{carried.request, {DeploymentError::kEndsRanks, std::move(why)}});
 }
 
 // It may be on another rank already, or on its way to one: how a rank ended is learnt late.

@@ -36,7 +36,7 @@ TEST_F(CrashTest, TheThirdInARowIsTheLast) {
   ASSERT_EQ(failed.size(), 1u);
   EXPECT_EQ(failed[0].request, RequestId(1));
   EXPECT_EQ(
-      failed[0].why,
+      failed[0].error.message(),
       fmt::format("it is given up: 3 ranks in a row crashed while they computed its token 0, the last of "
                   "them rank {}: signal 11 (Segmentation fault)",
                   last));
@@ -149,7 +149,7 @@ TEST_F(CrashTest, EveryCauseThatIsARanksOwnDoingCounts) {
     const auto failed = all_of<EmitFailed>(end(rank_of(id), {cause, "x"}));
     ASSERT_EQ(failed.size(), 1u);
     EXPECT_EQ(failed[0].request, RequestId(id));
-    EXPECT_EQ(failed[0].cause, EmitFailed::Cause::kEndsRanks);
+    EXPECT_TRUE(failed[0].error.is(DeploymentError::kEndsRanks));
   }
 }
 

@@ -45,8 +45,8 @@ TEST_F(JournalTest, ARequestWithoutFiniteLogitsFailsAndItsReplayAndPlaceAreFree)
   drain({kRank1});
   const auto actions = output(kRank1, 2, Attempt(1), 1, request::kNoToken, FinishReason::kError);
   ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].why, "the model gave no finite logits at token 1");
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kNonfiniteLogits);
+  EXPECT_EQ(all_of<EmitFailed>(actions)[0].error.message(), "the model gave no finite logits at token 1");
+  EXPECT_TRUE(all_of<EmitFailed>(actions)[0].error.is(DeploymentError::kNonfiniteLogits));
   EXPECT_THAT(all_of<EmitToken>(actions), IsEmpty()) << "there is no token";
   ASSERT_EQ(sent<cluster::Drop>(actions).size(), 1u) << "of its replay";
   EXPECT_EQ(sent<cluster::Drop>(actions)[0].to, kRank0);
@@ -136,6 +136,31 @@ TEST_F(JournalTest, ALeaversRequestDecodesOnWhileItIsReplayedAndThenMoves) {
   EXPECT_TRUE(output(kRank1, 2, Attempt(1), 1, 11).empty())
       << "what the leaver still had on its way is dropped";
   EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, moved, 1, 11)).size(), 1u) << "and generated again";
+}
+
+// Ranks take part in a step together, and what they say of it comes in any order.
+TEST_F(JournalTest, AReplayThatCaughtUpLetsTheLeaversTokenOfThatStepGoFirst) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const Sent replay = sent<cluster::Assign>(drain({kRank1})).at(0);
+  const auto step = [](std::uint64_t n) { return cluster::EpochStep{Epoch(1), StepId(n)}; };
+  output(kRank1, 2, Attempt(1), 0, 9);
+  EXPECT_TRUE(told(kRank1, step(6)).empty());
+  EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt, step(7)).empty())
+      << "the leaver's token of step 7 is to come";
+  EXPECT_EQ(all_of<EmitToken>(output(kRank1, 2, Attempt(1), 1, 11)).size(), 1u) << "it counts";
+  const auto moved = sent<cluster::TakeOver>(told(kRank1, step(7)));
+  ASSERT_EQ(moved.size(), 1u);
+  EXPECT_EQ(all_of<EmitToken>(output(kRank0, 2, moved[0].attempt, 2, 13)).size(), 1u);
+}
+
+TEST_F(JournalTest, OfALeaverThatSaidNothingLastStepNoTokenIsAwaited) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const Sent replay = sent<cluster::Assign>(drain({kRank1})).at(0);
+  output(kRank1, 2, Attempt(1), 0, 9);
+  told(kRank1, {Epoch(1), StepId(3)});
+  EXPECT_EQ(sent<cluster::TakeOver>(caught_up(kRank0, 2, replay.attempt, {Epoch(1), StepId(7)})).size(), 1u);
 }
 
 TEST_F(JournalTest, ARequestThatEndsOnTheLeaverEndsItsReplayToo) {
@@ -250,7 +275,7 @@ TEST_F(JournalTest, WhatCannotBeSentFails) {
   JournalActions actions;
   journal.refuse(RequestId(1), "too large", actions);
   ASSERT_EQ(all_of<EmitFailed>(actions).size(), 1u);
-  EXPECT_EQ(all_of<EmitFailed>(actions)[0].cause, EmitFailed::Cause::kTooLarge);
+  EXPECT_TRUE(all_of<EmitFailed>(actions)[0].error.is(DeploymentError::kTooLarge));
   EXPECT_EQ(journal.n_live(), 0u);
 }
 

@@ -17,18 +17,13 @@ struct Row {
 
 // Requests fail before ranks are released: who reads a stream hears why it ends.
 const std::vector<Row>& rows() {
+  static const std::vector<Act> at_once{Act::kFailRequests, Act::kReleaseRanks, Act::kKillRanks};
   static const std::vector<Row> table{
       {State::kServing, Event::kAsked, State::kFinishing, {Act::kRefuseRequests}},
-      {State::kServing,
-       Event::kAskedAtOnce,
-       State::kKilling,
-       {Act::kFailRequests, Act::kReleaseRanks, Act::kKillRanks}},
+      {State::kServing, Event::kAskedAtOnce, State::kKilling, at_once},
       {State::kFinishing, Event::kRequestsEnded, State::kReleasing, {Act::kReleaseRanks}},
       {State::kFinishing, Event::kDeadline, State::kReleasing, {Act::kFailRequests, Act::kReleaseRanks}},
-      {State::kFinishing,
-       Event::kAskedAtOnce,
-       State::kKilling,
-       {Act::kFailRequests, Act::kReleaseRanks, Act::kKillRanks}},
+      {State::kFinishing, Event::kAskedAtOnce, State::kKilling, at_once},
       {State::kReleasing, Event::kDeadline, State::kKilling, {Act::kKillRanks}},
       {State::kReleasing, Event::kAskedAtOnce, State::kKilling, {Act::kKillRanks}},
       {State::kReleasing, Event::kRanksEnded, State::kStopped, {Act::kSayStopped}},
@@ -40,27 +35,12 @@ const std::vector<Row>& rows() {
 
 }  // namespace
 
-std::optional<Duration> Shutdown::timeout() const {
-  switch (state_) {
-    case State::kFinishing:
-      return timeouts_.finish;
-    case State::kReleasing:
-      return timeouts_.release;
-    case State::kKilling:
-      return timeouts_.kill;
-    case State::kServing:
-    case State::kStopped:
-      break;
-  }
-  return std::nullopt;
-}
-
 std::vector<Act> Shutdown::on(Event event, Time now) {
   for (const Row& row : rows()) {
     if (row.from != state_ || row.event != event) continue;
     state_ = row.to;
-    const auto wait = timeout();
-    deadline_ = wait ? std::optional(now + *wait) : std::nullopt;
+    const auto wait = timeouts_.find(state_);
+    deadline_ = wait == timeouts_.end() ? std::nullopt : std::optional(now + wait->second);
     return row.acts;
   }
   return {};

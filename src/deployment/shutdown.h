@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -30,12 +31,12 @@ class Shutdown {
     kKillRanks,
     kSayStopped,  // nobody waits for ranks that are left
   };
-  struct Timeouts {
-    Duration finish{};
-    Duration release = std::chrono::seconds(5), kill = std::chrono::seconds(2);
-  };
 
-  explicit Shutdown(const Timeouts& timeouts) : timeouts_(timeouts) {}
+  // `to_finish`: how long those that run may.
+  explicit Shutdown(Duration to_finish)
+      : timeouts_{{State::kFinishing, to_finish},
+                  {State::kReleasing, std::chrono::seconds(5)},
+                  {State::kKilling, std::chrono::seconds(2)}} {}
 
   std::vector<Act> on(Event event, Time now);
   State state() const { return state_; }
@@ -45,9 +46,7 @@ class Shutdown {
   bool is_stopping() const { return state_ >= State::kReleasing; }
 
  private:
-  std::optional<Duration> timeout() const;
-
-  const Timeouts timeouts_;
+  const std::map<State, Duration> timeouts_;
   State state_ = State::kServing;
   std::optional<Time> deadline_;
 };

@@ -23,7 +23,7 @@ class ShutdownTest : public testing::Test {
     return on(Event::kDeadline);
   }
   Time now_{seconds(1000)};
-  Shutdown shutdown_{{.finish = seconds(30), .release = seconds(5), .kill = seconds(2)}};
+  Shutdown shutdown_{seconds(30)};
 };
 
 TEST_F(ShutdownTest, WaitsForTheLastRequestAndThenForTheLastRank) {
@@ -87,7 +87,7 @@ TEST_F(ShutdownTest, InWhateverOrderThingsHappenItComesToItsEndOnce) {
                                   Event::kRanksEnded};
   constexpr std::size_t kLength = 6;
   for (std::size_t story = 0; story < 5 * 5 * 5 * 5 * 5 * 5; ++story) {
-    Shutdown shutdown({.finish = seconds(30)});
+    Shutdown shutdown(seconds(30));
     std::multiset<Act> done;
     for (std::size_t i = 0, rest = story; i < kLength; ++i, rest /= events.size()) {
       const State before = shutdown.state();

@@ -70,6 +70,8 @@ class Steps {
   // the deadline comes (none: never) or abort(). Own work wins. has_own_work runs on this thread: it may call
   // peer_started().
   Work wait_for_work(std::optional<Time> deadline, FunctionRef<bool()> has_own_work);
+  // Sleeps until is_ready() is true, the deadline comes or abort(), whatever peers do. As has_own_work.
+  void wait_until(Time deadline, FunctionRef<bool()> is_ready) { link_.wait(is_ready, deadline, aborted_); }
   bool peer_started(const EpochView& view) const { return protocol_.peer_started(view.group()); }
 
   void begin_step(StepId step, Epoch flip_to, const scheduler::StepLoad& load = {}) {

@@ -31,7 +31,14 @@ TEST(AssignBytes, AFrameIsNeverLargerThanTheJournalCounts) {
     rules.logit_bias.assign(n / 4, {std::numeric_limits<TokenId>::max(), -99.5f});
     rules.bad_words.assign(n / 5, {std::numeric_limits<TokenId>::max()});
     rules.bad_words.emplace_back(n + 1, std::numeric_limits<TokenId>::max());
+    rules.thinking.n_tokens = std::numeric_limits<std::size_t>::max();
+    rules.thinking.end.assign(n / 9, std::numeric_limits<TokenId>::max());
+    rules.thinking.other_end.assign(n / 10, std::numeric_limits<TokenId>::max());
+    rules.thinking.begin.assign(n / 8, std::numeric_limits<TokenId>::max());
     request.rules = rules;
+    request.structure = request::Structure{request::StructureLanguage::kChoice, std::string(n, 'x'),
+                                           std::vector<TokenId>(n, std::numeric_limits<TokenId>::max()),
+                                           std::numeric_limits<TokenId>::max()};
     const auto bytes = [](const cluster::ToRank& message) {
       return transport::frame_of(message).ByteSizeLong();
     };

@@ -23,7 +23,7 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   configure.set_max_num_seqs(options.max_num_seqs);
   configure.set_max_num_batched_tokens(options.max_num_batched_tokens);
   configure.set_block_size(options.block_size);
-  configure.set_max_ranks(static_cast<std::uint32_t>(2 * options.max_size));
+  configure.set_max_ranks(static_cast<std::uint32_t>(2 * options.cluster.max_size));
   configure.set_peer_timeout_ms(options.peer_timeout_ms);
   configure.set_threads_per_rank(options.threads_per_rank);
   configure.set_replay_chunk_tokens(options.replay_chunk_tokens);
@@ -33,6 +33,8 @@ transport::Frame configure_frame(const FrontOptions& options, const cluster::Mem
   for (const int core : cores) configure.add_cores(static_cast<std::uint32_t>(core));
   configure.set_quantization(options.form.quantization);
   configure.set_activation_dtype(options.form.activation_dtype);
+  configure.set_device(options.device);
+  configure.set_gpu_memory_utilization(options.gpu_memory_utilization);
   configure.set_log_level(options.log_level);
   if (options.config_json.size() <= kMaxConfigBytes) configure.set_config_json(options.config_json);
   if (options.weights_fd >= 0) {

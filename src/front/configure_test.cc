@@ -21,7 +21,7 @@ FrontOptions options() {
   options.config_json = R"({"hidden_size": 8})";
   options.weights_fd = 11;
   options.dummy_seed = 12;
-  options.max_size = 5;
+  options.cluster.max_size = 5;
   options.kv_cache_bytes = 13;
   options.max_model_len = 14;
   options.max_num_seqs = 15;
@@ -32,6 +32,8 @@ FrontOptions options() {
   options.peer_timeout_ms = 20;
   options.threads_per_rank = 2;
   options.form = {"avx2", "int8", "bfloat16"};
+  options.device = "cuda:3";
+  options.gpu_memory_utilization = 0.25;
   options.log_level = "debug";
   return options;
 }
@@ -65,6 +67,8 @@ TEST(Configure, ARankIsToldWhoItIsAndAllThatTheServerWasTold) {
   EXPECT_EQ(told.instruction_set(), "avx2");
   EXPECT_EQ(told.quantization(), "int8");
   EXPECT_EQ(told.activation_dtype(), "bfloat16");
+  EXPECT_EQ(told.device(), "cuda:3");
+  EXPECT_EQ(told.gpu_memory_utilization(), 0.25);
   EXPECT_EQ(told.log_level(), "debug");
 }
 

@@ -29,22 +29,14 @@ Error changed_under_ranks(const std::string& model_path, const std::string& what
 }
 
 deployment::Config config_of(const FrontOptions& options) {
-  using ReplaceFailed = cluster::CoordinatorConfig::ReplaceFailed;
-  const bool replaces = options.replace_failed == FrontOptions::ReplaceFailed::kYes;
-  const bool rebalances = options.rebalance == FrontOptions::Rebalance::kYes;
-  return {.cluster = {.n_moe_layers = options.n_moe_layers,
-                      .n_experts = options.n_experts,
-                      .max_size = options.max_size,
-                      .initial_size = options.initial_size,
-                      .min_size = options.min_size,
-                      .peer_timeout = std::chrono::milliseconds(options.peer_timeout_ms),
-                      .leave_delay = std::chrono::milliseconds(300),
-                      .group_lost_timeout = options.group_lost_timeout,
-                      .replace_failed = replaces ? ReplaceFailed::kYes : ReplaceFailed::kNo},
-          .capacity = {.max_num_seqs = options.max_num_seqs,
-                       .kv_tokens = options.kv_tokens,
-                       .channel_bytes = kUnreadBytes},
-          .rebalance = rebalances ? deployment::Config::Rebalance::kYes : deployment::Config::Rebalance::kNo};
+  deployment::Config config{.cluster = options.cluster,
+                            .capacity = {.max_num_seqs = options.max_num_seqs,
+                                         .kv_tokens = options.kv_tokens,
+                                         .channel_bytes = kUnreadBytes},
+                            .rebalance = options.rebalance};
+  config.cluster.peer_timeout = std::chrono::milliseconds(options.peer_timeout_ms);
+  config.cluster.leave_delay = std::chrono::milliseconds(300);
+  return config;
 }
 
 }  // namespace
@@ -57,7 +49,7 @@ Front::Front(transport::EventLoop& loop, FrontOptions options, ModelInfo model,
       state_(std::move(state)),
       start_process_(std::move(start_process)),
       deployment_(config_of(options_), first_incarnation()),
-      shutdown_({.finish = options_.shutdown_timeout}),
+      shutdown_(options_.shutdown_timeout),
       coordinator_timer_(loop),
       shutdown_timer_(loop),
       look_timer_(loop) {}

@@ -108,10 +108,10 @@ class FrontTest : public testing::Test {
  protected:
   static FrontOptions options_of_two() {
     FrontOptions options;
-    options.n_moe_layers = 1;
-    options.n_experts = 4;
-    options.initial_size = 2;
-    options.max_size = 4;
+    options.cluster.n_moe_layers = 1;
+    options.cluster.n_experts = 4;
+    options.cluster.initial_size = 2;
+    options.cluster.max_size = 4;
     options.max_model_len = 64;
     options.kv_tokens = 1024;
     options.peer_timeout_ms = 600'000;
@@ -172,7 +172,7 @@ class FrontTest : public testing::Test {
 
   Result<std::unique_ptr<launcher::RankProcess>> start_process(launcher::RankProcess::OnExit on_exit) {
     tries.push_back(time.now());
-    if (!cannot_start.empty()) return fail(FrontError::kOperationFailed, cannot_start);
+    if (!cannot_start.empty()) return fail(FrontError::kGroupLost, cannot_start);
     auto ends = transport::make_socket_pair();
     CHECK(ends.has_value());
     ranks.push_back(std::make_unique<FakeRank>(

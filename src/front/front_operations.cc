@@ -18,22 +18,6 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-// The coordinator's reasons in the words that the server turns into status codes.
-Error to_front_error(const Error& error) {
-  using cluster::ClusterError;
-  const std::pair<ClusterError, FrontError> codes[] = {
-      {ClusterError::kInvalidSize, FrontError::kInvalidSize},
-      {ClusterError::kInvalidRetire, FrontError::kInvalidRetire},
-      {ClusterError::kOperationRunning, FrontError::kOperationRunning},
-      {ClusterError::kIdTaken, FrontError::kIdTaken},
-      {ClusterError::kShuttingDown, FrontError::kShuttingDown},
-  };
-  for (const auto& [from, to] : codes) {
-    if (error.is(from)) return Error(to, error.message());
-  }
-  return Error(FrontError::kNotReady, error.message());
-}
-
 }  // namespace
 
 std::size_t Front::max_requests() const {
@@ -57,7 +41,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
   RETURN_IF_ERROR(check_room(request));
   const bool is_new = coordinator().find_operation(event.id) == nullptr;
   const auto record = deployment_.scale(event, loop_.now(), effects_);
-  if (!record) return fail(to_front_error(record.error()));
+  if (!record) return record;
   if (is_new) keep(*record);
   if (cluster::is_final(record->phase)) {
     carry_out();
@@ -78,7 +62,7 @@ Result<cluster::Operation> Front::scale(const ScaleRequest& request,
 Status Front::check_room(const ScaleRequest& request) const {
   const cluster::EpochPlan* active = coordinator().active_epoch();
   const bool is_known = coordinator().find_operation(request.operation_id) != nullptr;
-  if (active == nullptr || is_known || request.new_size > options_.max_size) return {};
+  if (active == nullptr || is_known || request.new_size > options_.cluster.max_size) return {};
   const std::size_t size = active->members.size(),
                     peak = request.new_size == size ? size + request.retire.size() : request.new_size;
   if (peak <= size) return {};
@@ -100,8 +84,8 @@ ClusterStatus Front::cluster() const {
     status.epoch = epoch->epoch;
     status.size = epoch->members.size();
   }
-  status.min_size = options_.min_size;
-  status.max_size = options_.max_size;
+  status.min_size = options_.cluster.min_size;
+  status.max_size = options_.cluster.max_size;
   status.wanted_size = coordinator().wanted_size();
   status.n_missing = coordinator().n_missing();
   status.n_failed_starts = coordinator().n_failed_starts();

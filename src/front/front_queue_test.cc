@@ -93,7 +93,7 @@ TEST_F(FrontQueue, WhatDoesNotFitAModelOrAMessageIsRefusedAndItsPlaceIsFree) {
   GenerationRequest long_answer = short_request(ClientId(1));
   long_answer.stop.max_tokens = 50'000'000;
   const Error too_large = refusal_of(long_answer);
-  EXPECT_TRUE(too_large.is(FrontError::kRequestTooLarge));
+  EXPECT_TRUE(too_large.is(deployment::DeploymentError::kTooLarge));
   EXPECT_THAT(too_large.message(), HasSubstr("with 50000003 tokens it may need "));
   EXPECT_THAT(too_large.message(), HasSubstr("a message has at most 67108864"));
 
@@ -101,7 +101,7 @@ TEST_F(FrontQueue, WhatDoesNotFitAModelOrAMessageIsRefusedAndItsPlaceIsFree) {
   for (std::size_t id = 0; id <= request::kMaxStopTokenIds; ++id)
     many_stops.stop.stop_token_ids.push_back(static_cast<TokenId>(id));
   const Error too_many = refusal_of(many_stops);
-  EXPECT_TRUE(too_many.is(FrontError::kRequestTooLarge));
+  EXPECT_TRUE(too_many.is(deployment::DeploymentError::kTooLarge));
   EXPECT_THAT(too_many.message(), HasSubstr("different stop_token_ids"));
   many_stops.stop.stop_token_ids.back() = 0;  // there already
   ASSERT_TRUE(front->reserve(1, ClientId(1)));
@@ -145,9 +145,33 @@ TEST_F(FrontQueue, TokensThatTheModelHasNotAreRefusedBeforeARankSeesThem) {
   EXPECT_TRUE(front->submit(request, listener));
 }
 
+TEST_F(FrontQueue, AStructureGoesToARankAsItWasAskedForUnlessItIsBeyondItsBounds) {
+  options.cluster.initial_size = 1;
+  serve();
+  GenerationRequest request = short_request(ClientId(1));
+  request::Structure structure{
+      request::StructureLanguage::kRegex, std::string(request::kMaxStructureBytes + 1, 'a'), {}, {}};
+  request.structure = structure;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("has 262145 bytes, and at most 262144"));
+  structure.source.pop_back();
+  structure.begins_after.assign(request::kMaxThoughtEndTokens + 1, 7);
+  request.structure = structure;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("begins after 65 tokens, and at most 64"));
+  structure.begins_after = {7, 1000};
+  request.structure = structure;
+  EXPECT_THAT(refusal_of(request).message(), HasSubstr("token 1000 of the end of a thought"));
+  structure.begins_after = {7, 999};
+  request.structure = structure;
+  ASSERT_TRUE(front->reserve(1, ClientId(1)));
+  Listener listener;
+  ASSERT_TRUE(front->submit(request, listener));
+  until([this] { return !rank(0).assigned.empty(); }, "its rank's turn");
+  EXPECT_EQ(rank(0).assigned[0].structure, request.structure);
+}
+
 // A stream's next token does not wait behind megabytes of another client's prompts on their way.
 TEST_F(FrontQueue, OfLongPromptsARankIsSentTheNextWhenItHasReadTheLast) {
-  options.initial_size = 1;
+  options.cluster.initial_size = 1;
   options.max_num_seqs = options.max_num_queued_reqs = 20;
   options.max_model_len = 100'000;
   options.kv_tokens = 10'000'000;
@@ -165,7 +189,7 @@ TEST_F(FrontQueue, OfLongPromptsARankIsSentTheNextWhenItHasReadTheLast) {
 }
 
 TEST_F(FrontQueue, AllOfItFailsWithItsReasonWhenNoEpochHasServedForSoLong) {
-  options.group_lost_timeout = std::chrono::seconds(300);
+  options.cluster.group_lost_timeout = std::chrono::seconds(300);
   serve();
   for (int i = 0; i < 4; ++i) EXPECT_EQ(ask(1), "");
   cannot_start = "no more processes";

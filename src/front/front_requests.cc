@@ -5,24 +5,10 @@
 
 namespace concertina::front {
 
+using deployment::DeploymentError;
+
 namespace {
-
 constexpr Duration kLookTimeout = std::chrono::seconds(1);  // at files of the checkpoint
-
-FrontError code_of(deployment::EmitFailed::Cause cause) {
-  switch (cause) {
-    case deployment::EmitFailed::Cause::kTooLarge:
-      return FrontError::kRequestTooLarge;
-    case deployment::EmitFailed::Cause::kNonfiniteLogits:
-      return FrontError::kNonfiniteLogits;
-    case deployment::EmitFailed::Cause::kNothingAllowed:
-      return FrontError::kNothingAllowed;
-    case deployment::EmitFailed::Cause::kEndsRanks:
-      break;
-  }
-  return FrontError::kRankCrashes;
-}
-
 }  // namespace
 
 // What may wait, those counted for which a rank has room now. Nobody is shut out by another's hundreds: while
@@ -81,10 +67,35 @@ Status Front::check_vocabulary(const GenerationRequest& request) const {
     return {};
   };
   RETURN_IF_ERROR(check(request.prompt_ids, "the prompt"));
-  if (!request.rules) return {};
-  for (const auto& word : request.rules->bad_words) RETURN_IF_ERROR(check(word, "bad_words"));
+  if (request.rules) {
+    for (const auto& word : request.rules->bad_words) RETURN_IF_ERROR(check(word, "bad_words"));
+    const request::ThinkingBudget& thinking = request.rules->thinking;
+    for (const auto& mark : {thinking.end, thinking.begin})
+      RETURN_IF_ERROR(check(mark, "the marks of a thought"));
+  }
+  if (!request.structure) return {};
+  if (const auto& begin = request.structure->thought_begin)
+    RETURN_IF_ERROR(check(std::span(&*begin, 1), "the begin of a thought"));
+  return check(request.structure->begins_after, "the end of a thought");
+}
+
+namespace {
+Status too_large(std::string why) { return fail(DeploymentError::kTooLarge, std::move(why)); }
+
+Status check_bounds(const request::Request& made) {
+  if (const std::size_t n = made.stop.stop_token_ids.size(); n > request::kMaxStopTokenIds)
+    return too_large(fmt::format("it has {} different stop_token_ids, and at most {} are allowed", n,
+                                 request::kMaxStopTokenIds));
+  if (!made.structure) return {};
+  if (const std::size_t n = made.structure->source.size(); n > request::kMaxStructureBytes)
+    return too_large(
+        fmt::format("its structure has {} bytes, and at most {} are read", n, request::kMaxStructureBytes));
+  if (const std::size_t n = made.structure->begins_after.size(); n > request::kMaxThoughtEndTokens)
+    return too_large(fmt::format("its structure begins after {} tokens, and at most {} are allowed", n,
+                                 request::kMaxThoughtEndTokens));
   return {};
 }
+}  // namespace
 
 // The API has bounds of its own; these keep what a rank is sent within one message, however long it becomes.
 Result<request::Request> Front::to_request(GenerationRequest request) const {
@@ -96,16 +107,14 @@ Result<request::Request> Front::to_request(GenerationRequest request) const {
   made.rules = std::move(request.rules);
   made.logprobs = request.logprobs;
   made.priority = request.priority;
+  made.structure = std::move(request.structure);
   request::sort_ids(made.stop.stop_token_ids);
-  if (made.stop.stop_token_ids.size() > request::kMaxStopTokenIds)
-    return fail(FrontError::kRequestTooLarge,
-                fmt::format("it has {} different stop_token_ids, and at most {} are allowed",
-                            made.stop.stop_token_ids.size(), request::kMaxStopTokenIds));
+  RETURN_IF_ERROR(check_bounds(made));
   const std::size_t n_tokens = std::min(
       options_.max_model_len, made.n_prompt_tokens + std::min(made.stop.max_tokens, options_.max_model_len));
   if (const std::size_t n_bytes = deployment::assign_bytes(made, n_tokens);
       n_bytes > transport::kMaxFrameBytes)
-    return fail(FrontError::kRequestTooLarge,
+    return fail(DeploymentError::kTooLarge,
                 fmt::format("with {} tokens it may need {} bytes on its way to a rank, and a message has at "
                             "most {}",
                             n_tokens, n_bytes, transport::kMaxFrameBytes));
@@ -119,7 +128,7 @@ void Front::cancel(RequestId request) {
 }
 
 void Front::execute(const deployment::EmitFailed& failed) {
-  const bool may_be_files = failed.cause == deployment::EmitFailed::Cause::kNonfiniteLogits &&
+  const bool may_be_files = failed.error.is(DeploymentError::kNonfiniteLogits) &&
                             options_.weight_loading == FrontOptions::WeightLoading::kLazy;
   if (may_be_files && look_at_checkpoint_ && checkpoint_change_.empty()) return tell_after_a_look(failed);
   tell_failed(failed);
@@ -145,12 +154,11 @@ void Front::tell_awaiting_look() {
 
 // Every request of a broken checkpoint fails: its rank has said so once.
 void Front::tell_failed(const deployment::EmitFailed& failed) {
-  const bool is_said = failed.cause == deployment::EmitFailed::Cause::kNonfiniteLogits;
+  const bool is_said = failed.error.is(DeploymentError::kNonfiniteLogits);
   spdlog::log(is_said ? spdlog::level::debug : spdlog::level::err, "request {}: {}", failed.request,
-              failed.why);
+              failed.error.message());
   const auto over = running_.extract(failed.request);
-  if (!over.empty())
-    over.mapped().listener->on_failed(failed.request, Error(code_of(failed.cause), failed.why));
+  if (!over.empty()) over.mapped().listener->on_failed(failed.request, failed.error);
 }
 
 void Front::execute(const deployment::EmitToken& token) {

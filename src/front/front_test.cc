@@ -124,7 +124,7 @@ TEST_F(FrontTest, GrowsWhenAskedAndTellsWhoWaitsForIt) {
   EXPECT_TRUE(front->scaling());
   const auto second = front->scale({.operation_id = "other", .new_size = 4}, {});
   ASSERT_FALSE(second);
-  EXPECT_TRUE(second.error().is(FrontError::kOperationRunning));
+  EXPECT_TRUE(second.error().is(cluster::ClusterError::kOperationRunning));
   until([&] { return !done.empty(); }, "the operation's end");
   EXPECT_EQ(done[0].phase, cluster::Phase::kDone);
   EXPECT_EQ(front->cluster().size, 3u);
@@ -150,7 +150,7 @@ TEST_F(FrontTest, RefusesASizeThatItCannotHave) {
   for (const std::size_t size : {0, 5}) {
     const auto refused = front->scale({.new_size = size}, {});
     ASSERT_FALSE(refused);
-    EXPECT_TRUE(refused.error().is(FrontError::kInvalidSize)) << size;
+    EXPECT_TRUE(refused.error().is(cluster::ClusterError::kInvalidSize)) << size;
   }
 }
 

@@ -5,6 +5,8 @@
 
 #include "base/build_identity.h"
 #include "base/time.h"
+#include "cluster/coordinator.h"
+#include "deployment/deployment.h"
 #include "front/form.h"
 #include "front/memory_plan.h"
 
@@ -25,8 +27,7 @@ struct FrontOptions {
   std::uint64_t rank_weights_bytes = 0;    // of its own, of each rank
   std::uint64_t expert_weights_bytes = 0;  // the ranks' own, all ranks of an epoch together
   std::uint64_t dummy_seed = 0;
-  std::size_t n_moe_layers = 0, n_experts = 0;
-  std::size_t initial_size = 1, max_size = 8, min_size = 1;
+  cluster::CoordinatorConfig cluster;           // its peer timeout is peer_timeout_ms
   std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank; serve's default is default_kv_bytes
   MemoryNeeds memory;                           // of ranks; checked before any is started
   std::size_t kv_tokens = 0;                    // that it holds
@@ -41,12 +42,13 @@ struct FrontOptions {
   std::uint32_t peer_timeout_ms = 2000;
   std::uint32_t threads_per_rank = 1;
   Form form;
+  std::string device = "cpu";           // or "cuda", "cuda:N"
+  double gpu_memory_utilization = 0.9;  // of that GPU's memory, what a rank may take
   std::string log_level = "info";
   Duration shutdown_timeout = std::chrono::seconds(30);
-  Duration group_lost_timeout = std::chrono::seconds(300);  // without an epoch, then the server ends
-  enum class ReplaceFailed : std::uint8_t { kNo, kYes } replace_failed = ReplaceFailed::kYes;
-  // Running requests move between ranks that carry unequal shares.
-  enum class Rebalance : std::uint8_t { kNo, kYes } rebalance = Rebalance::kYes;
+  using ReplaceFailed = cluster::CoordinatorConfig::ReplaceFailed;
+  using Rebalance = deployment::Config::Rebalance;
+  Rebalance rebalance = Rebalance::kYes;
   // For tests: a fenced rank is not killed, and must find out by itself.
   enum class KillFenced : std::uint8_t { kNo, kYes } kill_fenced = KillFenced::kYes;
 };

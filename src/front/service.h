@@ -9,30 +9,23 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "cluster/cluster_error.h"
 #include "cluster/messages.h"
+#include "deployment/deployment_error.h"
 #include "front/form.h"
 #include "request/request.h"
 
 namespace concertina::front {
 
+// Beside cluster::ClusterError, of scales, and deployment::DeploymentError, of requests, which pass through.
 enum class FrontError {
   kNotReady,           // no epoch is active yet: 503
   kShuttingDown,       // 503
   kQueueFull,          // --max-num-queued-reqs: 503
   kPromptTooLong,      // 400
   kUnknownToken,       // 400: it has a token that the model has not
-  kRequestTooLarge,    // 400: it does not fit the channel to a rank
-  kInvalidSize,        // 400
-  kInvalidRetire,      // 400
   kNotEnoughMemory,    // 400: for ranks of that number
-  kOperationRunning,   // 409
-  kIdTaken,            // 409
-  kTimeout,            // 408
-  kOperationFailed,    // 500
   kGroupLost,          // 500
-  kRankCrashes,        // 500: the request makes ranks crash
-  kNonfiniteLogits,    // 500: the model gave no finite logits for the request's next token
-  kNothingAllowed,     // 400: the request's rules left no token
   kCheckpointChanged,  // 503: the files that ranks map are others now
 };
 
@@ -62,6 +55,7 @@ struct GenerationRequest {
   request::SharedTokenRules rules = {};
   request::LogprobParams logprobs = {};
   std::int32_t priority = 0;  // the lower the earlier
+  request::SharedStructure structure = {};
 };
 
 // Hears of one request, on the front's thread, never from within submit() or cancel().
@@ -146,8 +140,8 @@ class ClusterService {
   virtual ClusterStatus cluster() const = 0;
 
   // `done` comes once, when the operation ended (or at once where nothing is to do), with its final record;
-  // or an error (kInvalidSize, kInvalidRetire, kOperationRunning, kNotReady, kShuttingDown). The returned
-  // value is the record right after the request, for "wait": false.
+  // or an error: a ClusterError, kNotEnoughMemory, kShuttingDown. The returned value is the record right
+  // after the request, for "wait": false.
   virtual Result<cluster::Operation> scale(const ScaleRequest& request,
                                            std::function<void(const cluster::Operation&)> done) = 0;
   virtual std::optional<cluster::Operation> operation(const std::string& id) const = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "grammar/ebnf.h"
+#include "grammar/frames.h"
 #include "grammar/json_schema.h"
 #include "grammar/limits.h"
 #include "grammar/regex.h"
@@ -31,6 +32,8 @@ Status read(RuleSet& rules, Language language, std::string_view source) {
       return read_json_object(rules);
     case Language::kChoice:
       return read_choice(rules, source);
+    case Language::kFrames:
+      return read_frames(rules, source);
   }
   return {};
 }

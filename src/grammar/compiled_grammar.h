@@ -9,17 +9,11 @@
 #include "grammar/automaton.h"
 #include "grammar/mask_tables.h"
 #include "grammar/token_trie.h"
+#include "request/structure.h"
 
 namespace concertina::grammar {
 
-// What a source is: vLLM's names of structured_outputs.
-enum class Language : std::uint8_t {
-  kJsonSchema,  // json
-  kRegex,       // regex; the whole text
-  kEbnf,        // grammar; GBNF's dialect
-  kJsonObject,  // json_object; the source is not read
-  kChoice,      // choice; the source is a JSON array of strings
-};
+using Language = request::StructureLanguage;
 
 // Reads a source and finds out whether there is a text that it matches. Errors: GrammarError, with the JSON
 // pointer and the keyword, or the offset in bytes.

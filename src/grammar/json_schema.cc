@@ -4,34 +4,19 @@
 
 #include <nlohmann/json.hpp>
 
-#include "grammar/limits.h"
+#include "grammar/json_source.h"
 #include "grammar/schema_reader.h"
 
 namespace concertina::grammar {
-namespace {
-
-// The nesting is bounded while it is read: what walks a schema calls itself for each level.
-Result<Json> parse(std::string_view source) {
-  std::size_t deepest = 0;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    deepest = std::max(deepest, static_cast<std::size_t>(depth));
-    return deepest <= kMaxDepth;
-  };
-  try {
-    Json document = Json::parse(source, watch);
-    if (deepest > kMaxDepth)
-      return fail(GrammarError::kTooLarge, fmt::format("#: nested deeper than {}", kMaxDepth));
-    return document;
-  } catch (const Json::exception& error) {
-    return fail(GrammarError::kInvalid, fmt::format("#: not JSON: {}", error.what()));
-  }
-}
-
-}  // namespace
 
 Status read_json_schema(RuleSet& rules, std::string_view source) {
-  ASSIGN_OR_RETURN(const Json document, parse(source));
-  return SchemaReader(rules, document).read();
+  ASSIGN_OR_RETURN(const Json document, parse_json_source(source));
+  const RuleIndex root = rules.add_rule("#");
+  const auto [name, start, end] = rules.rules()[root];
+  JsonRules json(rules);
+  ASSIGN_OR_RETURN(const RuleIndex all, SchemaReader(rules, document, json).read());
+  rules.add_call(start, all, end);
+  return {};
 }
 
 Status read_json_object(RuleSet& rules) {
@@ -42,7 +27,7 @@ Status read_json_object(RuleSet& rules) {
 }
 
 Status read_choice(RuleSet& rules, std::string_view json_strings) {
-  ASSIGN_OR_RETURN(const Json choices, parse(json_strings));
+  ASSIGN_OR_RETURN(const Json choices, parse_json_source(json_strings));
   const RuleIndex root = rules.add_rule("choice");
   const auto [name, start, end] = rules.rules()[root];
   if (!choices.is_array() || choices.empty())

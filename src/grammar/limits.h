@@ -2,10 +2,12 @@
 
 #include <cstddef>
 
+#include "request/structure.h"
+
 // What a grammar may cost, whoever sent it: an error names the limit.
 namespace concertina::grammar {
 
-inline constexpr std::size_t kMaxSourceBytes = 256 * 1024;
+inline constexpr std::size_t kMaxSourceBytes = request::kMaxStructureBytes;
 inline constexpr std::size_t kMaxDepth = 100;             // nesting of a source, and of a JSON value in it
 inline constexpr std::size_t kMaxSchemaText = 8'000'000;  // bytes of all schemas, nested and combined
 inline constexpr std::size_t kMaxNodes = 400'000;         // of all rules, before they are made deterministic

@@ -52,6 +52,10 @@ const Source kSources[] = {
      "root ::= pair  # as deep as it likes\npair ::= \"a\" pair \"b\" | \"ab\" | word pair?\nword ::= "
      "\"a\"+"},
     {Language::kChoice, R"(["the", "them", "true", "abc"])"},
+    {Language::kFrames,
+     R"({"schemas": [{"enum": ["ab", "foo"]}, {"type": "object"}], "frame": [{"up_to": ["the", "tree"]},
+       {"some": {"any_of": [["\n", {"schema": 0}], {"schema": 1}]}, "between": ", "}, {"maybe": {"pattern": "b$"}}]})"},
+    {Language::kFrames, R"({"frame": {"any_of": [{"without": ["abab", "ba\u20ac"]}, {"regex": "(ab)*c"}]}})"},
 };
 
 // The reference: each token on a copy of the state.

@@ -62,16 +62,14 @@ Status SchemaReader::hold_text(const std::string& pointer) const {
       fmt::format("#{}: schemas, nested and combined, come to more than {} bytes", pointer, kMaxSchemaText));
 }
 
-Status SchemaReader::read() {
-  const RuleIndex root = rules_.add_rule("#");
-  const auto [name, start, end] = rules_.rules()[root];
-  rules_.add_call(start, rule_of({&document_, ""}), end);
+Result<RuleIndex> SchemaReader::read() {
+  const RuleIndex root = rule_of({&document_, ""});
   for (; !wanted_.empty() && !rules_.is_full(); wanted_.pop_front()) {
     const Wanted wanted = wanted_.front();
     RETURN_IF_ERROR(hold_text(wanted.placed.pointer));
     RETURN_IF_ERROR(make(wanted));
   }
-  return {};
+  return root;
 }
 
 Status SchemaReader::make(const Wanted& wanted) {

@@ -29,8 +29,10 @@ std::string pointer_to(const std::string& pointer, const std::string& name);
 // that no nesting and no reference makes the stack deep.
 class SchemaReader {
  public:
-  SchemaReader(RuleSet& rules, const Json& document) : rules_(rules), document_(document), json_(rules) {}
-  Status read();
+  // `json`: of the same set; several documents share what is JSON's own.
+  SchemaReader(RuleSet& rules, const Json& document, JsonRules& json)
+      : rules_(rules), document_(document), json_(json) {}
+  Result<RuleIndex> read();  // the rule of the document, once
 
   // For the readers of one type each (schema_types.h).
   RuleIndex rule_of(PlacedSchema placed);
@@ -55,7 +57,7 @@ class SchemaReader {
 
   RuleSet& rules_;
   const Json& document_;
-  JsonRules json_;
+  JsonRules& json_;
   std::map<std::string, RuleIndex> known_;  // by the schema's text
   std::deque<Wanted> wanted_;
   std::deque<Json> made_;         // schemas that are in no document

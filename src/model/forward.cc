@@ -123,8 +123,12 @@ Result<StepOutput> forward(const Model& model, Batch batch, KvCache& kv_cache, E
   const std::span<const float> logits = compute_logits(model, w.inputs.logit_rows, w, on);
   kernels::sample(logits, config.vocab_size, w.inputs.sampling, w.sampling, w.sampled, on);
   const std::size_t n_drawn = w.inputs.sampling.size();
-  return StepOutput{std::span(w.sampled.tokens).first(n_drawn), std::span(w.sampled.outcomes).first(n_drawn),
-                    logits, &w.sampled, &w.scored};
+  return StepOutput{std::span(w.sampled.tokens).first(n_drawn),
+                    std::span(w.sampled.outcomes).first(n_drawn),
+                    logits,
+                    &w.inputs,
+                    &w.sampled,
+                    &w.scored};
 }
 
 }  // namespace concertina::model

@@ -36,6 +36,7 @@ struct StepOutput {
       tokens;  // [n_drawn]; request::kNoToken where there is none, and `outcomes` says why
   std::span<const kernels::SamplingOutcome> outcomes;  // [n_drawn]
   std::span<const float> logits;                       // [n_drawn, vocab_size], as the head gave them
+  const StepInputs* inputs = nullptr;                  // what was computed
   const kernels::Sampled* sampled = nullptr;  // its first n_drawn rows: log-probabilities of who wants some
   const kernels::Scored* scored = nullptr;    // a row for each token that slices want scored, in their order
 };

@@ -58,6 +58,12 @@ request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab
           .max_tokens = limits.max_kv_tokens == 0 ? most : std::min(most, limits.max_kv_tokens)};
 }
 
+std::uint64_t rule_room_bytes(const WorkspaceLimits& limits, std::size_t vocab_size) {
+  const request::RuleLimits rules = rule_limits(limits, vocab_size);
+  const std::uint64_t mask_bytes = sizeof(std::uint64_t) * ((vocab_size + 63) / 64);
+  return sizeof(request::LogitEdit) * request::LogitsRules::max_edits(rules) + rules.max_rows * mask_bytes;
+}
+
 StepInputs::StepInputs(const WorkspaceLimits& limits, std::size_t vocab_size)
     : limits(limits), rules(request::LogitsRules::room(rule_limits(limits, vocab_size))) {
   tokens.reserve(limits.max_tokens);

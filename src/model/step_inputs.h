@@ -19,6 +19,8 @@ struct WorkspaceLimits {
 };
 
 request::RuleLimits rule_limits(const WorkspaceLimits& limits, std::size_t vocab_size);
+// What the rules' masks and edits of a step may take.
+std::uint64_t rule_room_bytes(const WorkspaceLimits& limits, std::size_t vocab_size);
 
 // What the ops of a step read beside weights and KV, in flat arrays with room for the largest step. A row's
 // position follows from its sequence, and no op of the CPU asks for it by row.

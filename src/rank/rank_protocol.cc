@@ -13,9 +13,8 @@ void RankProtocol::on(const cluster::Commit& message, Time, Actions&) {
 }
 
 void RankProtocol::on(const cluster::Enter& message, Time now, Actions& actions) {
-  const bool is_any_ballot = breaks(Broken::kNoFreezeBarrier) && message.ballot != Ballot{};
-  if (message.ballot != frozen_ && !is_any_ballot) return;  // of an earlier try of a recovery
-  if (is_member_ && epoch_ >= message.epoch) return;        // a peer's header was here first
+  if (message.ballot != frozen_) return;              // of an earlier try of a recovery
+  if (is_member_ && epoch_ >= message.epoch) return;  // a peer's header was here first
   if (!prepared_.contains(message.epoch)) return;
   enter(message.epoch, is_frozen() ? frozen_since_ : now, actions);
   frozen_ = Ballot{};
@@ -24,7 +23,7 @@ void RankProtocol::on(const cluster::Enter& message, Time now, Actions& actions)
 // Rule 6. The step under way, if any, was given up before. What it computed is void; the tokens of all steps
 // before it are on their way to the front, ahead of the answer.
 void RankProtocol::on(const cluster::Freeze& message, Time now, Actions& actions) {
-  if (message.ballot <= frozen_ || breaks(Broken::kNoFreezeBarrier)) return;
+  if (message.ballot <= frozen_) return;
   if (!is_frozen()) frozen_since_ = now;
   frozen_ = message.ballot;
   is_void_ = true;

@@ -55,7 +55,6 @@ class RankProtocol {
   enum class Broken : std::uint8_t {
     kNothing,
     kFlipWithoutAllFlags,  // 1: who carries the flag does not wait for the others to carry it
-    kNoFreezeBarrier,      // 6
     kLateCommit,           // 4: a COMMIT counts in whatever epoch
     kJournalBeforeCommit,  // 7: tokens are told of steps that were given up
   };

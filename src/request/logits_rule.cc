@@ -1,6 +1,7 @@
 #include "request/logits_rule.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace concertina::request {
 
@@ -58,6 +59,35 @@ void BadWords::forbid(const Request& request, Drawing& drawing, RuleRoom& room) 
 void MinTokens::forbid(const StopParams& stop, Drawing& drawing, RuleRoom& room) {
   for (const TokenId id : stop.eos_token_ids) room.masks.forbid(id, drawing);
   for (const TokenId id : stop.stop_token_ids) room.masks.forbid(id, drawing);
+}
+
+namespace {
+using Tokens = std::span<const TokenId>;
+
+bool has(Tokens tokens, Tokens part) {
+  return !part.empty() && std::search(tokens.begin(), tokens.end(), part.begin(), part.end()) != tokens.end();
+}
+
+// What was thought so far, and whatever came behind it; nothing: no thought has begun.
+std::optional<Tokens> thought_of(const Request& request, const ThinkingBudget& budget) {
+  const Tokens answer = Tokens(request.tokens).subspan(request.n_prompt_tokens);
+  if (budget.begin.empty()) return answer;
+  const Tokens head = answer.first(std::min(answer.size(), kMaxTokensBeforeThought + budget.begin.size()));
+  const auto begin = std::search(head.begin(), head.end(), budget.begin.begin(), budget.begin.end());
+  if (begin == head.end()) return std::nullopt;
+  return answer.subspan(static_cast<std::size_t>(begin - head.begin()) + budget.begin.size());
+}
+}  // namespace
+
+// What the budget's end forced so far is a beginning of the end's tokens: whole, it has ended the thought. So
+// an answer is looked through in the few steps that may force one, not in all that come behind them.
+void ThinkingEnd::force(const Request& request, Drawing& drawing, RuleRoom& room) {
+  const ThinkingBudget& budget = request.rules->thinking;
+  const std::optional<Tokens> thought = thought_of(request, budget);
+  if (!thought || thought->size() < budget.n_tokens) return;
+  const std::size_t n_forced = thought->size() - budget.n_tokens;
+  if (n_forced >= budget.end.size() || has(*thought, budget.end) || has(*thought, budget.other_end)) return;
+  room.masks.narrow_to(Tokens(&budget.end[n_forced], 1), drawing);
 }
 
 void Penalties::penalize(const RuleInput& input, RuleRoom& room) {

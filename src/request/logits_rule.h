@@ -159,6 +159,18 @@ struct MinTokens : EditsNothing {
   static void forbid(const StopParams& stop, Drawing& drawing, RuleRoom& room);
 };
 
+// The tokens that end a thought, one after the other, once its budget is spent and it has not ended by
+// itself.
+struct ThinkingEnd : EditsNothing {
+  static void apply(const RuleInput& input, Drawing& drawing, RuleRoom& room) {
+    const SharedTokenRules& rules = input.request.rules;
+    if (rules && !rules->thinking.end.empty()) force(input.request, drawing, room);
+  }
+
+ private:
+  static void force(const Request& request, Drawing& drawing, RuleRoom& room);
+};
+
 struct LogitBias {
   static constexpr std::size_t max_edits(const RuleLimits& limits) {
     return limits.max_rows * kMaxLogitBiases;
@@ -199,7 +211,7 @@ struct Filters : EditsNothing {
 
 // In vLLM's order. A new rule is a struct and a place here: those that forbid first, then those that edit.
 using LogitsRules =
-    RulesInOrder<AllowedTokens, BadWords, MinTokens, LogitBias, Penalties, Temperature, Filters>;
+    RulesInOrder<AllowedTokens, BadWords, MinTokens, ThinkingEnd, LogitBias, Penalties, Temperature, Filters>;
 
 // Of a request that has no extras: the rules that each request has.
 using PlainRules = RulesInOrder<Temperature, Filters>;

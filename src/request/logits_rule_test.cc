@@ -201,6 +201,36 @@ TEST_F(LogitsRulesTest, MasksOfSeveralRulesAreOneMaskOfWhatAllAllow) {
   EXPECT_EQ(kept[0], 0xffu);
 }
 
+TEST(ThinkingEnd, IsAllThatIsLeftOnceTheBudgetIsSpent) {
+  constexpr TokenId kBegin = 90, kEnd = 91, kEnd2 = 92, kCall = 93, kAny = -1;
+  // The one token that may be drawn after these.
+  const auto forced = [&](std::vector<TokenId> answer, std::vector<TokenId> begin) -> TokenId {
+    Request request{.tokens = {kBegin, 1}, .n_prompt_tokens = 2};
+    request.tokens.insert(request.tokens.end(), answer.begin(), answer.end());
+    TokenRules rules;
+    rules.thinking = {.n_tokens = 3, .end = {kEnd, kEnd2}, .other_end = {kCall}, .begin = std::move(begin)};
+    request.rules = rules;
+    RuleRoom room = LogitsRules::room({.max_rows = 1, .vocab_size = kVocab, .max_tokens = 100});
+    const Drawing drawing = LogitsRules::drawing({request, {}}, room);
+    if (drawing.allowed.empty()) return kAny;
+    const std::vector<float> left = applied(drawing, std::vector<float>(kVocab, 1.0f));
+    EXPECT_EQ(std::ranges::count(left, 1.0f), 1);
+    return static_cast<TokenId>(std::ranges::find(left, 1.0f) - left.begin());
+  };
+  EXPECT_EQ(forced({5, 6}, {}), kAny) << "two of three";
+  EXPECT_EQ(forced({5, 6, 7}, {}), kEnd);
+  EXPECT_EQ(forced({5, 6, kEnd}, {}), kEnd) << "half an end is none";
+  EXPECT_EQ(forced({5, 6, 7, kEnd}, {}), kEnd2);
+  EXPECT_EQ(forced({5, 6, 7, kEnd, kEnd2}, {}), kAny);
+  EXPECT_EQ(forced({5, 6, 7, kEnd, kEnd2, 8, 9}, {}), kAny);
+  EXPECT_EQ(forced({5, kEnd, kEnd2}, {}), kAny) << "it ended by itself";
+  EXPECT_EQ(forced({5, kCall, 6}, {}), kAny) << "so it did";
+  EXPECT_EQ(forced({5, 6, 7, 8}, {kBegin}), kAny) << "no thought has begun";
+  EXPECT_EQ(forced({5, 6, 7, 8, kBegin, 5, 6, 7}, {kBegin}), kAny) << "a mark within the answer is none";
+  EXPECT_EQ(forced({1, kBegin, 5, 6}, {kBegin}), kAny);
+  EXPECT_EQ(forced({1, kBegin, 5, 6, 7}, {kBegin}), kEnd);
+}
+
 TEST(LogitsRulesDeathTest, ATokenBeyondTheMaskIsNotForbiddenInTheNextRows) {
   MaskRoom room(2, 100);
   Drawing drawing;

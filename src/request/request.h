@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "request/logprobs.h"
+#include "request/structure.h"
 #include "request/token_rules.h"
 
 // What a client asked for and what it gets, in the one form that every part of a deployment uses.
@@ -71,6 +72,7 @@ struct Request {
   SharedTokenRules rules = {};
   LogprobParams logprobs = {};
   std::int32_t priority = 0;  // the lower the earlier
+  SharedStructure structure = {};
   bool operator==(const Request&) const = default;
 };
 

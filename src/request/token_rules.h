@@ -1,9 +1,10 @@
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "base/ids.h"
+#include "request/shared.h"
+#include "request/thinking_budget.h"
 
 namespace concertina::request {
 
@@ -22,24 +23,12 @@ struct TokenRules {
   std::vector<TokenBias> logit_bias;            // each token once, kMaxLogitBiases at most
   std::vector<TokenId> allowed_token_ids;       // ascending, each once; empty: all
   std::vector<std::vector<TokenId>> bad_words;  // none empty
+  ThinkingBudget thinking = {};
   bool operator==(const TokenRules&) const = default;
 };
 
-// A request's: shared by its choices, and a null pointer where it has none, so that a plain request stays as
-// cheap to move as it was. Immutable.
-class SharedTokenRules {
- public:
-  SharedTokenRules() = default;
-  SharedTokenRules(TokenRules rules)  // NOLINT(google-explicit-constructor): they are the same thing
-      : rules_(rules == TokenRules{} ? nullptr : std::make_shared<const TokenRules>(std::move(rules))) {}
-  explicit operator bool() const { return rules_ != nullptr; }
-  const TokenRules* operator->() const { return rules_.get(); }  // not of a request that has none
-  bool operator==(const SharedTokenRules& other) const {
-    return rules_ == other.rules_ || (rules_ && other.rules_ && *rules_ == *other.rules_);
-  }
+inline bool says_nothing(const TokenRules& rules) { return rules == TokenRules{}; }
 
- private:
-  std::shared_ptr<const TokenRules> rules_;
-};
+using SharedTokenRules = Shared<TokenRules>;
 
 }  // namespace concertina::request

@@ -126,6 +126,24 @@ TEST_F(AnswerTest, WhatIsWrongWithToolsIsNamed) {
   expect_refused(with_tools(), "tools", "--tool-call-parser");
 }
 
+TEST_F(AnswerTest, AThoughtsBudgetIsARuleOverItsTokens) {
+  const Json budget{{"thinking_token_budget", 7}};
+  const auto thinking = parameters_of(budget)->rules.thinking;
+  EXPECT_EQ(thinking.n_tokens, 7u);
+  EXPECT_EQ(tokenizer->decode(thinking.end, tokenizer::SkipSpecialTokens::kNo), "</think>");
+  EXPECT_EQ(tokenizer->decode(thinking.begin, tokenizer::SkipSpecialTokens::kNo), "<think>");
+  EXPECT_TRUE(thinking.other_end.empty());
+  chat_template = chat::ChatTemplate::parse("{{ messages[-1].content }}<think>\n", "t");
+  EXPECT_TRUE(parameters_of(budget)->rules.thinking.begin.empty()) << "the prompt ends within the thought";
+  EXPECT_EQ(parameters_of({{"thinking_token_budget", -1}})->rules.thinking, request::ThinkingBudget{});
+  choose("kimi_k2", "kimi_k2");
+  EXPECT_FALSE(parameters_of(budget)->rules.thinking.other_end.empty()) << "a call ends it, too";
+  choose("hermes", "none");
+  EXPECT_THAT(parameters_of(budget).error().message, HasSubstr("--reasoning-parser"));
+  choose("openai", "none");
+  EXPECT_THAT(parameters_of(budget).error().message, HasSubstr("reasoning_effort"));
+}
+
 TEST_F(AnswerTest, AFinalMessageIsContinued) {
   const auto prompt = [&](const Json& more) {
     const auto parameters = parameters_of(more);

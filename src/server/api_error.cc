@@ -45,32 +45,35 @@ http::Response error_response(const ApiError& error) {
 }
 
 ApiError from_front(const Error& error) {
+  using cluster::ClusterError;
+  using deployment::DeploymentError;
   using front::FrontError;
   const struct {
-    FrontError code;
+    bool is_it;
     int status;
     const char* param;
     const char* name;
   } table[] = {
-      {FrontError::kNotReady, 503, nullptr, "not_ready"},
-      {FrontError::kShuttingDown, 503, nullptr, "shutting_down"},
-      {FrontError::kQueueFull, 503, nullptr, "queue_full"},
-      {FrontError::kPromptTooLong, 400, "prompt", "context_length_exceeded"},
-      {FrontError::kUnknownToken, 400, nullptr, "unknown_token"},
-      {FrontError::kNothingAllowed, 400, nullptr, "no_token_allowed"},
-      {FrontError::kRequestTooLarge, 400, nullptr, "request_too_large"},
-      {FrontError::kInvalidSize, 400, "new_data_parallel_size", nullptr},
-      {FrontError::kInvalidRetire, 400, "retire", nullptr},
-      {FrontError::kNotEnoughMemory, 400, "new_data_parallel_size", "not_enough_memory"},
-      {FrontError::kOperationRunning, 409, nullptr, "operation_running"},
-      {FrontError::kIdTaken, 409, "operation_id", "operation_id_taken"},
-      {FrontError::kTimeout, 408, nullptr, "drain_timeout"},
-      {FrontError::kRankCrashes, 500, nullptr, "rank_crashes"},
-      {FrontError::kNonfiniteLogits, 500, nullptr, "nonfinite_logits"},
-      {FrontError::kCheckpointChanged, 503, nullptr, "checkpoint_changed"},
+      {error.is(FrontError::kNotReady), 503, nullptr, "not_ready"},
+      {error.is(FrontError::kShuttingDown), 503, nullptr, "shutting_down"},
+      {error.is(FrontError::kQueueFull), 503, nullptr, "queue_full"},
+      {error.is(FrontError::kPromptTooLong), 400, "prompt", "context_length_exceeded"},
+      {error.is(FrontError::kUnknownToken), 400, nullptr, "unknown_token"},
+      {error.is(FrontError::kNotEnoughMemory), 400, "new_data_parallel_size", "not_enough_memory"},
+      {error.is(FrontError::kCheckpointChanged), 503, nullptr, "checkpoint_changed"},
+      {error.is(ClusterError::kNotReady), 503, nullptr, "not_ready"},
+      {error.is(ClusterError::kShuttingDown), 503, nullptr, "shutting_down"},
+      {error.is(ClusterError::kInvalidSize), 400, "new_data_parallel_size", nullptr},
+      {error.is(ClusterError::kInvalidRetire), 400, "retire", nullptr},
+      {error.is(ClusterError::kOperationRunning), 409, nullptr, "operation_running"},
+      {error.is(ClusterError::kIdTaken), 409, "operation_id", "operation_id_taken"},
+      {error.is(DeploymentError::kNothingAllowed), 400, nullptr, "no_token_allowed"},
+      {error.is(DeploymentError::kTooLarge), 400, nullptr, "request_too_large"},
+      {error.is(DeploymentError::kEndsRanks), 500, nullptr, "rank_crashes"},
+      {error.is(DeploymentError::kNonfiniteLogits), 500, nullptr, "nonfinite_logits"},
   };
   for (const auto& row : table) {
-    if (!error.is(row.code)) continue;
+    if (!row.is_it) continue;
     ApiError out{row.status, error.message(), std::nullopt, std::nullopt};
     if (row.param != nullptr) out.param = row.param;
     if (row.name != nullptr) out.code = row.name;

@@ -30,7 +30,7 @@ inline tl::unexpected<ApiError> bad_request(std::string param, std::string messa
 std::string error_body(const ApiError& error);
 // With Retry-After on 503.
 http::Response error_response(const ApiError& error);
-// Status and code of a front::FrontError.
+// Status and code of an error of the front, the cluster or the deployment.
 ApiError from_front(const Error& error);
 
 }  // namespace concertina::server

@@ -18,6 +18,7 @@ using tokenizer::AddSpecialTokens;
 class ChoiceTest : public ::testing::Test {
  protected:
   const AnswerFormats formats;
+  TokenNames names{&demo()};
   static const tokenizer::Tokenizer& demo() {
     static const auto loaded = tokenizer::Tokenizer::load(CONCERTINA_SOURCE_DIR "/models/demo");
     return *loaded;
@@ -47,13 +48,13 @@ TEST_F(ChoiceTest, OfAChatHasAnObjectAToken) {
   Choice choice(0, 0, parameters, &demo(), formats);
   const auto tokens = ids("The capital");
   push_all(choice, tokens);
-  const json told = json::parse(choice.logprobs.take());
+  const json told = json::parse(choice.logprobs.take(names));
   ASSERT_EQ(told["content"].size(), tokens.size());
   EXPECT_TRUE(told["refusal"].is_null());
   EXPECT_EQ(told["content"][0], json::parse(R"({"token": "The", "logprob": 0, "bytes": [84, 104, 101],
     "top_logprobs": [{"token": "!", "logprob": -10, "bytes": [33]}]})"));
   EXPECT_EQ(told["content"][1]["token"], " capital");
-  EXPECT_EQ(choice.logprobs.take(), "null") << "each is told once";
+  EXPECT_EQ(choice.logprobs.take(names), "null") << "each is told once";
 }
 
 TEST_F(ChoiceTest, OfACompletionHasFourListsAndOffsetsInCharacters) {
@@ -61,7 +62,7 @@ TEST_F(ChoiceTest, OfACompletionHasFourListsAndOffsetsInCharacters) {
   Choice choice(0, 0, parameters, &demo(), formats);
   const auto tokens = ids("é a");
   EXPECT_EQ(push_all(choice, tokens), "é a");
-  const json told = json::parse(choice.logprobs.take());
+  const json told = json::parse(choice.logprobs.take(names));
   for (const char* list : {"tokens", "token_logprobs", "top_logprobs", "text_offset"})
     EXPECT_EQ(told[list].size(), tokens.size()) << list;
   EXPECT_EQ(told["top_logprobs"][0].size(), 2u) << "its own is among them though it may not be the highest";
@@ -76,7 +77,7 @@ TEST_F(ChoiceTest, APartOfACharacterIsToldByItsBytes) {
   const Parameters parameters = wanting(Endpoint::kChat, 0);
   Choice choice(0, 0, parameters, &demo(), formats);
   EXPECT_EQ(push_all(choice, tokens), "😀");
-  const json told = json::parse(choice.logprobs.take());
+  const json told = json::parse(choice.logprobs.take(names));
   std::string bytes;
   for (const json& one : told["content"])
     for (const json& byte : one["bytes"]) bytes += static_cast<char>(byte.get<int>());
@@ -90,7 +91,7 @@ TEST_F(ChoiceTest, TokensMayBeToldAsIds) {
   parameters.output.tokens_as = TokensAs::kIds;
   Choice choice(0, 0, parameters, &demo(), formats);
   push_all(choice, {17});
-  EXPECT_EQ(json::parse(choice.logprobs.take())["tokens"], json{"token_id:17"});
+  EXPECT_EQ(json::parse(choice.logprobs.take(names))["tokens"], json{"token_id:17"});
   EXPECT_EQ(token_name(4, Endpoint::kChat, TokensAs::kText, nullptr), "token_id:4") << "without a tokenizer";
 }
 
@@ -103,7 +104,7 @@ TEST_F(ChoiceTest, AFloatReadsBackAsItselfAndWhatJsonHasNotIsToldAsVllmDoes) {
     const TokenLogprob one{17, value};
     choice.push(17, FinishReason::kNone, {&one, 1});
   }
-  const json told = json::parse(choice.logprobs.take())["token_logprobs"];
+  const json told = json::parse(choice.logprobs.take(names))["token_logprobs"];
   for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(static_cast<float>(told[i].get<double>()), values[i]);
   EXPECT_EQ(told[3], -9999.0);
   EXPECT_TRUE(told[4].is_null());
@@ -125,7 +126,7 @@ TEST_F(ChoiceTest, AnEchoedPromptHasItsLogprobsBeforeTheAnswers) {
   push_all(choice, ids(" you"));
   EXPECT_EQ(choice.take_echo(), "Hello there");
   EXPECT_EQ(choice.take_echo(), "") << "once";
-  const json told = json::parse(choice.logprobs.take());
+  const json told = json::parse(choice.logprobs.take(names));
   ASSERT_EQ(told["tokens"].size(), prompt.size() + ids(" you").size());
   EXPECT_TRUE(told["token_logprobs"][0].is_null());
   EXPECT_TRUE(told["top_logprobs"][0].is_null());
@@ -140,7 +141,7 @@ TEST_F(ChoiceTest, PromptLogprobsAreByIdWithRanks) {
   Choice choice(0, 0, parameters, &demo(), formats);
   choice.push_prompt(
       {.first_position = 1, .n_each = 3, .logprobs = {{17, -3.0f}, {18, -1.0f}, {17, -3.0f}}, .ranks = {2}});
-  const json told = json::parse(choice.prompt_logprobs->whole());
+  const json told = json::parse(choice.prompt_logprobs->whole(names));
   ASSERT_EQ(told.size(), 2u);
   EXPECT_TRUE(told[0].is_null());
   ASSERT_EQ(told[1].size(), 2u);

@@ -126,11 +126,27 @@ TEST_F(DialectsTest, WhatAResponseCannotHaveIsRefusedByName) {
   EXPECT_THAT(refused(R"({"store": true})"), HasSubstr("store: store is not supported"));
   EXPECT_THAT(refused(R"({"background": true})"), HasSubstr("background"));
   EXPECT_THAT(refused(R"({"tools": [{"type": "web_search"}]})"), HasSubstr("tools[0].type"));
-  EXPECT_THAT(refused(R"({"input": [{"type": "item_reference", "id": "x"}]})"), HasSubstr("input[0].type"));
+  EXPECT_THAT(refused(R"({"input": [{"type": "item_reference", "id": "x"}]})"),
+              HasSubstr("there is no item \"x\""));
   EXPECT_THAT(refused(R"({"max_output_tokens": 0})"),
               HasSubstr("max_output_tokens: max_output_tokens must be"));
   EXPECT_THAT(refused(R"({"text": {"format": {"type": "yaml"}}})"), HasSubstr("text.format: text.format"));
   EXPECT_EQ(refused(R"({"store": false, "include": ["reasoning.encrypted_content"]})"), "nullx");
+}
+
+TEST_F(DialectsTest, FieldsThatADialectDoesNotHaveGoThroughHoweverManyThereAre) {
+  for (const Endpoint endpoint : {Endpoint::kResponses, Endpoint::kMessages}) {
+    Json body = endpoint == Endpoint::kResponses ? responses : anthropic;
+    for (int i = 0; i < 100; ++i) body["unknown_" + std::to_string(i)] = i;
+    body["min_p"] = 0.25;
+    const PreparedRequest made = prepared(endpoint, body);
+    ASSERT_TRUE(made.parameters) << made.parameters.error().message;
+    EXPECT_EQ(made.parameters->sampling.min_p, 0.25f);
+    EXPECT_EQ(made.unknown.size(), Fields::kMaxUnknown) << "of which the log tells";
+  }
+  Json body = responses;
+  body["messages"] = Json::array();
+  EXPECT_EQ(prompt_of(Endpoint::kResponses, body), "messages: messages is no field of this endpoint");
 }
 
 TEST_F(DialectsTest, AnAnthropicMessageIsBlocksInTheirOrder) {
@@ -145,6 +161,20 @@ TEST_F(DialectsTest, AnAnthropicMessageIsBlocksInTheirOrder) {
   EXPECT_GT(answer["usage"]["output_tokens"], 0);
   const auto cut = answer_of(Endpoint::kMessages, anthropic, "Hello", request::FinishReason::kLength);
   EXPECT_EQ(Json::parse(cut)["stop_reason"], "max_tokens");
+}
+
+TEST_F(DialectsTest, AThoughtsBudgetIsEachDialectsOwnField) {
+  Json body = anthropic;
+  body["thinking"] = {{"type", "enabled"}, {"budget_tokens", 1024}};
+  EXPECT_EQ(prepared(Endpoint::kMessages, body).parameters->rules.thinking.n_tokens, 1024u);
+  body["thinking"]["budget_tokens"] = "many";
+  EXPECT_THAT(prompt_of(Endpoint::kMessages, body),
+              HasSubstr("thinking.budget_tokens: thinking.budget_tokens"));
+  body["thinking"] = {{"type", "disabled"}, {"budget_tokens", 1024}};
+  EXPECT_EQ(prepared(Endpoint::kMessages, body).parameters->rules, request::TokenRules{});
+  body = responses;
+  body["thinking_token_budget"] = 5;
+  EXPECT_EQ(prepared(Endpoint::kResponses, body).parameters->rules.thinking.n_tokens, 5u);
 }
 
 TEST_F(DialectsTest, AnAnthropicMessageSaysWhichOfItsSequencesEndedIt) {
@@ -266,6 +296,18 @@ TEST_F(DialectsTest, BodiesOfManyMembersOrBlocksAreReadOnceThrough) {
   const auto merged = dialects::responses_to_chat(*systems);
   ASSERT_TRUE(merged);
   EXPECT_EQ((*merged)["messages"][0]["content"].get_ref<const std::string&>().size(), 1'500'000u + 180'000);
+}
+
+// Its own words for that, by which a client sends the whole conversation from there on; taken for a field
+// that nobody knows it would have lost all but the last message.
+TEST_F(DialectsTest, AConversationThatShouldBeKeptHereIsRefusedInAnthropicsWords) {
+  Json body = anthropic;
+  body["thread"] = {{"type", "create"}};
+  const auto refused = prepared(Endpoint::kMessages, body).parameters;
+  ASSERT_FALSE(refused);
+  const Json error = Json::parse(refusal(Endpoint::kMessages, refused.error()).body)["error"];
+  EXPECT_EQ(error["details"]["error_code"], "thread_unsupported_request");
+  EXPECT_EQ(error["details"]["unsupported"], Json::array({"thread"}));
 }
 
 TEST_F(DialectsTest, ASystemMessageOfPartsIsNotLostToTheNextOne) {

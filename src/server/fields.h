@@ -40,6 +40,7 @@ class Fields {
   // Fields that nobody asked for: the first kMaxUnknown.
   static constexpr std::size_t kMaxUnknown = 64;
   std::vector<std::string> unknown() const;
+  bool is_known(const std::string& name) const { return known_.contains(name); }  // somebody asked for it
 
  private:
   const Json::object_t& body_;

@@ -66,9 +66,9 @@ struct RecordedAnswer {
 class RecordingResponder : public http::Responder {
  public:
   explicit RecordingResponder(RecordedAnswer& answer) : answer_(answer) {}
-  void send(const http::Response& response) override {
+  void send(http::Response response) override {
     answer_.status = response.status;
-    answer_.text = response.body;
+    answer_.text = std::move(response.body);
     answer_.end = RecordedAnswer::End::kFinished;
   }
   void begin_stream(const std::string&) override { answer_.status = 200; }

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "server/generation_fixture.h"
 
 namespace concertina::server::openai {
@@ -17,11 +19,16 @@ class GenerationTest : public ::testing::Test {
                           .n = n,
                           .stream = stream,
                           .return_token_ids = ReturnTokenIds::kYes};
+    parameters.prompt_ids = {"1,2", "3"};
     parameters.sampling.seed = 9;
     parameters.stop.max_tokens = max_tokens;
     generation = std::make_shared<Generation>(
         GenerationContext{service, nullptr, formats, metrics,
-                          [this](std::function<void()> function) { posted.push_back(std::move(function)); }},
+                          [this](std::function<void()> function) { posted.push_back(std::move(function)); },
+                          nullptr,
+                          [this](std::size_t, std::function<std::function<void()>()> work) {
+                            aside.push_back(std::move(work));
+                          }},
         front::ClientId(7), parameters, std::make_shared<RecordingResponder>(answer),
         [this](Generation*) { ++n_over; });
     generation->start();
@@ -38,6 +45,7 @@ class GenerationTest : public ::testing::Test {
   Metrics metrics{"demo"};
   RecordedAnswer answer;
   std::vector<std::function<void()>> posted;
+  std::vector<std::function<std::function<void()>()>> aside;
   std::shared_ptr<Generation> generation;
   int n_over = 0;
 };
@@ -52,6 +60,35 @@ TEST_F(GenerationTest, EachChoiceOfEachPromptIsARequestWithItsOwnIndexAndTheSame
     EXPECT_EQ(service.submitted[i].sampling.choice_index, choices[i]);
     EXPECT_EQ(service.submitted[i].sampling.seed, 9u);
   }
+}
+
+TEST_F(GenerationTest, ALargeAnswerIsWrittenBesideTheThreadThatCarriesStreams) {
+  start(Stream::kNo, 1, Endpoint::kCompletions, 100'000);
+  for (int i = 0; i < 20'000; ++i) token(1, 7);
+  last_token(1, 7, request::FinishReason::kStop);
+  EXPECT_THAT(aside, IsEmpty()) << "the other choice is not over";
+  last_token(2, 7, request::FinishReason::kStop);
+  ASSERT_EQ(aside.size(), 1u);
+  EXPECT_EQ(answer.text, "");
+  const auto done = aside[0]();
+  EXPECT_EQ(answer.text, "") << "only this thread sends";
+  EXPECT_EQ(n_over, 0);
+  done();
+  EXPECT_EQ(nlohmann::json::parse(answer.text)["choices"][0]["token_ids"].size(), 20'001u);
+  EXPECT_EQ(n_over, 1);
+}
+
+TEST_F(GenerationTest, AClientThatLeavesWhileItsAnswerIsWrittenGetsNone) {
+  start(Stream::kNo, 1, Endpoint::kCompletions, 100'000);
+  for (int i = 0; i < 20'000; ++i) token(1, 7);
+  last_token(1, 7, request::FinishReason::kStop);
+  last_token(2, 7, request::FinishReason::kStop);
+  const auto done = aside.at(0)();
+  answer.on_disconnect();
+  EXPECT_EQ(n_over, 1);
+  done();
+  EXPECT_EQ(answer.text, "");
+  EXPECT_EQ(n_over, 1);
 }
 
 TEST_F(GenerationTest, WhatTheQueueHasNoRoomForIsRefusedWhole) {

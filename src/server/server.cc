@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "server/admin/admin_api.h"
+#include "server/dialects/anthropic_writer.h"
+#include "server/dialects/kept_items.h"
 #include "server/openai/openai_api.h"
 
 namespace concertina::server {
@@ -72,8 +74,10 @@ struct Server::State {
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
         served_name(generation.model().served_name),
         formats(openai::make_answer_formats(options.formats, tokenizer)),
-        openai(generation, {generation.model(), tokenizer, chat_template, formats}, metrics, helpers,
-               context),
+        openai(
+            generation,
+            {generation.model(), tokenizer, chat_template, formats, std::make_shared<dialects::KeptItems>()},
+            metrics, helpers, context),
         admin(cluster, metrics),
         routes(make_routes()),
         http(
@@ -136,7 +140,7 @@ struct Server::State {
       allowed.push_back(route.method);
     }
     if (const auto refused = access::check(access, request, access::Path::kNone))
-      return refuse(*refused, responder);
+      return refuse(*refused, path, responder);
     if (allowed.empty()) {
       return responder->send(
           error_response({404, fmt::format("there is no {}", request.path), std::nullopt, std::nullopt}));
@@ -152,7 +156,8 @@ struct Server::State {
 
   void serve(const Route& route, const std::string& path, http::Request& request,
              const ResponderPtr& responder) {
-    if (const auto refused = access::check(access, request, route.access)) return refuse(*refused, responder);
+    if (const auto refused = access::check(access, request, route.access))
+      return refuse(*refused, path, responder);
     // A key that was checked. What clients send where none is asked for says nothing: often all send "EMPTY".
     if (const std::string* key = request.header("Authorization"); key != nullptr && !access.keys.empty())
       request.client = fmt::format("key:{:016x}", std::hash<std::string>()(*key));
@@ -162,8 +167,10 @@ struct Server::State {
     route.handle(request, rest, responder);
   }
 
-  static void refuse(const access::Refusal& refused, const ResponderPtr& responder) {
-    http::Response response = error_response(refused.error);
+  // In the words of the API that was asked.
+  static void refuse(const access::Refusal& refused, const std::string& path, const ResponderPtr& responder) {
+    http::Response response = path.starts_with("/v1/messages") ? dialects::anthropic_error(refused.error)
+                                                               : error_response(refused.error);
     response.headers.insert(response.headers.end(), refused.headers.begin(), refused.headers.end());
     responder->send(response);
   }

@@ -11,7 +11,8 @@ namespace concertina::transport {
 Frame frame_of(const cluster::ToRank& message);
 Frame frame_of(const cluster::FromRank& message);
 
-// kUnknownMessage: from a newer build, or not for this end. The second: `from` is whose channel it came on.
+// kUnknownMessage: from a newer build, or not for this end. kBadFrame: what it says is beyond its bounds. The
+// second: `from` is whose channel it came on.
 Result<cluster::ToRank> to_rank_of(const Frame& frame);
 Result<cluster::FromRank> from_rank_of(const Frame& frame, const cluster::Member& from);
 

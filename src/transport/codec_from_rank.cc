@@ -160,6 +160,8 @@ request::PromptLogprobs read(const PromptLogprobs& in) {
 
 void write(const cluster::StepOutput& message, Frame& frame) {
   StepOutput& out = *frame.mutable_step_output();
+  out.set_epoch(message.step.epoch.value());
+  out.set_step(message.step.step.value());
   for (const request::TokenEvent& token : message.tokens) {
     Output& token_out = *out.add_outputs();
     token_out.set_request(token.request.value());
@@ -198,6 +200,7 @@ cluster::StepOutput read(const StepOutput& in, const cluster::Member& from) {
   for (const CaughtUp& up : in.caught_up())
     message.caught_up.push_back({RequestId(up.request()), Attempt(up.attempt()), up.n_generated()});
   if (in.has_stats()) message.stats = read(in.stats());
+  message.step = {Epoch(in.epoch()), StepId(in.step())};
   return message;
 }
 

@@ -28,9 +28,17 @@ request::SamplingParams sampling() {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 request::TokenRules rules() {
-  request::TokenRules made{{{3, -100.0f}, {9, 0.1f}}, {4, 5}, {{1}, {2, 3, 4}}};
-  const auto& [logit_bias, allowed, bad_words] = made;
-  (void)logit_bias, (void)allowed, (void)bad_words;
+  request::TokenRules made{{{3, -100.0f}, {9, 0.1f}}, {4, 5}, {{1}, {2, 3, 4}}, {7, {8, 9}, {5}, {6}}};
+  const auto& [logit_bias, allowed, bad_words, thinking] = made;
+  const auto& [n_tokens, end, other_end, begin] = thinking;
+  (void)logit_bias, (void)allowed, (void)bad_words, (void)n_tokens, (void)end, (void)other_end, (void)begin;
+  return made;
+}
+
+request::Structure structure() {
+  request::Structure made{request::StructureLanguage::kChoice, std::string("[\"a\"]\0\xff", 7), {8, 9}, 7};
+  const auto& [language, source, begins_after, thought_begin] = made;
+  (void)language, (void)source, (void)begins_after, (void)thought_begin;
   return made;
 }
 
@@ -51,10 +59,12 @@ request::Request request() {
                         .mode = request::Mode::kReplay,
                         .rules = rules(),
                         .logprobs = logprobs(),
-                        .priority = -8};
-  const auto& [id, attempt, tokens, n_prompt_tokens, params, stop, mode, rules, logprobs, priority] = made;
+                        .priority = -8,
+                        .structure = structure()};
+  const auto& [id, attempt, tokens, n_prompt_tokens, params, stop, mode, rules, logprobs, priority,
+               structure] = made;
   const auto& [max_tokens, ignore_eos, eos_ids, stop_ids, min_tokens] = stop;
-  (void)rules, (void)logprobs, (void)priority, (void)min_tokens;
+  (void)rules, (void)logprobs, (void)priority, (void)min_tokens, (void)structure;
   (void)id, (void)attempt, (void)tokens, (void)n_prompt_tokens, (void)params, (void)mode;
   (void)max_tokens, (void)ignore_eos, (void)eos_ids, (void)stop_ids;
   return made;
@@ -119,7 +129,8 @@ std::vector<FromRank> all_from_rank() {
               stats,
               {{RequestId(4), Attempt(5), 6, 2, {{1, -0.1f}, {2, -0.0f}, {3, -9}, {4, -8}}, {7, 8}},
                {RequestId(5), Attempt(5), 1, 1, {{1, -0.1f}}, {1}}},
-              {{}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}}},
+              {{}, {}, {}, {{5, -1e-7f}, {9, -kInfinity}}},
+              {Epoch(6), StepId(7)}},
           cluster::StepOutput{kRank, {}, {}, std::nullopt}};
 }
 
@@ -161,6 +172,26 @@ TEST(Codec, WhatIsNotForThisEndIsRefused) {
   for (const ToRank& message : all_to_rank())
     EXPECT_FALSE(from_rank_of(frame_of(message), kRank).has_value());
   for (const FromRank& message : all_from_rank()) EXPECT_FALSE(to_rank_of(frame_of(message)).has_value());
+}
+
+TEST(Codec, AStructureBeyondItsBoundsIsRefused) {
+  const auto refusal = [](request::Structure structure) {
+    request::Request asked = request();
+    asked.structure = std::move(structure);
+    const Result<ToRank> arrived = to_rank_of(carried(frame_of(cluster::Assign{asked, kRank})));
+    return arrived || !arrived.error().is(TransportError::kBadFrame) ? "" : arrived.error().message();
+  };
+  const std::string longest(request::kMaxStructureBytes, 'a');
+  const std::vector<TokenId> most(request::kMaxThoughtEndTokens, 1);
+  request::Structure asked{request::StructureLanguage::kRegex, longest, most, {}};
+  EXPECT_EQ(refusal(asked), "");
+  asked.source += 'a';
+  EXPECT_EQ(refusal(asked), "a structure with bytes 262145, and it must be below 262145");
+  asked.source.pop_back();
+  asked.begins_after.push_back(1);
+  EXPECT_EQ(refusal(asked), "a structure with tokens that it begins after 65, and it must be below 65");
+  EXPECT_EQ(refusal({request::StructureLanguage(request::kStructureLanguages), "", {}, {}}),
+            "a structure with language 6, and it must be below 6");
 }
 
 TEST(Codec, ARankThatSaysItIsAnotherIsRefused) {

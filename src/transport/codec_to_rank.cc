@@ -69,6 +69,12 @@ void write(const request::TokenRules& rules, TokenRules& out) {
   }
   add_all(rules.allowed_token_ids, out.mutable_allowed_token_ids());
   for (const std::vector<TokenId>& word : rules.bad_words) add_all(word, out.add_bad_words()->mutable_ids());
+  if (rules.thinking == request::ThinkingBudget{}) return;
+  Thinking& thinking = *out.mutable_thinking();
+  thinking.set_n_tokens(rules.thinking.n_tokens);
+  add_all(rules.thinking.end, thinking.mutable_end());
+  add_all(rules.thinking.other_end, thinking.mutable_other_end());
+  add_all(rules.thinking.begin, thinking.mutable_begin());
 }
 request::TokenRules read(const TokenRules& in) {
   request::TokenRules rules{.allowed_token_ids = tokens_of(in.allowed_token_ids())};
@@ -76,6 +82,9 @@ request::TokenRules read(const TokenRules& in) {
     rules.logit_bias.push_back({in.bias_tokens(i), in.biases(i)});
   for (const Tokens& word : in.bad_words())
     if (word.ids_size() > 0) rules.bad_words.push_back(tokens_of(word.ids()));
+  const Thinking& thinking = in.thinking();
+  rules.thinking = {thinking.n_tokens(), tokens_of(thinking.end()), tokens_of(thinking.other_end()),
+                    tokens_of(thinking.begin())};
   return rules;
 }
 
@@ -90,6 +99,29 @@ request::LogprobParams read(const LogprobsWanted& in) {
           .next_prompt_position = in.next_prompt_position()};
 }
 
+void write(const request::Structure& structure, Structure& out) {
+  out.set_language(static_cast<std::uint32_t>(structure.language));
+  out.set_source(structure.source);
+  add_all(structure.begins_after, out.mutable_begins_after());
+  if (structure.thought_begin) out.set_thought_begin(*structure.thought_begin);
+}
+Result<request::SharedStructure> read(const Structure& in) {
+  const auto beyond = [](const char* what, std::size_t found, std::size_t bound) {
+    return fail(TransportError::kBadFrame,
+                fmt::format("a structure with {} {}, and it must be below {}", what, found, bound));
+  };
+  if (in.language() >= request::kStructureLanguages)
+    return beyond("language", in.language(), request::kStructureLanguages);
+  if (in.source().size() > request::kMaxStructureBytes)
+    return beyond("bytes", in.source().size(), request::kMaxStructureBytes + 1);
+  const auto n_begins_after = static_cast<std::size_t>(in.begins_after_size());
+  if (n_begins_after > request::kMaxThoughtEndTokens)
+    return beyond("tokens that it begins after", n_begins_after, request::kMaxThoughtEndTokens + 1);
+  return request::Structure{request::StructureLanguage(in.language()), in.source(),
+                            tokens_of(in.begins_after()),
+                            in.has_thought_begin() ? std::optional(in.thought_begin()) : std::nullopt};
+}
+
 void write(const cluster::Assign& message, Frame& frame) {
   const request::Request& request = message.request;
   Assign& out = *frame.mutable_assign();
@@ -101,22 +133,28 @@ void write(const cluster::Assign& message, Frame& frame) {
   write(request.stop, *out.mutable_stop());
   out.set_replay(request.mode == request::Mode::kReplay);
   if (message.kv_source) write(*message.kv_source, *out.mutable_kv_source());
-  if (request.rules) write(*request.rules.operator->(), *out.mutable_rules());
+  if (request.rules) write(*request.rules, *out.mutable_rules());
   if (request.logprobs != request::LogprobParams{}) write(request.logprobs, *out.mutable_logprobs());
   out.set_priority(request.priority);
+  if (request.structure) write(*request.structure, *out.mutable_structure());
 }
-cluster::Assign read(const Assign& in) {
-  return {{.id = RequestId(in.request()),
-           .attempt = Attempt(in.attempt()),
-           .tokens = tokens_of(in.tokens()),
-           .n_prompt_tokens = in.n_prompt_tokens(),
-           .sampling = read(in.sampling()),
-           .stop = read(in.stop()),
-           .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive,
-           .rules = in.has_rules() ? read(in.rules()) : request::SharedTokenRules{},
-           .logprobs = in.has_logprobs() ? read(in.logprobs()) : request::LogprobParams{},
-           .priority = in.priority()},
-          in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};
+Result<ToRank> read(const Assign& in) {
+  request::SharedStructure structure;
+  if (in.has_structure()) {
+    ASSIGN_OR_RETURN(structure, read(in.structure()));
+  }
+  return cluster::Assign{{.id = RequestId(in.request()),
+                          .attempt = Attempt(in.attempt()),
+                          .tokens = tokens_of(in.tokens()),
+                          .n_prompt_tokens = in.n_prompt_tokens(),
+                          .sampling = read(in.sampling()),
+                          .stop = read(in.stop()),
+                          .mode = in.replay() ? request::Mode::kReplay : request::Mode::kLive,
+                          .rules = in.has_rules() ? read(in.rules()) : request::SharedTokenRules{},
+                          .logprobs = in.has_logprobs() ? read(in.logprobs()) : request::LogprobParams{},
+                          .priority = in.priority(),
+                          .structure = std::move(structure)},
+                         in.has_kv_source() ? std::optional(read(in.kv_source())) : std::nullopt};
 }
 
 void write(const cluster::Feed& message, Frame& frame) {

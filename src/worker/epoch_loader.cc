@@ -55,7 +55,7 @@ Result<std::shared_ptr<const model::ExpertSet>> EpochLoader::load_experts(const 
       ASSIGN_OR_RETURN(kernels::ExpertWeights weights, model.load_expert(MoeLayerId(layer), expert));
       std::uint64_t expert_bytes = 0;
       for (const tensor::Weight* weight : {&weights.gate, &weights.up, &weights.down})
-        expert_bytes += touch(*weight);
+        expert_bytes += parts_.cuda ? weight->bytes() : touch(*weight);  // a GPU has its own
       moved_bytes += expert_bytes;
       if (on_progress && on_progress(n_done * expert_bytes, n_total * expert_bytes) == KeepLoading::kNo)
         return fail(WorkerError::kLoadCancelled, fmt::format("epoch {} is obsolete", plan.epoch));

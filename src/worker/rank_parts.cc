@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "base/memory_limits.h"
 #include "checkpoint/config_files.h"
 #include "checkpoint/dummy_weights.h"
@@ -100,18 +101,60 @@ Result<std::size_t> n_kv_blocks(const RankOptions& options, const model::ModelCo
   return n_blocks;
 }
 
+// Of a GPU's KV the host has the records of sequences alone, and the fewest bytes that a block can have.
+model::KvLayout blocks_elsewhere(const scheduler::Limits& limits) {
+  return {.n_blocks = limits.n_blocks, .block_size = limits.block_size, .pools = {{0, 8}}};
+}
+
+// On a GPU, whose blocks are counted afterwards, n_blocks is 0: as many tokens as sequences can have.
+model::WorkspaceLimits workspace_limits(const RankOptions& options, std::size_t n_blocks) {
+  return {.max_tokens = options.limits.max_num_batched_tokens,
+          .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
+          .max_model_len = options.limits.max_model_len,
+          .max_kv_tokens = n_blocks * options.limits.block_size,
+          .n_threads = options.n_threads,
+          .activations = options.activations};
+}
+
+// The CPU's blocks by --kv-cache-memory, a GPU's by what its weights leave.
+Status make_pass(const RankOptions& options, const model::ModelConfig& config,
+                 const std::function<void()>& on_progress, RankParts& parts) {
+  if (!options.cuda_device) {
+    ASSIGN_OR_RETURN(parts.limits.n_blocks, n_kv_blocks(options, config));
+    return {};
+  }
+  ASSIGN_OR_RETURN(parts.cuda,
+                   model::cuda::CudaPass::create(*parts.model,
+                                                 {.device = *options.cuda_device,
+                                                  .limits = workspace_limits(options, 0),
+                                                  .block_size = options.limits.block_size,
+                                                  .memory_utilization = options.gpu_memory_utilization,
+                                                  .kv_bytes = options.kv_cache_bytes},
+                                                 on_progress));
+  parts.limits.n_blocks = parts.cuda->n_blocks();
+  spdlog::info("{}: {:.2f} GiB taken, of which KV of {} tokens", parts.cuda->device().name,
+               static_cast<double>(parts.cuda->arena_bytes()) / (1 << 30),
+               parts.cuda->n_blocks() * parts.cuda->block_size());
+  return {};
+}
+
 // The blocks that the first requests get are touched here and not in the first step; the others, beside
 // serving, are somebody else's to touch.
 Status make_kv(const RankOptions& options, const model::ModelConfig& config, RankParts& parts) {
   constexpr std::size_t kTouchedBytes = std::size_t{4} << 20;
   KvMemoryLayout layout;
-  ASSIGN_OR_RETURN(layout.blocks, model::kv_layout(config, parts.limits.n_blocks, parts.limits.block_size));
+  if (parts.cuda) {
+    layout.blocks = blocks_elsewhere(parts.limits);
+  } else {
+    ASSIGN_OR_RETURN(layout.blocks, model::kv_layout(config, parts.limits.n_blocks, parts.limits.block_size));
+  }
   layout.records = scheduler::records_layout(parts.limits);
   ASSIGN_OR_RETURN(KvMemory memory, KvMemory::create({options.rank, options.incarnation}, layout));
   parts.kv_memory = std::make_unique<KvMemory>(std::move(memory));
   parts.kv_memory->populate(BlockId(0),
                             std::min(parts.limits.n_blocks, 1 + kTouchedBytes / layout.blocks.block_bytes()));
-  parts.kv_cache = std::make_unique<model::KvCache>(config, layout.blocks, parts.kv_memory->pools());
+  if (!parts.cuda)
+    parts.kv_cache = std::make_unique<model::KvCache>(config, layout.blocks, parts.kv_memory->pools());
   parts.kv_peers = std::make_unique<KvPeers>(layout);
   return {};
 }
@@ -127,21 +170,16 @@ Result<RankParts> make_rank_parts(const RankOptions& options,
   ASSIGN_OR_RETURN(parts.source, open_source(options, config));
   parts.limits = options.limits;
   parts.kv_move_bytes_per_second = options.kv_move_bytes_per_second;
-  ASSIGN_OR_RETURN(parts.limits.n_blocks, n_kv_blocks(options, config));
-  RETURN_IF_ERROR(make_kv(options, config, parts));
   ASSIGN_OR_RETURN(parts.model, model::Model::load(config, *parts.source, options.limits.max_model_len,
                                                    options.quantization, on_progress));
+  RETURN_IF_ERROR(make_pass(options, config, on_progress, parts));
+  RETURN_IF_ERROR(make_kv(options, config, parts));
   parts.stream =
       stream ? std::move(stream)
              : std::make_unique<device::Stream>(options.n_threads, options.cores, options.instruction_set);
-  parts.workspace = std::make_unique<model::Workspace>(
-      config,
-      model::WorkspaceLimits{.max_tokens = options.limits.max_num_batched_tokens,
-                             .max_sequences = options.limits.max_num_seqs + options.limits.max_num_replays,
-                             .max_model_len = options.limits.max_model_len,
-                             .max_kv_tokens = parts.limits.n_blocks * parts.limits.block_size,
-                             .n_threads = options.n_threads,
-                             .activations = options.activations});
+  if (!parts.cuda)
+    parts.workspace =
+        std::make_unique<model::Workspace>(config, workspace_limits(options, parts.limits.n_blocks));
   parts.scheduler = std::make_unique<scheduler::Scheduler>(parts.limits, parts.kv_memory->records());
   parts.scheduler->set_weights(parts.model->version());
   parts.budget = std::make_unique<scheduler::StepBudget>(

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "checkpoint/weight_source.h"
@@ -8,6 +9,7 @@
 #include "exchange/epoch_builder.h"
 #include "exchange/link.h"
 #include "exchange/steps.h"
+#include "model/cuda/cuda_pass.h"
 #include "model/expert_runner.h"
 #include "model/forward.h"
 #include "scheduler/scheduler.h"
@@ -32,7 +34,9 @@ struct RankOptions {
   model::Quantization quantization = model::Quantization::kNone;
   kernels::ActivationType activations = kernels::ActivationType::kFloat32;
   device::InstructionSet instruction_set = device::best_instruction_set();
-  std::uint64_t kv_cache_bytes = 0;
+  std::optional<int> cuda_device;  // the GPU that it computes on; none: the CPU
+  double gpu_memory_utilization = 0.9;
+  std::uint64_t kv_cache_bytes = 0;            // on a GPU 0: what is left
   std::uint64_t kv_move_bytes_per_second = 0;  // copied from peers; 0: no bound
   scheduler::Limits limits;                    // n_blocks follows from kv_cache_bytes
   std::size_t max_ranks = 1;
@@ -49,7 +53,8 @@ struct RankParts {
   std::unique_ptr<checkpoint::WeightSource> source;
   std::unique_ptr<model::Model> model;
   std::unique_ptr<KvMemory> kv_memory;
-  std::unique_ptr<model::KvCache> kv_cache;  // in kv_memory
+  std::unique_ptr<model::KvCache> kv_cache;     // in kv_memory; null on a GPU
+  std::unique_ptr<model::cuda::CudaPass> cuda;  // on a GPU: the pass, with its KV, instead of the workspace
   std::unique_ptr<KvPeers> kv_peers;
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<scheduler::Scheduler> scheduler;

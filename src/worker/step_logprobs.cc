@@ -33,18 +33,17 @@ void StepLoop::note_scored(const scheduler::StepPlan& plan, const kernels::Score
 
 // Its tokens are those of the rows that were drawn, in their order.
 void StepLoop::add_logprobs(cluster::StepOutput& output) const {
-  const model::Workspace& workspace = *rank_.workspace;
-  if (workspace.inputs.n_with_logprobs == 0) return output.logprobs.clear();
+  if (drawn_.inputs == nullptr || drawn_.inputs->n_with_logprobs == 0) return output.logprobs.clear();
   output.logprobs.resize(output.tokens.size());
   for (std::size_t i = 0; i < output.tokens.size(); ++i) {
     std::vector<request::TokenLogprob>& out = output.logprobs[i];
     out.clear();
-    const auto wanted = workspace.inputs.sampling[i].n_logprobs;
+    const auto wanted = drawn_.inputs->sampling[i].n_logprobs;
     if (!wanted || output.tokens[i].token == request::kNoToken) continue;
     const std::size_t n_top = std::min<std::size_t>(*wanted, rank_.model->config().vocab_size);
     const auto top =
-        workspace.sampled.top_logprobs.begin() + static_cast<std::ptrdiff_t>(i * kernels::kMaxLogprobs);
-    out.push_back({output.tokens[i].token, workspace.sampled.logprobs[i]});
+        drawn_.sampled->top_logprobs.begin() + static_cast<std::ptrdiff_t>(i * kernels::kMaxLogprobs);
+    out.push_back({output.tokens[i].token, drawn_.sampled->logprobs[i]});
     out.insert(out.end(), top, top + static_cast<std::ptrdiff_t>(n_top));
   }
 }

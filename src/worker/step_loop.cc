@@ -38,7 +38,7 @@ StepLoop::StepLoop(StepLoopParts parts)
         parts_.inbox.push(copied);
         rank_.steps->ring_self();
       }) {
-  slices_.reserve(rank_.workspace->inputs.limits.max_sequences);
+  slices_.reserve(rank_.limits.max_num_seqs + rank_.limits.max_num_replays);
 }
 
 Status StepLoop::run() {
@@ -55,7 +55,21 @@ Status StepLoop::run() {
     if (!done && !done.error().is(exchange::ExchangeError::kAborted)) return done;
     if (!done) protocol_.void_step(actions_);
     perform();
+    await_take_over();
   }
+}
+
+// A replay that has caught up is a stream that a client waits for: were the next step begun before the front
+// says so, it would miss that step (100 ms and more, of a large model), and its old rank may have let go of
+// it already. What comes later than that is taken over a step later.
+void StepLoop::await_take_over() {
+  if (caught_up_.empty()) return;
+  const Time deadline = now() + parts_.take_over_wait;
+  while (!caught_up_.empty() && now() < deadline && !rank_.steps->is_aborted()) {
+    rank_.steps->wait_until(deadline, [this] { return !parts_.inbox.empty(); });
+    apply_inbox();
+  }
+  caught_up_.clear();
 }
 
 void StepLoop::apply_inbox() {
@@ -87,11 +101,13 @@ void StepLoop::apply(cluster::TakeOver& message) {
   if (!rank_.scheduler->take_over(message.request, message.attempt, message.generated)) {
     spdlog::error("request {} cannot be taken over: it is not here", message.request);
   }
+  std::erase(caught_up_, message.request);
   incoming_.on_taken_over(message.request);
 }
 
 void StepLoop::apply(cluster::Drop& message) {
   rank_.scheduler->drop(message.request);
+  std::erase(caught_up_, message.request);
   incoming_.on_dropped(message.request);
 }
 
@@ -220,6 +236,10 @@ Result<model::StepOutput> StepLoop::compute(const scheduler::StepPlan& plan) {
     if (entry.extras != nullptr)
       slices_.back().n_scored_top = entry.request_now->logprobs.n_prompt_top.value_or(0);
   }
+  if (rank_.cuda) {
+    RETURN_IF_ERROR(rank_.experts->run_empty());  // a GPU's group is itself: the exchange carries flags alone
+    return rank_.cuda->run(slices_);
+  }
   return model::forward(*rank_.model, slices_, *rank_.kv_cache, *rank_.experts, *rank_.workspace,
                         *rank_.stream);
 }
@@ -242,6 +262,8 @@ void StepLoop::report(const scheduler::CommitResult& result) {
   add_logprobs(output);
   output.prompt_logprobs.swap(prompt_logprobs_);
   output.caught_up.assign(result.caught_up.begin(), result.caught_up.end());
+  output.step = {rank_.steps->epoch_view()->epoch(), rank_.steps->position().step};
+  for (const request::CaughtUp& up : result.caught_up) caught_up_.push_back(up.request);
   output.stats = has_news() ? std::optional(stats()) : std::nullopt;
   parts_.send(step_output_);
 }

@@ -61,7 +61,8 @@ class LoopRank {
                      .rank = parts_,
                      .inbox = inbox_,
                      .send = [this](const cluster::FromRank& message) { mailbox_.push(message, ends_); },
-                     .discard = [](std::shared_ptr<const exchange::EpochView>) {}});
+                     .discard = [](std::shared_ptr<const exchange::EpochView>) {},
+                     .take_over_wait = std::chrono::seconds(60)});
       ended_ = loop.run();
     });
   }
@@ -169,7 +170,9 @@ class StepLoopPeers : public testing::Test {
       if (token.attempt != attempts_[token.request]) continue;  // as the journal does
       EXPECT_EQ(token.position, streams_[token.request].size());
       streams_[token.request].push_back(token.token);
+      last_token_at_ = output->step;
     }
+    if (!output->caught_up.empty()) caught_up_at_ = output->step;
     caught_up_.insert(caught_up_.end(), output->caught_up.begin(), output->caught_up.end());
   }
 
@@ -180,6 +183,7 @@ class StepLoopPeers : public testing::Test {
   std::map<RequestId, std::vector<TokenId>> streams_;
   std::vector<cluster::RankFrozen> frozen_;
   std::vector<request::CaughtUp> caught_up_;
+  cluster::EpochStep caught_up_at_, last_token_at_;
 
   void make_ranks(std::uint32_t n) {
     for (std::uint32_t rank = 0; rank < n; ++rank)
@@ -267,7 +271,11 @@ TEST_F(StepLoopPeers, ARequestIsReplayedBesideItsDecodingTakenOverAndGoesOnAsIfI
   EXPECT_EQ(caught_up_[0].attempt, Attempt(1));
   ranks_[1]->tell(cluster::Drop{RequestId(1)});
   attempts_[RequestId(1)] = Attempt(2);
+  const std::size_t n_heard = stream(1).size();
   ranks_[0]->tell(cluster::TakeOver{RequestId(1), Attempt(2), stream(1)});
+  until_streamed(1, n_heard + 1);
+  EXPECT_EQ(last_token_at_, (cluster::EpochStep{Epoch(1), caught_up_at_.step.next()}))
+      << "it misses no step: its new rank waits for the word of it";
   until_streamed(1, 50);
   EXPECT_EQ(stream(1), alone(50));
 }

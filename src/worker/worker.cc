@@ -45,6 +45,7 @@ RankOptions options_of(const transport::Configure& configure) {
   options.config_json = configure.config_json();
   if (configure.weights_pid() != 0)
     options.weights_path = fmt::format("/proc/{}/fd/{}", configure.weights_pid(), configure.weights_fd());
+  options.gpu_memory_utilization = configure.gpu_memory_utilization();
   options.limits = {.max_num_seqs = configure.max_num_seqs(),
                     .max_num_batched_tokens = configure.max_num_batched_tokens(),
                     .max_model_len = configure.max_model_len(),
@@ -97,10 +98,17 @@ class Worker {
     loader_.stop();
     if (loader_thread_.joinable()) loader_thread_.join();
     link_.stop();
+    if (!served && parts_.cuda) end_at_once();
     return served ? 0 : 1;
   }
 
  private:
+  // A GPU that does not answer would keep whoever gives its memory back, for ever.
+  [[noreturn]] static void end_at_once() {
+    flush_log(std::chrono::milliseconds(200));
+    std::_Exit(1);
+  }
+
   Status serve() {
     const transport::Configure configure = configured_.get_future().get();
     spdlog::set_level(spdlog::level::from_str(configure.log_level()));
@@ -108,10 +116,13 @@ class Worker {
     ASSIGN_OR_RETURN(options_.instruction_set, device::parse_instruction_set(configure.instruction_set()));
     ASSIGN_OR_RETURN(options_.quantization, model::parse_quantization(configure.quantization()));
     ASSIGN_OR_RETURN(options_.activations, kernels::parse_activation_type(configure.activation_dtype()));
+    if (!configure.device().empty() && configure.device() != "cpu") {
+      ASSIGN_OR_RETURN(options_.cuda_device, device::cuda::parse_device(configure.device()));
+    }
     RETURN_IF_ERROR(build_parts());
     epoch_loader_ = std::make_unique<EpochLoader>(parts_, options_.rank);
     kv_prefault_ = std::make_unique<KvPrefault>(*parts_.kv_memory);
-    loader_.post([this] { prefault_weights(); });  // before any epoch's experts
+    if (!parts_.cuda) loader_.post([this] { prefault_weights(); });  // before any epoch's experts
     loader_thread_ = std::thread([this] {
       if (options_.start == RankOptions::Start::kInTheBackground) work_in_the_background();
       loader_.run();
@@ -267,8 +278,10 @@ class Worker {
 
   void say_hello() {
     said_hello_ = true;
-    send(cluster::RankHello{self(), parts_.link->address(), parts_.kv_memory->address(),
-                            parts_.limits.n_blocks, parts_.limits.block_size, parts_.limits.max_num_seqs,
+    // A GPU's KV cannot be copied yet: who takes over computes it.
+    const cluster::LinkAddress kv = parts_.cuda ? cluster::LinkAddress{} : parts_.kv_memory->address();
+    send(cluster::RankHello{self(), parts_.link->address(), kv, parts_.limits.n_blocks,
+                            parts_.limits.block_size, parts_.limits.max_num_seqs,
                             own_identity(options_.instruction_set)});
   }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # On the machine with the GPU, beside the binaries of ./dev gpu-package, in the root of the project's tree:
-#   build/gpu/run.sh rules | ops | model | all | sanitize
+#   build/gpu/run.sh rules | ops | model | serve | all | sanitize
 # Logs go to $OUT (default build/gpu/out); a short table comes last.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,17 +27,18 @@ ops() {
 model() { part model "$here/model_cuda_test"; }
 # Small inputs: the tools slow kernels down a hundredfold.
 sanitize() {
-  local filter='CudaRows.*:CudaExperts.RouteTakes*:CudaAttention.HeadsAre*:CudaSampling.Greedy*:CudaSampling.MinusInfinity*'
+  local filter='CudaRows.*:CudaExperts.RouteTakes*:CudaAttention.HeadsAre*:CudaSampling.Greedy*:CudaSampling.MinusInfinity*:CudaScoring.OfARow*:CudaScoring.ARow*'
   local tool
   for tool in memcheck synccheck racecheck; do
     part "$tool" compute-sanitizer --tool $tool --error-exitcode 9 "$here/kernels_cuda_test" --gtest_filter="$filter"
   done
 }
+serve() { part serve python3 "$here/serve.py" "$here/concertina" models/demo; }
 [ $# -gt 0 ] || set -- all
 for what in "$@"; do
   case "$what" in
-    rules | ops | model | sanitize) $what ;;
-    all) rules; ops; model ;;
+    rules | ops | model | serve | sanitize) $what ;;
+    all) rules; ops; model; serve ;;
     *) echo "unknown: $what" >&2; exit 2 ;;
   esac
 done

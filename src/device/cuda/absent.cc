@@ -1,6 +1,7 @@
 // Instead of the others where there was no nvcc: a device cannot be opened, so that nothing else is called.
 #include "base/check.h"
 #include "device/cuda/device.h"
+#include "device/cuda/graph.h"
 
 namespace concertina::device::cuda {
 
@@ -12,6 +13,7 @@ tl::unexpected<Error> not_built() {
 }  // namespace
 
 Result<Device> Device::open(int) { return not_built(); }
+Result<Device> Device::look(int) { return not_built(); }
 Status Device::use() const { return not_built(); }
 Result<std::size_t> Device::free_bytes() const { return not_built(); }
 std::string why_no_device() { return "built without CUDA"; }
@@ -33,8 +35,15 @@ Queue& Queue::operator=(Queue&&) noexcept = default;
 Queue::~Queue() = default;
 Status Queue::copy(void*, const void*, std::size_t) { return not_built(); }
 Status Queue::fill(void*, std::uint8_t, std::size_t) { return not_built(); }
+Status Queue::call(void (*)(void*), void*) { return not_built(); }
 Status Queue::check() const { return not_built(); }
-Status Queue::wait() { return not_built(); }
+Status Queue::wait(const char*, Duration) { return not_built(); }
+
+Result<Graph> Graph::capture(Queue&, const std::function<void()>&) { return not_built(); }
+Graph::Graph(Graph&&) noexcept = default;
+Graph& Graph::operator=(Graph&&) noexcept = default;
+Graph::~Graph() = default;
+Status Graph::launch(Queue&) { return not_built(); }
 
 Result<Event> Event::create() { return not_built(); }
 Event::Event(Event&&) noexcept = default;

@@ -35,6 +35,12 @@ Result<int> count_devices() {
 }  // namespace
 
 Result<Device> Device::open(int index) {
+  ASSIGN_OR_RETURN(const Device device, look(index));
+  RETURN_IF_ERROR(device.use());
+  return device;
+}
+
+Result<Device> Device::look(int index) {
   ASSIGN_OR_RETURN(const int n_devices, count_devices());
   if (index < 0 || index >= n_devices)
     return fail(CudaError::kNoDevice,
@@ -48,14 +54,12 @@ Result<Device> Device::open(int index) {
         fmt::format("cuda:{} is {} of compute capability {}.{}; the kernels are for Hopper alone (9.0: "
                     "H100, H200)",
                     index, found.name, found.major, found.minor));
-  Device device(Properties{.name = found.name,
+  return Device(Properties{.name = found.name,
                            .index = index,
                            .major = found.major,
                            .minor = found.minor,
                            .n_multiprocessors = found.multiProcessorCount,
                            .total_bytes = found.totalGlobalMem});
-  RETURN_IF_ERROR(device.use());
-  return device;
 }
 
 Status Device::use() const { return status_of(cudaSetDevice(properties_.index), "cudaSetDevice"); }

@@ -1,12 +1,15 @@
 #pragma once
 
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "device/cuda/error.h"
 
 struct CUstream_st;  // what cudaStream_t points to
@@ -21,6 +24,18 @@ struct Properties {
   std::size_t total_bytes = 0;
 };
 
+// "cuda" is 0, "cuda:N" is N; kUnknownDevice.
+inline Result<int> parse_device(std::string_view name) {
+  int index = 0;
+  const char* const end = name.data() + name.size();
+  const bool has_number = name.starts_with("cuda:");
+  const auto read = std::from_chars(name.data() + (has_number ? 5 : 0), end, index);
+  const bool is_number = has_number && read.ec == std::errc{} && read.ptr == end && index >= 0;
+  if (name == "cuda" || is_number) return index;
+  return fail(CudaError::kUnknownDevice,
+              "--device is \"" + std::string(name) + "\", and must be cpu, cuda or cuda:N");
+}
+
 // One GPU, current for the thread that opened it; every thread that uses it calls use() first. Owns nothing
 // but the process's context, which lives until the process ends.
 class Device {
@@ -28,6 +43,8 @@ class Device {
   // kNotBuilt, kNoDriver, kDriverTooOld, kNoDevice, kDeviceTooOld; the message says what was found and what
   // is needed.
   static Result<Device> open(int index);
+  // The same without taking it: no context, no memory. For who starts others that will.
+  static Result<Device> look(int index);
 
   const Properties& properties() const { return properties_; }
   Status use() const;
@@ -97,8 +114,13 @@ class Queue {
   // `from` and `to`: device, or pinned host memory, else the copy waits for the host.
   Status copy(void* to, const void* from, std::size_t n_bytes);
   Status fill(void* to, std::uint8_t value, std::size_t n_bytes);
+  // `function` runs on a thread of the driver's when its turn has come, and what follows waits for it. It may
+  // not call the device.
+  Status call(void (*function)(void*), void* argument);
   Status check() const;  // of the launches since the last call
-  Status wait();         // until all that was enqueued has run
+  // Until all that was enqueued has run; kTimedOut says what was waited for, and for how long.
+  Status wait(const char* what = "the GPU's work", Duration limit = kLongestWait);
+  static constexpr Duration kLongestWait = std::chrono::seconds(30);
 
  private:
   explicit Queue(CUstream_st* handle) : handle_(handle) {}

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <future>
+
 #include "device/cuda/test_device.h"
 
 namespace concertina::device::cuda {
@@ -51,6 +53,19 @@ TEST_F(OnDevice, WhatIsCopiedThereAndBackIsTheSame) {
   std::vector<std::uint32_t> values(100000);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint32_t>(i * 2654435761u);
   EXPECT_EQ(download(upload(values), values.size()), values);
+}
+
+// A queue that waits for the host does not end by itself.
+TEST_F(OnDevice, AWaitHasADeadlineThatSaysWhatItWaitedFor) {
+  std::promise<void> released;
+  const auto block = [](void* promise) { static_cast<std::promise<void>*>(promise)->get_future().wait(); };
+  expect_ok(queue_->call(block, &released));
+  const Status status = queue_->wait("a test's work", std::chrono::milliseconds(20));
+  released.set_value();
+  ASSERT_FALSE(status.has_value());
+  EXPECT_TRUE(status.error().is(CudaError::kTimedOut));
+  EXPECT_EQ(status.error().message(), "a test's work has not ended on the GPU after 0.02 s");
+  EXPECT_TRUE(queue_->wait().has_value());
 }
 
 TEST_F(OnDevice, EventsTellHowLongACopyTook) {

@@ -1,5 +1,7 @@
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
+#include <thread>
 #include <utility>
 
 #include "device/cuda/device.h"
@@ -32,9 +34,27 @@ Status Queue::fill(void* to, std::uint8_t value, std::size_t n_bytes) {
   return status_of(cudaMemsetAsync(to, value, n_bytes, handle_), "cudaMemsetAsync");
 }
 
+Status Queue::call(void (*function)(void*), void* argument) {
+  return status_of(cudaLaunchHostFunc(handle_, function, argument), "cudaLaunchHostFunc");
+}
+
 Status Queue::check() const { return status_of(cudaGetLastError(), "a kernel's launch"); }
 
-Status Queue::wait() { return status_of(cudaStreamSynchronize(handle_), "the GPU's work"); }
+// cudaStreamSynchronize has no deadline. Looking again costs a microsecond; a step of a small model takes
+// some hundred of them, so that the first millisecond is spent awake.
+Status Queue::wait(const char* what, Duration limit) {
+  constexpr Duration kAwake = std::chrono::milliseconds(1), kNap = std::chrono::microseconds(20);
+  const Time begun = std::chrono::steady_clock::now();
+  for (;;) {
+    const cudaError_t code = cudaStreamQuery(handle_);
+    if (code != cudaErrorNotReady) return status_of(code, what);
+    const Duration waited = std::chrono::steady_clock::now() - begun;
+    if (waited > limit)
+      return fail(CudaError::kTimedOut,
+                  fmt::format("{} has not ended on the GPU after {:g} s", what, to_ms(limit) / 1000.0));
+    if (waited > kAwake) std::this_thread::sleep_for(kNap);
+  }
+}
 
 Result<Event> Event::create() {
   cudaEvent_t handle = nullptr;

@@ -3,6 +3,7 @@
 // alone: never on how many rows there are, where a row stands, or which tile computes it.
 
 #include "kernels/cpu/products_impl.h"
+#include "tensor/bf16.h"
 
 namespace concertina::kernels::cpu {
 namespace {
@@ -20,14 +21,9 @@ void rms_norm(const float* x, const W* weight, std::size_t width, float epsilon,
   });
 }
 
-// NaN stays one; the compiler makes vectors of it.
+// The compiler makes vectors of it.
 void narrow(const float* from, std::size_t n, Bf16* to) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const auto bits = __builtin_bit_cast(std::uint32_t, from[i]);
-    const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
-    to[i].bits = static_cast<std::uint16_t>(is_nan ? bits >> 16 | 0x40 : rounded);
-  }
+  for (std::size_t i = 0; i < n; ++i) to[i].bits = tensor::round_to_bf16(from[i]);
 }
 
 void add_rows(float* y, const float* x, std::size_t n) {

@@ -27,12 +27,6 @@ float cut(double x) {
 
 float widen(std::uint16_t bf16) { return std::bit_cast<float>(static_cast<std::uint32_t>(bf16) << 16); }
 
-std::uint16_t round_to_bf16(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  if (std::isnan(x)) return 0x7fff;
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 float add_block(float sum, std::span<const std::uint16_t, 16> a, std::span<const std::uint16_t, 16> b) {
   double terms[17] = {sum}, all = sum;
   int highest = sum == 0 || !std::isfinite(sum) ? 2 * kLowestExponent : exponent_of(sum);

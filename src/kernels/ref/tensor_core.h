@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 
+#include "tensor/bf16.h"
+
 // What a Hopper's tensor core computes of a BF16 product, to the last bit: the exact oracle of every product
 // on the GPU, without one. Seen on H100 and H200 (docs/gpu.md); the function is that of X. Li et al.,
 // "MMA-Sim", 2025, section "truncated fused dot product".
@@ -21,6 +23,6 @@ float spans_of_chains(std::span<const std::uint16_t> a, std::span<const std::uin
                       std::size_t n_spans);
 
 float widen(std::uint16_t bf16);
-std::uint16_t round_to_bf16(float x);  // to nearest even
+using tensor::round_to_bf16;
 
 }  // namespace concertina::kernels::ref

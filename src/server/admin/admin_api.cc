@@ -144,7 +144,7 @@ void AdminApi::scale(const http::Request& request, const std::shared_ptr<http::R
   if (!operation) {
     ApiError error = from_front(operation.error());
     const auto running = service_.cluster().operation;
-    if (operation.error().is(front::FrontError::kOperationRunning) && running)
+    if (operation.error().is(cluster::ClusterError::kOperationRunning) && running)
       error.operation_id = running->id;
     return responder->send(error_response(error));
   }

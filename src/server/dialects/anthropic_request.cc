@@ -123,8 +123,10 @@ void translate_tools(Translation& translation) {
       return void(
           translation.wrong(fmt::format("tools[{}].type", i), "\"custom\": no tools are built in", type));
     Json function = Json::object();
-    for (const auto& [from, to] :
-         {std::pair("name", "name"), {"description", "description"}, {"input_schema", "parameters"}}) {
+    for (const auto& [from, to] : {std::pair("name", "name"),
+                                   {"description", "description"},
+                                   {"input_schema", "parameters"},
+                                   {"strict", "strict"}}) {
       if (const Json* value = member(tool, from)) function[to] = *value;
     }
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
@@ -167,6 +169,25 @@ void translate_thinking(Translation& translation) {
   if (!variables.empty()) translation.add("chat_template_kwargs", std::move(variables));
 }
 
+// output_config.format, and its name of before, output_format: {"type": "json_schema", "schema"}.
+void translate_format(Translation& translation) {
+  const Json* config = translation.fields().find("output_config");
+  if (config != nullptr && !config->is_object())
+    return void(translation.wrong("output_config", "an object", config));
+  if (config != nullptr)
+    if (const Json* effort = member(*config, "effort")) translation.add("reasoning_effort", *effort);
+  const Json* before = translation.fields().find("output_format");
+  const Json* format = config == nullptr ? nullptr : member(*config, "format");
+  const char* path = format == nullptr ? "output_format" : "output_config.format";
+  if (format == nullptr) format = before;
+  if (format == nullptr) return;
+  if (text_of(*format, "type") != "json_schema" || member(*format, "schema") == nullptr)
+    return void(translation.wrong(path, "{\"type\": \"json_schema\", \"schema\": ...}", format));
+  Json schema{{"name", "output"}, {"strict", true}};
+  schema["schema"] = *member(*format, "schema");
+  translation.add("response_format", {{"type", "json_schema"}, {"json_schema", std::move(schema)}});
+}
+
 }  // namespace
 
 ApiResult<Json> anthropic_to_chat(const Json& body, Wants wants) {
@@ -187,8 +208,12 @@ ApiResult<Json> anthropic_to_chat(const Json& body, Wants wants) {
   translate_tools(translation);
   translate_tool_choice(translation);
   translate_thinking(translation);
+  translate_format(translation);
   translation.refuse("mcp_servers", {Json::array()}, "this server calls no others");
   translation.refuse("container", {}, "this server runs no code");
+  if (fields.find("thread") != nullptr)
+    fields.fail({400, "thread is not supported: this server keeps no conversation; send all its messages",
+                 "thread", kThreadUnsupported});
   for (const char* ignored : {"metadata", "service_tier", "betas", "context_management"})
     fields.find(ignored);
   return translation.finish();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "server/dialects/anthropic_request.h"
 #include "server/dialects/translation.h"
 
 namespace concertina::server::dialects {
@@ -47,8 +48,12 @@ const char* error_type(int status) {
   }
 }
 
+// A client whose thread is refused by this code sends the conversation itself from there on.
 Json error_object(const ApiError& error) {
-  return {{"error", {{"type", error_type(error.status)}, {"message", error.message}}}};
+  Json out{{"type", error_type(error.status)}, {"message", error.message}};
+  if (error.code == kThreadUnsupported)
+    out["details"] = {{"error_code", kThreadUnsupported}, {"unsupported", Json::array({"thread"})}};
+  return {{"error", std::move(out)}};
 }
 
 }  // namespace
@@ -72,10 +77,11 @@ Json AnthropicWriter::message(Json content, Json stop, const openai::Usage& usag
           {"usage", {{"input_tokens", usage.prompt_tokens}, {"output_tokens", usage.completion_tokens}}}};
 }
 
-std::string AnthropicWriter::first(std::size_t, std::span<const TokenId> prompt_ids) {
+std::string AnthropicWriter::first(std::size_t, const openai::PromptView& prompt) {
+  kept_ = Kept::kNothing;
   return event("message_start",
                {{"message", message(Json::array(), {{"stop_reason", nullptr}, {"stop_sequence", nullptr}},
-                                    {prompt_ids.size(), 0, {}})}});
+                                    {prompt.n_tokens, 0, {}})}});
 }
 
 // A call that was cut off has input that is no JSON: what there is of it is dropped, as no client could read
@@ -93,13 +99,13 @@ std::string AnthropicWriter::open(Block block, const tools::Event& first) {
   block_ = block;
   text_.clear();
   call_ = {first.call_id, first.text, {}};
-  return out + event("content_block_start", {{"index", content_.size()}, {"content_block", block_object()}});
+  return out + event("content_block_start", {{"index", n_blocks_}, {"content_block", block_object()}});
 }
 
 std::string AnthropicWriter::close() {
   if (block_ == Block::kNone) return {};
-  const std::string out = event("content_block_stop", {{"index", content_.size()}});
-  content_.push_back(block_object());
+  const std::string out = event("content_block_stop", {{"index", n_blocks_++}});
+  if (kept_ == Kept::kBlocks) content_.push_back(block_object());
   block_ = Block::kNone;
   return out;
 }
@@ -112,12 +118,12 @@ std::string AnthropicWriter::take(const tools::Event& taken) {
                                                        : Block::kText;
   std::string out = block_ == block ? "" : open(block, {});
   if (taken.text.empty()) return out;
-  text_ += taken.text;
+  if (kept_ == Kept::kBlocks) text_ += taken.text;
   Json delta;
   if (block == Block::kThinking) delta = {{"type", "thinking_delta"}, {"thinking", taken.text}};
   if (block == Block::kText) delta = {{"type", "text_delta"}, {"text", taken.text}};
   if (block == Block::kToolUse) delta = {{"type", "input_json_delta"}, {"partial_json", taken.text}};
-  return out + event("content_block_delta", {{"index", content_.size()}, {"delta", std::move(delta)}});
+  return out + event("content_block_delta", {{"index", n_blocks_}, {"delta", std::move(delta)}});
 }
 
 std::string AnthropicWriter::delta(const openai::Piece& piece) {

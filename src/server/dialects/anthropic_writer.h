@@ -9,7 +9,7 @@ class AnthropicWriter : public openai::AnswerWriter {
  public:
   explicit AnthropicWriter(std::string model) : id_(openai::random_id("msg_")), model_(std::move(model)) {}
 
-  std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
+  std::string first(std::size_t choice, const openai::PromptView& prompt) override;
   std::string delta(const openai::Piece& piece) override;
   std::string end(const openai::Usage& usage) override;
   std::string failed(const ApiError& error) override;
@@ -25,7 +25,10 @@ class AnthropicWriter : public openai::AnswerWriter {
   Json message(Json content, Json stop, const openai::Usage& usage) const;
 
   const std::string id_, model_;
+  // Of a stream blocks are counted, and what was sent is not kept.
+  enum class Kept { kNothing, kBlocks } kept_ = Kept::kBlocks;
   Json content_ = Json::array();
+  std::size_t n_blocks_ = 0;
   Block block_ = Block::kNone;
   std::string text_;  // of the open block, or its input's
   openai::ToolCall call_;

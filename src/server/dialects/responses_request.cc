@@ -12,7 +12,9 @@ namespace {
 // them.
 class InputReader {
  public:
-  explicit InputReader(Translation& translation) : translation_(translation) {}
+  // Of items that are referred to: a reference is short, and a body may have many to one.
+  static constexpr std::size_t kMaxReferredBytes = std::size_t{4} << 20;
+  InputReader(Translation& translation, const KeptItems* kept) : translation_(translation), kept_(kept) {}
 
   Json read(const Json* instructions, const Json* input) {
     if (is_text(instructions)) messages_.push_back({{"role", "system"}, {"content", *instructions}});
@@ -36,11 +38,32 @@ class InputReader {
     if (name == "function_call") return read_call(item, path);
     if (name == "function_call_output") return read_output(item, path);
     if (name == "reasoning") return read_reasoning(item, path);
+    if (name == "item_reference") return read_reference(item, path);
     return translation_.wrong(
         path + ".type",
-        "\"message\", \"function_call\", \"function_call_output\" or \"reasoning\": others are "
-        "not supported, and nothing is stored that could be referred to",
+        "\"message\", \"function_call\", \"function_call_output\", \"reasoning\" or \"item_reference\": "
+        "others are not supported",
         type);
+  }
+
+  bool read_reference(const Json& item, const std::string& path) {
+    const Json* id = member(item, "id");
+    if (!is_text(id)) return translation_.wrong(path + ".id", "a string", id);
+    const auto kept = kept_ == nullptr ? std::nullopt : kept_->find(id->get<std::string>());
+    n_referred_bytes_ += kept ? kept->size() : 0;
+    if (n_referred_bytes_ > kMaxReferredBytes) {
+      translation_.fields().fail(
+          {400, fmt::format("input refers to items of more than {} bytes", kMaxReferredBytes), "input",
+           std::nullopt});
+      return false;
+    }
+    if (kept) return read_item(Json::parse(*kept), path);
+    translation_.fields().fail(
+        {404,
+         fmt::format("{}: there is no item {} (any more): send it whole, as clients do with store false",
+                     path, dumped(*id)),
+         path, "item_not_found"});
+    return false;
   }
 
   bool read_message(const Json& item, const std::string& path) {
@@ -106,6 +129,8 @@ class InputReader {
   }
 
   Translation& translation_;
+  const KeptItems* kept_;
+  std::size_t n_referred_bytes_ = 0;
   Json messages_ = Json::array();
 };
 
@@ -167,7 +192,7 @@ void check_include(Translation& translation) {
 
 }  // namespace
 
-ApiResult<Json> responses_to_chat(const Json& body) {
+ApiResult<Json> responses_to_chat(const Json& body, const KeptItems* kept) {
   Translation translation(body);
   constexpr const char* kStateless = "this server keeps nothing between requests; send the whole input";
   translation.refuse("previous_response_id", {""}, kStateless);
@@ -181,7 +206,7 @@ ApiResult<Json> responses_to_chat(const Json& body) {
   const Json* instructions = fields.find("instructions");
   if (instructions != nullptr && !instructions->is_string())
     translation.wrong("instructions", "a string", instructions);
-  translation.add("messages", InputReader(translation).read(instructions, fields.find("input")));
+  translation.add("messages", InputReader(translation, kept).read(instructions, fields.find("input")));
   for (const char* same :
        {"model", "temperature", "top_p", "stream", "parallel_tool_calls", "stream_options"})
     translation.rename(same, same);

@@ -11,185 +11,205 @@ namespace concertina::server::dialects {
 namespace {
 using Kind = tools::Event::Kind;
 
-Json usage_object(const openai::Usage& usage) {
-  return {{"input_tokens", usage.prompt_tokens},
-          {"input_tokens_details", {{"cached_tokens", 0}}},
-          {"output_tokens", usage.completion_tokens},
-          {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens.value_or(0)}}},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
-}
-
-// A field as the request had it, or its default.
-void repeat(const Json& request, const char* name, Json absent, Json& out) {
-  const Json* value = member(request, name);
-  out[name] = value == nullptr ? std::move(absent) : *value;
+std::string usage_object(const openai::Usage& usage) {
+  return fmt::format(R"({{"input_tokens":{},"input_tokens_details":{{"cached_tokens":0}},"output_tokens":{},)"
+                     R"("output_tokens_details":{{"reasoning_tokens":{}}},"total_tokens":{}}})",
+                     usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens.value_or(0),
+                     usage.prompt_tokens + usage.completion_tokens);
 }
 
 }  // namespace
 
-ResponsesWriter::ResponsesWriter(const Json& request, const std::string& model) {
-  response_ = {{"id", openai::random_id("resp_")},
-               {"object", "response"},
-               {"created_at", std::time(nullptr)},
-               {"status", nullptr},
-               {"background", false},
-               {"error", nullptr},
-               {"incomplete_details", nullptr}};
-  repeat(request, "instructions", nullptr, response_);
-  repeat(request, "max_output_tokens", nullptr, response_);
-  repeat(request, "max_tool_calls", nullptr, response_);
-  response_["model"] = model;
-  response_["output"] = Json::array();
-  repeat(request, "parallel_tool_calls", true, response_);
-  response_["previous_response_id"] = nullptr;
-  repeat(request, "reasoning", {{"effort", nullptr}, {"summary", nullptr}}, response_);
-  response_["store"] = false;
-  repeat(request, "temperature", 1.0, response_);
-  repeat(request, "text", {{"format", {{"type", "text"}}}}, response_);
-  repeat(request, "tool_choice", "auto", response_);
-  repeat(request, "tools", Json::array(), response_);
-  repeat(request, "top_p", 1.0, response_);
-  response_["truncation"] = "disabled";
-  response_["usage"] = nullptr;
-  repeat(request, "user", nullptr, response_);
-  repeat(request, "metadata", Json::object(), response_);
-}
-
-std::string ResponsesWriter::event(const char* type, Json fields) {
-  Json data{{"type", type}, {"sequence_number", sequence_number_++}};
-  data.update(fields);
-  return fmt::format("event: {}\ndata: {}\n\n", type, dumped(data));
-}
-
-Json ResponsesWriter::response(const char* status, const openai::Usage* usage) {
-  Json out = response_;
-  out["status"] = status;
-  out["output"] = output_;
-  if (usage != nullptr) out["usage"] = usage_object(*usage);
-  if (out["status"] == "incomplete") out["incomplete_details"] = {{"reason", "max_output_tokens"}};
+std::string repeated_fields(const Json& request) {
+  const std::pair<const char*, const char*> fields[] = {{"instructions", "null"},
+                                                        {"max_output_tokens", "null"},
+                                                        {"max_tool_calls", "null"},
+                                                        {"parallel_tool_calls", "true"},
+                                                        {"reasoning", R"({"effort":null,"summary":null})"},
+                                                        {"temperature", "1.0"},
+                                                        {"text", R"({"format":{"type":"text"}})"},
+                                                        {"tool_choice", "\"auto\""},
+                                                        {"tools", "[]"},
+                                                        {"top_p", "1.0"},
+                                                        {"user", "null"},
+                                                        {"metadata", "{}"}};
+  std::string out;
+  for (const auto& [name, absent] : fields) {
+    const Json* value = member(request, name);
+    out += fmt::format(",\"{}\":", name);
+    out += value == nullptr ? absent : dumped(*value);
+  }
   return out;
 }
 
-std::string ResponsesWriter::first(std::size_t, std::span<const TokenId>) {
-  const Json begun{{"response", response("in_progress", nullptr)}};
-  const std::string created = event("response.created", begun);
-  return created + event("response.in_progress", begun);
+ResponsesWriter::ResponsesWriter(std::shared_ptr<const std::string> repeated, const std::string& model,
+                                 std::shared_ptr<KeptItems> kept)
+    : repeated_(std::move(repeated)),
+      kept_(std::move(kept)),
+      head_(fmt::format(R"({{"id":"{}","object":"response","created_at":{},"background":false,"status":)",
+                        openai::random_id("resp_"), std::time(nullptr))),
+      model_(openai::json_string(model)) {}
+
+// The event's object is still open.
+void ResponsesWriter::begin_event(const char* type, std::string& out) {
+  fmt::format_to(std::back_inserter(out), "event: {}\ndata: {{\"type\":\"{}\",\"sequence_number\":{}", type,
+                 type, sequence_number_++);
 }
 
-Json ResponsesWriter::part_object() const {
-  if (item_ == Item::kReasoning) return {{"type", "reasoning_text"}, {"text", text_}};
-  return {
-      {"type", "output_text"}, {"text", text_}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
+namespace {
+constexpr const char* kEnd = "}\n\n";
 }
 
-Json ResponsesWriter::item_object(const char* status) const {
-  const bool is_done = std::string_view(status) != "in_progress";
+void ResponsesWriter::append_response(const char* status, const openai::Usage* usage,
+                                      const std::string& error, std::string& out) const {
+  const bool is_cut = std::string_view(status) == "incomplete";
+  out += head_;
+  fmt::format_to(std::back_inserter(out),
+                 R"("{}","error":{},"incomplete_details":{},"model":{},"previous_response_id":null,)"
+                 R"("store":false,"truncation":"disabled","usage":{},"output":[)",
+                 status, error.empty() ? "null" : error,
+                 is_cut ? R"({"reason":"max_output_tokens"})" : "null", model_,
+                 usage == nullptr ? "null" : usage_object(*usage));
+  out += output_;
+  out += "]";
+  out += *repeated_;
+  out += "}";
+}
+
+std::string ResponsesWriter::first(std::size_t, const openai::PromptView&) {
+  std::string out;
+  out.reserve(2 * (repeated_->size() + 1024));
+  for (const char* type : {"response.created", "response.in_progress"}) {
+    begin_event(type, out);
+    out += ",\"response\":";
+    append_response("in_progress", nullptr, {}, out);
+    out += kEnd;
+  }
+  return out;
+}
+
+std::string ResponsesWriter::part_object() const {
+  if (item_ == Item::kReasoning) return R"({"type":"reasoning_text","text":")" + text_ + "\"}";
+  return R"({"type":"output_text","text":")" + text_ + R"(","annotations":[],"logprobs":[]})";
+}
+
+std::string ResponsesWriter::item_object(const char* status) const {
+  const std::string head = fmt::format(R"("id":"{}","status":"{}")", item_id_, status);
   if (item_ == Item::kCall)
-    return {{"type", "function_call"}, {"id", item_id_},     {"call_id", call_.id},
-            {"name", call_.name},      {"arguments", text_}, {"status", status}};
-  const Json content = is_done ? Json::array({part_object()}) : Json::array();
-  if (item_ == Item::kReasoning)
-    return {{"type", "reasoning"},
-            {"id", item_id_},
-            {"summary", Json::array()},
-            {"content", content},
-            {"status", status}};
-  return {
-      {"type", "message"}, {"id", item_id_}, {"status", status}, {"role", "assistant"}, {"content", content}};
+    return R"({"type":"function_call",)" + head + call_ + R"(,"arguments":")" + text_ + "\"}";
+  const bool is_done = std::string_view(status) != "in_progress";
+  const std::string content = R"(,"content":[)" + (is_done ? part_object() : std::string()) + "]}";
+  if (item_ == Item::kReasoning) return R"({"type":"reasoning",)" + head + R"(,"summary":[])" + content;
+  return R"({"type":"message",)" + head + R"(,"role":"assistant")" + content;
 }
 
-Json ResponsesWriter::place() const {
-  Json out{{"item_id", item_id_}, {"output_index", output_.size()}};
-  if (item_ != Item::kCall) out["content_index"] = 0;
-  return out;
+std::string ResponsesWriter::place() const {
+  return fmt::format(R"(,"item_id":"{}","output_index":{}{})", item_id_, n_items_,
+                     item_ == Item::kCall ? "" : R"(,"content_index":0)");
 }
 
-std::string ResponsesWriter::open(Item item, const tools::Event& first) {
-  std::string out = close();
+void ResponsesWriter::open(Item item, const tools::Event& first, std::string& out) {
+  close(out);
   item_ = item;
   text_.clear();
   item_id_ = openai::random_id(item == Item::kCall ? "fc_" : item == Item::kReasoning ? "rs_" : "msg_");
-  call_ = {first.call_id, first.text, {}};
-  out += event("response.output_item.added",
-               {{"output_index", output_.size()}, {"item", item_object("in_progress")}});
-  if (item == Item::kCall) return out;
-  Json added = place();
-  added["part"] = part_object();
-  return out + event("response.content_part.added", std::move(added));
-}
-
-std::string ResponsesWriter::close() {
-  if (item_ == Item::kNone) return {};
-  Json done = place();
-  std::string out;
-  if (item_ == Item::kCall) {
-    done["name"] = call_.name;
-    done["arguments"] = text_;
-    out = event("response.function_call_arguments.done", std::move(done));
-  } else {
-    Json part = place();
-    part["part"] = part_object();
-    done["text"] = text_;
-    if (item_ == Item::kMessage) done["logprobs"] = Json::array();
-    out = event(item_ == Item::kMessage ? "response.output_text.done" : "response.reasoning_text.done",
-                std::move(done));
-    out += event("response.content_part.done", std::move(part));
+  if (item == Item::kCall) {
+    call_name_ = openai::json_string(first.text);
+    call_ = fmt::format(R"(,"call_id":{},"name":{})", openai::json_string(first.call_id), call_name_);
   }
-  const Json item = item_object(finish_reason_ == "length" ? "incomplete" : "completed");
-  out += event("response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
-  output_.push_back(item);
+  begin_event("response.output_item.added", out);
+  out += fmt::format(R"(,"output_index":{},"item":)", n_items_) + item_object("in_progress") + kEnd;
+  if (item == Item::kCall) return;
+  begin_event("response.content_part.added", out);
+  out += place() + ",\"part\":" + part_object() + kEnd;
+}
+
+void ResponsesWriter::close_call(std::string& out) {
+  begin_event("response.function_call_arguments.done", out);
+  out += place() + ",\"name\":" + call_name_ + ",\"arguments\":\"" + text_ + "\"" + kEnd;
+}
+
+void ResponsesWriter::close_text(std::string& out) {
+  const bool is_message = item_ == Item::kMessage;
+  begin_event(is_message ? "response.output_text.done" : "response.reasoning_text.done", out);
+  out += place() + ",\"text\":\"" + text_ + (is_message ? R"(","logprobs":[])" : "\"") + kEnd;
+  begin_event("response.content_part.done", out);
+  out += place() + ",\"part\":" + part_object() + kEnd;
+}
+
+void ResponsesWriter::close(std::string& out) {
+  if (item_ == Item::kNone) return;
+  item_ == Item::kCall ? close_call(out) : close_text(out);
+  const std::string item = item_object(finish_reason_ == "length" ? "incomplete" : "completed");
+  begin_event("response.output_item.done", out);
+  out += fmt::format(R"(,"output_index":{},"item":)", n_items_) + item + kEnd;
+  if (kept_ != nullptr) kept_->keep(item_id_, item);
+  if (n_items_++ > 0) output_ += ",";
+  output_ += item;
   item_ = Item::kNone;
-  return out;
 }
 
-std::string ResponsesWriter::text_delta(const std::string& text) {
-  text_ += text;
-  Json fields = place();
-  fields["delta"] = text;
-  if (item_ == Item::kMessage) fields["logprobs"] = Json::array();
-  return event(item_ == Item::kCall        ? "response.function_call_arguments.delta"
-               : item_ == Item::kReasoning ? "response.reasoning_text.delta"
-                                           : "response.output_text.delta",
-               std::move(fields));
+void ResponsesWriter::text_delta(const std::string& text, std::string& out) {
+  const std::size_t before = text_.size();
+  openai::append_escaped(text_, text);
+  begin_event(item_ == Item::kCall        ? "response.function_call_arguments.delta"
+              : item_ == Item::kReasoning ? "response.reasoning_text.delta"
+                                          : "response.output_text.delta",
+              out);
+  out += place() + ",\"delta\":\"";
+  out.append(text_, before);
+  out += item_ == Item::kMessage ? R"(","logprobs":[])" : "\"";
+  out += kEnd;
 }
 
-std::string ResponsesWriter::take(const tools::Event& event) {
-  if (event.kind == Kind::kCallBegin) return open(Item::kCall, event);
-  if (event.kind == Kind::kArguments) return event.text.empty() ? "" : text_delta(event.text);
-  if (event.kind == Kind::kCallEnd) return close();
+void ResponsesWriter::take(const tools::Event& event, std::string& out) {
+  if (event.kind == Kind::kCallBegin) return open(Item::kCall, event, out);
+  if (event.kind == Kind::kArguments) return event.text.empty() ? void() : text_delta(event.text, out);
+  if (event.kind == Kind::kCallEnd) return close(out);
   const Item item = event.kind == Kind::kReasoning ? Item::kReasoning : Item::kMessage;
-  std::string out = item_ == item ? "" : open(item, {});
-  return out + text_delta(event.text);
+  if (item_ != item) open(item, {}, out);
+  text_delta(event.text, out);
 }
 
 std::string ResponsesWriter::delta(const openai::Piece& piece) {
   std::string out;
-  for (const tools::Event& event : piece.events) out += take(event);
+  for (const tools::Event& event : piece.events) take(event, out);
   if (piece.end.finish_reason != nullptr) finish_reason_ = piece.end.finish_reason;
   return out;
 }
 
+const char* ResponsesWriter::final_status() const {
+  return finish_reason_ == "length" ? "incomplete" : "completed";
+}
+
 std::string ResponsesWriter::end(const openai::Usage& usage) {
-  const bool is_cut = finish_reason_ == "length";
-  std::string out = close();
-  out += event(is_cut ? "response.incomplete" : "response.completed",
-               {{"response", response(is_cut ? "incomplete" : "completed", &usage)}});
-  return out;
+  std::string out;
+  close(out);
+  begin_event(finish_reason_ == "length" ? "response.incomplete" : "response.completed", out);
+  out += ",\"response\":";
+  append_response(final_status(), &usage, {}, out);
+  return out + kEnd;
 }
 
 std::string ResponsesWriter::failed(const ApiError& error) {
-  std::string out = close();
-  Json failed = response("failed", nullptr);
-  failed["error"] = {{"code", "server_error"}, {"message", error.message}};
-  return out + event("response.failed", {{"response", std::move(failed)}});
+  std::string out;
+  close(out);
+  begin_event("response.failed", out);
+  out += ",\"response\":";
+  append_response("failed", nullptr,
+                  R"({"code":"server_error","message":)" + openai::json_string(error.message) + "}", out);
+  return out + kEnd;
 }
 
 std::string ResponsesWriter::whole(std::span<const openai::WholeChoice> choices, const openai::Usage& usage) {
   const openai::WholeChoice& choice = choices[0];
-  for (const tools::Event& event : choice.parts.events) take(event);
+  std::string events;  // of a stream: nobody reads them
+  for (const tools::Event& event : choice.parts.events) take(event, events), events.clear();
   finish_reason_ = choice.end.finish_reason;
-  close();
-  return dumped(response(finish_reason_ == "length" ? "incomplete" : "completed", &usage));
+  close(events);
+  std::string out;
+  append_response(final_status(), &usage, {}, out);
+  return out;
 }
 
 }  // namespace concertina::server::dialects

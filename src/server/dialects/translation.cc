@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace concertina::server::dialects {
 
 void Translation::rename(const char* from, const char* to) {
@@ -24,8 +26,18 @@ bool Translation::wrong(const std::string& path, const std::string& must_be, con
 
 ApiResult<Json> Translation::finish() {
   if (fields_.error()) return tl::unexpected<ApiError>(*fields_.error());
-  std::vector<std::string> passed = fields_.unknown();
-  for (const std::string& name : passed) chat_[name] = body_.at(name);
+  const std::size_t n_own = chat_.size();
+  JsonMembers& members = chat_.get_ref<Json::object_t&>();
+  for (const auto& [name, value] : body_.get_ref<const Json::object_t&>()) {
+    if (fields_.is_known(name)) continue;
+    const auto own_end = members.begin() + static_cast<std::ptrdiff_t>(n_own);
+    const bool is_taken =
+        std::any_of(members.begin(), own_end, [&](const auto& own) { return own.first == name; });
+    if (is_taken)
+      return tl::unexpected<ApiError>(
+          ApiError{400, fmt::format("{} is no field of this endpoint", name), name, std::nullopt});
+    members.emplace_back(name, value);
+  }
   return std::move(chat_);
 }
 

@@ -43,7 +43,7 @@ struct Response {
 class Responder {
  public:
   virtual ~Responder() = default;
-  virtual void send(const Response& response) = 0;
+  virtual void send(Response response) = 0;
   // The head goes out at once, before any data. From here on an end of the client's input does not count as
   // its leaving: a client may close its sending side and go on reading.
   virtual void begin_stream(const std::string& content_type) = 0;

@@ -26,8 +26,10 @@ class Outgoing {
       : socket_(socket), owner_(owner), timeout_(timeout), timer_(socket.get_executor()) {}
 
   std::string& pending() { return pending_; }  // to append to; flush() then
+  // Behind what is pending, and nothing behind it before it is out: a large one is not copied.
+  void append(std::string&& body);
   std::size_t n_pending() const { return pending_.size(); }
-  bool is_empty() const { return pending_.empty() && !writing_; }
+  bool is_empty() const { return pending_.empty() && body_.empty() && !writing_; }
   void flush();
   void close() { timer_.cancel(); }
 
@@ -37,6 +39,7 @@ class Outgoing {
   const Duration timeout_;
   boost::asio::steady_timer timer_;
   std::string pending_, written_;
+  std::string body_, written_body_;  // behind them
   bool writing_ = false;
 };
 

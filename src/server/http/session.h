@@ -70,7 +70,7 @@ class Session : public Outgoing::Owner, public std::enable_shared_from_this<Sess
 
   // For its responder, while request `number` is being answered.
   bool answers(std::uint64_t number) const;
-  void send(const Response& response);
+  void send(Response response);
   void begin_stream(const std::string& content_type);
   void write(std::string_view data);
   void finish();

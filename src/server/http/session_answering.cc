@@ -19,8 +19,8 @@ class SessionResponder : public Responder {
   SessionResponder(const std::shared_ptr<Session>& session, std::uint64_t number)
       : session_(session), number_(number) {}
 
-  void send(const Response& response) override {
-    if (const auto session = mine()) session->send(response);
+  void send(Response response) override {
+    if (const auto session = mine()) session->send(std::move(response));
   }
   void begin_stream(const std::string& content_type) override {
     if (const auto session = mine()) session->begin_stream(content_type);
@@ -95,13 +95,13 @@ AnswerContext Session::context() {
   return {version_, connection_, shared_->date.at(std::chrono::system_clock::now()), request_id_};
 }
 
-void Session::send(const Response& response) {
+void Session::send(Response response) {
   if (phase_ == Phase::kStreaming) return;  // its head is out: there is no other
   timer_.cancel();
   move_to(Phase::kFlushing);
   on_disconnect_ = nullptr;
   outgoing_.pending() += response_head(response, context());
-  if (body_ == Body::kSent) outgoing_.pending() += response.body;
+  if (body_ == Body::kSent) outgoing_.append(std::move(response.body));
   flush();
 }
 

@@ -15,7 +15,15 @@ AnswerFormats make_answer_formats(const tools::Formats& formats, const tokenizer
   }
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  return {formats, std::make_shared<const std::vector<TokenId>>(std::move(ids))};
+  AnswerFormats made{formats, std::make_shared<const std::vector<TokenId>>(std::move(ids)), {}, {}, {}};
+  if (formats.reasoning == nullptr) return made;
+  const auto ids_of = [&](std::string_view mark) {
+    return tokenizer->encode(std::string(mark), tokenizer::AddSpecialTokens::kNo);
+  };
+  made.thought_begin = ids_of(formats.reasoning->begin);
+  made.thought_end = ids_of(formats.reasoning->end);
+  made.thought_other_end = ids_of(formats.reasoning->implicit_end);
+  return made;
 }
 
 std::string make_call_id(const tools::Formats& formats) {

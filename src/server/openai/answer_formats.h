@@ -15,6 +15,8 @@ struct AnswerFormats {
   tools::Formats formats;
   // Special tokens that are marks of these formats: a parser sees them, a client does not. Ascending.
   std::shared_ptr<const std::vector<TokenId>> marks;
+  // The tokens of a thought's marks (tools::ReasoningFormat); empty: thoughts are not split off by marks.
+  std::vector<TokenId> thought_begin, thought_end, thought_other_end;
 };
 
 AnswerFormats make_answer_formats(const tools::Formats& formats, const tokenizer::Tokenizer* tokenizer);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <random>
 
 #include "server/dialects/anthropic_writer.h"
@@ -25,8 +26,34 @@ void AnswerParts::add(const tools::Event& event) {
   }
 }
 
-std::string json_string(const std::string& text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+namespace {
+bool is_plain(char byte) { return byte >= ' ' && byte != '"' && byte != '\\' && byte != '\x7f'; }
+}  // namespace
+
+// Nearly all of what a model writes needs no escapes.
+void append_escaped(std::string& out, std::string_view text) {
+  if (std::ranges::all_of(text, is_plain)) {
+    out += text;
+    return;
+  }
+  const std::string quoted =
+      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  out.append(quoted, 1, quoted.size() - 2);
+}
+
+std::string json_string(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + 2);
+  out += '"';
+  append_escaped(out, text);
+  return out += '"';
+}
+
+std::string joined_ids(std::span<const TokenId> ids) {
+  fmt::memory_buffer out;
+  for (const TokenId id : ids)
+    fmt::format_to(std::back_inserter(out), "{}{}", out.size() == 0 ? "" : ",", id);
+  return fmt::to_string(out);
 }
 
 std::string random_id(const char* prefix) {
@@ -36,7 +63,8 @@ std::string random_id(const char* prefix) {
 
 std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model) {
   if (parameters.endpoint == Endpoint::kResponses)
-    return std::make_unique<dialects::ResponsesWriter>(*parameters.dialect_body, model.served_name);
+    return std::make_unique<dialects::ResponsesWriter>(parameters.repeated_fields, model.served_name,
+                                                       parameters.kept_items);
   if (parameters.endpoint == Endpoint::kMessages)
     return std::make_unique<dialects::AnthropicWriter>(model.served_name);
   return std::make_unique<ChunkWriter>(parameters, model);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/api_error.h"
@@ -36,12 +37,19 @@ struct End {
   std::string stop_reason = "null";     // JSON: the stop string or stop token that ended it
 };
 
+// A choice's prompt, as clients may be told of it.
+struct PromptView {
+  std::size_t n_tokens = 0;
+  std::string_view ids = {};  // as JSON without brackets, where they are to be told
+};
+
 // What is new of a choice. Events are of content, reasoning and calls; a call's begin has its id.
 struct Piece {
   std::size_t choice = 0;
   const tools::Events& events;
-  std::string logprobs = "null";                       // JSON
-  std::span<const TokenId> ids = {}, prompt_ids = {};  // where they are asked for; a prompt's once
+  std::string logprobs = "null";      // JSON
+  std::span<const TokenId> ids = {};  // where they are asked for
+  PromptView prompt = {};
   End end = {};
   Usage usage = {};  // of the choice so far, where every chunk has one
 };
@@ -50,7 +58,8 @@ struct WholeChoice {
   const AnswerParts& parts;
   End end;
   std::string logprobs = "null", prompt_logprobs = "null";  // JSON
-  std::span<const TokenId> ids, prompt_ids;
+  std::span<const TokenId> ids;
+  PromptView prompt;
 };
 
 // The bodies of answers in one API's framing: whole ones and server-sent events. One for each request; stream
@@ -59,14 +68,17 @@ class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
   // Begins a choice's stream.
-  virtual std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) = 0;
+  virtual std::string first(std::size_t choice, const PromptView& prompt) = 0;
   virtual std::string delta(const Piece& piece) = 0;
   virtual std::string end(const Usage& usage) = 0;        // of the stream, after all choices
   virtual std::string failed(const ApiError& error) = 0;  // likewise, where it fails
   virtual std::string whole(std::span<const WholeChoice> choices, const Usage& usage) = 0;
 };
 
-std::string json_string(const std::string& text);  // quoted and escaped; invalid UTF-8 replaced
+// As the inside of a JSON string, or one; invalid UTF-8 replaced.
+void append_escaped(std::string& out, std::string_view text);
+std::string json_string(std::string_view text);
+std::string joined_ids(std::span<const TokenId> ids);  // "1,2,3"
 std::string random_id(const char* prefix);
 
 std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model);

@@ -17,12 +17,12 @@ Choice::Choice(std::size_t index, std::size_t prompt_index, const Parameters& pa
                const tokenizer::Tokenizer* tokenizer, const AnswerFormats& formats)
     : index(index),
       answer(parameters.answer, formats),
-      logprobs(parameters.endpoint, parameters.output.tokens_as, tokenizer),
+      logprobs(parameters.endpoint, parameters.output.tokens_as),
       parameters_(parameters),
       prompt_(parameters.prompts[prompt_index]),
+      prompt_index_(prompt_index),
       stop_(parameters.stop_strings, cut_of(parameters)) {
-  if (parameters.output.n_prompt_logprobs)
-    prompt_logprobs.emplace(*parameters.output.n_prompt_logprobs, tokenizer);
+  if (parameters.output.n_prompt_logprobs) prompt_logprobs.emplace(*parameters.output.n_prompt_logprobs);
   if (tokenizer == nullptr) return;
   const bool echoes = parameters.output.echo == Echo::kYes;
   detokenizer_.emplace(*tokenizer, parameters.output.special_tokens,

@@ -31,6 +31,7 @@ class Choice {
   std::string take_echo();
 
   const std::vector<TokenId>& prompt() const { return prompt_; }
+  std::size_t prompt_index() const { return prompt_index_; }
 
   const std::size_t index;
   RequestId request;
@@ -53,6 +54,7 @@ class Choice {
 
   const Parameters& parameters_;
   const std::vector<TokenId>& prompt_;
+  const std::size_t prompt_index_;
   std::optional<std::string> echo_;  // until it is taken
   std::optional<tokenizer::StreamingDetokenizer> detokenizer_, prompt_detokenizer_;
   StopStrings stop_;

@@ -10,9 +10,7 @@ namespace {
 
 constexpr const char* kDone = "data: [DONE]\n\n";
 
-std::string id_list(const char* name, std::span<const TokenId> ids) {
-  return fmt::format(",\"{}\":[{}]", name, fmt::join(ids, ","));
-}
+std::string id_list(const char* name, std::string_view ids) { return fmt::format(",\"{}\":[{}]", name, ids); }
 
 std::string usage_object(const Usage& usage) {
   std::string details;
@@ -22,16 +20,6 @@ std::string usage_object(const Usage& usage) {
   return fmt::format(R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}{}}})",
                      usage.prompt_tokens, usage.completion_tokens,
                      usage.prompt_tokens + usage.completion_tokens, details);
-}
-
-std::string reason_text(const char* reason) {
-  return reason == nullptr ? "null" : fmt::format("\"{}\"", reason);
-}
-
-std::string end_members(const End& end) {
-  const std::string reason = fmt::format(R"("finish_reason":{})", reason_text(end.finish_reason));
-  return end.finish_reason == nullptr ? reason
-                                      : fmt::format(R"({},"stop_reason":{})", reason, end.stop_reason);
 }
 
 // vLLM's old name and its new one: clients look for either.
@@ -114,7 +102,8 @@ ChunkWriter::ChunkWriter(const Parameters& parameters, const front::ModelInfo& m
       include_usage_(parameters.include_usage),
       continuous_usage_(parameters.output.continuous_usage),
       return_token_ids_(parameters.return_token_ids),
-      tells_prompt_logprobs_(parameters.output.n_prompt_logprobs.has_value()) {
+      tells_prompt_logprobs_(parameters.output.n_prompt_logprobs.has_value()),
+      choice_(parameters.answer.choice) {
   const bool is_chat = endpoint_ == Endpoint::kChat;
   const std::string id = random_id(is_chat ? "chatcmpl-" : "cmpl-"), name = json_string(model.served_name);
   const std::string fingerprint =
@@ -126,6 +115,15 @@ ChunkWriter::ChunkWriter(const Parameters& parameters, const front::ModelInfo& m
   };
   head_ = "data: " + head(is_chat ? "chat.completion.chunk" : "text_completion");
   whole_head_ = head(is_chat ? "chat.completion" : "text_completion");
+}
+
+// The call of a function that the request named is what it asked for: OpenAI's reason is "stop" then.
+std::string ChunkWriter::end_members(const End& end) const {
+  if (end.finish_reason == nullptr) return R"("finish_reason":null)";
+  const bool is_asked_for =
+      choice_ == AnswerParameters::Choice::kNamed && end.finish_reason == std::string_view("tool_calls");
+  return fmt::format(R"("finish_reason":"{}","stop_reason":{})", is_asked_for ? "stop" : end.finish_reason,
+                     end.stop_reason);
 }
 
 std::string ChunkWriter::frame(const std::string& choices, const std::string& more,
@@ -140,26 +138,26 @@ std::string ChunkWriter::frame(const std::string& choices, const std::string& mo
 }
 
 // A chat's role; nothing for completions.
-std::string ChunkWriter::first(std::size_t choice, std::span<const TokenId> prompt_ids) {
+std::string ChunkWriter::first(std::size_t choice, const PromptView& prompt) {
   if (endpoint_ == Endpoint::kCompletions) return {};
   std::string ids, more;
   if (return_token_ids_ == ReturnTokenIds::kYes) {
-    ids = id_list("token_ids", {}) + id_list("prompt_token_ids", prompt_ids);
-    more = id_list("prompt_token_ids", prompt_ids);
+    more = id_list("prompt_token_ids", prompt.ids);
+    ids = id_list("token_ids", {}) + more;
   }
   return frame(
       fmt::format(
           R"([{{"index":{},"delta":{{"role":"assistant","content":""}},"logprobs":null,"finish_reason":null{}}}])",
           choice, ids),
-      more, {prompt_ids.size(), 0, {}});
+      more, {prompt.n_tokens, 0, {}});
 }
 
 std::string ChunkWriter::delta(const Piece& piece) {
   std::string ids, more;
   if (return_token_ids_ == ReturnTokenIds::kYes) {
-    ids = id_list("token_ids", piece.ids);
-    if (!piece.prompt_ids.empty()) {
-      more = id_list("prompt_token_ids", piece.prompt_ids);
+    ids = id_list("token_ids", joined_ids(piece.ids));
+    if (!piece.prompt.ids.empty()) {
+      more = id_list("prompt_token_ids", piece.prompt.ids);
       ids += more;
     }
   }
@@ -187,7 +185,7 @@ std::string ChunkWriter::whole_choice(std::size_t index, const WholeChoice& choi
   std::string out = fmt::format(R"({{"index":{},{},"logprobs":{},{})", index, content, choice.logprobs,
                                 end_members(choice.end));
   if (return_token_ids_ == ReturnTokenIds::kYes)
-    out += id_list("token_ids", choice.ids) + id_list("prompt_token_ids", choice.prompt_ids);
+    out += id_list("token_ids", joined_ids(choice.ids)) + id_list("prompt_token_ids", choice.prompt.ids);
   if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kCompletions)
     out += ",\"prompt_logprobs\":" + choice.prompt_logprobs;
   return out + "}";
@@ -200,7 +198,7 @@ std::string ChunkWriter::whole(std::span<const WholeChoice> choices, const Usage
     out += whole_choice(i, choices[i]);
   }
   out += "],\"usage\":" + usage_object(usage);
-  if (return_token_ids_ == ReturnTokenIds::kYes) out += id_list("prompt_token_ids", choices[0].prompt_ids);
+  if (return_token_ids_ == ReturnTokenIds::kYes) out += id_list("prompt_token_ids", choices[0].prompt.ids);
   if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kChat)
     out += ",\"prompt_logprobs\":" + choices[0].prompt_logprobs;
   return out + "}";

@@ -12,13 +12,14 @@ class ChunkWriter : public AnswerWriter {
  public:
   ChunkWriter(const Parameters& parameters, const front::ModelInfo& model);
 
-  std::string first(std::size_t choice, std::span<const TokenId> prompt_ids) override;
+  std::string first(std::size_t choice, const PromptView& prompt) override;
   std::string delta(const Piece& piece) override;
   std::string end(const Usage& usage) override;
   std::string failed(const ApiError& error) override;
   std::string whole(std::span<const WholeChoice> choices, const Usage& usage) override;
 
  private:
+  std::string end_members(const End& end) const;
   std::string frame(const std::string& choices, const std::string& more, const Usage& usage) const;
   std::string whole_choice(std::size_t index, const WholeChoice& choice) const;
 
@@ -27,6 +28,7 @@ class ChunkWriter : public AnswerWriter {
   ContinuousUsage continuous_usage_;
   ReturnTokenIds return_token_ids_;
   bool tells_prompt_logprobs_;
+  const AnswerParameters::Choice choice_;
   std::string head_, whole_head_;  // up to "choices":
 };
 

@@ -9,6 +9,7 @@ namespace concertina::server::openai {
 
 namespace {
 constexpr std::size_t kMaxRequestsATurn = 32, kMaxTokensATurn = 64 << 10;
+constexpr std::size_t kInlineBytes = 64 << 10;  // of a whole answer: some 100 us
 constexpr Duration kKeepAliveInterval = std::chrono::seconds(15);
 
 Time now() { return std::chrono::steady_clock::now(); }
@@ -28,6 +29,7 @@ Generation::Generation(GenerationContext context, front::ClientId client, Parame
       on_over_(std::move(on_over)),
       writer_(make_writer(parameters_, context_.service.model())),
       arrived_(now()) {
+  if (context_.names == nullptr) context_.names = std::make_shared<TokenNames>(context_.tokenizer);
   for (std::size_t prompt = 0; prompt < parameters_.prompts.size(); ++prompt) {
     for (std::size_t i = 0; i < parameters_.n; ++i) {
       choices_.push_back(std::make_unique<Choice>(choices_.size(), prompt, parameters_, context_.tokenizer,
@@ -94,7 +96,8 @@ Status Generation::submit(Choice& choice) {
                                    .stop = parameters_.stop,
                                    .rules = rules_,
                                    .logprobs = parameters_.logprobs,
-                                   .priority = parameters_.priority};
+                                   .priority = parameters_.priority,
+                                   .structure = parameters_.structure};
   request.stop.max_tokens = std::max<std::size_t>(1, request.stop.max_tokens);
   request.sampling.choice_index = static_cast<std::uint32_t>(choice.index % parameters_.n);
   n_reserved_ -= 1;
@@ -173,9 +176,9 @@ void Generation::emit(Choice& choice, tools::Events events, const End& end) {
   begin_stream();
   write(writer_->delta({.choice = choice.index,
                         .events = events,
-                        .logprobs = choice.logprobs.take(),
+                        .logprobs = choice.logprobs.take(*context_.names),
                         .ids = choice.ids,
-                        .prompt_ids = unsent_prompt(choice),
+                        .prompt = unsent_prompt(choice),
                         .end = end,
                         .usage = usage_of(choice)}));
   choice.ids.clear();
@@ -188,9 +191,15 @@ Usage Generation::usage_of(const Choice& choice) const {
   return usage;
 }
 
-std::span<const TokenId> Generation::unsent_prompt(Choice& choice) const {
-  if (std::exchange(choice.prompt_ids, Choice::Prompt::kSent) == Choice::Prompt::kSent) return {};
-  return choice.prompt();
+PromptView Generation::prompt_of(const Choice& choice) const {
+  const bool is_told = choice.prompt_index() < parameters_.prompt_ids.size();
+  return {choice.prompt().size(),
+          is_told ? parameters_.prompt_ids[choice.prompt_index()] : std::string_view()};
+}
+
+PromptView Generation::unsent_prompt(Choice& choice) const {
+  const bool is_sent = std::exchange(choice.prompt_ids, Choice::Prompt::kSent) == Choice::Prompt::kSent;
+  return is_sent ? PromptView{choice.prompt().size()} : prompt_of(choice);
 }
 
 void Generation::begin_stream() {
@@ -222,23 +231,56 @@ void Generation::end_answer() {
     if (one.reasoning_tokens)
       usage.reasoning_tokens = usage.reasoning_tokens.value_or(0) + *one.reasoning_tokens;
   }
-  if (parameters_.stream == Stream::kYes) {
-    write(writer_->end(usage));
-    responder_->finish();
-  } else {
-    std::vector<WholeChoice> choices;
-    for (const auto& choice : choices_)
-      choices.push_back({choice->parts, choice->end, choice->logprobs.take(),
-                         choice->prompt_logprobs ? choice->prompt_logprobs->whole() : "null", choice->ids,
-                         choice->prompt()});
-    responder_->send({.body = writer_->whole(choices, usage)});
-  }
+  if (parameters_.stream == Stream::kNo) return send_whole(usage);
+  write(writer_->end(usage));
+  responder_->finish();
   over();
+}
+
+// About as many as it has.
+std::size_t Generation::whole_bytes() const {
+  constexpr std::size_t kLogprobBytes = 64, kIdBytes = 6;
+  std::size_t n_bytes = 0;
+  for (const auto& choice : choices_) {
+    n_bytes += choice->parts.content.size() + choice->parts.reasoning.size();
+    for (const ToolCall& call : choice->parts.calls) n_bytes += call.arguments.size();
+    n_bytes += kLogprobBytes * choice->logprobs.n_logprobs() + prompt_of(*choice).ids.size();
+    if (choice->prompt_logprobs) n_bytes += kLogprobBytes * choice->prompt_logprobs->n_logprobs();
+    if (parameters_.return_token_ids == ReturnTokenIds::kYes) n_bytes += kIdBytes * choice->ids.size();
+  }
+  return n_bytes + (parameters_.repeated_fields ? parameters_.repeated_fields->size() : 0);
+}
+
+std::string Generation::whole(const Usage& usage, TokenNames& names) {
+  std::vector<WholeChoice> choices;
+  for (const auto& choice : choices_)
+    choices.push_back({choice->parts, choice->end, choice->logprobs.take(names),
+                       choice->prompt_logprobs ? choice->prompt_logprobs->whole(names) : "null", choice->ids,
+                       prompt_of(*choice)});
+  return writer_->whole(choices, usage);
+}
+
+void Generation::send_whole(const Usage& usage) {
+  const std::size_t n_bytes = whole_bytes();
+  if (n_bytes <= kInlineBytes || !context_.aside) {
+    responder_->send({.body = whole(usage, *context_.names)});
+    return over();
+  }
+  answer_ = Answer::kWriting;
+  context_.aside(n_bytes, [self = shared_from_this(), usage]() -> std::function<void()> {
+    TokenNames names(self->context_.tokenizer);
+    const auto body = std::make_shared<std::string>(self->whole(usage, names));
+    return [self, body] {
+      if (self->answer_ != Answer::kWriting) return;
+      self->responder_->send({.body = std::move(*body)});
+      self->over();
+    };
+  });
 }
 
 void Generation::on_failed(RequestId request, const Error& error) {
   const auto self = shared_from_this();
-  if (answer_ != Answer::kOver && by_request_.contains(request)) fail(error, request);
+  if (answer_ < Answer::kWriting && by_request_.contains(request)) fail(error, request);
 }
 
 // An answer of which nothing was sent becomes an error; a stream that was admitted ends with one. `cause`:

@@ -16,10 +16,15 @@ struct GenerationContext {
   const AnswerFormats& formats;
   Metrics& metrics;
   std::function<void(std::function<void()>)> post;  // runs it on this thread, after what waits already
+  std::shared_ptr<TokenNames> names = {};           // of this thread; null: the request's own
+  // Runs work of so many bytes beside this thread, and then what it returns on this one; null: here.
+  using Aside = std::function<void(std::size_t n_bytes, std::function<std::function<void()>()> work)>;
+  Aside aside = {};
 };
 
 // One client request on its way: its choices as requests of the front, and its answer. Lives until the answer
-// is complete or the client is gone.
+// is complete or the client is gone. A large answer that is sent whole is written beside the thread, which
+// leaves its choices alone meanwhile.
 class Generation : public front::GenerationListener, public std::enable_shared_from_this<Generation> {
  public:
   Generation(GenerationContext context, front::ClientId client, Parameters parameters,
@@ -47,9 +52,13 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   void write(std::string_view data);
   void fail(const Error& error, std::optional<RequestId> cause);
   void end_answer();
+  void send_whole(const Usage& usage);
+  std::string whole(const Usage& usage, TokenNames& names);
+  std::size_t whole_bytes() const;
   void over();
   Usage usage_of(const Choice& choice) const;
-  std::span<const TokenId> unsent_prompt(Choice& choice) const;
+  PromptView prompt_of(const Choice& choice) const;
+  PromptView unsent_prompt(Choice& choice) const;
 
   GenerationContext context_;
   const front::ClientId client_;
@@ -64,7 +73,8 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   Time last_written_{};
   std::size_t n_submitted_ = 0, n_reserved_ = 0, n_open_ = 0;
   // kAdmitted: a stream's header is out. kStreaming: its first chunk, too.
-  enum class Answer { kNone, kAdmitted, kStreaming, kOver } answer_ = Answer::kNone;
+  // kWriting: all is known of a whole one.
+  enum class Answer { kNone, kAdmitted, kStreaming, kWriting, kOver } answer_ = Answer::kNone;
 };
 
 }  // namespace concertina::server::openai

@@ -3,52 +3,30 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-
-#include "base/utf8.h"
-#include "server/openai/chunks.h"
 
 namespace concertina::server::openai {
 
 namespace {
 
 using request::TokenLogprob;
-using Logprobs = std::span<const TokenLogprob>;
 
-std::string number(float logprob) {
-  if (std::isnan(logprob)) return "null";
-  if (std::isinf(logprob)) return "-9999.0";
-  return fmt::format("{}", logprob);
-}
-
-std::string escaped(std::string_view bytes) {
-  std::string out;
-  for (const char byte : bytes) {
-    const auto value = static_cast<unsigned char>(byte);
-    if (value >= 0x20 && value < 0x7f) {
-      out += byte;
-    } else {
-      out += fmt::format("\\x{:02x}", value);
-    }
+void append_number(float logprob, std::string& out) {
+  if (std::isnan(logprob)) {
+    out += "null";
+  } else if (std::isinf(logprob)) {
+    out += "-9999.0";
+  } else {
+    fmt::format_to(std::back_inserter(out), "{}", logprob);
   }
-  return out;
 }
 
-void append(std::string& list, const std::string& member) {
-  if (!list.empty()) list += ",";
-  list += member;
+void append_comma(std::string& list) {
+  if (!list.empty()) list += ',';
 }
 
 }  // namespace
-
-std::string token_name(TokenId token, Endpoint endpoint, TokensAs as, const tokenizer::Tokenizer* tokenizer) {
-  const bool has_text =
-      as == TokensAs::kText && tokenizer != nullptr && !tokenizer->token_text(token).empty();
-  if (!has_text) return fmt::format("token_id:{}", token);
-  const std::string_view bytes = tokenizer->token_bytes(token);
-  if (is_valid_utf8(bytes)) return std::string(bytes);
-  return (endpoint == Endpoint::kCompletions ? "bytes:" : "") + escaped(bytes);
-}
 
 std::size_t n_characters(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(
@@ -56,67 +34,114 @@ std::size_t n_characters(std::string_view text) {
 }
 
 void LogprobLists::add(TokenId token, Logprobs logprobs, std::size_t offset) {
-  if (endpoint_ == Endpoint::kChat) return add_chat(logprobs);
-  append(tokens_, json_string(name_of(token)));
-  append(logprobs_, logprobs.empty() ? "null" : number(logprobs[0].logprob));
-  append(top_, logprobs.empty() ? "null" : top_of_completion(logprobs));
-  append(offsets_, fmt::format("{}", offset));
+  if (endpoint_ == Endpoint::kChat && logprobs.empty()) return;
+  rows_.push_back({token, offset, logprobs.size()});
+  logprobs_.insert(logprobs_.end(), logprobs.begin(), logprobs.end());
+}
+
+std::string LogprobLists::take(TokenNames& names) {
+  if (empty()) return "null";
+  std::string out = endpoint_ == Endpoint::kChat ? chat(names) : completion(names);
+  rows_.clear();
+  logprobs_.clear();
+  return out;
+}
+
+void LogprobLists::append_object(const TokenLogprob& one, TokenNames& names, std::string& out) const {
+  const TokenNames::Members& token = names.of(one.token, endpoint_, as_);
+  out += R"("token":)";
+  out += token.name;
+  out += R"(,"logprob":)";
+  append_number(one.logprob, out);
+  out += R"(,"bytes":)";
+  out += token.bytes;
+}
+
+std::string LogprobLists::chat(TokenNames& names) const {
+  std::string out = R"({"content":[)";
+  std::size_t at = 0;
+  for (const Row& row : rows_) {
+    const Logprobs all = Logprobs(logprobs_).subspan(at, row.n_logprobs);
+    out += at == 0 ? "{" : ",{";
+    append_object(all[0], names, out);
+    out += R"(,"top_logprobs":[)";
+    for (std::size_t k = 1; k < all.size(); ++k) {
+      out += k == 1 ? "{" : ",{";
+      append_object(all[k], names, out);
+      out += '}';
+    }
+    out += "]}";
+    at += row.n_logprobs;
+  }
+  return out += R"(],"refusal":null})";
 }
 
 // The token itself, too, though it may not be among the highest. Two ids of the same text are one member, the
 // likelier one's.
-std::string LogprobLists::top_of_completion(Logprobs logprobs) const {
-  std::string members;
-  std::vector<std::string> names;
+void LogprobLists::append_top(Logprobs logprobs, TokenNames& names, std::string& out) const {
+  std::array<std::string, 1 + request::kMaxLogprobs> told;
+  std::size_t n_told = 0;
+  out += '{';
   for (const TokenLogprob& one : logprobs) {
-    const std::string name = name_of(one.token);
-    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    append(members, json_string(name) + ":" + number(one.logprob));
-    names.push_back(name);
+    const std::string& name = names.of(one.token, endpoint_, as_).name;
+    const auto end = told.begin() + static_cast<std::ptrdiff_t>(n_told);
+    if (std::find(told.begin(), end, name) != end || n_told == told.size()) continue;
+    if (n_told > 0) out += ',';
+    out += name;
+    out += ':';
+    append_number(one.logprob, out);
+    told[n_told++] = name;
   }
-  return "{" + members + "}";
+  out += '}';
 }
 
-std::string LogprobLists::chat_object(const TokenLogprob& one) const {
-  const std::string_view bytes = tokenizer_ == nullptr ? "" : tokenizer_->token_bytes(one.token);
-  std::vector<unsigned> values;
-  for (const char byte : bytes) values.push_back(static_cast<unsigned char>(byte));
-  return fmt::format(R"("token":{},"logprob":{},"bytes":[{}])", json_string(name_of(one.token)),
-                     number(one.logprob), fmt::join(values, ","));
-}
-
-void LogprobLists::add_chat(Logprobs logprobs) {
-  if (logprobs.empty()) return;
-  std::string top;
-  for (const TokenLogprob& one : logprobs.subspan(1)) append(top, "{" + chat_object(one) + "}");
-  append(tokens_, fmt::format(R"({{{},"top_logprobs":[{}]}})", chat_object(logprobs[0]), top));
-}
-
-std::string LogprobLists::take() {
-  if (empty()) return "null";
-  std::string out =
-      endpoint_ == Endpoint::kChat
-          ? fmt::format(R"({{"content":[{}],"refusal":null}})", tokens_)
-          : fmt::format(R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})",
-                        offsets_, logprobs_, tokens_, top_);
-  for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) list->clear();
-  return out;
-}
-
-std::string PromptLogprobList::member(const TokenLogprob& one, std::size_t rank) const {
-  return fmt::format(R"("{}":{{"logprob":{},"rank":{},"decoded_token":{}}})", one.token, number(one.logprob),
-                     rank,
-                     json_string(token_name(one.token, Endpoint::kCompletions, TokensAs::kText, tokenizer_)));
-}
-
-void PromptLogprobList::add(const request::PromptLogprobs& scored) {
-  for (std::size_t i = 0; i < scored.ranks.size(); ++i) {
-    const Logprobs each = Logprobs(scored.logprobs).subspan(i * scored.n_each, scored.n_each);
-    std::string members = member(each[0], scored.ranks[i]);
-    for (std::size_t k = 1; k < std::min(each.size(), 1 + n_top_); ++k)
-      if (each[k].token != each[0].token) members += "," + member(each[k], k);
-    members_ += ",{" + members + "}";
+std::string LogprobLists::completion(TokenNames& names) const {
+  std::string offsets, numbers, tokens, tops;
+  std::size_t at = 0;
+  for (const Row& row : rows_) {
+    const Logprobs all = Logprobs(logprobs_).subspan(at, row.n_logprobs);
+    for (std::string* list : {&offsets, &numbers, &tokens, &tops}) append_comma(*list);
+    fmt::format_to(std::back_inserter(offsets), "{}", row.offset);
+    tokens += names.of(row.token, endpoint_, as_).name;
+    if (all.empty()) {
+      numbers += "null";
+      tops += "null";
+    } else {
+      append_number(all[0].logprob, numbers);
+      append_top(all, names, tops);
+    }
+    at += row.n_logprobs;
   }
+  return fmt::format(R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})",
+                     offsets, numbers, tokens, tops);
+}
+
+std::size_t PromptLogprobList::n_logprobs() const {
+  std::size_t n = 0;
+  for (const auto& scored : scored_) n += scored.logprobs.size();
+  return n;
+}
+
+void PromptLogprobList::append_row(const request::PromptLogprobs& scored, std::size_t i, TokenNames& names,
+                                   std::string& out) const {
+  const auto each = std::span(scored.logprobs).subspan(i * scored.n_each, scored.n_each);
+  out += ",{";
+  for (std::size_t k = 0; k < std::min(each.size(), 1 + n_top_); ++k) {
+    if (k > 0 && each[k].token == each[0].token) continue;
+    fmt::format_to(std::back_inserter(out), R"({}"{}":{{"logprob":)", k == 0 ? "" : ",", each[k].token);
+    append_number(each[k].logprob, out);
+    fmt::format_to(std::back_inserter(out), R"(,"rank":{},"decoded_token":{}}})",
+                   k == 0 ? scored.ranks[i] : k,
+                   names.of(each[k].token, Endpoint::kCompletions, TokensAs::kText).name);
+  }
+  out += '}';
+}
+
+std::string PromptLogprobList::whole(TokenNames& names) const {
+  std::string out = "[null";
+  for (const auto& scored : scored_)
+    for (std::size_t i = 0; i < scored.ranks.size(); ++i) append_row(scored, i, names, out);
+  return out += ']';
 }
 
 }  // namespace concertina::server::openai

@@ -142,6 +142,24 @@ void cut_after_final_message(Fields& fields, const Json& message, std::string& t
   text.resize(at + (text.compare(at, left.size(), left) == 0 ? left.size() : stripped.size()));
 }
 
+// vLLM's; -1 is none there.
+void read_thinking_budget(Fields& fields, const AnswerFormats& formats, Parameters& out) {
+  const auto n_tokens = fields.integer("thinking_token_budget", -1, INT64_MAX);
+  if (!n_tokens || *n_tokens < 0) return;
+  if (formats.thought_end.empty()) {
+    const bool is_harmony = formats.formats.harmony == tools::Formats::Harmony::kYes;
+    const char* why = is_harmony
+                          ? "thinking_token_budget is not supported of a model that thinks in several "
+                            "messages: use reasoning_effort"
+                          : "thinking_token_budget needs to know how the model marks what it thinks, which "
+                            "its chat template does not show: start the server with --reasoning-parser";
+    return fields.fail({400, why, "thinking_token_budget", "unsupported_parameter"});
+  }
+  const bool is_opened = out.answer.opened == tools::Opened::kYes;
+  out.rules.thinking = {static_cast<std::size_t>(*n_tokens), formats.thought_end, formats.thought_other_end,
+                        is_opened ? std::vector<TokenId>() : formats.thought_begin};
+}
+
 }  // namespace
 
 std::optional<std::string> render_messages(Fields& fields, const ParseContext& context, Parameters& out) {
@@ -174,6 +192,7 @@ std::optional<std::string> render_messages(Fields& fields, const ParseContext& c
   if (!text || fields.error()) return std::nullopt;
   if (context.formats.formats.reasoning != nullptr)
     out.answer.opened = tools::opened_by(*text, *context.formats.formats.reasoning);
+  read_thinking_budget(fields, context.formats, out);
   return text;
 }
 

@@ -11,18 +11,25 @@ namespace concertina::server::openai {
 namespace {
 constexpr std::size_t kMaxWarnings = 50;
 
-front::ClientId client_of(const http::Request& request) {
-  return front::ClientId(std::hash<std::string>()(request.client));
+front::ClientId client_of(const std::string& client) {
+  return front::ClientId(std::hash<std::string>()(client));
+}
+// Of 2 KiB a schema may take tens of milliseconds to read.
+bool may_hold_a_schema(const std::string& body) {
+  for (const char* word : {"\"strict\"", "\"tool_choice\"", "schema\"", "structured_outputs"})
+    if (body.find(word) != body.npos) return true;
+  return false;
 }
 }  // namespace
 
 OpenAiApi::OpenAiApi(front::GenerationService& service, ParseContext parse_context, Metrics& metrics,
                      HelperThreads& helpers, boost::asio::io_context& loop)
     : service_(service),
-      parse_context_(parse_context),
+      parse_context_(std::move(parse_context)),
       metrics_(metrics),
       helpers_(helpers),
       post_([&loop](std::function<void()> function) { boost::asio::post(loop, std::move(function)); }),
+      names_(std::make_shared<TokenNames>(parse_context.tokenizer)),
       ticker_(loop, std::chrono::seconds(1), [this] { return keep_alive(); }) {}
 OpenAiApi::~OpenAiApi() = default;
 
@@ -60,20 +67,20 @@ void OpenAiApi::generate(Endpoint endpoint, http::Request request,
                          const std::shared_ptr<http::Responder>& responder) {
   if (const Status admitted = service_.admits(); !admitted && endpoint < Endpoint::kCountTokens)
     return responder->send(refusal(endpoint, from_front(admitted.error())));
-  if (request.body.size() > kInlineBytes) return prepare_beside(endpoint, std::move(request), responder);
-  begin(endpoint, prepare(endpoint, request.body, parse_context_), client_of(request), responder);
+  if (request.body.size() > kInlineBytes || may_hold_a_schema(request.body))
+    return prepare_beside(endpoint, std::move(request), responder);
+  begin(endpoint, prepare(endpoint, request.body, parse_context_), request.client, responder);
 }
 
 // A client that goes away meanwhile takes its turn in the queue with it; but who may want a stream may have
 // closed its sending side, which says nothing.
 void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
                                const std::shared_ptr<http::Responder>& responder) {
-  const front::ClientId client = client_of(request);
-  const std::string name = request.client;
+  const std::string client = request.client;
   const std::size_t n_bytes = request.body.size();
   const bool may_stream = request.body.find("\"stream\"") != std::string::npos;
   const auto job = helpers_.submit(
-      name, n_bytes,
+      client, n_bytes,
       [this, life = lifetime_.watch(), endpoint, client, responder, context = parse_context_,
        body = std::move(request.body)]() -> HelperThreads::Done {
         const auto prepared = std::make_shared<PreparedRequest>(prepare(endpoint, body, context));
@@ -87,39 +94,52 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
         endpoint, {503, fmt::format("{} large requests wait to be read already", helpers_.n_waiting()),
                    std::nullopt, "queue_full"}));
   }
-  unprepared_[responder.get()] = responder;
+  unprepared_[responder.get()] = {endpoint, responder};
   if (may_stream) return;
-  responder->on_disconnect(lifetime_.guard([this, name, id = *job, key = responder.get()] {
-    helpers_.cancel(name, id);
+  responder->on_disconnect(lifetime_.guard([this, client, id = *job, key = responder.get()] {
+    helpers_.cancel(client, id);
     unprepared_.erase(key);
   }));
 }
 
 void OpenAiApi::refuse_unprepared() {
-  for (const auto& [unused, responder] : std::exchange(unprepared_, {})) {
-    responder->send(
-        error_response(from_front(Error(front::FrontError::kShuttingDown, "the server is shutting down"))));
-  }
+  const ApiError error = from_front(Error(front::FrontError::kShuttingDown, "the server is shutting down"));
+  for (const auto& [unused, waiting] : std::exchange(unprepared_, {}))
+    waiting.responder->send(refusal(waiting.endpoint, error));
 }
 
-void OpenAiApi::begin(Endpoint endpoint, PreparedRequest prepared, front::ClientId client,
+// Here, where helpers have no room: what was computed is not refused.
+void OpenAiApi::run_aside(const std::string& client, std::size_t n_bytes,
+                          std::function<HelperThreads::Done()> work) {
+  const auto job =
+      helpers_.submit(client, n_bytes, [life = lifetime_.watch(), work]() -> HelperThreads::Done {
+        return [life, done = work()] {
+          if (!life.is_over()) done();
+        };
+      });
+  if (!job) work()();
+}
+
+void OpenAiApi::begin(Endpoint endpoint, PreparedRequest prepared, const std::string& client,
                       const std::shared_ptr<http::Responder>& responder) {
   ApiResult<Parameters>& parameters = prepared.parameters;
   if (!parameters) return responder->send(refusal(endpoint, parameters.error()));
   warn_once(prepared.unknown);
   if (prepared.answer) return responder->send(*prepared.answer);
   if (const std::size_t n = parameters->prompts.size() * parameters->n; n > service_.max_requests()) {
-    return responder->send(error_response(
-        {400,
-         fmt::format(
-             "{} prompts with n = {} are {} requests; this server takes at most {} at once (--max-num-seqs, "
-             "--max-num-queued-reqs)",
-             parameters->prompts.size(), parameters->n, n, service_.max_requests()),
-         "n", std::nullopt}));
+    return responder->send(
+        refusal(endpoint, {400,
+                           fmt::format("{} prompts with n = {} are {} requests; this server takes at most {} "
+                                       "at once (--max-num-seqs, --max-num-queued-reqs)",
+                                       parameters->prompts.size(), parameters->n, n, service_.max_requests()),
+                           "n", std::nullopt}));
   }
   const auto generation = std::make_shared<Generation>(
-      GenerationContext{service_, parse_context_.tokenizer, parse_context_.formats, metrics_, post_}, client,
-      std::move(*parameters), responder, [this](Generation* over) { open_.erase(over); });
+      GenerationContext{service_, parse_context_.tokenizer, parse_context_.formats, metrics_, post_, names_,
+                        [this, client](std::size_t n_bytes, std::function<HelperThreads::Done()> work) {
+                          run_aside(client, n_bytes, std::move(work));
+                        }},
+      client_of(client), std::move(*parameters), responder, [this](Generation* over) { open_.erase(over); });
   open_[generation.get()] = generation;
   generation->start();
   ticker_.start();

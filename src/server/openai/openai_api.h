@@ -37,8 +37,9 @@ class OpenAiApi {
   void warn_once(const std::vector<std::string>& unknown);
   void prepare_beside(Endpoint endpoint, http::Request request,
                       const std::shared_ptr<http::Responder>& responder);
-  void begin(Endpoint endpoint, PreparedRequest prepared, front::ClientId client,
+  void begin(Endpoint endpoint, PreparedRequest prepared, const std::string& client,
              const std::shared_ptr<http::Responder>& responder);
+  void run_aside(const std::string& client, std::size_t n_bytes, std::function<HelperThreads::Done()> work);
 
   front::GenerationService& service_;
   const ParseContext parse_context_;
@@ -46,8 +47,12 @@ class OpenAiApi {
   HelperThreads& helpers_;
   const HelperThreads::Post post_;
   std::unordered_map<Generation*, std::shared_ptr<Generation>> open_;
-  std::unordered_map<http::Responder*, std::shared_ptr<http::Responder>>
-      unprepared_;                // helpers have their bodies
+  struct Unprepared {
+    Endpoint endpoint;
+    std::shared_ptr<http::Responder> responder;
+  };
+  std::unordered_map<http::Responder*, Unprepared> unprepared_;  // helpers have their bodies
+  const std::shared_ptr<TokenNames> names_;
   std::set<std::string> warned_;  // bounded: a client may send any names
   Ticker ticker_;                 // while something is open
   Lifetime lifetime_;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "server/openai/answer_writer.h"
+#include "server/openai/call_structure.h"
 #include "server/openai/messages.h"
 #include "server/openai/output_fields.h"
 #include "server/openai/sampling_fields.h"
@@ -18,6 +20,7 @@ namespace {
 
 constexpr std::int64_t kMaxChoices = 128;
 constexpr std::size_t kMaxStopStrings = 16, kMaxPrompts = 2048;
+constexpr std::size_t kMaxPromptIdsOfAnswer = 1 << 20;
 
 void read_stop_strings(Fields& fields, const tokenizer::Tokenizer* tokenizer, Parameters& out) {
   const json* stop = fields.find("stop");
@@ -189,6 +192,20 @@ void make_echoes(const tokenizer::Tokenizer& tokenizer, Parameters& out) {
   }
 }
 
+// 128 choices of a long prompt would come to gigabytes.
+void tell_prompt_ids(Fields& fields, Parameters& out) {
+  if (out.return_token_ids == ReturnTokenIds::kNo) return;
+  std::size_t n_ids = 0;
+  for (const auto& prompt : out.prompts) n_ids += out.n * prompt.size();
+  if (n_ids > kMaxPromptIdsOfAnswer)
+    return fields.fail({400,
+                        fmt::format("return_token_ids: prompts and n of this request have {} ids, at most {} "
+                                    "are told; ask for fewer",
+                                    n_ids, kMaxPromptIdsOfAnswer),
+                        "return_token_ids", std::nullopt});
+  for (const auto& prompt : out.prompts) out.prompt_ids.push_back(joined_ids(prompt));
+}
+
 }  // namespace
 
 ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, const ParseContext& context,
@@ -216,6 +233,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   if (!fields.error()) {
     if (endpoint == Endpoint::kChat) {
       read_messages(fields, context, out);
+      read_call_structure(fields, context.formats, out);
     } else {
       read_prompt(fields, context, out);
     }
@@ -223,6 +241,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   if (!fields.error()) truncate_prompts(context.model, out);
   if (!fields.error()) check_lengths(fields, context.model, out);
   if (!fields.error()) check_number_of_logprobs(fields, context.model, out);
+  if (!fields.error()) tell_prompt_ids(fields, out);
   if (fields.error()) return tl::unexpected<ApiError>(*fields.error());
   if (out.output.echo == Echo::kYes) make_echoes(*context.tokenizer, out);
   for (std::string& name : fields.unknown()) unknown.push_back(std::move(name));

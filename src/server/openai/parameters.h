@@ -12,6 +12,10 @@
 #include "server/openai/tool_fields.h"
 #include "tokenizer/tokenizer.h"
 
+namespace concertina::server::dialects {
+class KeptItems;
+}
+
 namespace concertina::server::openai {
 
 // What a request goes to. Responses and messages are other dialects of a chat; those from kCountTokens on
@@ -64,6 +68,7 @@ struct Parameters {
   request::StopParams stop;
   request::TokenRules rules;
   request::LogprobParams logprobs;
+  request::SharedStructure structure;
   std::int32_t priority = 0;
   OutputParams output;
   std::vector<EchoedPrompt> echoes;  // of each prompt, where output.echo says so; else empty
@@ -71,7 +76,9 @@ struct Parameters {
   std::int64_t truncate_prompt_tokens = 0;
   std::shared_ptr<const StopTable> stop_strings = std::make_shared<StopTable>();
   AnswerParameters answer;
-  std::shared_ptr<const Json> dialect_body;  // of other dialects: the request as it came
+  std::vector<std::string> prompt_ids;  // of each prompt as JSON without brackets, where they are asked for
+  std::shared_ptr<const std::string> repeated_fields;  // of a response (dialects/responses_writer.h)
+  std::shared_ptr<dialects::KeptItems> kept_items;     // takes a response's items; null: nobody does
 };
 
 struct ParseContext {
@@ -79,6 +86,7 @@ struct ParseContext {
   const tokenizer::Tokenizer* tokenizer;    // null: token ids only
   const chat::ChatTemplate* chat_template;  // null: no chat
   const AnswerFormats& formats;
+  std::shared_ptr<dialects::KeptItems> kept_items = nullptr;  // that a request may refer to
 };
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to

@@ -1,8 +1,11 @@
 #include "server/openai/prepare.h"
 
+#include <cstring>
+
 #include "server/dialects/anthropic_request.h"
 #include "server/dialects/anthropic_writer.h"
 #include "server/dialects/responses_request.h"
+#include "server/dialects/responses_writer.h"
 #include "server/openai/token_api.h"
 
 namespace concertina::server::openai {
@@ -22,6 +25,16 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
       {"thinking_token_budget", "thinking_token_budget", "thinking.budget_tokens"},
       {"stop", "stop", "stop_sequences"}};
   if (!error.param) return error;
+  if (error.param->starts_with("tools[")) {  // a chat has what is in "function" one level deeper
+    for (std::string* text : {&*error.param, &error.message}) {
+      const std::size_t at = text->find(".function.");
+      if (at != text->npos) text->erase(at, std::strlen(".function"));
+      const std::size_t parameters = text->find("].parameters");
+      if (endpoint == Endpoint::kMessages && parameters != text->npos)
+        text->replace(parameters + 2, std::strlen("parameters"), "input_schema");
+    }
+    return error;
+  }
   for (const Name& name : kNames) {
     const std::string_view chat = name.chat;
     const bool is_within = error.param->starts_with(std::string(chat) + "[");
@@ -35,8 +48,8 @@ ApiError in_words_of(Endpoint endpoint, ApiError error) {
   return error;
 }
 
-ApiResult<Json> as_chat(Endpoint endpoint, const Json& body) {
-  if (endpoint == Endpoint::kResponses) return dialects::responses_to_chat(body);
+ApiResult<Json> as_chat(Endpoint endpoint, const Json& body, const dialects::KeptItems* kept) {
+  if (endpoint == Endpoint::kResponses) return dialects::responses_to_chat(body, kept);
   return dialects::anthropic_to_chat(
       body, endpoint == Endpoint::kCountTokens ? dialects::Wants::kCount : dialects::Wants::kAnswer);
 }
@@ -61,7 +74,7 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
     prepared.answer = answer ? http::Response{.body = *answer} : refusal(endpoint, answer.error());
     return prepared;
   }
-  const auto chat = as_chat(endpoint, *fields);
+  const auto chat = as_chat(endpoint, *fields, context.kept_items.get());
   if (!chat) return prepared.parameters = tl::unexpected<ApiError>(chat.error()), prepared;
   if (endpoint == Endpoint::kCountTokens) {
     const auto answer = token_answer(endpoint, *chat, context, prepared.unknown);
@@ -78,7 +91,10 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
     return prepared;
   }
   prepared.parameters->endpoint = endpoint;
-  prepared.parameters->dialect_body = std::make_shared<const Json>(*fields);
+  if (endpoint == Endpoint::kResponses)
+    prepared.parameters->repeated_fields =
+        std::make_shared<const std::string>(dialects::repeated_fields(*fields));
+  prepared.parameters->kept_items = context.kept_items;
   return prepared;
 }
 

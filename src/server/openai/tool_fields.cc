@@ -29,6 +29,8 @@ bool check_tool(Fields& fields, const Json& tool, const std::string& path) {
   const Json* parameters = member(*function, "parameters");
   if (parameters != nullptr && !parameters->is_object())
     return wrong(".function.parameters", "a JSON schema, an object", parameters);
+  const Json* strict = member(*function, "strict");
+  if (strict != nullptr && !strict->is_boolean()) return wrong(".function.strict", "true or false", strict);
   return true;
 }
 
@@ -69,11 +71,9 @@ void read_choice(Fields& fields, const Json* choice, const Json* tools, AnswerPa
     return fields.fail({400,
                         fmt::format("tool_choice names \"{}\", which is none of the tools", shortened(name)),
                         "tool_choice", std::nullopt});
-  if (!is_auto)
-    return fields.fail({400,
-                        "tool_choice \"required\" or of a named function is not supported yet: \"auto\" and "
-                        "\"none\" are",
-                        "tool_choice", "unsupported_parameter"});
+  using Choice = AnswerParameters::Choice;
+  out.choice = is_auto ? Choice::kAuto : name.empty() ? Choice::kRequired : Choice::kNamed;
+  out.named = name;
   out.calls = tools::ParseCalls::kYes;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "server/fields.h"
 #include "server/openai/answer_formats.h"
@@ -13,6 +14,9 @@ struct AnswerParameters {
   std::shared_ptr<const tools::ToolTypes> types = std::make_shared<tools::ToolTypes>();
   // kOne: an answer ends with its first call.
   enum class Parallel : std::uint8_t { kMany, kOne } parallel = Parallel::kMany;
+  // kRequired: calls and nothing else; kNamed: one of the function `named`.
+  enum class Choice : std::uint8_t { kAuto, kRequired, kNamed } choice = Choice::kAuto;
+  std::string named;
   // kHidden: split off, and not sent.
   enum class Reasoning : std::uint8_t { kInContent, kShown, kHidden } reasoning = Reasoning::kInContent;
   tools::Opened opened = tools::Opened::kNo;  // whether the prompt ends within the model's thoughts

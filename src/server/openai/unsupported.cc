@@ -39,7 +39,7 @@ const std::vector<Unsupported>& table() {
       {"options", Of::kBoth, {Json::object()}},
       {"thinking_budget", Of::kBoth, {}},
       {"thinking", Of::kBoth, {}},
-      {"thinking_token_budget", Of::kBoth, {}},
+      {"thinking_token_budget", Of::kCompletions, {-1}},
       // what the text must be like
       {"guided_json", Of::kBoth, {}},
       {"guided_regex", Of::kBoth, {}},

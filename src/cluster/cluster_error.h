@@ -1,0 +1,14 @@
+#pragma once
+
+namespace concertina::cluster {
+
+enum class ClusterError {
+  kInvalidSize,
+  kInvalidRetire,
+  kOperationRunning,
+  kIdTaken,
+  kNotReady,
+  kShuttingDown
+};
+
+}  // namespace concertina::cluster
