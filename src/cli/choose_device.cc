@@ -16,14 +16,14 @@ tl::unexpected<Error> bad(const std::string& message) { return fail(CliError::kB
 
 // Ranks on GPUs do not form groups yet. The default of --max-data-parallel-size is no wish.
 Status be_alone(front::FrontOptions& options) {
-  const bool is_default = options.max_size == front::FrontOptions{}.max_size;
-  const bool wants_one = options.initial_size == 1 && options.min_size == 1;
-  if (!wants_one || (options.max_size != 1 && !is_default))
-    return bad(
-        fmt::format("--data-parallel-size is {}, of {} to {}, and with --device {} all three are 1: "
-                    "ranks on GPUs do not form groups yet",
-                    options.initial_size, options.min_size, options.max_size, options.device));
-  options.max_size = 1;
+  const bool is_default = options.cluster.max_size == front::FrontOptions{}.cluster.max_size;
+  const bool wants_one = options.cluster.initial_size == 1 && options.cluster.min_size == 1;
+  if (!wants_one || (options.cluster.max_size != 1 && !is_default))
+    return bad(fmt::format(
+        "--data-parallel-size is {}, of {} to {}, and with --device {} all three are 1: "
+        "ranks on GPUs do not form groups yet",
+        options.cluster.initial_size, options.cluster.min_size, options.cluster.max_size, options.device));
+  options.cluster.max_size = 1;
   return {};
 }
 

@@ -19,7 +19,7 @@ front::FrontOptions on(const char* device) {
 TEST(ChooseDevice, TheCpuIsThereAndChangesNothing) {
   front::FrontOptions options = on("cpu");
   EXPECT_TRUE(choose_device(options).has_value());
-  EXPECT_EQ(options.max_size, front::FrontOptions{}.max_size);
+  EXPECT_EQ(options.cluster.max_size, front::FrontOptions{}.cluster.max_size);
 }
 
 TEST(ChooseDevice, AnUnknownDeviceIsNamedWithThoseThereAre) {
@@ -47,7 +47,7 @@ TEST(ChooseDevice, AGroupOfSeveralRanksIsRefusedByItsFlag) {
   if (const std::string why = device::cuda::why_no_device(); !why.empty())
     GTEST_SKIP() << "skipped: no CUDA device (" << why << ")";
   front::FrontOptions options = on("cuda:0");
-  options.initial_size = 2;
+  options.cluster.initial_size = 2;
   const Status status = choose_device(options);
   ASSERT_FALSE(status.has_value());
   EXPECT_THAT(status.error().message(), HasSubstr("--data-parallel-size is 2"));
@@ -58,7 +58,7 @@ TEST(ChooseDevice, OneRankIsAllThatThereMayBe) {
     GTEST_SKIP() << "skipped: no CUDA device (" << why << ")";
   front::FrontOptions options = on("cuda:0");
   ASSERT_TRUE(choose_device(options).has_value());
-  EXPECT_EQ(options.max_size, 1u);
+  EXPECT_EQ(options.cluster.max_size, 1u);
 }
 
 TEST(ChooseDevice, WeightsInInt8AreForACpu) {
