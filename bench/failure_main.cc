@@ -41,15 +41,17 @@ class Bench {
     undisturbed_ = harness::run_alone(server_->url(), requests_);
   }
 
+  double steady_gap_ms() {
+    Load load(server_->url(), requests_, Load::Restart::kNo);
+    bench::wait_for_each(load, options_.streams.n_streams, 20);
+    const Time from = steady_clock::now();
+    const auto records = load.join();
+    return 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
+  }
+
   Run measure(int signal) {
     Run run;
-    {
-      Load load(server_->url(), requests_, Load::Restart::kNo);
-      bench::wait_for_each(load, options_.streams.n_streams, 20);
-      const Time from = steady_clock::now();
-      const auto records = load.join();
-      run.gap_steady_ms = 1e3 * harness::worst_gap_s(records, from, steady_clock::now());
-    }
+    run.gap_steady_ms = steady_gap_ms();
     Load load(server_->url(), requests_, Load::Restart::kNo);
     bench::wait_for_each(load, options_.streams.n_streams, 40);
     const auto before = client::fetch_cluster(server_->url()).value();

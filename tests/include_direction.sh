@@ -36,7 +36,7 @@ declare -A allowed=(
   [sim]="base request kvcache scheduler cluster exchange/protocol rank deployment"
   [tests/harness]="base client"
   [tests]="base checkpoint deployment transport worker launcher front server client tests/harness"
-  [bench]="base kernels model tokenizer cluster transport worker client tests/harness"
+  [bench]="base device kernels model tokenizer cluster transport worker client tests/harness"
   [tools/chaos]="base client cli tests/harness"
   [tools/demo]="base client tests/harness"
 )

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "front/memory_plan.h"
@@ -13,7 +14,10 @@ namespace concertina::cli {
 // nothing. Exchange memory is counted for rows that go to all ranks evenly.
 front::MemoryNeeds memory_needs(const model::ModelConfig& config, const front::FrontOptions& options);
 
-// Fills in `options.memory`, once the size and the form are known; an error if the first ranks do not fit.
-Status plan_memory(const std::string& model, front::FrontOptions& options);
+// Fills in `options.memory` and the KV cache of `kv_bytes` a rank (none: front::default_kv_bytes), once the
+// size and the form are known; an error if that holds no sequence of full length, or the first ranks do not
+// fit.
+Status plan_memory(const std::string& model, std::optional<std::uint64_t> kv_bytes,
+                   front::FrontOptions& options);
 
 }  // namespace concertina::cli

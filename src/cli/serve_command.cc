@@ -181,7 +181,7 @@ int run_serve(ServeOptions& options) {
   const auto prepare_all = [&]() -> Status {
     RETURN_IF_ERROR(prepare(options, prepared));
     ASSIGN_OR_RETURN(weights, WeightLoader::create(loop, std::move(prepared.weights), options.front));
-    RETURN_IF_ERROR(plan_memory(options.model, options.front));
+    RETURN_IF_ERROR(plan_memory(options.model, options.kv_cache_bytes, options.front));
     return take_identity(options.front, binary);
   };
   if (const Status done = prepare_all(); !done) {

@@ -40,12 +40,12 @@ Flags rank_flags(FrontOptions& o, bool& pin_threads) {
   };
 }
 
-Flags step_flags(FrontOptions& o, std::optional<std::size_t>& max_model_len,
-                 std::optional<std::uint64_t>& kv_cache_memory) {
+Flags step_flags(ServeOptions& all) {
+  FrontOptions& o = all.front;
   return {
-      size("--kv-cache-memory", kv_cache_memory, "KV cache of each rank: 256MiB, 4GiB, or bytes")
-          .or_else("256MiB; on a GPU what weights and buffers leave"),
-      count("--max-model-len", max_model_len, {2, kMany}, "tokens of prompt and answer together")
+      size("--kv-cache-memory", all.kv_cache_bytes, "KV cache of each rank: 256MiB, 4GiB, or bytes")
+          .or_else("by memory and model; on a GPU what weights and buffers leave"),
+      count("--max-model-len", all.max_model_len, {2, kMany}, "tokens of prompt and answer together")
           .or_else("the model's"),
       count("--max-num-seqs", o.max_num_seqs, {1, 4096}, "sequences in one step of a rank"),
       count("--max-num-batched-tokens", o.max_num_batched_tokens, {{"--max-num-seqs", o.max_num_seqs}, 65536},
@@ -119,8 +119,7 @@ Flags form_flags(ServeOptions& o) {
 
 Flags serve_flags(ServeOptions& o) {
   Flags all = http_flags(o.http);
-  for (Flags part : {rank_flags(o.front, o.pin_threads),
-                     step_flags(o.front, o.max_model_len, o.kv_cache_memory), model_flags(o), form_flags(o)})
+  for (Flags part : {rank_flags(o.front, o.pin_threads), step_flags(o), model_flags(o), form_flags(o)})
     std::move(part.begin(), part.end(), std::back_inserter(all));
   return all;
 }

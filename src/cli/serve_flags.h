@@ -17,7 +17,7 @@ struct ServeOptions {
   std::string served_model_name, state_dir;
   std::string chat_template, tool_call_parser = "auto", reasoning_parser = "auto";
   std::optional<std::size_t> max_model_len;
-  std::optional<std::uint64_t> kv_cache_memory;
+  std::optional<std::uint64_t> kv_cache_bytes;  // none: front::default_kv_bytes
   bool skip_tokenizer_init = false;
   front::ModelInfo::Priorities priorities = front::ModelInfo::Priorities::kRefused;
   bool print_examples = false;

@@ -40,7 +40,7 @@ TEST(ServeFlags, SetWhatTheirRowsName) {
                  o),
             "");
   EXPECT_EQ(o.front.max_num_seqs, 7u);
-  EXPECT_EQ(o.kv_cache_memory, 1u << 30);
+  EXPECT_EQ(o.kv_cache_bytes, 1u << 30);
   EXPECT_EQ(o.front.shutdown_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(o.front.weight_loading, Loading::kLazy);
   EXPECT_FALSE(o.pin_threads);

@@ -10,11 +10,9 @@
 #include "cli/choose_device.h"
 #include "cli/error.h"
 #include "cli/process_limits.h"
-#include "cli/sizes.h"
 #include "grammar/frames.h"
 #include "grammar/packed_vocabulary.h"
 #include "kernels/digest.h"
-#include "model/kv_spec.h"
 #include "model/model.h"
 #include "tokenizer/error.h"
 #include "tools/formats.h"
@@ -39,21 +37,6 @@ void prepare_info(const ServeOptions& o, const model::ModelConfig& config,
   out.info.priorities = o.priorities;
 }
 
-// A rank's KV must hold one sequence of full length: else a request that was admitted could never end.
-Status check_kv(front::FrontOptions& options, const model::ModelConfig& config) {
-  const std::size_t block_bytes = model::kv_spec(config).bytes_per_block(options.block_size);
-  const std::size_t n_needed = (options.max_model_len + options.block_size - 1) / options.block_size;
-  if (options.kv_cache_bytes / block_bytes < n_needed) {
-    return bad_flag(fmt::format(
-        "--kv-cache-memory {} holds {} tokens, but one request may have {} (--max-model-len): "
-        "give {} MiB or more",
-        text_of_bytes(options.kv_cache_bytes), options.kv_cache_bytes / block_bytes * options.block_size,
-        options.max_model_len, (n_needed * block_bytes + (1 << 20) - 1) >> 20));
-  }
-  options.kv_tokens = options.kv_cache_bytes / block_bytes * options.block_size;
-  return {};
-}
-
 Status prepare_model(ServeOptions& o, Prepared& out) {
   ASSIGN_OR_RETURN(out.weights, find_weights(o.model, o.front));
   const model::ModelConfig& config = out.weights.config;
@@ -72,7 +55,7 @@ Status prepare_model(ServeOptions& o, Prepared& out) {
                     o.front.max_model_len, config.max_position_embeddings));
   }
   prepare_info(o, config, defaults, out);
-  return is_on_gpu(o.front) ? Status{} : check_kv(o.front, config);  // a GPU's rank checks its own
+  return {};
 }
 
 // How the model writes calls of tools and what it thinks.
@@ -174,7 +157,6 @@ Status prepare_state(ServeOptions& o, Prepared& out) {
 Status prepare(ServeOptions& o, Prepared& out) {
   RETURN_IF_ERROR(check_flags(serve_flags(o)));
   RETURN_IF_ERROR(choose_device(o.front));
-  if (o.kv_cache_memory || is_on_gpu(o.front)) o.front.kv_cache_bytes = o.kv_cache_memory.value_or(0);
   if (auto texts = checkpoint::fingerprint(o.model, checkpoint::Files::kTexts))
     out.texts_fingerprint = *std::move(texts);  // what is wrong with the folder is said better below
   RETURN_IF_ERROR(prepare_model(o, out));

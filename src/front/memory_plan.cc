@@ -42,4 +42,28 @@ Status check_memory(const MemoryNeeds& needs, std::size_t n_ranks, std::span<con
                           gib(needed), tightest->name, gib(tightest->bytes)));
 }
 
+Result<std::uint64_t> default_kv_bytes(const KvWish& wish, const MemoryNeeds& needs, std::size_t n_ranks,
+                                       std::span<const MemoryLimit> limits) {
+  std::uint64_t most = kMostDefaultKvBytes;
+  if (std::uint64_t all = 0; !__builtin_mul_overflow(wish.sequence_bytes, wish.max_num_seqs, &all))
+    most = std::min(most, all);
+  const auto tightest = std::min_element(limits.begin(), limits.end(), [](const auto& a, const auto& b) {
+    return a.available_bytes < b.available_bytes;
+  });
+  if (tightest == limits.end()) return std::max(most, wish.sequence_bytes);
+  const auto left_with = [&](std::size_t n) {
+    const std::uint64_t needed =
+        total_bytes({0, needs.weight_bytes, needs.buffer_bytes, needs.shared_bytes}, n);
+    return tightest->available_bytes - std::min(tightest->available_bytes, needed);
+  };
+  if (wish.sequence_bytes > left_with(n_ranks) / n_ranks)
+    return fail(FrontError::kNotEnoughMemory,
+                fmt::format("a request of the longest length (--max-model-len) needs {:.2f} GiB of KV on its "
+                            "rank; {} has {:.2f} GiB left for the KV of {}: give a smaller --max-model-len",
+                            gib(wish.sequence_bytes), tightest->name, gib(left_with(n_ranks)),
+                            n_ranks == 1 ? "one rank" : fmt::format("{} ranks", n_ranks)));
+  const std::uint64_t share = left_with(wish.max_ranks) / 2 / wish.max_ranks;
+  return std::max(std::min(most, share), wish.sequence_bytes);
+}
+
 }  // namespace concertina::front

@@ -44,5 +44,40 @@ TEST(MemoryPlan, WithoutLimitsOrNeedsNothingIsRefused) {
   EXPECT_TRUE(check_memory({}, 60, std::vector<MemoryLimit>{{"this machine", 1, 1}}));
 }
 
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+const MemoryNeeds kSmall{.weight_bytes = 10 * kMiB, .buffer_bytes = 90 * kMiB, .shared_bytes = 200 * kMiB};
+
+TEST(DefaultKv, IsWhatAllSequencesOfARankCanUse) {
+  const std::vector<MemoryLimit> limits{{"this machine", 64 * kGiB, 40 * kGiB}};
+  EXPECT_EQ(*default_kv_bytes({6 * kMiB, 64, 8}, kSmall, 2, limits), 64 * 6 * kMiB);
+  EXPECT_EQ(*default_kv_bytes({6 * kMiB, 64, 8}, kSmall, 2, {}), 64 * 6 * kMiB) << "no limit is known";
+}
+
+TEST(DefaultKv, LeavesHalfOfWhatTheMostRanksAndTheirWeightsLeave) {
+  const std::vector<MemoryLimit> limits{{"this machine", 64 * kGiB, 17 * kGiB},
+                                        {"control group /a (memory.max)", 32 * kGiB, kGiB}};
+  // 1,024 MiB, less 200 once and 8 times 100: 24.
+  EXPECT_EQ(*default_kv_bytes({kMiB, 64, 8}, kSmall, 2, limits), 24 * kMiB / 2 / 8);
+  EXPECT_EQ(*default_kv_bytes({kMiB, 64, 4}, kSmall, 2, limits), 424 * kMiB / 2 / 4);
+}
+
+TEST(DefaultKv, HasABoundHoweverLargeTheMachineIs) {
+  const std::vector<MemoryLimit> limits{{"this machine", 2048 * kGiB, 2000 * kGiB}};
+  EXPECT_EQ(*default_kv_bytes({kGiB, 64, 8}, kSmall, 8, limits), kMostDefaultKvBytes);
+  EXPECT_EQ(*default_kv_bytes({~0ull / 2, 64, 8}, kSmall, 1, {}), ~0ull / 2) << "nothing wraps";
+}
+
+TEST(DefaultKv, HoldsOneSequenceOfTheLongestLengthOrSaysWhatToChange) {
+  const std::vector<MemoryLimit> limits{{"this machine", 16 * kGiB, 10 * kGiB}};
+  EXPECT_EQ(*default_kv_bytes({3 * kGiB, 64, 8}, kSmall, 2, limits), 3 * kGiB) << "more than its share";
+  const auto refused = default_kv_bytes({5 * kGiB, 64, 8}, kSmall, 2, limits);
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().is(FrontError::kNotEnoughMemory));
+  EXPECT_EQ(
+      refused.error().message(),
+      "a request of the longest length (--max-model-len) needs 5.00 GiB of KV on its rank; this machine "
+      "has 9.61 GiB left for the KV of 2 ranks: give a smaller --max-model-len");
+}
+
 }  // namespace
 }  // namespace concertina::front

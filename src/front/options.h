@@ -29,7 +29,7 @@ struct FrontOptions {
   std::uint64_t expert_weights_bytes = 0;  // the ranks' own, all ranks of an epoch together
   std::uint64_t dummy_seed = 0;
   cluster::CoordinatorConfig cluster;           // its peer timeout is peer_timeout_ms
-  std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank
+  std::uint64_t kv_cache_bytes = 256ull << 20;  // a rank; serve's default is default_kv_bytes
   MemoryNeeds memory;                           // of ranks; checked before any is started
   std::size_t kv_tokens = 0;                    // that it holds
   std::size_t max_model_len = 0;

@@ -44,8 +44,9 @@ class Answer {
   double begin_s() {
     const double begin = processor_s();
     generation_ = std::make_shared<Generation>(
-        GenerationContext{service_, &demo(), formats(), metrics_, [](const auto& turn) { turn(); }}, front::ClientId(7),
-        std::move(*parameters_), std::make_shared<RecordingResponder>(answer_), [](Generation*) {});
+        GenerationContext{service_, &demo(), formats(), metrics_, [](const auto& turn) { turn(); }},
+        front::ClientId(7), std::move(*parameters_), std::make_shared<RecordingResponder>(answer_),
+        [](Generation*) {});
     generation_->start();
     return processor_s() - begin;
   }

@@ -141,7 +141,7 @@ TEST_F(ChoiceTest, PromptLogprobsAreByIdWithRanks) {
   Choice choice(0, 0, parameters, &demo(), formats);
   choice.push_prompt(
       {.first_position = 1, .n_each = 3, .logprobs = {{17, -3.0f}, {18, -1.0f}, {17, -3.0f}}, .ranks = {2}});
-  const json told = json::parse(choice.prompt_logprobs->whole());
+  const json told = json::parse(choice.prompt_logprobs->whole(names));
   ASSERT_EQ(told.size(), 2u);
   EXPECT_TRUE(told[0].is_null());
   ASSERT_EQ(told[1].size(), 2u);

@@ -26,7 +26,7 @@ std::string referring_to(const std::string& id, std::size_t n_times = 1) {
 
 TEST(KeptItems, OfAResponseAreReadAsIfTheyHadBeenSent) {
   const auto kept = std::make_shared<KeptItems>();
-  ResponsesWriter writer(Json::object(), "m", kept);
+  ResponsesWriter writer(std::make_shared<const std::string>(), "m", kept);
   tools::Events events(3);
   events[0] = {.kind = tools::Event::Kind::kReasoning, .text = "Hm."};
   events[1] = {.kind = tools::Event::Kind::kContent, .text = "Hello."};

@@ -1,6 +1,7 @@
 // Instead of the others where there was no nvcc: a device cannot be opened, so that nothing else is called.
 #include "base/check.h"
 #include "device/cuda/device.h"
+#include "device/cuda/graph.h"
 
 namespace concertina::device::cuda {
 
@@ -37,6 +38,12 @@ Status Queue::fill(void*, std::uint8_t, std::size_t) { return not_built(); }
 Status Queue::call(void (*)(void*), void*) { return not_built(); }
 Status Queue::check() const { return not_built(); }
 Status Queue::wait(const char*, Duration) { return not_built(); }
+
+Result<Graph> Graph::capture(Queue&, const std::function<void()>&) { return not_built(); }
+Graph::Graph(Graph&&) noexcept = default;
+Graph& Graph::operator=(Graph&&) noexcept = default;
+Graph::~Graph() = default;
+Status Graph::launch(Queue&) { return not_built(); }
 
 Result<Event> Event::create() { return not_built(); }
 Event::Event(Event&&) noexcept = default;

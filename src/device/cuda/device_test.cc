@@ -4,6 +4,7 @@
 
 #include <future>
 
+#include "device/cuda/graph.h"
 #include "device/cuda/test_device.h"
 
 namespace concertina::device::cuda {
@@ -66,6 +67,20 @@ TEST_F(OnDevice, AWaitHasADeadlineThatSaysWhatItWaitedFor) {
   EXPECT_TRUE(status.error().is(CudaError::kTimedOut));
   EXPECT_EQ(status.error().message(), "a test's work has not ended on the GPU after 0.02 s");
   EXPECT_TRUE(queue_->wait().has_value());
+}
+
+TEST_F(OnDevice, AGraphRunsAgainWhatWasEnqueuedOnWhatLiesThereThen) {
+  std::vector<std::uint32_t> values{1, 2, 3};
+  std::uint32_t* const from = upload(values);
+  auto* const to = room<std::uint32_t>(values.size());
+  Graph graph = Graph::capture(*queue_, [&] { expect_ok(queue_->copy(to, from, 12)); }).value();
+  EXPECT_NE(download(to, 3), values) << "it was recorded, not run";
+  for (int i = 0; i < 2; ++i) {
+    values[0] += 10;
+    expect_ok(queue_->copy(from, values.data(), 12));
+    expect_ok(graph.launch(*queue_));
+    EXPECT_EQ(download(to, 3), values);
+  }
 }
 
 TEST_F(OnDevice, EventsTellHowLongACopyTook) {

@@ -21,7 +21,6 @@ void attend(const Bf16*, const AttentionStep&, const PagedKv&, float, std::uint3
   not_built();
 }
 void route(const Route&, Stream) { not_built(); }
-std::uint32_t item_rows(std::uint32_t, std::uint32_t) { return 0; }
 std::uint32_t max_items(std::uint32_t, std::uint32_t) { return 0; }
 void group_by_slot(const std::uint32_t*, std::uint32_t, std::uint32_t, const SlotLists&, Stream) {
   not_built();
@@ -29,6 +28,7 @@ void group_by_slot(const std::uint32_t*, std::uint32_t, std::uint32_t, const Slo
 void expert_mlp(const ExpertMlp&, Stream) { not_built(); }
 void combine_norm(const CombineNorm&, Stream) { not_built(); }
 void sample(const Sample&, Stream) { not_built(); }
+void fill_random(Bf16*, std::uint64_t, float, std::uint64_t, Stream) { not_built(); }
 void score(const Scoring&, Stream) { not_built(); }
 const char* name_of(Instruction) { return ""; }
 void chain_by(Instruction, const Bf16*, const Bf16*, float*, std::uint32_t, Stream) { not_built(); }

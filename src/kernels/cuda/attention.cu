@@ -2,27 +2,22 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/norm.cuh"
 
 namespace concertina::kernels::cuda {
 
 namespace {
 
-// Positions are cut into spans from position 0, whatever a step brings of them (docs/gpu.md).
-constexpr uint32_t kSpan = 128, kWarps = 4, kQueries = 16;
+constexpr uint32_t kWarps = 4, kQueries = 16;
 constexpr uint32_t kNoKey = ~0u;
-
-__device__ inline float exp2_of(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 __device__ inline uint32_t position_of(const AttentionStep& step, uint32_t row, const SequenceRows& sequence) {
   return sequence.start_position + row - sequence.row_begin;
 }
 
-// ---- Norms, rotation, and where keys and values go: a block has a row, a warp a head of it.
+// ---- Norms, rotation, and where keys and values go: a warp has a head of a row.
 
 // What a head's values are multiplied with, beside the weight. Lane i squares values i, i + 32, ...
 __device__ inline float factor_of_head(const float* head, uint32_t head_dim, float epsilon) {
@@ -56,6 +51,7 @@ __device__ inline float rotated(const Head& head, uint32_t i, uint32_t half, con
 
 __global__ void prepare_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
   __shared__ float room[kNormThreads];
+  after_earlier();
   const uint32_t row = blockIdx.x, lane = threadIdx.x % kWarp, head_dim = kv.head_dim, n_kv = kv.n_kv_heads;
   const SequenceRows sequence = step.sequences[step.row_sequence[row]];
   const uint32_t position = position_of(step, row, sequence);
@@ -70,7 +66,8 @@ __global__ void prepare_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
   const float* const cosines = p.cosines + static_cast<size_t>(position) * (p.rotary_dim / 2);
   const float* const sines = p.sines + static_cast<size_t>(position) * (p.rotary_dim / 2);
   const size_t kv_rows = static_cast<size_t>(n_kv) * kv.block_size;  // of a block's keys
-  for (uint32_t h = threadIdx.x / kWarp; h < p.n_heads + 2 * n_kv; h += kNormThreads / kWarp) {
+  constexpr uint32_t kAtOnce = kNormThreads / kWarp;
+  for (uint32_t h = blockIdx.y * kAtOnce + threadIdx.x / kWarp; h < p.n_heads + 2 * n_kv; h += gridDim.y * kAtOnce) {
     const float* const x = q + h * head_dim;
     const uint32_t of_kind = h < p.n_heads ? h : (h - p.n_heads) % n_kv;
     const bool is_q = h < p.n_heads, is_v = h >= p.n_heads + n_kv;
@@ -87,6 +84,49 @@ __global__ void prepare_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
     for (uint32_t i = lane; i < head_dim; i += kWarp)
       to[i] = to_bf16(is_v ? x[i] : rotated(head, i, p.rotary_dim / 2, cosines, sines));
   }
+}
+
+// The same of heads of 32 kOwn values that are rotated whole, with no norm of the full width: a lane keeps its values.
+template <int kOwn>
+__global__ void __launch_bounds__(kNormThreads) prepare_whole_kernel(PrepareHeads p, AttentionStep step, PagedKv kv) {
+  constexpr uint32_t kHeadDim = kOwn * kWarp;
+  after_earlier();
+  const uint32_t row = blockIdx.x, lane = threadIdx.x % kWarp, n_kv = kv.n_kv_heads;
+  const uint32_t h = blockIdx.y * (kNormThreads / kWarp) + threadIdx.x / kWarp;
+  if (h >= p.n_heads + 2 * n_kv) return;
+  const float* const x = p.qkv + (static_cast<size_t>(row) * (p.n_heads + 2 * n_kv) + h) * kHeadDim;
+  float values[kOwn];
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) values[i] = x[lane + i * kWarp];
+  const SequenceRows sequence = step.sequences[step.row_sequence[row]];
+  const uint32_t position = position_of(step, row, sequence);
+  const bool is_q = h < p.n_heads, is_v = h >= p.n_heads + n_kv;
+  if (!is_v) {
+    if (p.norm == HeadNorm::kPerHead) {
+      float squares = 0;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) squares = fmaf(values[i], values[i], squares);
+      for (int other = kWarp / 2; other > 0; other /= 2) squares += __shfl_xor_sync(~0u, squares, other);
+      const float factor = 1.0f / sqrtf(squares / static_cast<float>(kHeadDim) + p.epsilon);
+      const float* const weight = is_q ? p.q_norm : p.k_norm;
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) values[i] = values[i] * factor * weight[lane + i * kWarp];
+    }
+    const size_t table = static_cast<size_t>(position) * (kHeadDim / 2) + lane;
+#pragma unroll
+    for (int i = 0; i < kOwn / 2; ++i) {
+      const float low = values[i], high = values[i + kOwn / 2], c = p.cosines[table + i * kWarp], s = p.sines[table + i * kWarp];
+      values[i] = low * c - high * s;
+      values[i + kOwn / 2] = high * c + low * s;
+    }
+  }
+  Bf16* to = p.q + (static_cast<size_t>(row) * p.n_heads + h) * kHeadDim;
+  if (!is_q) {
+    const uint32_t block = step.blocks[sequence.block_begin + position / kv.block_size], of_kind = (h - p.n_heads) % n_kv;
+    to = kv.data + ((static_cast<size_t>(block) * 2 * n_kv + (is_v ? n_kv : 0) + of_kind) * kv.block_size + position % kv.block_size) * kHeadDim;
+  }
+#pragma unroll
+  for (int i = 0; i < kOwn; ++i) to[lane + i * kWarp] = to_bf16(values[i]);
 }
 
 // ---- Attention: a block has 16 queries that read one KV head; its warps take spans in turn.
@@ -312,13 +352,25 @@ void allow_shared_memory() {
 }  // namespace
 
 void prepare_heads(const PrepareHeads& heads, const AttentionStep& step, const PagedKv& kv, Stream on) {
-  if (step.n_rows > 0) prepare_kernel<<<step.n_rows, kNormThreads, 0, on>>>(heads, step, kv);
+  if (step.n_rows == 0) return;
+  // A norm of the full width is a block's. Otherwise a warp has a head, and few rows are spread over more blocks.
+  const uint32_t n_heads = heads.n_heads + 2 * kv.n_kv_heads, at_once = kNormThreads / kWarp;
+  const bool is_whole = heads.norm != HeadNorm::kFullWidth && heads.rotary_dim == kv.head_dim;
+  if (is_whole && (kv.head_dim == 128 || kv.head_dim == 64)) {
+    const auto kernel = kv.head_dim == 128 ? prepare_whole_kernel<4> : prepare_whole_kernel<2>;
+    return launch_early(kernel, {dim3(step.n_rows, (n_heads + at_once - 1) / at_once), kNormThreads}, on, heads, step, kv);
+  }
+  const bool is_spread = heads.norm != HeadNorm::kFullWidth && step.n_rows <= 1024;
+  const dim3 grid(step.n_rows, is_spread ? (n_heads + at_once - 1) / at_once : 1);
+  launch_early(prepare_kernel, {grid, kNormThreads}, on, heads, step, kv);
 }
 
 void attend(const Bf16* q, const AttentionStep& step, const PagedKv& kv, float scale, std::uint32_t n_heads,
             Bf16* out, Stream on) {
   if (step.n_items == 0) return;
   constexpr float kLog2E = 1.4426950408889634f;
+  if (attend_one_each(q, step, kv, scale * kLog2E, n_heads, out, on)) return;
+  if (attend_tiles(q, step, kv, scale * kLog2E, n_heads, out, on)) return;
   const size_t n_bytes = shared_bytes(kv.head_dim);
   allow_shared_memory();
   attend_kernel<<<dim3(step.n_items, kv.n_kv_heads), kWarps * kWarp, n_bytes, on>>>(q, step, kv, scale * kLog2E,

@@ -16,8 +16,8 @@ struct Heads {
   std::size_t width() const { return (n_heads + 2 * n_kv_heads) * head_dim; }
   std::size_t q_width() const { return n_heads * head_dim; }
 };
-constexpr Heads kHeads[] = {{32, 4, 128, 64}, {4, 2, 64, 16}, {4, 4, 16, 16},
-                            {4, 2, 32, 5},    {6, 2, 80, 64}, {2, 1, 256, 16}};
+constexpr Heads kHeads[] = {{32, 4, 128, 64}, {4, 2, 64, 16},  {4, 4, 16, 16},  {4, 2, 32, 5},
+                            {6, 2, 80, 64},   {2, 1, 256, 16}, {4, 4, 128, 16}, {16, 1, 128, 128}};
 
 // A sequence's KV in blocks that are neither adjacent nor ascending; everything that is not written is NaN.
 class CudaAttention : public OnDevice {
@@ -222,7 +222,7 @@ TEST_F(CudaAttention, AttendsLikeTheReferenceWithinTheRoundingOfItsWeights) {
 // In one chunk, in chunks of any length, decoded one by one, beside others, in blocks of any order: one set
 // of bits. What no sequence wrote is NaN.
 TEST_F(CudaAttention, ARowHasTheSameBitsHoweverItsSequenceWasComputed) {
-  for (const Heads& heads : {kHeads[0], kHeads[1], kHeads[3]}) {
+  for (const Heads& heads : {kHeads[0], kHeads[1], kHeads[3], kHeads[6], kHeads[7]}) {
     begin(heads);
     Random random(11);
     constexpr std::size_t kLength = 300;

@@ -107,6 +107,8 @@ void attend(const Bf16* q, const AttentionStep& step, const PagedKv& kv, float s
 
 // ---- Experts.
 
+constexpr std::uint32_t kMaxExperts = 512, kMaxTopK = 32;
+
 // The top_k experts of each row, highest logit first, ties to the lower id; weights as kernels/router.h says.
 struct Route {
   const float* logits;  // [n_rows, n_experts]
@@ -124,8 +126,8 @@ struct SlotLists {
   std::uint32_t* items;    // [max_items, 3]: slot, first place in `entries`, count
   std::uint32_t* n_items;  // [1]
 };
-// Entries of an item, of so many rows in all; of the counts alone, and no bit depends on it.
-std::uint32_t item_rows(std::uint32_t n_entries, std::uint32_t n_slots);
+// Entries of an item, at most: no bit depends on it.
+constexpr std::uint32_t kItemRows = 256;
 std::uint32_t max_items(std::uint32_t n_entries, std::uint32_t n_slots);
 void group_by_slot(const std::uint32_t* slots, std::uint32_t n_entries, std::uint32_t n_slots,
                    const SlotLists& lists, Stream on);
@@ -205,6 +207,11 @@ struct Scoring {
   TopLogprob* top;  // [n_rows, kMaxTopLogprobs]
 };
 void score(const Scoring& scoring, Stream on);
+
+// ---- Weights that nobody trained.
+
+// Normal numbers of that deviation, each a function of (seed, place).
+void fill_random(Bf16* to, std::uint64_t n, float deviation, std::uint64_t seed, Stream on);
 
 // ---- For the test of the rule that all products rest on (docs/row_invariance.md).
 

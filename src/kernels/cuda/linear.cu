@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/pipelines.h"
 #include "kernels/cuda/product.cuh"
 
 namespace concertina::kernels::cuda {
 
 namespace {
 
-// A warp computes a span of 16 weight rows by 8 kTiles rows; the warps of a tile's spans add up through
+// For shapes that the pipeline does not fit. A warp computes a span of 16 weight rows by 8 kTiles rows; the warps of a tile's spans add up through
 // shared memory, ascending.
 template <int kTiles>
 __global__ void linear_kernel(Linear p, uint32_t spans) {
@@ -55,7 +56,7 @@ void launch(const Linear& p, Stream on) {
 
 // The number of rows that a warp takes decides about speed alone.
 void linear(const Linear& p, Stream on) {
-  if (p.n_rows == 0) return;
+  if (p.n_rows == 0 || linear_by_pipeline(p, on)) return;
   if (p.n_rows <= 8) return launch<1>(p, on);
   if (p.n_rows <= 32) return launch<4>(p, on);
   launch<8>(p, on);

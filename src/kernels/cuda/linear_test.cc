@@ -9,8 +9,8 @@ namespace {
 struct Shape {
   std::size_t n_out, n_in;
 };
-constexpr Shape kShapes[] = {{5120, 256}, {2048, 1024}, {128, 2048}, {64, 64},
-                             {8, 64},     {100, 48},    {17, 16},    {300, 512}};
+constexpr Shape kShapes[] = {{5120, 256}, {2048, 1024}, {128, 2048}, {64, 64},    {8, 64},
+                             {100, 48},   {17, 16},     {300, 512},  {1000, 2048}};
 
 class CudaLinear : public OnDevice {
  protected:
@@ -40,7 +40,7 @@ TEST_F(CudaLinear, EqualsTheExactOracle) {
   for (const Shape& shape : kShapes) {
     Random random(shape.n_out);
     const Bits weight = random_bits(random, shape.n_out * shape.n_in);
-    for (const std::size_t n_rows : {1u, 8u, 33u, 70u}) {
+    for (const std::size_t n_rows : {1u, 8u, 13u, 33u, 70u, 140u, 300u}) {
       const Bits x = random_bits(random, n_rows * shape.n_in);
       const auto y = run(upload(x), n_rows, upload(weight), shape);
       std::size_t n_differ = 0;
@@ -62,7 +62,8 @@ TEST_F(CudaLinear, ARowHasTheSameBitsAtEveryPlaceOfEveryBatch) {
   const Bf16* const weight = upload(random_bits(random, kShape.n_out * kShape.n_in));
   const Bits row = random_bits(random, kShape.n_in);
   const auto alone = run(upload(row), 1, weight, kShape);
-  for (const std::size_t n_rows : {1u, 2u, 4u, 8u, 16u, 24u, 32u, 48u, 64u, 96u, 128u, 192u, 256u, 1000u}) {
+  for (const std::size_t n_rows :
+       {1u, 2u, 4u, 8u, 16u, 24u, 32u, 48u, 64u, 96u, 128u, 192u, 256u, 1000u, 1100u}) {
     Bits batch(n_rows * kShape.n_in, 0x7fff);
     for (std::size_t r = 0; r < n_rows; r += 2)
       std::copy(row.begin(), row.end(), batch.begin() + static_cast<std::ptrdiff_t>(r * kShape.n_in));

@@ -20,7 +20,20 @@ __device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t
 }
 
 __device__ inline Bf16 to_bf16(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
+// Two of them in a word.
+__device__ inline uint32_t packed(float low, float high) {
+  const __nv_bfloat162 two = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&two);
+}
 __device__ inline float to_float(Bf16 x) { return __uint_as_float(static_cast<uint32_t>(x) << 16); }
+
+// By the approximate exponential and reciprocal (2 units of float32 each): far below the rounding that follows.
+__device__ inline float silu(float x) {
+  float exponential, reciprocal;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(exponential) : "f"(x * -1.4426950408889634f));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(1.0f + exponential));
+  return x * reciprocal;
+}
 
 // Four values from p on; zeros if there is no such row.
 __device__ inline uint2 load4(const Bf16* p) {

@@ -100,5 +100,22 @@ TEST_F(CudaRows, GatherTakesTheRowsThatAreNamed) {
   EXPECT_EQ(download(out, want.size()), want);
 }
 
+TEST_F(CudaRows, RandomWeightsAreNormalAndThoseOfTheirSeed) {
+  constexpr std::size_t kCount = 100'001;
+  const auto drawn = [&](std::uint64_t seed) {
+    Bf16* const to = room<Bf16>(kCount);
+    fill_random(to, kCount, 0.5f, seed, stream());
+    return download(to, kCount);
+  };
+  const Bits values = drawn(7);
+  EXPECT_EQ(values, drawn(7));
+  EXPECT_NE(values, drawn(8));
+  double sum = 0, squares = 0;
+  for (const Bf16 value : values) sum += ref::widen(value), squares += std::pow(ref::widen(value), 2.0);
+  // Five deviations of each estimate.
+  EXPECT_NEAR(sum / kCount, 0, 5 * 0.5 / std::sqrt(1.0 * kCount));
+  EXPECT_NEAR(squares / kCount, 0.25, 5 * 0.25 * std::sqrt(2.0 / kCount) + 0.25 * 0x1p-9);
+}
+
 }  // namespace
 }  // namespace concertina::kernels::cuda

@@ -2,6 +2,7 @@
 // the row.
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vocabulary.cuh"
 
 namespace concertina::kernels::cuda {
@@ -150,12 +151,13 @@ __device__ const float* changed_logits(const Sample& p, const DrawRow& draw, con
     changed[t] = is_allowed ? logits[t] : -INFINITY;
   }
   __syncthreads();
-  if (threadIdx.x == 0) {  // in their order: a token may have several
-    for (uint32_t i = 0; i < draw.n_edits; ++i) {
-      const Edit edit = p.edits[draw.edit_begin + i];
-      const float logit = changed[edit.token];
-      changed[edit.token] = (logit > 0 ? logit / edit.divisor : logit * edit.divisor) + edit.bias;
-    }
+  // A token may have several, in their order: whoever has the token reads all. One thread alone would
+  // wait for one read after the other, thousands of them for a penalty on a long prompt.
+  for (uint32_t i = 0; i < draw.n_edits; ++i) {
+    const Edit edit = p.edits[draw.edit_begin + i];
+    if (static_cast<uint32_t>(edit.token) % kThreads != threadIdx.x) continue;
+    const float logit = changed[edit.token];
+    changed[edit.token] = (logit > 0 ? logit / edit.divisor : logit * edit.divisor) + edit.bias;
   }
   __syncthreads();
   return changed;
@@ -163,20 +165,23 @@ __device__ const float* changed_logits(const Sample& p, const DrawRow& draw, con
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(Sample p) {
   __shared__ DrawRoom room;
+  after_earlier();
   const DrawRow draw = p.rows[blockIdx.x];
   const float* const logits = p.logits + static_cast<size_t>(blockIdx.x) * p.vocab_size;
   const auto end = [&](int32_t token, uint32_t outcome) {
     if (threadIdx.x == 0) p.drawn[blockIdx.x] = {token, outcome, 0.0f};
   };
-  const float highest = highest_logit(logits, p.vocab_size, room);
+  const Best best = highest_logit<Reads::kFour>(logits, p.vocab_size, room);
+  const float highest = best.logit;
   if (!isfinite(highest)) return end(-1, kNotFinite);
   const float* const changed = changed_logits(p, draw, logits);
-  const float most = changed == logits ? highest : highest_logit(changed, p.vocab_size, room);
+  const Best best_changed = changed == logits ? best : highest_logit(changed, p.vocab_size, room);
+  const float most = best_changed.logit;
   if (most == -INFINITY) return end(-1, kNothingAllowed);
   if (!isfinite(most)) return end(-1, kNotFinite);
   uint32_t token;
   if (draw.temperature <= 0.0f) {
-    token = best_behind(changed, p.vocab_size, kBeforeAll, room).token;
+    token = best_changed.token;
   } else {
     const Row row{changed, p.vocab_size, most, 1.0f / draw.temperature};
     token = draw_from(row, draw, filtered(row, draw, room), room);
@@ -192,7 +197,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(Sample p) {
 }  // namespace
 
 void sample(const Sample& step, Stream on) {
-  if (step.n_rows > 0) sample_kernel<<<step.n_rows, kThreads, 0, on>>>(step);
+  if (step.n_rows > 0) launch_early(sample_kernel, {step.n_rows, kThreads}, on, step);
 }
 
 }  // namespace concertina::kernels::cuda

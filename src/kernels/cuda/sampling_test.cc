@@ -123,6 +123,28 @@ TEST_F(CudaSampling, DrawsEachTokenWithItsShareAfterMaskEditsAndFilters) {
   }
 }
 
+// Penalties on a long prompt: more edits than threads, several of a token, whose order counts.
+TEST_F(CudaSampling, ThousandsOfEditsAreAppliedInTheirOrder) {
+  constexpr std::size_t kVocab = 5000;
+  Random random(8);
+  const auto logits = random_floats(random, kVocab, 3);
+  std::vector<request::LogitEdit> edits(7000);
+  for (auto& edit : edits)
+    edit = {static_cast<TokenId>(random.below(kVocab)), 0.5f + random.uniform(), random.normal()};
+  for (std::size_t n : {1u, 100u, 1024u, 7000u}) {
+    request::Drawing drawing{.temperature = 0};
+    // Each place of the order in turn: whoever was first is forbidden.
+    std::vector<request::LogitEdit> all(edits.begin(), edits.begin() + static_cast<std::ptrdiff_t>(n));
+    for (int i = 0; i < 10; ++i) {
+      drawing.edits = all;
+      const auto changed = ref::changed_logits(logits, drawing);
+      const auto highest = std::max_element(changed.begin(), changed.end()) - changed.begin();
+      ASSERT_EQ(draw(logits, drawing).token, highest) << n << " edits, place " << i;
+      all.push_back({static_cast<TokenId>(highest), 1.0f, -kInfinity});
+    }
+  }
+}
+
 TEST_F(CudaSampling, ARowThatIsNotAllNumbersOrOfWhichNothingIsAllowedGivesNoToken) {
   for (const std::size_t n : {1u, 37u, 1000u, 50000u}) {
     Random random(n);

@@ -12,7 +12,7 @@ __global__ void __launch_bounds__(kThreads) score_kernel(Scoring p) {
   const ScoreRow row = p.rows[blockIdx.x];
   const float* const logits = p.logits + static_cast<size_t>(blockIdx.x) * p.vocab_size;
   TopLogprob* const top = p.top + static_cast<size_t>(blockIdx.x) * kMaxTopLogprobs;
-  const float highest = highest_logit(logits, p.vocab_size, room);
+  const float highest = highest_logit(logits, p.vocab_size, room).logit;
   if (!isfinite(highest)) {
     if (threadIdx.x < row.n_top) top[threadIdx.x] = {-1, NAN};
     if (threadIdx.x == 0) p.scores[blockIdx.x] = {NAN, 0};

@@ -69,16 +69,35 @@ struct Row {
   __device__ Mass mass(uint32_t t) const { return static_cast<Mass>(exponential(t) * kOne); }
 };
 
-// The highest of a row in which every logit is a number or minus infinity; else NaN.
-__device__ inline float highest_logit(const float* logits, uint32_t n, Room& room) {
+enum class Reads { kOne, kFour };  // kFour: at a time, where they are aligned so; registers for it
+
+// f(token, logit) for all, by id in each thread.
+template <Reads kReads, typename F>
+__device__ inline void for_logits(const float* logits, uint32_t n, const F& f) {
+  if constexpr (kReads == Reads::kFour) {
+    if (n % 4 == 0 && reinterpret_cast<uintptr_t>(logits) % 16 == 0) {
+#pragma unroll 8
+      for (uint32_t i = threadIdx.x; i < n / 4; i += kThreads) {
+        const float4 four = reinterpret_cast<const float4*>(logits)[i];
+        f(4 * i, four.x), f(4 * i + 1, four.y), f(4 * i + 2, four.z), f(4 * i + 3, four.w);
+      }
+      return;
+    }
+  }
+  for (uint32_t t = threadIdx.x; t < n; t += kThreads) f(t, logits[t]);
+}
+
+// The highest of a row in which every logit is a number or minus infinity, of the lowest id; else NaN.
+template <Reads kReads = Reads::kOne>
+__device__ inline Best highest_logit(const float* logits, uint32_t n, Room& room) {
   Mass n_broken = 0;
   Best best{-INFINITY, ~0u};
-  for (uint32_t t = threadIdx.x; t < n; t += kThreads) {
-    if (!(logits[t] < INFINITY)) ++n_broken;
-    if (logits[t] > best.logit) best = {logits[t], t};
-  }
-  if (sum_of_block(n_broken, room) > 0) return NAN;
-  return best_of_block(best, room).logit;
+  for_logits<kReads>(logits, n, [&](uint32_t t, float logit) {
+    if (!(logit < INFINITY)) ++n_broken;
+    if (logit > best.logit) best = {logit, t};
+  });
+  if (sum_of_block(n_broken, room) > 0) return {NAN, ~0u};
+  return best_of_block(best, room);
 }
 
 // Log-probabilities of the model's own distribution: log_softmax of the row.

@@ -115,7 +115,25 @@ CudaPass::CudaPass(const ModelConfig& config, const CudaOptions& options, Device
 
 Result<std::unique_ptr<CudaPass>> CudaPass::create(const Model& model, const CudaOptions& options,
                                                    const std::function<void()>& on_weight) {
-  const ModelConfig& config = model.config();
+  ASSIGN_OR_RETURN(auto pass, create_empty(model.config(), options));
+  RETURN_IF_ERROR(pass->model_.fill(model, pass->queue_, on_weight));
+  RETURN_IF_ERROR(pass->record_decoding());
+  return pass;
+}
+
+Result<std::unique_ptr<CudaPass>> CudaPass::create_random(const ModelConfig& config,
+                                                          const CudaOptions& options, RandomWeights random) {
+  ASSIGN_OR_RETURN(auto pass, create_empty(config, options));
+  const kernels::RopeTable rope(options.limits.max_model_len, config.rope.rotary_dim, config.rope.theta);
+  RETURN_IF_ERROR(pass->model_.fill_rope(rope, pass->queue_));
+  RETURN_IF_ERROR(pass->model_.fill_random(config, random, pass->queue_));
+  RETURN_IF_ERROR(pass->queue_.wait());
+  RETURN_IF_ERROR(pass->record_decoding());
+  return pass;
+}
+
+Result<std::unique_ptr<CudaPass>> CudaPass::create_empty(const ModelConfig& config,
+                                                         const CudaOptions& options) {
   RETURN_IF_ERROR(check_shape(config));
   ASSIGN_OR_RETURN(Device device, Device::open(options.device));
   Cutter count;
@@ -141,7 +159,6 @@ Result<std::unique_ptr<CudaPass>> CudaPass::create(const Model& model, const Cud
   std::unique_ptr<CudaPass> pass(new CudaPass(config, options, std::move(device), std::move(queue),
                                               std::move(arena), memory, std::move(staging),
                                               std::move(outcome), std::move(scored), n_blocks));
-  RETURN_IF_ERROR(pass->model_.fill(model, pass->queue_, on_weight));
   RETURN_IF_ERROR(pass->fill_constants());
   return pass;
 }
@@ -166,7 +183,7 @@ Result<StepOutput> CudaPass::run(Batch batch) {
   if (inputs_.tokens.empty()) return StepOutput{.inputs = &inputs_, .sampled = &sampled_, .scored = &scored_};
   RETURN_IF_ERROR(device_.use());
   ASSIGN_OR_RETURN(const DeviceStep step, staging_.send(inputs_, pools_.item_rows(), queue_));
-  enqueue(step);
+  RETURN_IF_ERROR(enqueue_or_replay(step));
   RETURN_IF_ERROR(queue_.check());
   RETURN_IF_ERROR(fetch_outcome(step));
   read_outcome(n_drawn_);

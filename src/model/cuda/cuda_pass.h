@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "device/cuda/graph.h"
 #include "model/cuda/device_step.h"
 #include "model/cuda/kv_pools.h"
 #include "model/forward.h"
@@ -27,6 +28,10 @@ class CudaPass {
   // CudaErrors, or kUnsupported. `model` is not needed afterwards, except for its config.
   static Result<std::unique_ptr<CudaPass>> create(const Model& model, const CudaOptions& options,
                                                   const std::function<void()>& on_weight = {});
+
+  // With weights of no checkpoint. `config` outlives it.
+  static Result<std::unique_ptr<CudaPass>> create_random(const ModelConfig& config,
+                                                         const CudaOptions& options, RandomWeights random);
 
   // As model::forward: a failure is the device's, and the pass is of no use after it. The logits stay there.
   // Allocates nothing.
@@ -63,7 +68,14 @@ class CudaPass {
            device::cuda::Queue queue, device::cuda::Arena arena, std::byte* memory, StepStaging staging,
            device::cuda::Pinned outcome, device::cuda::Pinned scored, std::size_t n_blocks);
 
+  // All but the weights.
+  static Result<std::unique_ptr<CudaPass>> create_empty(const ModelConfig& config,
+                                                        const CudaOptions& options);
   Status fill_constants();
+  // Decoding of few sequences as graphs, whose many small kernels the host could not enqueue as fast as they
+  // run.
+  Status record_decoding();
+  Status enqueue_or_replay(const DeviceStep& step);
   void enqueue(const DeviceStep& step);
   void enqueue_attention(const DeviceStep& step, std::size_t layer);
   void enqueue_mlp(const DeviceStep& step, std::size_t layer);
@@ -92,6 +104,13 @@ class CudaPass {
   kernels::Sampled sampled_;
   kernels::Scored scored_;
   std::size_t n_drawn_ = 0;
+  // A step, of whose number of rows, and what ran for it. For another whose arrays lie elsewhere it is not.
+  struct Recorded {
+    DeviceStep step;
+    std::vector<kernels::cuda::AttentionStep> attention;
+    device::cuda::Graph graph;
+  };
+  std::vector<Recorded> recorded_;  // [n_rows - 1]
 };
 
 }  // namespace concertina::model::cuda

@@ -1,8 +1,10 @@
 #include "model/cuda/device_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "base/random.h"
 #include "model/error.h"
 #include "tensor/bf16.h"
 
@@ -122,10 +124,7 @@ Status DeviceModel::fill(const Model& model, Queue& on, const std::function<void
   RETURN_IF_ERROR(upload.product(model.embedding(), embedding));
   if (head != embedding) RETURN_IF_ERROR(upload.product(model.head(), head));
   RETURN_IF_ERROR(upload.norm(model.final_norm(), final_norm));
-  const kernels::RopeTable& rope = model.rope();
-  const std::size_t n_bytes = rope.max_positions() * rope.rotary_dim() / 2 * sizeof(float);
-  RETURN_IF_ERROR(on.copy(cosines, rope.cosines(0).data(), n_bytes));
-  RETURN_IF_ERROR(on.copy(sines, rope.sines(0).data(), n_bytes));
+  RETURN_IF_ERROR(fill_rope(model.rope(), on));
   for (std::size_t i = 0; i < layers.size(); ++i) {
     RETURN_IF_ERROR(upload.norm(model.layer(i).input_norm, layers[i].input_norm));
     RETURN_IF_ERROR(upload.norm(model.layer(i).post_attention_norm, layers[i].post_attention_norm));
@@ -134,6 +133,57 @@ Status DeviceModel::fill(const Model& model, Queue& on, const std::function<void
     RETURN_IF_ERROR(fill_mlp(model, i, upload, layers[i]));
   }
   return on.wait();
+}
+
+namespace {
+
+// Each matrix keeps the size of what it multiplies.
+void fill_layer(const LayerSpec& spec, std::size_t hidden, RandomWeights& random, Queue& on,
+                DeviceLayer& layer) {
+  const auto matrix = [&](Bf16* to, std::size_t n, std::size_t n_in, double factor = 1) {
+    kernels::cuda::fill_random(to, n, static_cast<float>(factor / std::sqrt(static_cast<double>(n_in))),
+                               random.seed++, on.handle());
+  };
+  const GqaSpec& attention = gqa(spec);
+  matrix(layer.qkv, (attention.q_width() + 2 * attention.kv_width()) * hidden, hidden);
+  matrix(layer.o, attention.q_width() * hidden, attention.q_width());
+  matrix(layer.experts, layer.n_slots * 3 * layer.intermediate_size * hidden, hidden);
+  if (spec.moe() == nullptr) return;
+  Random draw(random.seed);
+  for (std::size_t e = 0; e < layer.n_slots; ++e)
+    matrix(layer.router + e * hidden, hidden, hidden, std::exp(double{random.router_skew} * draw.normal()));
+}
+
+}  // namespace
+
+Status DeviceModel::fill_random(const ModelConfig& config, RandomWeights& random, Queue& on) {
+  const std::size_t hidden = config.hidden_size, n_table = config.vocab_size * hidden;
+  kernels::cuda::fill_random(embedding, n_table, 1, random.seed++, on.handle());
+  if (head != embedding)
+    kernels::cuda::fill_random(head, n_table, static_cast<float>(1 / std::sqrt(static_cast<double>(hidden))),
+                               random.seed++, on.handle());
+  const LargestLayer largest = largest_layer(config);
+  random.ones.assign(std::max({hidden, largest.q_width, largest.kv_width}), 1.0f);
+  const auto ones = [&](float* to, std::size_t n) {
+    return on.copy(to, random.ones.data(), n * sizeof(float));
+  };
+  RETURN_IF_ERROR(ones(final_norm, hidden));
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const GqaSpec& attention = gqa(config.layers[i]);
+    const bool has_full_norm = attention.qk_norm == QkNorm::kFullWidth;
+    RETURN_IF_ERROR(ones(layers[i].input_norm, hidden));
+    RETURN_IF_ERROR(ones(layers[i].post_attention_norm, hidden));
+    RETURN_IF_ERROR(ones(layers[i].q_norm, has_full_norm ? attention.q_width() : attention.head_dim));
+    RETURN_IF_ERROR(ones(layers[i].k_norm, has_full_norm ? attention.kv_width() : attention.head_dim));
+    fill_layer(config.layers[i], hidden, random, on, layers[i]);
+  }
+  return on.check();
+}
+
+Status DeviceModel::fill_rope(const kernels::RopeTable& rope, Queue& on) {
+  const std::size_t n_bytes = rope.max_positions() * rope.rotary_dim() / 2 * sizeof(float);
+  RETURN_IF_ERROR(on.copy(cosines, rope.cosines(0).data(), n_bytes));
+  return on.copy(sines, rope.sines(0).data(), n_bytes);
 }
 
 Status check_shape(const ModelConfig& config) {
@@ -150,6 +200,10 @@ Status check_shape(const ModelConfig& config) {
     if (attention.n_heads / attention.n_kv_heads > 16)
       return refuse("num_attention_heads / num_key_value_heads", attention.n_heads / attention.n_kv_heads,
                     "16 at most");
+    if (layer.moe() != nullptr && layer.moe()->n_experts > kernels::cuda::kMaxExperts)
+      return refuse("num_experts", layer.moe()->n_experts, "512 at most");
+    if (layer.moe() != nullptr && layer.moe()->top_k > kernels::cuda::kMaxTopK)
+      return refuse("num_experts_per_tok", layer.moe()->top_k, "32 at most");
     const std::uint32_t rows = kernels::cuda::n_rows_of_item(
         static_cast<std::uint32_t>(attention.n_heads), static_cast<std::uint32_t>(attention.n_kv_heads));
     if (std::find(kinds.begin(), kinds.end(), rows) == kinds.end()) kinds.push_back(rows);

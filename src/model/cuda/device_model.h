@@ -42,12 +42,27 @@ struct DeviceLayer {
   std::size_t n_slots = 0, intermediate_size = 0;
 };
 
+struct RandomWeights {
+  std::uint64_t seed = 1;
+  // An expert's router row is larger than another's by e to a normal number of this deviation: some are
+  // chosen more often.
+  float router_skew = 0;
+  std::vector<float> ones;  // memory for the norms
+};
+
 // All weights of a model, every expert in the slot of its number.
 struct DeviceModel {
   DeviceModel(const ModelConfig& config, std::size_t max_model_len, Cutter& memory);
 
   // F32 weights of products are rounded to BF16, to nearest even. `on_weight` as for Model::load. Waits.
   Status fill(const Model& model, device::cuda::Queue& on, const std::function<void()>& on_weight);
+
+  // Of no checkpoint: normal numbers made on the device, norms of one. Enqueues; `random` must live until it
+  // has run.
+  Status fill_random(const ModelConfig& config, RandomWeights& random, device::cuda::Queue& on);
+
+  // `rope` must live until the copies have ended.
+  Status fill_rope(const kernels::RopeTable& rope, device::cuda::Queue& on);
 
   Bf16 *embedding, *head;  // [vocab_size, hidden_size]
   float* final_norm;

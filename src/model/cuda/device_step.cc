@@ -50,6 +50,10 @@ Result<DeviceStep> StepStaging::send(const StepInputs& inputs, std::span<const s
   step.logit_rows = put<std::uint32_t>(logit_rows_);
   put_sampling(inputs, step);
   put_scoring(inputs, step);
+  // Last: there are more of them from time to time, and what is before stays where it was
+  // (CudaPass::recorded_).
+  const auto* const blocks = put<std::uint32_t>(blocks_);
+  for (kernels::cuda::AttentionStep& attention : attention_) attention.blocks = blocks;
   RETURN_IF_ERROR(on.copy(device_, pinned_.data(), n_used_));
   return step;
 }
@@ -64,12 +68,8 @@ void StepStaging::put_attention(const StepInputs& inputs, std::span<const std::u
     const std::size_t n_blocks = (sequence.start_position + sequence.n_rows + block_size_ - 1) / block_size_;
     for (const BlockId block : sequence.block_table.first(n_blocks)) blocks_.push_back(block.value());
   }
-  const kernels::cuda::AttentionStep all{put<SequenceRows>(sequences_),
-                                         put<std::uint32_t>(row_sequence_),
-                                         put<std::uint32_t>(blocks_),
-                                         nullptr,
-                                         step.n_rows,
-                                         0};
+  const kernels::cuda::AttentionStep all{
+      put<SequenceRows>(sequences_), put<std::uint32_t>(row_sequence_), nullptr, nullptr, step.n_rows, 0};
   for (const std::uint32_t rows : item_rows) {
     lay_out_items(rows);
     attention_.push_back(all);
