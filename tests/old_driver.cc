@@ -10,9 +10,11 @@ int cuDriverGetVersion(int* version) {
 }
 static int no_such_function() { return 999; }
 int cuGetProcAddress_v2(const char* name, void** function, int, unsigned long long, int* found) {
-  *function = std::strcmp(name, "cuInit") == 0               ? reinterpret_cast<void*>(cuInit)
-              : std::strcmp(name, "cuDriverGetVersion") == 0 ? reinterpret_cast<void*>(cuDriverGetVersion)
-                                                             : reinterpret_cast<void*>(no_such_function);
+  const auto is = [name](const char* other) { return std::strcmp(name, other) == 0; };
+  *function = is("cuInit")               ? reinterpret_cast<void*>(cuInit)
+              : is("cuDriverGetVersion") ? reinterpret_cast<void*>(cuDriverGetVersion)
+              : is("cuGetProcAddress")   ? reinterpret_cast<void*>(cuGetProcAddress_v2)
+                                         : reinterpret_cast<void*>(no_such_function);
   if (found != nullptr) *found = 0;
   return 0;
 }
