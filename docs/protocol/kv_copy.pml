@@ -37,8 +37,15 @@ mtype = { LIVES, MAD, KILLED, CRASHED };
 mtype life = LIVES; /* MAD: about to crash: it takes part in nothing any more, and writes anything */
 bool must_end;      /* killed from outside */
 
-/* A step of the group. The source's part, its results, comes after the taker has begun it [5]. */
+/* An exchange of the group. The source's part, its results, comes after the taker's rows, which begin it [5]. */
 bool has_begun, took_part;
+/* The exchanges that the taker has completed, as far as they matter: since the mover of a reservation read their number,
+ * when its copy was over. What it reads may be one less than it is: another thread counts. */
+#ifndef LEAST
+#define LEAST 3 /* the first may have begun before the copy was over; one more for the number that was read */
+#endif
+byte n_since[3];
+bool is_copying, is_copied[3];
 
 /* ------------------------------------------------------------------------------------------------ the source */
 
@@ -165,8 +172,7 @@ proctype mover() {
 
 end_idle:
   do
-  :: jobs ? r, attempt ->
-     tries = 0;
+  :: atomic { jobs ? r, attempt -> is_copying = true; tries = 0 };
   read:
      v = version;
      if
@@ -229,13 +235,20 @@ end_idle:
           i++ }
      :: i * 2 >= n_good -> break
      od;
+     atomic {
+       is_copied[r] = true;
+       if
+       :: n_since[r] = 1 /* the number that was read is old */
+       :: skip
+       fi
+     }
      atomic { copied ! r, n_good, attempt; goto over }
   nothing:
 #ifndef MUTANT_MOVER_SILENT
      copied ! r, 0, attempt;
 #endif
   over:
-     atomic { r = 0; attempt = 0; tries = 0; v = 0; request = 0; n_tokens = 0; n_blocks = 0; i = 0; n_good = 0;
+     atomic { is_copying = false; r = 0; attempt = 0; tries = 0; v = 0; request = 0; n_tokens = 0; n_blocks = 0; i = 0; n_good = 0;
               generation[0] = 0; generation[1] = 0 }
   od
 }
@@ -265,7 +278,7 @@ inline take_two(who, first, second) {
 /* Blocks go from the reservation to the request, or, if that is gone, back [24]. */
 inline arrived(which) {
   n_reserved--;
-  n_copied[which] = 0; since[which] = false;
+  n_copied[which] = 0; is_copied[which] = false; n_since[which] = 0; counts[which] = false;
   if
   :: x == PENDING && reservation == which && credit > 0 ->
      table[0] = reserved_block[2 * which]; table[1] = reserved_block[2 * which + 1];
@@ -280,13 +293,15 @@ inline arrived(which) {
   credit = 0
 }
 
-/* [28] A copy that is over waits for a step that its source took part in, begun after it, or for its end. */
+/* [28] A copy that is over waits for an exchange that its source took part in, begun after it, of a step that was
+ * committed; or for its end. */
 inline hear_copied() {
 #ifdef MUTANT_CREDIT_AT_ONCE
   credit = n; arrived(r)
 #else
   if
-  :: n == 0 || has_ended -> credit = (is_trusted -> n : 0); arrived(r)
+  :: n == 0 || counts[r] -> credit = n; arrived(r)
+  :: n > 0 && !counts[r] && has_ended -> credit = (is_trusted -> n : 0); arrived(r)
   :: else -> n_copied[r] = n
   fi
 #endif
@@ -302,7 +317,7 @@ inline settle(which, is_good) {
 proctype step_thread() {
   byte attempt, a, computed, reservation, r, n, credit, i, next = 1, zs = ZS, z_block;
   byte table[2], n_copied[3];
-  bool since[3];
+  bool counts[3]; /* since the last commit */
   bool is_live, m, has_blocks, has_ended, is_trusted, z_runs;
   mtype x = ABSENT;
 #ifdef MUTANT_BY_REQUEST
@@ -336,7 +351,8 @@ end_between:
   :: atomic { copied ? r, n, a ->
 #ifdef MUTANT_BY_REQUEST /* whatever reservation the request has by now */
        if
-       :: x == PENDING && reservation > r -> is_swapped = true; r = reservation
+       :: x == PENDING && reservation > r -> is_swapped = true;
+          is_copied[reservation] = is_copied[r]; n_since[reservation] = n_since[r]; r = reservation
        :: is_swapped && r == 2 -> r = 1
        :: else
        fi;
@@ -352,21 +368,32 @@ end_between:
      not_ours:
 #endif
        r = 0; n = 0; a = 0 }
-  :: atomic { !has_begun && !has_ended && (n_copied[1] > 0 || n_copied[2] > 0) && life == LIVES ->
-       has_begun = true; took_part = false;
-       since[1] = n_copied[1] > 0; since[2] = n_copied[2] > 0 }
-  :: atomic { has_begun && took_part -> /* committed */
+  /* Those before a copy is begun, or when it counts, change nothing; a wait that never ends must not hide behind them. */
+  :: atomic { !has_begun && !has_ended && life == LIVES &&
+              (is_copying || (is_copied[1] && !counts[1]) || (is_copied[2] && !counts[2])) ->
+       has_begun = true; took_part = false }
+  :: atomic { has_begun && took_part -> /* completed */
        has_begun = false; took_part = false;
+       for (i : 1 .. RESERVATIONS) {
+         if
+         :: is_copied[i] && n_since[i] < LEAST -> n_since[i]++
+         :: else
+         fi
+       }
+       i = 0;
        if
-       :: since[1] -> settle(1, true)
-       :: else
-       fi;
-       if
-       :: since[2] -> settle(2, true)
-       :: else
+       :: skip /* there are more in its step */
+       :: counts[1] = is_copied[1] && n_since[1] == LEAST; counts[2] = is_copied[2] && n_since[2] == LEAST; /* committed */
+          if
+          :: counts[1] -> settle(1, true)
+          :: else
+          fi;
+          if
+          :: counts[2] -> settle(2, true)
+          :: else
+          fi
        fi }
-  :: atomic { has_begun && !took_part && life != LIVES -> /* void */
-       has_begun = false; since[1] = false; since[2] = false }
+  :: atomic { has_begun && !took_part && life != LIVES -> has_begun = false /* void */ }
 #ifdef MUTANT_PLAN_WHILE_PENDING
   :: atomic { x == PENDING -> credit = KNOWN - 1; r = reservation; n_reserved++; arrived(r); r = 0 }
 #endif

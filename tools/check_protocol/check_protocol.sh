@@ -64,6 +64,8 @@ kv_copy() {
   check "broken: torn record" caught -DMUTANT_NO_VERSION_CHECK
   check "broken: waits for odd record" caught -DKILL -DMUTANT_WAITS_FOR_ODD
   check "broken: credited at once" caught -DYS=0 -DCRASH -DMUTANT_CREDIT_AT_ONCE
+  check "broken: the exchange under way" caught -DYS=0 -DCRASH -DLEAST=1
+  check "broken: none for an old number" caught -DYS=0 -DCRASH -DLEAST=2
   check "broken: every end trusted" caught -DYS=0 -DCRASH -DMUTANT_TRUST_ALL
 }
 
