@@ -38,6 +38,6 @@ hold() {  # MOST FOLDER...
   now=$(lines_of "$@" | sed -n 's/ together$//p')
   [ "$now" -le "$most" ] || { echo "$*: $now lines of code, and tests/code_lines.sh allows $most"; failed=1; }
 }
-hold 3320 sim src/front
-hold 5000 sim src/front src/rank src/deployment
+hold 3350 sim src/front
+hold 5030 sim src/front src/rank src/deployment
 exit $failed

@@ -100,6 +100,22 @@ TEST_F(Failure, TwoAtOnceThenAllButOneThenAllOfThem) {
   expect_no_stream_differs();
 }
 
+// At a KiB a second every copy of a leaver's streams is under way when its source, or its taker, is killed.
+TEST_F(Failure, InTheMiddleOfCopiesOfKv) {
+  for (const std::uint32_t victim : {1u, 0u}) {
+    start(2, {"--peer-timeout-ms", "20000", "--kv-move-bandwidth", "1KiB"});
+    ASSERT_TRUE(client::scale(server->url(), {.new_size = 1, .answer = client::ScaleAnswer::kAtOnce}));
+    ASSERT_TRUE(harness::eventually([&] {
+      const auto now = cluster();
+      return now.operation && now.operation->phase == "preparing";
+    })) << server->log();
+    kill(pid_of(victim), SIGKILL);
+    EXPECT_TRUE(harness::eventually([&] { return cluster().size == 1 && !cluster().operation; }))
+        << server->log();
+    expect_no_stream_differs();
+  }
+}
+
 TEST_F(Failure, DuringScalesUpAndDown) {
   start(2);
   std::uint32_t victim = 0;

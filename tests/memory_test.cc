@@ -91,5 +91,18 @@ TEST_F(Memory, OfARankThatServesAllKvMemoryIsThereSoon) {
         << "rank " << rank.rank.value() << " has " << shared_kib(rank.pid) << " KiB";
 }
 
+// Four of 256 tokens, of 6 KiB each, are little beside what any machine has.
+TEST_F(Memory, WithoutASizeKvHasRoomForAllSequencesOfARank) {
+  const auto started = harness::ServerProcess::start(
+      {.binary = CONCERTINA_BINARY,
+       .arguments = {CONCERTINA_SOURCE_DIR "/models/demo", "--max-num-seqs", "4", "--max-model-len", "256"}});
+  ASSERT_TRUE(started) << started.error().message();
+  ASSERT_TRUE((*started)->wait_ready()) << (*started)->log();
+  EXPECT_THAT((*started)->log(), HasSubstr("KV cache of a rank: 6 MiB, 1024 tokens (--kv-cache-memory)"));
+  const auto cluster = client::fetch_cluster((*started)->url()).value();
+  ASSERT_EQ(cluster.ranks.size(), 1u);
+  EXPECT_EQ(cluster.ranks[0].kv_blocks_total, 4u * 256 / 16);
+}
+
 }  // namespace
 }  // namespace concertina

@@ -8,9 +8,12 @@ namespace concertina::deployment {
 
 namespace {
 
-// In quarters of x^2 + y^2: an average request between ranks that differ by two of them gains 2; the same
+// In quarters of x^2 + 4 y^2: an average request between ranks that differ by two of them gains 5; the same
 // move gains 0 where they differ by one.
-constexpr double kLeastGain = 0.5;
+constexpr double kLeastGain = 2;
+// Tokens are what is to be even; a difference of requests goes with their moves, and comes and goes by
+// itself.
+constexpr double kTokenWeight = 4;
 
 struct Load {
   Balance::Rank room;
@@ -107,7 +110,7 @@ class Planner {
     double best_gain = kLeastGain;
     const auto consider = [&](Candidate one) {
       const double length = static_cast<double>(one->n_tokens) / mean_tokens_;
-      const double gain = (x - 1) + length * (y - length);
+      const double gain = (x - 1) + kTokenWeight * length * (y - length);
       if (gain >= best_gain && one->n_tokens < taker.room.n_tokens_free) best = one, best_gain = gain;
     };
     if (at != giver.movable.end()) consider(at);

@@ -80,9 +80,9 @@ TEST(BalanceTest, FewLongOnesChangePlacesWithManyShortOnes) {
   for (const auto& one : running(kRank1, std::vector<std::size_t>(8, 100), 11)) requests.push_back(one);
   carry_out(plan_moves({rank(kRank0), rank(kRank1)}, requests), requests);
   const auto after = held(requests);
-  EXPECT_EQ(after.at(kRank0).n_requests, 5u);
-  EXPECT_EQ(after.at(kRank1).n_requests, 5u);
-  EXPECT_EQ(after.at(kRank0).n_tokens, after.at(kRank1).n_tokens);
+  EXPECT_EQ(after.at(kRank0).n_requests, 4u) << "a fifth short one is not worth a move";
+  EXPECT_EQ(after.at(kRank1).n_requests, 6u);
+  EXPECT_EQ(after.at(kRank0).n_tokens, 4300u);
 }
 
 TEST(BalanceTest, TheShortestOfThoseThatCarryTheirShareMoves) {
@@ -123,10 +123,10 @@ TEST(BalanceTest, WhatGoesAwayByItselfIsLeftAlone) {
   EXPECT_THAT(balance.look(ranks, half, kStart), IsEmpty());
   EXPECT_FALSE(balance.is_time_to_look(kStart + milliseconds(99)));
   EXPECT_TRUE(balance.is_time_to_look(kStart + milliseconds(100)));
-  EXPECT_THAT(balance.look(ranks, half, kStart + milliseconds(999)), IsEmpty());
-  EXPECT_THAT(balance.look(ranks, differing(6, 6), kStart + milliseconds(1000)), IsEmpty());
-  EXPECT_THAT(balance.look(ranks, half, kStart + milliseconds(1100)), IsEmpty()) << "it begins anew";
-  EXPECT_EQ(balance.look(ranks, half, kStart + milliseconds(2100)).size(), 1u);
+  EXPECT_THAT(balance.look(ranks, half, kStart + milliseconds(249)), IsEmpty());
+  EXPECT_THAT(balance.look(ranks, differing(6, 6), kStart + milliseconds(250)), IsEmpty());
+  EXPECT_THAT(balance.look(ranks, half, kStart + milliseconds(350)), IsEmpty()) << "it begins anew";
+  EXPECT_EQ(balance.look(ranks, half, kStart + milliseconds(600)).size(), 1u);
 }
 
 TEST(BalanceTest, TheMoreRanksDifferTheSoonerItIsEvenedOut) {
@@ -137,10 +137,10 @@ TEST(BalanceTest, TheMoreRanksDifferTheSoonerItIsEvenedOut) {
     while (balance.look(ranks, requests, now).empty() && now < kStart + seconds(9)) now += Balance::kInterval;
     return now - kStart;
   };
-  EXPECT_EQ(wait(differing(28, 22)), milliseconds(1900)) << "27%";
-  EXPECT_EQ(wait(differing(9, 6)), seconds(1));
-  EXPECT_EQ(wait(differing(12, 6)), milliseconds(500));
-  EXPECT_EQ(wait(differing(12, 0)), milliseconds(500));
+  EXPECT_EQ(wait(differing(28, 22)), milliseconds(500)) << "27%: looked at each 100 ms";
+  EXPECT_EQ(wait(differing(9, 6)), milliseconds(300));
+  EXPECT_EQ(wait(differing(12, 6)), milliseconds(200));
+  EXPECT_EQ(wait(differing(12, 0)), milliseconds(100));
 }
 
 TEST(BalanceTest, NobodyGetsMoreThanItHasRoomFor) {
@@ -212,7 +212,7 @@ TEST(BalanceTest, RequestsThatOnlyGrowComeToRest) {
     std::map<RequestId, int> n_moves;
     Balance balance;
     Time last_move = kStart;
-    for (Time now = kStart; now < kStart + seconds(600); now += milliseconds(100)) {
+    for (Time now = kStart; now < kStart + seconds(1500); now += milliseconds(100)) {
       for (Balance::Running& one : group.requests) {
         one.n_tokens += 3;
         const auto moved = moved_at.find(one.request);
@@ -226,7 +226,7 @@ TEST(BalanceTest, RequestsThatOnlyGrowComeToRest) {
       }
       carry_out(moves, group.requests);
     }
-    EXPECT_LT(last_move, kStart + seconds(300)) << "group " << i;
+    EXPECT_LT(last_move, kStart + seconds(1000)) << "group " << i;
   }
 }
 

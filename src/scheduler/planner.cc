@@ -35,14 +35,15 @@ void Queues::give_back(Sequence& sequence) {
 }
 
 void Queues::remove(Sequence* sequence) {
-  for (Queue* queue : all()) queue->remove(sequence);
+  for (Queue* queue : all())
+    if (queue->remove(sequence)) break;
   give_back(*sequence);
 }
 
 void Planner::forget() {
   made_ = Made::kNo;
   plan_.entries.clear();
-  plan_.n_tokens = plan_.n_prefill_tokens = 0;
+  plan_.n_tokens = plan_.n_prefill_tokens = n_live_planned_ = 0;
   left_ = limit_;
   for (Sequence* sequence : planned_) sequence->n_planned = 0;
   planned_.clear();
@@ -59,6 +60,7 @@ void Planner::preempt(Sequence* victim) {
     plan_.n_tokens -= victim->n_planned;
     // What it took of the limit stays taken: the step is shorter than it might be.
     if (!victim->decodes()) plan_.n_prefill_tokens -= victim->n_planned;
+    n_live_planned_ -= victim->is_live();
     victim->n_planned = 0;
     plan_.entries.erase(plan_.entries.begin() + index);
     planned_.erase(at);
@@ -84,25 +86,22 @@ bool Planner::make_room(Sequence* sequence, std::size_t n_positions) {
 
 void Planner::add_entry(Sequence* sequence, std::size_t n_tokens) {
   const bool completes = sequence->n_computed + n_tokens == sequence->n_known();
-  plan_.entries.push_back({.request = sequence->request.id,
-                           .start_position = sequence->n_computed,
-                           .n_tokens = n_tokens,
-                           .sample = completes && sequence->request.mode == request::Mode::kLive
-                                         ? PlanEntry::Sample::kYes
-                                         : PlanEntry::Sample::kNo});
+  plan_.entries.push_back(
+      {.request = sequence->request.id,
+       .start_position = sequence->n_computed,
+       .n_tokens = n_tokens,
+       .sample = completes && sequence->is_live() ? PlanEntry::Sample::kYes : PlanEntry::Sample::kNo});
   planned_.push_back(sequence);
   sequence->n_planned = n_tokens;
   plan_.n_tokens += n_tokens;
+  n_live_planned_ += sequence->is_live();
   if (sequence->decodes()) return;
   plan_.n_prefill_tokens += n_tokens;
   left_.take(sequence->n_computed, n_tokens);
 }
 
 std::size_t Planner::budget_left() const { return limits_.max_num_batched_tokens - plan_.n_tokens; }
-bool Planner::is_running(const Sequence* sequence) const {
-  return std::find(queues_.running.items.begin(), queues_.running.items.end(), sequence) !=
-         queues_.running.items.end();
-}
+bool Planner::is_running(const Sequence* sequence) const { return queues_.running.contains(sequence); }
 
 // More than max_num_seqs run only after take-overs and copies: they take turns.
 void Planner::take_turns() {
@@ -113,9 +112,11 @@ void Planner::take_turns() {
 }
 
 void Planner::plan_decodes() {
+  const std::uint64_t n_preemptions = queues_.n_preemptions;
   for (Sequence* sequence : turn_) {
     if (planned_.size() >= limits_.max_num_seqs || budget_left() == 0) return;
-    if (!sequence->decodes() || !is_running(sequence)) continue;  // preempted
+    const bool may_have_given_way = queues_.n_preemptions != n_preemptions;
+    if (!sequence->decodes() || (may_have_given_way && !is_running(sequence))) continue;
     const std::size_t n_tokens = std::min(sequence->n_missing(), budget_left());
     if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
   }
@@ -165,14 +166,9 @@ void Planner::put_oldest_first() {
   std::iter_swap(prompts_.begin(), std::min_element(prompts_.begin(), prompts_.end(), older));
 }
 
-std::size_t Planner::n_live_planned() const {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      planned_, [](const Sequence* sequence) { return sequence->request.mode == request::Mode::kLive; }));
-}
-
 void Planner::add_prompt(Sequence* sequence, const PrefillLimit& room) {
   const std::size_t n_tokens = std::min(sequence->n_missing(), room.tokens_from(sequence->n_computed));
-  if (n_tokens == 0 || n_live_planned() >= limits_.max_num_seqs) return;
+  if (n_tokens == 0 || n_live_planned_ >= limits_.max_num_seqs) return;
   if (is_running(sequence)) {
     if (make_room(sequence, sequence->n_computed + n_tokens)) add_entry(sequence, n_tokens);
   } else if (has_blocks_for(*sequence, sequence->n_known())) {
@@ -229,7 +225,7 @@ void Planner::admit_replays(std::size_t max_entries, std::size_t max_tokens) {
 
 void Planner::plan_replays(std::size_t most_replays) {
   const std::size_t most = std::min(left_.max_tokens, budget_left());
-  const std::size_t max_tokens = n_live_planned() == 0 ? most : std::min(limits_.replay_chunk_tokens, most);
+  const std::size_t max_tokens = n_live_planned_ == 0 ? most : std::min(limits_.replay_chunk_tokens, most);
   const std::size_t max_entries = planned_.size() + most_replays, n_before = plan_.n_tokens;
   for (Sequence* sequence : queues_.replaying.items) {
     if (sequence->decodes()) continue;

@@ -60,7 +60,6 @@ class Planner {
   PrefillLimit left_for_prompts() const;
   void find_prompts();
   void put_oldest_first();
-  std::size_t n_live_planned() const;  // beside replays
   void add_prompt(Sequence* sequence, const PrefillLimit& room);
   void plan_prompts();
   void admit_replays(std::size_t max_entries, std::size_t max_tokens);
@@ -71,6 +70,7 @@ class Planner {
   Queues& queues_;
   StepPlan plan_;
   std::vector<Sequence*> planned_;
+  std::size_t n_live_planned_ = 0;                                    // of these: beside replays
   std::vector<Sequence*> turn_, prompts_;                             // scratch
   PrefillLimit limit_{.max_tokens = limits_.max_num_batched_tokens};  // of the next plan
   PrefillLimit left_ = limit_;                                        // by the plan so far

@@ -71,22 +71,41 @@ Status Scheduler::add(request::Request request) {
                 fmt::format("request {} has {} tokens; a sequence has 1 to {}, one to come included",
                             request.id, request.tokens.size(), max_length()));
   }
-  auto sequence = std::make_unique<Sequence>();
-  sequence->request = std::move(request);
-  sequence->stop_ids = StopIds(sequence->request.stop);
-  sequence->age = state.next_age++;
-  if (request::has_extras(sequence->request)) sequence->has_extras = Sequence::HasExtras::kYes;
-  sequence->request.tokens.reserve(max_length());
-  if (sequence->request.sampling.has_penalties()) sequence->extras.counts.reserve(state.longest(*sequence));
-  sequence->blocks.reserve(kvcache::blocks_for(max_length(), state.limits.block_size));
-  if (sequence->request.mode == request::Mode::kReplay || sequence->request.attempt > Attempt(1)) {
-    sequence->n_moved = sequence->n_known() - 1;
+  Sequence& sequence = state.make(std::move(request));
+  if (!sequence.is_live() || sequence.request.attempt > Attempt(1)) {
+    sequence.n_moved = sequence.n_known() - 1;
     ++state.moves.n_requests;
   }
-  (sequence->request.mode == request::Mode::kLive ? state.queues.waiting : state.queues.waiting_replays)
-      .insert(sequence.get());
-  state.sequences.emplace(sequence->request.id, std::move(sequence));
+  (sequence.is_live() ? state.queues.waiting : state.queues.waiting_replays).insert(&sequence);
   return {};
+}
+
+// All room that it can need, of one that is over where there is one: requests that come take no memory from
+// the step that goes on beside them.
+Sequence& Scheduler::State::make(request::Request request) {
+  auto made = unused.empty() ? std::make_unique<Sequence>() : std::move(unused.back());
+  if (!unused.empty()) unused.pop_back();
+  Sequence& sequence = *made;
+  std::vector<TokenId> tokens = std::move(sequence.request.tokens);
+  tokens.reserve(limits.max_length());
+  tokens.assign(request.tokens.begin(), request.tokens.end());
+  sequence.request = std::move(request);
+  sequence.request.tokens = std::move(tokens);
+  sequence.stop_ids = StopIds(sequence.request.stop);
+  sequence.age = next_age++;
+  if (request::has_extras(sequence.request)) sequence.has_extras = Sequence::HasExtras::kYes;
+  if (sequence.request.sampling.has_penalties()) sequence.extras.counts.reserve(longest(sequence));
+  sequence.blocks.reserve(kvcache::blocks_for(limits.max_length(), limits.block_size));
+  sequences.emplace(sequence.request.id, std::move(made));
+  return sequence;
+}
+
+void Scheduler::State::remove(Sequence* sequence) {
+  queues.remove(sequence);
+  auto node = sequences.extract(sequence->request.id);
+  if (unused.size() == limits.max_num_seqs) return;
+  sequence->clear();
+  unused.push_back(std::move(node.mapped()));
 }
 
 bool Scheduler::drop(RequestId request) {

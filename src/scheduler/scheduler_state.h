@@ -17,7 +17,9 @@ struct Scheduler::State {
       : limits(limits),
         broken(broken),
         queues(records_layout(limits), shared, broken),
-        planner(this->limits, queues) {}
+        planner(this->limits, queues) {
+    unused.reserve(limits.max_num_seqs);
+  }
 
   struct Copy {  // on its way, or over and not known to count
     Reservation into;
@@ -29,6 +31,7 @@ struct Scheduler::State {
   Queues queues;
   Planner planner;
   std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences;
+  std::vector<std::unique_ptr<Sequence>> unused;  // have been sequences, and keep their room for others
   CommitResult result;
   std::uint64_t next_age = 1, step = 0;
   std::vector<Copy> copies;
@@ -40,10 +43,8 @@ struct Scheduler::State {
     return found == sequences.end() ? nullptr : found->second.get();
   }
 
-  void remove(Sequence* sequence) {
-    queues.remove(sequence);
-    sequences.erase(sequence->request.id);
-  }
+  Sequence& make(request::Request request);  // in no queue yet
+  void remove(Sequence* sequence);           // from the one that it is in
 
   Backlog backlog() const {
     const std::size_t room = limits.max_num_seqs > queues.running.items.size()
