@@ -74,8 +74,12 @@ std::string packed_vocabulary(const tokenizer::Tokenizer& tokenizer, std::size_t
   std::vector<std::string> texts;
   for (std::size_t id = 0; id < std::min(tokenizer.vocab_size(), vocab_size); ++id) {
     const auto token = static_cast<TokenId>(id);
-    texts.push_back(tokenizer.is_special(token) ? grammar::special_token(tokenizer.token_text(token))
-                                                : std::string(tokenizer.token_bytes(token)));
+    const std::string_view bytes = tokenizer.token_bytes(token);
+    if (tokenizer.is_special(token)) {
+      texts.push_back(grammar::special_token(tokenizer.token_text(token)));
+    } else {  // a byte's token would be the beginning of each special one, and no grammar has that byte
+      texts.emplace_back(bytes.find(grammar::kSpecialTokenByte) == bytes.npos ? bytes : std::string_view());
+    }
   }
   return grammar::pack_vocabulary(texts);
 }
