@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -48,27 +47,6 @@ struct Round {
   double front_us = 0, client_us = 0;  // processor time a token
   double other_load = 0;
 };
-
-// Tokens per second while all streams run: from the last one's first token to the first one's last. Each
-// stream's own rate in that time, added up: counting all tokens in it would lose one step, since the tokens
-// of a step come one after the other.
-double rate_of(const std::vector<harness::StreamRecord>& records) {
-  Time begin = Time::min(), end = Time::max();
-  for (const harness::StreamRecord& record : records) {
-    CHECK(record.error.empty(), "a stream failed: {}", record.error);
-    begin = std::max(begin, record.generation.token_times.front());
-    end = std::min(end, record.generation.token_times.back());
-  }
-  double rate = 0;
-  for (const harness::StreamRecord& record : records) {
-    const std::vector<Time>& times = record.generation.token_times;  // ascending
-    const auto first = std::lower_bound(times.begin(), times.end(), begin);
-    const auto last = std::upper_bound(first, times.end(), end) - 1;
-    CHECK(last > first, "a stream has fewer than two tokens while all run: ask for more tokens");
-    rate += static_cast<double>(last - first) / std::chrono::duration<double>(*last - *first).count();
-  }
-  return rate;
-}
 
 Round measure(const harness::ServerProcess& server, Engine& engine, const Options& options,
               std::size_t vocab_size, std::uint64_t seed) {

@@ -24,17 +24,40 @@ namespace {
 struct Options {
   std::vector<std::string> models;
   std::size_t n_sequences = 0, n_prompt = 1, n_generated = 8;  // of the run under callgrind
+  std::string feature;                                         // of its requests
   std::size_t n_functions = 0;
   std::string json_path = "build/bench_instructions.json";
 };
 struct Load {
   std::string name;
   std::size_t n_sequences, n_prompt, n_generated;
+  std::string feature = "plain";
   std::size_t n_tokens() const { return n_sequences * (n_prompt + n_generated - 1); }
 };
 // A prompt of one token makes every step one of decoding.
-const Load kLoads[] = {
-    {"decode 1", 1, 1, 16}, {"decode 8", 8, 1, 8}, {"decode 32", 32, 1, 4}, {"prefill 128", 1, 128, 1}};
+const Load kLoads[] = {{"decode 1", 1, 1, 16},
+                       {"decode 8", 8, 1, 8},
+                       {"decode 32", 32, 1, 4},
+                       {"prefill 128", 1, 128, 1},
+                       {"decode 32, sampled", 32, 1, 4, "sampled"},
+                       {"logprobs 5", 32, 1, 4, "logprobs"},
+                       {"penalties", 32, 1, 4, "penalties"},
+                       {"logit_bias 300", 32, 1, 4, "bias"}};
+
+// What features cost is told beside "sampled", all at temperature 0.8; "plain" has the server's default.
+void add_feature(const std::string& feature, request::Request& request) {
+  if (feature == "plain") return;
+  request.sampling.temperature = 0.8f;
+  if (feature == "logprobs") request.logprobs.n_top = 5;
+  if (feature == "penalties") {
+    request.sampling.repetition_penalty = 1.1f;
+    request.sampling.frequency_penalty = request.sampling.presence_penalty = 0.5f;
+  }
+  if (feature != "bias") return;
+  request::TokenRules rules;
+  for (TokenId token = 0; token < 300; ++token) rules.logit_bias.push_back({7 * token, 1.0f});
+  request.rules = std::move(rules);
+}
 
 // A rank alone, as a worker process runs it: its step loop, its link to a front, which only reads.
 class RankAlone {
@@ -91,6 +114,7 @@ class RankAlone {
       request.tokens.push_back(static_cast<TokenId>(random.below(vocab_size)));
     request.sampling.seed = index;
     request.stop = {.max_tokens = options_.n_generated, .ignore_eos = true};
+    add_feature(options_.feature, request);
     return request;
   }
 
@@ -116,9 +140,9 @@ Profile profile(const std::string& model, const Load& load) {
       "LD_BIND_NOW=1 valgrind --quiet --tool=callgrind --callgrind-out-file='{}' --compress-strings=no "
       "--compress-pos=no "
       "--toggle-collect='concertina::worker::StepLoop::run()' '{}' --model '{}' --sequences {} --prompt {} "
-      "--generated {}",
+      "--generated {} --feature {}",
       path, std::filesystem::read_symlink("/proc/self/exe").string(), model, load.n_sequences, load.n_prompt,
-      load.n_generated);
+      load.n_generated, load.feature);
   const int status = std::system(command.c_str());
   CHECK(status == 0, "{} ended with status {}", command, status);
   auto profile = read_callgrind(path);
@@ -129,13 +153,13 @@ Profile profile(const std::string& model, const Load& load) {
 
 int run(const Options& options) {
   nlohmann::ordered_json json;
-  fmt::print("{:<24} {:<12} {:>8} {:>16} {:>16}\n", "model", "load", "tokens", "outside kernels", "of all");
+  fmt::print("{:<24} {:<20} {:>8} {:>16} {:>16}\n", "model", "load", "tokens", "outside kernels", "of all");
   for (const std::string& model : options.models) {
     for (const Load& load : kLoads) {
       const Profile counts = profile(model, load);
       const double outside = static_cast<double>(counts.outside) / static_cast<double>(load.n_tokens());
       const double share = static_cast<double>(counts.outside) / static_cast<double>(counts.total);
-      fmt::print("{:<24} {:<12} {:>8} {:>16.0f} {:>15.2f}%\n", model, load.name, load.n_tokens(), outside,
+      fmt::print("{:<24} {:<20} {:>8} {:>16.0f} {:>15.2f}%\n", model, load.name, load.n_tokens(), outside,
                  100 * share);
       for (std::size_t i = 0; i < std::min(options.n_functions, counts.functions.size()); ++i) {
         fmt::print("    {:>12.1f} {}\n",
@@ -161,6 +185,7 @@ int main(int argc, char** argv) {
   app.add_option("--sequences", options.n_sequences, "run a rank alone, with so many sequences");
   app.add_option("--prompt", options.n_prompt, "tokens of each one's prompt");
   app.add_option("--generated", options.n_generated, "tokens each one is given");
+  app.add_option("--feature", options.feature, "that they use: plain, sampled, logprobs, penalties, bias");
   app.add_option("--json", options.json_path, "where the results go");
   CLI11_PARSE(app, argc, argv);
   if (options.n_sequences == 0) return concertina::bench::run(options);

@@ -83,6 +83,8 @@ Flags http_flags(HttpFlags& o) {
       size("--max-body-bytes", o.max_body_bytes,
            "the largest request body, or 8 bytes a token of --max-model-len")
           .or_else("4MiB"),
+      toggle("--trust-request-chat-template", o.trust_request_templates, HttpFlags::TrustTemplates::kNo,
+             HttpFlags::TrustTemplates::kYes, "run chat templates that requests bring, which are programs"),
   };
 }
 
@@ -99,6 +101,7 @@ Result<server::ServerOptions> make_server_options(const HttpFlags& flags, std::s
   out.limits.unfinished_bodies_bytes =
       std::max(out.limits.unfinished_bodies_bytes, 4 * out.limits.max_body_bytes);
   out.allowed_hosts = flags.allowed_hosts;
+  out.trust_request_templates = flags.trust_request_templates;
   ASSIGN_OR_RETURN(out.api_keys, gather_keys(flags));
   const auto own_name = server::access::own_loopback_name(kLookUp);
   if (own_name) out.own_names.push_back(*own_name);

@@ -18,6 +18,8 @@ struct HttpFlags {
   std::optional<std::uint64_t> max_body_bytes;
   std::vector<std::string> allowed_hosts, api_keys;
   std::string api_key_file;
+  using TrustTemplates = server::ServerOptions::TrustTemplates;
+  TrustTemplates trust_request_templates = TrustTemplates::kNo;
 };
 Flags http_flags(HttpFlags& flags);
 

@@ -67,7 +67,8 @@ Flags model_flags(ServeOptions& o) {
   using Loading = FrontOptions::WeightLoading;
   using Priorities = front::ModelInfo::Priorities;
   return {
-      text("--served-model-name", "NAME", o.served_model_name, "what requests call the model")
+      texts("--served-model-name", "A,B", o.served_model_names,
+            "what requests call the model; answers say the first")
           .or_else("the path"),
       text("--chat-template", "FILE", o.chat_template, "a Jinja template for chats").or_else("the model's"),
       text("--tool-call-parser", "NAME", o.tool_call_parser,

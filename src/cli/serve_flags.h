@@ -14,7 +14,8 @@ namespace concertina::cli {
 // What `concertina serve` was called with.
 struct ServeOptions {
   std::string model;
-  std::string served_model_name, state_dir;
+  std::string state_dir;
+  std::vector<std::string> served_model_names;  // the first is the one that answers name
   std::string chat_template, tool_call_parser = "auto", reasoning_parser = "auto";
   std::optional<std::size_t> max_model_len;
   std::optional<std::uint64_t> kv_cache_bytes;  // none: front::default_kv_bytes

@@ -25,7 +25,7 @@ tl::unexpected<Error> bad_flag(const std::string& message) { return fail(CliErro
 
 void prepare_info(const ServeOptions& o, const model::ModelConfig& config,
                   const model::GenerationDefaults& defaults, Prepared& out) {
-  out.info = {.served_name = o.served_model_name.empty() ? o.model : o.served_model_name,
+  out.info = {.served_name = o.served_model_names.empty() ? o.model : o.served_model_names[0],
               .path = o.model,
               .max_model_len = o.front.max_model_len,
               .vocab_size = config.vocab_size,
@@ -65,6 +65,8 @@ Status prepare_formats(const ServeOptions& o, Prepared& out) {
   auto formats = tools::choose_formats(o.tool_call_parser, o.reasoning_parser, shown);
   if (!formats) return bad_flag(formats.error().message());
   out.server.formats = *formats;
+  for (std::size_t i = 1; i < o.served_model_names.size(); ++i)
+    out.server.other_model_names.push_back(o.served_model_names[i]);
   return {};
 }
 

@@ -9,23 +9,27 @@
 namespace concertina::grammar {
 namespace {
 
-// Digits of one length, between `low` and `high` of that length.
+// Digits of one length, between `low` and `high` of that length. Where all are free behind the first digit of
+// a bound it is one of the digits between them: without that a range of 16 digits doubles at each of them.
 void append_digits(RuleSet& rules, NodeIndex from, NodeIndex to, std::string_view low,
                    std::string_view high) {
   if (low.empty()) return rules.add_skip(from, to);
-  const auto digit = [](char c) { return static_cast<std::uint8_t>(c); };
-  const std::size_t n_more = low.size() - 1;
-  const std::string nines(n_more, '9'), zeros(n_more, '0');
-  if (low[0] == high[0]) {
+  const bool low_is_free = low.find_first_not_of('0', 1) == low.npos;
+  const bool high_is_free = high.find_first_not_of('9', 1) == high.npos;
+  const std::string nines(low.size() - 1, '9'), zeros(low.size() - 1, '0');
+  if (low[0] == high[0] && !(low_is_free && high_is_free)) {
     const NodeIndex next = rules.append_literal(from, low.substr(0, 1));
     return append_digits(rules, next, to, low.substr(1), high.substr(1));
   }
-  append_digits(rules, rules.append_literal(from, low.substr(0, 1)), to, low.substr(1), nines);
-  append_digits(rules, rules.append_literal(from, high.substr(0, 1)), to, zeros, high.substr(1));
-  if (low[0] + 1 >= high[0]) return;
-  for (std::size_t i = 0; i <= n_more; ++i) {
-    const NodeIndex next = i == n_more ? to : rules.add_node();
-    rules.add_bytes(from, i == 0 ? digit(low[0]) + 1 : '0', i == 0 ? digit(high[0]) - 1 : '9', next);
+  if (!low_is_free)
+    append_digits(rules, rules.append_literal(from, low.substr(0, 1)), to, low.substr(1), nines);
+  if (!high_is_free)
+    append_digits(rules, rules.append_literal(from, high.substr(0, 1)), to, zeros, high.substr(1));
+  const auto first = static_cast<std::uint8_t>(low[0] + (low_is_free ? 0 : 1));
+  const auto last = static_cast<std::uint8_t>(high[0] - (high_is_free ? 0 : 1));
+  for (std::size_t i = 0; first <= last && i < low.size(); ++i) {
+    const NodeIndex next = i + 1 == low.size() ? to : rules.add_node();
+    rules.add_bytes(from, i == 0 ? first : '0', i == 0 ? last : '9', next);
     from = next;
   }
 }

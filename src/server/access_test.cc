@@ -42,6 +42,23 @@ TEST(Hosts, OnLoopbackOnlyNamesOfThisMachineAreServed) {
   EXPECT_EQ(status_of(check(make_rules("127.0.0.2", {}, {}), from_host("127.0.0.2:1"), Path::kApi)), 200);
 }
 
+TEST(Pages, OfHostsThatAreNamedMayReadAnswersInABrowser) {
+  const Rules rules = make_rules("127.0.0.1", {"pages.example"}, {});
+  const auto allowed = [&](const std::string& origin) {
+    const http::Headers headers = page_headers(rules, from_host("localhost", {{"Origin", origin}}));
+    return headers.empty() ? "none" : headers[0].second;
+  };
+  EXPECT_EQ(allowed("https://pages.example:8443"), "https://pages.example:8443");
+  for (const char* other :
+       {"https://elsewhere.example", "https://pages.example.elsewhere.example", "null", ""})
+    EXPECT_EQ(allowed(other), "none") << other;
+  EXPECT_TRUE(page_headers(rules, from_host("localhost")).empty()) << "no browser, no page";
+  EXPECT_TRUE(
+      page_headers(make_rules("0.0.0.0", {"*"}, {}), from_host("h", {{"Origin", "https://a.example"}}))
+          .empty())
+      << "any name of this server is no name of a page";
+}
+
 TEST(Hosts, TheMachinesOwnNameIsServedIfItLeadsToLoopback) {
   const Rules rules = make_rules("127.0.0.1", {}, {}, {"My-Machine"});
   EXPECT_EQ(status_of(check(rules, from_host("my-machine:8000"), Path::kApi)), 200);

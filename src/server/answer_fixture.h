@@ -17,7 +17,11 @@ class AnswerTest : public ::testing::Test {
   }
   PreparedRequest prepared(Endpoint endpoint, const Json& body) const {
     return prepare(endpoint, body.dump(),
-                   {model, &*tokenizer, &*chat_template, formats, nullptr, &structures});
+                   {.model = model,
+                    .tokenizer = &*tokenizer,
+                    .chat_template = &*chat_template,
+                    .formats = formats,
+                    .structures = &structures});
   }
   ApiResult<Parameters> parameters_of(const Json& more) const {
     Json body{{"messages", Json::array({{{"role", "user"}, {"content", "Weather?"}}})}};

@@ -22,6 +22,7 @@ class GenerationTest : public ::testing::Test {
     parameters.prompt_ids = {"1,2", "3"};
     parameters.sampling.seed = 9;
     parameters.stop.max_tokens = max_tokens;
+    parameters.request_id = "job-7";
     generation = std::make_shared<Generation>(
         GenerationContext{service, nullptr, formats, metrics,
                           [this](std::function<void()> function) { posted.push_back(std::move(function)); },
@@ -135,7 +136,9 @@ TEST_F(GenerationTest, TheEndsReasonRidesOnTheLastTokensChunk) {
        at = answer.text.find("data: {", at + 1))
     ++n_chunks;
   EXPECT_EQ(n_chunks, 4u) << "two with the role, one for each token: " << answer.text;
-  EXPECT_THAT(answer.text, HasSubstr(R"("finish_reason":"length","stop_reason":null,"token_ids":[7])"));
+  EXPECT_THAT(
+      answer.text,
+      HasSubstr(R"("finish_reason":"length","stop_reason":null,"matched_stop":null,"token_ids":[7])"));
   EXPECT_THAT(answer.text, testing::EndsWith("data: [DONE]\n\n"));
 }
 
@@ -177,6 +180,36 @@ TEST_F(GenerationTest, AClientThatGoesAwayCancelsWhatRunsAndHearsNothingMore) {
   const std::string before = answer.text;
   token(2, 8);
   EXPECT_EQ(answer.text, before);
+}
+
+TEST_F(GenerationTest, AnAbortedOneAnswersWithWhatThereIsAndRunsNoFurther) {
+  start(Stream::kNo, 1);
+  EXPECT_TRUE(generation->is_called("job-7") && generation->is_called("cmpl-job-7"));
+  EXPECT_FALSE(generation->is_called("job-") || generation->is_called(""));
+  token(1, 7);
+  last_token(2, 9, request::FinishReason::kStop);
+  generation->abort();
+  EXPECT_EQ(answer.end, RecordedAnswer::End::kFinished);
+  const auto whole = nlohmann::json::parse(answer.text);
+  EXPECT_EQ(whole["id"], "cmpl-job-7");
+  EXPECT_EQ(whole["choices"][0]["finish_reason"], "abort");
+  EXPECT_EQ(whole["choices"][0]["token_ids"], nlohmann::json::array({7}));
+  EXPECT_EQ(whole["choices"][1]["finish_reason"], "stop");
+  EXPECT_THAT(service.cancelled, ElementsAre(1));
+  EXPECT_EQ(n_over, 1);
+  generation->abort();
+  EXPECT_EQ(n_over, 1) << "it is over already";
+}
+
+TEST_F(GenerationTest, AnAbortedOneWhoseChoicesAreNotAllSubmittedSubmitsNoMore) {
+  start(Stream::kYes, 20);
+  ASSERT_EQ(service.submitted.size(), 32u);
+  generation->abort();
+  EXPECT_EQ(answer.end, RecordedAnswer::End::kFinished);
+  for (const auto& function : std::exchange(posted, {})) function();
+  EXPECT_EQ(service.submitted.size(), 32u);
+  EXPECT_EQ(service.cancelled.size(), 32u);
+  EXPECT_EQ(service.n_reserved, 0u);
 }
 
 TEST_F(GenerationTest, AWholeAnswerComesWhenTheLastChoiceEnds) {

@@ -9,9 +9,12 @@
 #include <thread>
 
 #include "server/admin/admin_api.h"
+#include "server/admin/page.h"
+#include "server/admin/server_info.h"
 #include "server/dialects/anthropic_writer.h"
 #include "server/dialects/kept_items.h"
 #include "server/openai/openai_api.h"
+#include "server/paths.h"
 
 namespace concertina::server {
 
@@ -27,38 +30,12 @@ struct Route {
       handle;  // may take the body
 
   bool takes(const std::string& target) const {
-    return path.ends_with('/') ? target.size() > path.size() && target.starts_with(path) : target == path;
+    return path.ends_with('/') && path.size() > 1 ? target.size() > path.size() && target.starts_with(path)
+                                                  : target == path;
   }
 };
 
-// "%2F" -> "/"; what is not a proper escape stays.
-std::string percent_decoded(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto hex = [&](std::size_t at) {
-      return at < text.size() && std::isxdigit(static_cast<unsigned char>(text[at]));
-    };
-    if (text[i] == '%' && hex(i + 1) && hex(i + 2)) {
-      out.push_back(static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16)));
-      i += 2;
-    } else {
-      out.push_back(text[i]);
-    }
-  }
-  return out;
-}
-
 std::size_t n_helper_threads() { return std::max(2u, std::thread::hardware_concurrency() / 4); }
-
-// "//v1/models/" -> "/v1/models": base URLs are typed with and without slashes.
-std::string without_extra_slashes(const std::string& path) {
-  std::string out;
-  for (const char c : path) {
-    if (c != '/' || !out.ends_with('/')) out.push_back(c);
-  }
-  if (out.size() > 1 && out.ends_with('/')) out.pop_back();
-  return out;
-}
 
 }  // namespace
 
@@ -74,9 +51,16 @@ struct Server::State {
             [&context](std::function<void()> function) { boost::asio::post(context, std::move(function)); }),
         served_name(generation.model().served_name),
         formats(openai::make_answer_formats(options.formats, tokenizer)),
+        generation_service(generation),
+        cluster_service(cluster),
+        chat_template_text(chat_template == nullptr ? "" : chat_template->sources()),
         openai(
             generation,
-            {generation.model(), tokenizer, chat_template, formats, std::make_shared<dialects::KeptItems>()},
+            {generation.model(), tokenizer, chat_template, formats, std::make_shared<dialects::KeptItems>(),
+             options.trust_request_templates == ServerOptions::TrustTemplates::kYes
+                 ? openai::RequestTemplates::kTrusted
+                 : openai::RequestTemplates::kRefused,
+             options.other_model_names},
             metrics, helpers, context),
         admin(cluster, metrics),
         routes(make_routes()),
@@ -87,12 +71,13 @@ struct Server::State {
               return error_response({status, message, std::nullopt, std::nullopt});
             }) {}
 
-  std::vector<Route> make_routes() {
+  static auto simple(auto function) {
+    return [function](const http::Request&, const std::string&, const ResponderPtr& r) { function(r); };
+  }
+
+  std::vector<Route> api_routes() {
     using access::Path;
     using openai::Endpoint;
-    const auto simple = [](auto function) {
-      return [function](const http::Request&, const std::string&, const ResponderPtr& r) { function(r); };
-    };
     const auto generate = [this](Endpoint endpoint) {
       return [this, endpoint](auto& q, const auto&, const auto& r) {
         openai.generate(endpoint, std::move(q), r);
@@ -104,12 +89,37 @@ struct Server::State {
         {Path::kApi, "POST", "/v1/responses", generate(Endpoint::kResponses)},
         {Path::kApi, "POST", "/v1/messages", generate(Endpoint::kMessages)},
         {Path::kApi, "POST", "/v1/messages/count_tokens", generate(Endpoint::kCountTokens)},
+        {Path::kApi, "POST", "/completion", generate(Endpoint::kLlama)},
+        {Path::kApi, "POST", "/generate", generate(Endpoint::kSglang)},
+        {Path::kApi, "POST", "/invocations", generate(Endpoint::kInvocations)},
         {Path::kApi, "POST", "/tokenize", generate(Endpoint::kTokenize)},
         {Path::kApi, "POST", "/detokenize", generate(Endpoint::kDetokenize)},
         {Path::kApi, "POST", "/render", generate(Endpoint::kRender)},
         {Path::kApi, "GET", "/v1/models", simple([this](const auto& r) { openai.list_models(r); })},
         {Path::kApi, "GET", "/v1/models/",
          [this](const auto&, const auto& id, const auto& r) { openai.show_model(id, r); }},
+    };
+  }
+
+  std::vector<Route> operator_routes() {
+    using access::Path;
+    return {
+        {Path::kAdmin, "POST", "/abort_requests",
+         [this](const auto& q, const auto&, const auto& r) { openai.abort(q, r); }},
+        {Path::kAdmin, "POST", "/v1/requests/",
+         [this](const auto&, const auto& rest, const auto& r) { openai.cancel(rest, r); }},
+        // Nothing is shared between requests that could be stale.
+        {Path::kAdmin, "POST", "/reset_prefix_cache", simple([](const auto& r) { r->send({.body = "{}"}); })},
+        {Path::kApi, "GET", "/health_generate",
+         [this](auto& q, const auto&, const auto& r) { openai.generate_one(std::move(q), r); }},
+        {Path::kApi, "GET", "/server_info", simple([this](const auto& r) {
+           r->send({.body = admin::server_info(generation_service.model(), cluster_service.cluster(),
+                                               chat_template_text)});
+         })},
+        {Path::kApi, "GET", "/load", simple([this](const auto& r) {
+           r->send({.body = admin::load_info(cluster_service.cluster(), cluster_service.n_running(),
+                                             cluster_service.n_queued())});
+         })},
         {Path::kAdmin, "POST", "/scale_elastic_ep",
          [this](const auto& q, const auto&, const auto& r) { admin.scale(q, r); }},
         {Path::kAdmin, "POST", "/is_scaling_elastic_ep",
@@ -121,6 +131,12 @@ struct Server::State {
         {Path::kAdmin, "GET", "/cluster",
          [this](const auto& q, const auto&, const auto& r) { admin.cluster(q, r); }},
         {Path::kOpen, "GET", "/health", simple([this](const auto& r) { admin.health(r); })},
+        {Path::kOpen, "GET", "/", simple([](const auto& r) {
+           // In no frame: a page of somebody else's could lay itself over the buttons that scale.
+           r->send({.body = std::string(admin::page()),
+                    .content_type = "text/html; charset=utf-8",
+                    .headers = {{"Content-Security-Policy", "frame-ancestors 'none'"}}});
+         })},
         {Path::kOpen, "GET", "/ready", simple([this](const auto& r) { admin.ready(r); })},
         {Path::kOpen, "GET", "/metrics",
          [this](const auto& q, const auto&, const auto& r) { admin.metrics(q, r); }},
@@ -128,11 +144,22 @@ struct Server::State {
     };
   }
 
+  std::vector<Route> make_routes() {
+    std::vector<Route> routes = api_routes();
+    for (Route& route : operator_routes()) routes.push_back(std::move(route));
+    return routes;
+  }
+
   void handle(http::Request& request, const ResponderPtr& responder) {
+    const http::Headers of_page = access::page_headers(access, request);
+    for (const auto& [name, value] : of_page) responder->add_header(name, value);
+    const bool is_preflight = !of_page.empty() && access::is_preflight(request);
+    if (is_preflight && !access::check(access, request, access::Path::kNone))
+      return responder->send({.status = 204, .body = "", .headers = access::preflight_headers(request)});
     // As it is first: the name of a model may begin with a slash.
     std::string path = request.path;
     if (std::none_of(routes.begin(), routes.end(), [&](const Route& route) { return route.takes(path); }))
-      path = without_extra_slashes(path);
+      path = path_of_alias(without_extra_slashes(path));
     std::vector<std::string> allowed;
     for (const Route& route : routes) {
       if (!route.takes(path)) continue;
@@ -181,6 +208,9 @@ struct Server::State {
   HelperThreads helpers;
   const std::string served_name;
   const openai::AnswerFormats formats;
+  front::GenerationService& generation_service;
+  front::ClusterService& cluster_service;
+  const std::string chat_template_text;
   openai::OpenAiApi openai;
   admin::AdminApi admin;
   const std::vector<Route> routes;

@@ -16,10 +16,13 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8000;
   http::Limits limits;
-  std::vector<std::string> allowed_hosts;  // names by which it may be asked, besides its own; "*": any
-  std::vector<std::string> own_names;      // of this machine, that lead to loopback
-  tools::Formats formats;                  // how the model writes calls of tools and what it thinks
-  access::ApiKeys api_keys;                // empty: nobody is asked for one
+  std::vector<std::string> allowed_hosts;      // names by which it may be asked, besides its own; "*": any
+  std::vector<std::string> own_names;          // of this machine, that lead to loopback
+  std::vector<std::string> other_model_names;  // by which requests may call the model, too
+  // Chat templates that requests bring are run, as programs of strangers.
+  enum class TrustTemplates : std::uint8_t { kNo, kYes } trust_request_templates = TrustTemplates::kNo;
+  tools::Formats formats;    // how the model writes calls of tools and what it thinks
+  access::ApiKeys api_keys;  // empty: nobody is asked for one
 };
 
 // The HTTP face of the process: routes, the OpenAI and admin APIs, metrics. One thread, that of `context`.

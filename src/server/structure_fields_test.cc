@@ -32,6 +32,8 @@ TEST_F(StructureFields, EachWayToAskComesToItsLanguageAndSource) {
     const char* source;
   } cases[] = {
       {R"({"response_format": {"type": "json_object"}})", Language::kJsonObject, ""},
+      {R"({"response_format": {"type": "json_object", "schema": {"type": "null"}}})", Language::kJsonSchema,
+       R"({"type":"null"})"},
       {R"({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true,
           "schema": {"type": "object", "properties": {"b": {}, "a": {}}}}}})",
        Language::kJsonSchema, R"({"type":"object","properties":{"b":{},"a":{}}})"},
@@ -105,7 +107,11 @@ TEST_F(StructureFields, AModelThatThinksDoesSoBeforeItsStructureBegins) {
 
 // Reading some sources takes a tenth of a second: the thread that carries streams leaves that to others.
 TEST_F(StructureFields, OnTheLoopOnlyWhatIsKnownIsTaken) {
-  ParseContext context{model, &*tokenizer, &*chat_template, formats, nullptr, &structures};
+  ParseContext context{.model = model,
+                       .tokenizer = &*tokenizer,
+                       .chat_template = &*chat_template,
+                       .formats = formats,
+                       .structures = &structures};
   const auto check_of = [&](ParseContext::Place place, const std::string& regex) {
     context.place = place;
     const Json body{{"prompt", "a"}, {"regex", regex}};

@@ -8,7 +8,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import { AIMessageChunk } from '@langchain/core/messages';
 import { ChatOpenAI } from '@langchain/openai';
 import { Agent, OpenAIProvider, Runner, tool as agent_tool } from '@openai/agents';
-import { jsonSchema, streamText, tool } from 'ai';
+import { jsonSchema, Output, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 import { recite } from './server.js';
 import { kLetter, kSend } from './recitals.js';
@@ -134,3 +134,38 @@ function while_ranks_come_and_go(what, texts, runs) {
 }
 
 while_ranks_come_and_go('a call of a tool', kSend, libraries);
+
+// The same of an answer that a schema binds: the automaton's state is wherever the stream is.
+const structured = {
+  'openai, json_schema': async ({ v1 }, at_piece) => {
+    const client = new OpenAI({ baseURL: v1, apiKey: 'none', maxRetries: 0 });
+    const response_format = { type: 'json_schema', json_schema: { name: 'letter', schema, strict: true } };
+    const stream = client.chat.completions.stream({ model: 'recital', messages: [{ role: 'user', content: question }], response_format, stream_options: { include_usage: true } });
+    const pieces = [];
+    for await (const chunk of stream) {
+      const piece = chunk.choices[0]?.delta.content;
+      if (piece) await at_piece(pieces.push(piece));
+    }
+    const { choices, usage } = await stream.finalChatCompletion();
+    return { pieces, letter: JSON.parse(choices[0].message.content).letter, finish: choices[0].finish_reason, usage };
+  },
+  'openai, responses with text.format': async ({ v1 }, at_piece) => {
+    const client = new OpenAI({ baseURL: v1, apiKey: 'none', maxRetries: 0 });
+    const stream = client.responses.stream({ model: 'recital', input: question, text: { format: { type: 'json_schema', name: 'letter', schema, strict: true } } });
+    const pieces = [];
+    for await (const event of stream) {
+      if (event.type === 'response.output_text.delta') await at_piece(pieces.push(event.delta));
+    }
+    const { output_text, status, usage } = await stream.finalResponse();
+    return { pieces, letter: JSON.parse(output_text).letter, finish: status, usage };
+  },
+  'ai, an output of streamText': async ({ v1 }, at_piece) => {
+    const model = createOpenAI({ baseURL: v1, apiKey: 'none' })('recital');
+    const result = streamText({ model, prompt: question, maxRetries: 0, output: Output.object({ schema: jsonSchema(schema) }) });
+    const pieces = [];
+    for await (const piece of result.textStream) await at_piece(pieces.push(piece));
+    return { pieces, letter: (await result.output).letter, usage: (await result.usage).outputTokens };
+  },
+};
+
+while_ranks_come_and_go('an answer that a schema binds', [JSON.stringify({ letter: kLetter })], structured);

@@ -181,4 +181,25 @@ std::optional<Refusal> check(const Rules& rules, const http::Request& request, P
   return check_body(request);
 }
 
+http::Headers page_headers(const Rules& rules, const http::Request& request) {
+  const std::string* origin = request.header("Origin");
+  const std::size_t scheme = origin == nullptr ? std::string::npos : origin->find("://");
+  if (scheme == std::string::npos) return {};
+  if (!contains(rules.named_hosts, host_of(origin->substr(scheme + 3)))) return {};
+  return {{"Access-Control-Allow-Origin", *origin},
+          {"Access-Control-Expose-Headers", "X-Request-Id, Retry-After"},
+          {"Vary", "Origin"}};
+}
+
+bool is_preflight(const http::Request& request) {
+  return request.method == "OPTIONS" && request.header("Access-Control-Request-Method") != nullptr;
+}
+
+http::Headers preflight_headers(const http::Request& request) {
+  const std::string* wanted = request.header("Access-Control-Request-Headers");
+  return {{"Access-Control-Allow-Methods", "GET, POST"},
+          {"Access-Control-Allow-Headers", wanted == nullptr ? "Authorization, Content-Type" : *wanted},
+          {"Access-Control-Max-Age", "600"}};
+}
+
 }  // namespace concertina::server::access

@@ -59,4 +59,11 @@ struct Refusal {
 };
 std::optional<Refusal> check(const Rules& rules, const http::Request& request, Path path);
 
+// For a page of a host that --allowed-hosts names, which asks from its own site: headers by which its browser
+// lets it read the answer. Empty: none are due.
+http::Headers page_headers(const Rules& rules, const http::Request& request);
+// Whether a browser asks what such a page may send, which is answered by these without any key.
+bool is_preflight(const http::Request& request);
+http::Headers preflight_headers(const http::Request& request);
+
 }  // namespace concertina::server::access

@@ -115,6 +115,16 @@ ordered_json to_json(const front::RankStatus& rank) {
           {"kv_moves", to_json(rank.stats.kv_moves)}};
 }
 
+// With the message where vLLM's clients look for it, too.
+http::Response scale_error(const ApiError& error) {
+  http::Response response = error_response(error);
+  response.body.pop_back();
+  response.body += ",\"detail\":" +
+                   ordered_json(error.message).dump(-1, ' ', false, ordered_json::error_handler_t::replace) +
+                   "}";
+  return response;
+}
+
 http::Response outcome(const cluster::Operation& operation) {
   if (operation.phase == cluster::Phase::kDone) {
     const ordered_json body{{"message", fmt::format("Scaled to {} data parallel engines", operation.to_size)},
@@ -129,14 +139,14 @@ http::Response outcome(const cluster::Operation& operation) {
                  std::nullopt, "operation_failed", operation.id};
   if (operation.failure == Failure::kTimeout) error.status = 408, error.code = "drain_timeout";
   if (operation.failure == Failure::kShutDown) error.status = 503, error.code = "shutting_down";
-  return error_response(error);
+  return scale_error(error);
 }
 
 }  // namespace
 
 void AdminApi::scale(const http::Request& request, const std::shared_ptr<http::Responder>& responder) {
   auto body = parse_scale(request.body);
-  if (!body) return responder->send(error_response(body.error()));
+  if (!body) return responder->send(scale_error(body.error()));
   const bool waits = body->wait == ScaleBody::Wait::kYes;
   std::function<void(const cluster::Operation&)> done;
   if (waits) done = [responder](const cluster::Operation& operation) { responder->send(outcome(operation)); };
@@ -146,7 +156,7 @@ void AdminApi::scale(const http::Request& request, const std::shared_ptr<http::R
     const auto running = service_.cluster().operation;
     if (operation.error().is(cluster::ClusterError::kOperationRunning) && running)
       error.operation_id = running->id;
-    return responder->send(error_response(error));
+    return responder->send(scale_error(error));
   }
   if (waits) return;
   if (operation->phase == cluster::Phase::kDone) return responder->send(outcome(*operation));
@@ -206,7 +216,7 @@ std::string AdminApi::cluster_text() const {
 }
 
 void AdminApi::health(const std::shared_ptr<http::Responder>& responder) const {
-  responder->send({.body = "{}"});
+  responder->send({.body = R"({"status":"ok"})"});
 }
 
 void AdminApi::ready(const std::shared_ptr<http::Responder>& responder) const {

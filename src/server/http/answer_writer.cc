@@ -19,6 +19,7 @@ void append_common(std::string& out, const AnswerContext& context) {
   // Anthropic's clients read the latter, all others the former.
   fmt::format_to(std::back_inserter(out), "Date: {}\r\nX-Request-Id: {}\r\nRequest-Id: {}\r\n", context.date,
                  context.request_id, context.request_id);
+  out += context.more;
   const bool keeps = context.connection == AnswerContext::Connection::kKeepAlive;
   if (!keeps) out += "Connection: close\r\n";
   if (keeps && context.version < 11) out += "Connection: keep-alive\r\n";

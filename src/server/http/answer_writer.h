@@ -14,6 +14,7 @@ struct AnswerContext {
   unsigned version = 11;
   enum class Connection : std::uint8_t { kKeepAlive, kClose } connection = Connection::kKeepAlive;
   std::string_view date, request_id;
+  std::string_view more = {};  // header lines
 };
 
 std::string response_head(const Response& response, const AnswerContext& context);

@@ -43,6 +43,8 @@ struct Response {
 class Responder {
  public:
   virtual ~Responder() = default;
+  // Of whatever the answer will be; before it begins.
+  virtual void add_header(std::string_view /*name*/, std::string_view /*value*/) {}
   virtual void send(Response response) = 0;
   // The head goes out at once, before any data. From here on an end of the client's input does not count as
   // its leaving: a client may close its sending side and go on reading.

@@ -70,6 +70,7 @@ class Session : public Outgoing::Owner, public std::enable_shared_from_this<Sess
 
   // For its responder, while request `number` is being answered.
   bool answers(std::uint64_t number) const;
+  void add_header(std::string_view name, std::string_view value);
   void send(Response response);
   void begin_stream(const std::string& content_type);
   void write(std::string_view data);
@@ -121,7 +122,7 @@ class Session : public Outgoing::Owner, public std::enable_shared_from_this<Sess
   std::optional<BodyBudget::Share> read_ahead_share_;
   std::uint64_t n_requests_ = 0;
   std::function<void()> on_disconnect_;
-  std::string request_id_;
+  std::string request_id_, more_headers_;  // of the answer
   unsigned version_ = 11;
   AnswerContext::Connection connection_ = AnswerContext::Connection::kKeepAlive;
   enum class Body : std::uint8_t { kSent, kLeftOut } body_ = Body::kSent;  // left out: HEAD

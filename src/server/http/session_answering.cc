@@ -19,6 +19,9 @@ class SessionResponder : public Responder {
   SessionResponder(const std::shared_ptr<Session>& session, std::uint64_t number)
       : session_(session), number_(number) {}
 
+  void add_header(std::string_view name, std::string_view value) override {
+    if (const auto session = mine()) session->add_header(name, value);
+  }
   void send(Response response) override {
     if (const auto session = mine()) session->send(std::move(response));
   }
@@ -52,6 +55,7 @@ void Session::refuse(const Refusal& given) {
   const Refusal refusal = given;  // the reader's own, which goes, and what has come with it
   std::string refusal_id = reader_->request_id();
   reader_.reset();
+  more_headers_.clear();
   input_ = {};
   n_parsed_ = 0;
   ++n_requests_;
@@ -76,6 +80,7 @@ void Session::serve_request() {
   request.connection = number_;
   request.client = fmt::format("connection:{}", request.connection);
   move_to(Phase::kAnswering);
+  more_headers_.clear();
   ++n_requests_;
   watch_broken();
   if (input_end_ == End::kNotSeen) want_readable();
@@ -92,7 +97,12 @@ void Session::set_on_disconnect(std::function<void()> function) {
 }
 
 AnswerContext Session::context() {
-  return {version_, connection_, shared_->date.at(std::chrono::system_clock::now()), request_id_};
+  return {version_, connection_, shared_->date.at(std::chrono::system_clock::now()), request_id_,
+          more_headers_};
+}
+
+void Session::add_header(std::string_view name, std::string_view value) {
+  more_headers_ += fmt::format("{}: {}\r\n", name, value);
 }
 
 void Session::send(Response response) {

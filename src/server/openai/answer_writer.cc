@@ -6,6 +6,7 @@
 #include <random>
 
 #include "server/dialects/anthropic_writer.h"
+#include "server/dialects/native_writer.h"
 #include "server/dialects/responses_writer.h"
 #include "server/openai/chunks.h"
 
@@ -61,12 +62,26 @@ std::string random_id(const char* prefix) {
   return fmt::format("{}{:08x}{:08x}{:08x}", prefix, device(), device(), device());
 }
 
+std::string timings_object(const Usage& usage) {
+  const auto per_second = [](std::size_t n, double ms) {
+    return ms > 0 ? 1e3 * static_cast<double>(n) / ms : 0;
+  };
+  return fmt::format(
+      R"({{"prompt_n":{},"prompt_ms":{:.3f},"prompt_per_second":{:.3f},"predicted_n":{},"predicted_ms":{:.3f},"predicted_per_second":{:.3f}}})",
+      usage.prompt_tokens, usage.prompt_ms, per_second(usage.prompt_tokens, usage.prompt_ms),
+      usage.completion_tokens, usage.predicted_ms, per_second(usage.completion_tokens, usage.predicted_ms));
+}
+
 std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model) {
   if (parameters.endpoint == Endpoint::kResponses)
     return std::make_unique<dialects::ResponsesWriter>(parameters.repeated_fields, model.served_name,
                                                        parameters.kept_items);
   if (parameters.endpoint == Endpoint::kMessages)
     return std::make_unique<dialects::AnthropicWriter>(model.served_name);
+  if (parameters.endpoint == Endpoint::kLlama)
+    return std::make_unique<dialects::LlamaWriter>(model.served_name);
+  if (parameters.endpoint == Endpoint::kSglang)
+    return std::make_unique<dialects::SglangWriter>(parameters.request_id);
   return std::make_unique<ChunkWriter>(parameters, model);
 }
 

@@ -16,6 +16,7 @@ namespace concertina::server::openai {
 struct Usage {
   std::size_t prompt_tokens = 0, completion_tokens = 0;
   std::optional<std::size_t> reasoning_tokens;  // nothing: the model's thoughts are not split off
+  double prompt_ms = 0, predicted_ms = 0;       // until the first token, with waiting; from there to the last
 };
 
 // A call of a tool as it has come so far.
@@ -80,6 +81,7 @@ void append_escaped(std::string& out, std::string_view text);
 std::string json_string(std::string_view text);
 std::string joined_ids(std::span<const TokenId> ids);  // "1,2,3"
 std::string random_id(const char* prefix);
+std::string timings_object(const Usage& usage);  // llama-server's
 
 std::unique_ptr<AnswerWriter> make_writer(const Parameters& parameters, const front::ModelInfo& model);
 

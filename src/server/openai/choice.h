@@ -41,7 +41,7 @@ class Choice {
   LogprobLists logprobs;     // likewise
   std::optional<PromptLogprobList> prompt_logprobs;
   std::size_t n_tokens = 0;
-  Time last_token{};
+  Time first_token{}, last_token{};
   End end;
   enum class Prompt { kNotSent, kSent } prompt_ids = Prompt::kNotSent;
 

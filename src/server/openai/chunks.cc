@@ -102,10 +102,12 @@ ChunkWriter::ChunkWriter(const Parameters& parameters, const front::ModelInfo& m
       include_usage_(parameters.include_usage),
       continuous_usage_(parameters.output.continuous_usage),
       return_token_ids_(parameters.return_token_ids),
-      tells_prompt_logprobs_(parameters.output.n_prompt_logprobs.has_value()),
+      timings_(parameters.output.timings),
       choice_(parameters.answer.choice) {
   const bool is_chat = endpoint_ == Endpoint::kChat;
-  const std::string id = random_id(is_chat ? "chatcmpl-" : "cmpl-"), name = json_string(model.served_name);
+  const char* prefix = is_chat ? "chatcmpl-" : "cmpl-";
+  const std::string id = parameters.request_id.empty() ? random_id(prefix) : prefix + parameters.request_id,
+                    name = json_string(model.served_name);
   const std::string fingerprint =
       model.system_fingerprint.empty() ? "null" : json_string(model.system_fingerprint);
   const auto head = [&](const char* object) {
@@ -122,8 +124,9 @@ std::string ChunkWriter::end_members(const End& end) const {
   if (end.finish_reason == nullptr) return R"("finish_reason":null)";
   const bool is_asked_for =
       choice_ == AnswerParameters::Choice::kNamed && end.finish_reason == std::string_view("tool_calls");
-  return fmt::format(R"("finish_reason":"{}","stop_reason":{})", is_asked_for ? "stop" : end.finish_reason,
-                     end.stop_reason);
+  // vLLM's name for what ended it, and SGLang's.
+  return fmt::format(R"("finish_reason":"{}","stop_reason":{},"matched_stop":{})",
+                     is_asked_for ? "stop" : end.finish_reason, end.stop_reason, end.stop_reason);
 }
 
 std::string ChunkWriter::frame(const std::string& choices, const std::string& more,
@@ -134,6 +137,7 @@ std::string ChunkWriter::frame(const std::string& choices, const std::string& mo
   } else if (include_usage_ == IncludeUsage::kYes) {
     out += ",\"usage\":null";
   }
+  if (timings_ == Timings::kYes) out += ",\"timings\":" + timings_object(usage);
   return out + "}\n\n";
 }
 
@@ -186,8 +190,7 @@ std::string ChunkWriter::whole_choice(std::size_t index, const WholeChoice& choi
                                 end_members(choice.end));
   if (return_token_ids_ == ReturnTokenIds::kYes)
     out += id_list("token_ids", joined_ids(choice.ids)) + id_list("prompt_token_ids", choice.prompt.ids);
-  if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kCompletions)
-    out += ",\"prompt_logprobs\":" + choice.prompt_logprobs;
+  if (endpoint_ == Endpoint::kCompletions) out += ",\"prompt_logprobs\":" + choice.prompt_logprobs;
   return out + "}";
 }
 
@@ -199,8 +202,8 @@ std::string ChunkWriter::whole(std::span<const WholeChoice> choices, const Usage
   }
   out += "],\"usage\":" + usage_object(usage);
   if (return_token_ids_ == ReturnTokenIds::kYes) out += id_list("prompt_token_ids", choices[0].prompt.ids);
-  if (tells_prompt_logprobs_ && endpoint_ == Endpoint::kChat)
-    out += ",\"prompt_logprobs\":" + choices[0].prompt_logprobs;
+  if (timings_ == Timings::kYes) out += ",\"timings\":" + timings_object(usage);
+  if (endpoint_ == Endpoint::kChat) out += ",\"prompt_logprobs\":" + choices[0].prompt_logprobs;
   return out + "}";
 }
 

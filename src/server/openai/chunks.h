@@ -27,7 +27,7 @@ class ChunkWriter : public AnswerWriter {
   IncludeUsage include_usage_;
   ContinuousUsage continuous_usage_;
   ReturnTokenIds return_token_ids_;
-  bool tells_prompt_logprobs_;
+  const Timings timings_;
   const AnswerParameters::Choice choice_;
   std::string head_, whole_head_;  // up to "choices":
 };

@@ -108,6 +108,27 @@ Status Generation::submit(Choice& choice) {
   return {};
 }
 
+bool Generation::is_called(const std::string& id) const {
+  const std::string& own = parameters_.request_id;
+  return !own.empty() && (id == own || id == "chatcmpl-" + own || id == "cmpl-" + own);
+}
+
+void Generation::abort() {
+  const auto self = shared_from_this();
+  const End end{"abort"};
+  for (const auto& choice : choices_) {
+    if (answer_ == Answer::kOver || choice->end.finish_reason != nullptr) continue;
+    const auto submitted = std::find_if(by_request_.begin(), by_request_.end(),
+                                        [&](const auto& entry) { return entry.second == choice.get(); });
+    if (submitted != by_request_.end()) {
+      context_.service.cancel(submitted->first);
+      by_request_.erase(submitted);
+    }
+    emit(*choice, choice->answer.read("", tools::End::kEnd), end);
+    end_choice(*choice, end);
+  }
+}
+
 void Generation::abandon() {
   if (answer_ == Answer::kOver) return;
   for (const auto& choice : choices_) {
@@ -136,6 +157,7 @@ void Generation::count(Choice& choice) {
   const Time time = now();
   if (choice.n_tokens == 1) {
     context_.metrics.on_first_token(time - arrived_);
+    choice.first_token = time;
   } else {
     context_.metrics.on_next_token(time - choice.last_token);
   }
@@ -188,6 +210,10 @@ void Generation::emit(Choice& choice, tools::Events events, const End& end) {
 
 Usage Generation::usage_of(const Choice& choice) const {
   Usage usage{choice.prompt().size(), choice.n_tokens, {}};
+  if (choice.n_tokens > 0) {
+    usage.prompt_ms = to_ms(choice.first_token - arrived_);
+    usage.predicted_ms = to_ms(choice.last_token - choice.first_token);
+  }
   if (parameters_.answer.reasoning != AnswerParameters::Reasoning::kInContent)
     usage.reasoning_tokens = choice.answer.n_reasoning_tokens();
   return usage;
@@ -230,6 +256,8 @@ void Generation::end_answer() {
   for (const auto& choice : choices_) {
     const Usage one = usage_of(*choice);
     usage.completion_tokens += one.completion_tokens;
+    usage.prompt_ms = std::max(usage.prompt_ms, one.prompt_ms);
+    usage.predicted_ms = std::max(usage.predicted_ms, one.predicted_ms);
     if (one.reasoning_tokens)
       usage.reasoning_tokens = usage.reasoning_tokens.value_or(0) + *one.reasoning_tokens;
   }

@@ -33,6 +33,9 @@ class Generation : public front::GenerationListener, public std::enable_shared_f
   // Submits all choices, many of them in several turns; or answers with what the front has against it. A
   // stream's header goes out as soon as it is admitted.
   void start();
+  // Whether it is the client's name for it, or the id of its answer.
+  bool is_called(const std::string& id) const;
+  void abort();               // at an operator's word: what there is becomes the answer
   void abandon();             // the client is gone, or the server ends: frees everything at once
   void keep_alive(Time now);  // a stream that was silent for long gets a comment, for proxies on the way
 

@@ -34,14 +34,14 @@ std::size_t n_characters(std::string_view text) {
 }
 
 void LogprobLists::add(TokenId token, Logprobs logprobs, std::size_t offset) {
-  if (endpoint_ == Endpoint::kChat && logprobs.empty()) return;
+  if (endpoint_ != Endpoint::kCompletions && logprobs.empty()) return;
   rows_.push_back({token, offset, logprobs.size()});
   logprobs_.insert(logprobs_.end(), logprobs.begin(), logprobs.end());
 }
 
 std::string LogprobLists::take(TokenNames& names) {
   if (empty()) return "null";
-  std::string out = endpoint_ == Endpoint::kChat ? chat(names) : completion(names);
+  std::string out = endpoint_ != Endpoint::kCompletions ? chat(names) : completion(names);
   rows_.clear();
   logprobs_.clear();
   return out;

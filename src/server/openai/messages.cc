@@ -160,6 +160,23 @@ void read_thinking_budget(Fields& fields, const AnswerFormats& formats, Paramete
                         is_opened ? std::vector<TokenId>() : formats.thought_begin};
 }
 
+// The model's, or the request's own, which goes to `own`; null: there is none, or it is wrong.
+const chat::ChatTemplate* template_of(Fields& fields, const ParseContext& context,
+                                      std::optional<chat::ChatTemplate>& own) {
+  const auto source = fields.text("chat_template");
+  if (!source) return context.chat_template;
+  const auto refuse = [&fields](std::string why) {
+    fields.fail({400, "chat_template " + std::move(why), "chat_template", "unsupported_parameter"});
+    return nullptr;
+  };
+  if (context.request_templates == RequestTemplates::kRefused)
+    return refuse("is not supported: it is a program; --trust-request-chat-template takes those of requests");
+  auto parsed = chat::ChatTemplate::parse(*source, "chat_template");
+  if (!parsed) return refuse("is none: " + parsed.error().message());
+  own = std::move(*parsed);
+  return &*own;
+}
+
 }  // namespace
 
 std::optional<std::string> render_messages(Fields& fields, const ParseContext& context, Parameters& out) {
@@ -171,7 +188,10 @@ std::optional<std::string> render_messages(Fields& fields, const ParseContext& c
            std::nullopt;
   Json variables = Json::object();
   if (!read_variables(fields, context, variables, out) || fields.error()) return std::nullopt;
-  if (context.tokenizer == nullptr || context.chat_template == nullptr)
+  std::optional<chat::ChatTemplate> own;
+  const chat::ChatTemplate* chat_template = template_of(fields, context, own);
+  if (fields.error()) return std::nullopt;
+  if (context.tokenizer == nullptr || chat_template == nullptr)
     return fields.fail(
                {400, "this model has no chat template: use /v1/completions", "messages", std::nullopt}),
            std::nullopt;
@@ -179,8 +199,7 @@ std::optional<std::string> render_messages(Fields& fields, const ParseContext& c
   if (const std::size_t n_bytes = content_bytes(*messages);
       out.truncate_prompt_tokens == 0 && n_bytes > kRenderedAnyway && !fits_bytes(n_bytes, context))
     return fail_too_long(fields, "messages", n_bytes, context), std::nullopt;
-  Renderer renderer(fields, *context.chat_template, context.tokenizer->special_tokens(),
-                    std::move(variables));
+  Renderer renderer(fields, *chat_template, context.tokenizer->special_tokens(), std::move(variables));
   const bool is_continued = fields.boolean("continue_final_message").value_or(false);
   if (is_continued && add_prompt && fields.find("add_generation_prompt") != nullptr)
     return fields.fail({400, "continue_final_message and add_generation_prompt exclude each other",

@@ -24,6 +24,25 @@ bool may_hold_a_schema(const std::string& body) {
   return false;
 }
 
+// Names of requests: vLLM's and SGLang's field. Nothing: all of them.
+std::optional<std::vector<std::string>> read_aborted(Fields& fields) {
+  std::vector<std::string> ids;
+  if (const auto id = fields.text("rid")) ids.push_back(*id);
+  if (const Json* list = fields.find("request_ids")) {
+    if (!list->is_array()) fields.wrong("request_ids", "a list of strings", *list);
+    for (const Json& id : list->is_array() ? *list : Json::array()) {
+      if (id.is_string())
+        ids.push_back(id.get<std::string>());
+      else
+        fields.wrong("request_ids", "a list of strings", id);
+    }
+  }
+  if (fields.boolean("abort_all").value_or(false)) return std::nullopt;
+  if (ids.empty() && !fields.error())
+    fields.wrong("request_ids", "a list of strings, not empty", Json::array());
+  return ids;
+}
+
 ParseContext with(ParseContext context, StructureChecker& structures, ParseContext::Place place) {
   context.structures = &structures;
   context.place = place;
@@ -43,22 +62,28 @@ OpenAiApi::OpenAiApi(front::GenerationService& service, ParseContext parse_conte
       ticker_(loop, std::chrono::seconds(1), [this] { return keep_alive(); }) {}
 OpenAiApi::~OpenAiApi() = default;
 
-std::string OpenAiApi::model_object() const {
+OpenAiApi::Asker OpenAiApi::asker_of(const http::Request& request) {
+  return {request.client, request.request_id};
+}
+
+std::string OpenAiApi::model_object(const std::string& name) const {
   const front::ModelInfo& model = service_.model();
   return fmt::format(
       R"({{"id":{},"object":"model","created":{},"owned_by":"concertina","root":{},"parent":null,"max_model_len":{}}})",
-      json_string(model.served_name), model.created_unix_s, json_string(model.path), model.max_model_len);
+      json_string(name), model.created_unix_s, json_string(model.path), model.max_model_len);
 }
 
 // 503 until a request would be admitted: probes take this path for readiness.
 void OpenAiApi::list_models(const std::shared_ptr<http::Responder>& responder) const {
   if (const Status admitted = service_.admits(); !admitted)
     return responder->send(error_response(from_front(admitted.error())));
-  responder->send({.body = R"({"object":"list","data":[)" + model_object() + "]}"});
+  std::string objects = model_object(service_.model().served_name);
+  for (const std::string& name : parse_context_.other_names) objects += "," + model_object(name);
+  responder->send({.body = R"({"object":"list","data":[)" + objects + "]}"});
 }
 
 void OpenAiApi::show_model(const std::string& id, const std::shared_ptr<http::Responder>& responder) const {
-  if (id == service_.model().served_name) return responder->send({.body = model_object()});
+  if (parse_context_.is_model(id)) return responder->send({.body = model_object(id)});
   responder->send(error_response({404,
                                   fmt::format("the model \"{}\" does not exist; this server has \"{}\"", id,
                                               service_.model().served_name),
@@ -82,24 +107,69 @@ void OpenAiApi::generate(Endpoint endpoint, http::Request request,
   PreparedRequest prepared = prepare(endpoint, request.body, loop_context_);
   if (prepared.parameters && prepared.parameters->structure_check == Parameters::StructureCheck::kPostponed)
     return prepare_beside(endpoint, std::move(request), responder, kStructureBytes);
-  begin(endpoint, std::move(prepared), request.client, responder);
+  begin(endpoint, std::move(prepared), asker_of(request), responder);
+}
+
+void OpenAiApi::generate_one(http::Request request, const std::shared_ptr<http::Responder>& responder) {
+  request.body = R"({"prompt":[0],"max_tokens":1,"temperature":0})";
+  generate(Endpoint::kCompletions, std::move(request), responder);
+}
+
+void OpenAiApi::abort(const http::Request& request, const std::shared_ptr<http::Responder>& responder) {
+  const auto body = Fields::parse(request.body);
+  if (!body) return responder->send(error_response(body.error()));
+  Fields fields(*body);
+  const auto ids = read_aborted(fields);
+  if (fields.error()) return responder->send(error_response(*fields.error()));
+  const std::size_t n_aborted = abort_where([&ids](const Generation& generation) {
+    return !ids ||
+           std::any_of(ids->begin(), ids->end(), [&](const auto& id) { return generation.is_called(id); });
+  });
+  responder->send({.body = fmt::format(R"({{"aborted":{}}})", n_aborted)});
+}
+
+void OpenAiApi::cancel(const std::string& id_and_verb, const std::shared_ptr<http::Responder>& responder) {
+  constexpr std::string_view kVerb = "/cancel";
+  const std::string id =
+      id_and_verb.substr(0, id_and_verb.size() - std::min(kVerb.size(), id_and_verb.size()));
+  if (!id_and_verb.ends_with(kVerb)) {
+    return responder->send(
+        error_response({404, "there is only /v1/requests/ID/cancel", std::nullopt, std::nullopt}));
+  }
+  if (abort_where([&id](const Generation& generation) { return generation.is_called(id); }) == 0) {
+    return responder->send(
+        error_response({404, fmt::format("no request {} is under way", json_string(shortened(id))),
+                        std::nullopt, "not_found"}));
+  }
+  responder->send({.body = R"({"aborted":1})"});
+}
+
+// Each that ends leaves the list.
+std::size_t OpenAiApi::abort_where(const std::function<bool(const Generation&)>& is_meant) {
+  std::vector<std::shared_ptr<Generation>> named;
+  for (const auto& [unused, generation] : open_) {
+    if (is_meant(*generation)) named.push_back(generation);
+  }
+  for (const auto& generation : named) generation->abort();
+  return named.size();
 }
 
 // A client that goes away meanwhile takes its turn in the queue with it; but who may want a stream may have
 // closed its sending side, which says nothing.
 void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
                                const std::shared_ptr<http::Responder>& responder, std::size_t n_least_bytes) {
-  const std::string client = request.client;
+  Asker asker = asker_of(request);
+  const std::string name = request.client;
   const std::size_t n_bytes = std::max(request.body.size(), n_least_bytes);
   const bool may_stream = request.body.find("\"stream\"") != std::string::npos;
   const auto job = helpers_.submit(
-      client, n_bytes,
-      [this, life = lifetime_.watch(), endpoint, client, responder, context = parse_context_,
-       body = std::move(request.body)]() -> HelperThreads::Done {
+      name, n_bytes,
+      [this, life = lifetime_.watch(), endpoint, asker = std::move(asker), responder,
+       context = parse_context_, body = std::move(request.body)]() -> HelperThreads::Done {
         const auto prepared = std::make_shared<PreparedRequest>(prepare(endpoint, body, context));
-        return [this, life, endpoint, client, responder, prepared] {
+        return [this, life, endpoint, asker, responder, prepared] {
           if (life.is_over() || unprepared_.erase(responder.get()) == 0) return;
-          begin(endpoint, std::move(*prepared), client, responder);
+          begin(endpoint, std::move(*prepared), asker, responder);
         };
       });
   if (!job) {
@@ -109,8 +179,8 @@ void OpenAiApi::prepare_beside(Endpoint endpoint, http::Request request,
   }
   unprepared_[responder.get()] = {endpoint, responder};
   if (may_stream) return;
-  responder->on_disconnect(lifetime_.guard([this, client, id = *job, key = responder.get()] {
-    helpers_.cancel(client, id);
+  responder->on_disconnect(lifetime_.guard([this, name, id = *job, key = responder.get()] {
+    helpers_.cancel(name, id);
     unprepared_.erase(key);
   }));
 }
@@ -133,7 +203,7 @@ void OpenAiApi::run_aside(const std::string& client, std::size_t n_bytes,
   if (!job) work()();
 }
 
-void OpenAiApi::begin(Endpoint endpoint, PreparedRequest prepared, const std::string& client,
+void OpenAiApi::begin(Endpoint endpoint, PreparedRequest prepared, const Asker& asker,
                       const std::shared_ptr<http::Responder>& responder) {
   ApiResult<Parameters>& parameters = prepared.parameters;
   if (!parameters) return responder->send(refusal(endpoint, parameters.error()));
@@ -147,12 +217,15 @@ void OpenAiApi::begin(Endpoint endpoint, PreparedRequest prepared, const std::st
                                        parameters->prompts.size(), parameters->n, n, service_.max_requests()),
                            "n", std::nullopt}));
   }
+  if (parameters->request_id.empty()) parameters->request_id = asker.request_id;
   const auto generation = std::make_shared<Generation>(
-      GenerationContext{service_, parse_context_.tokenizer, parse_context_.formats, metrics_, post_, names_,
-                        [this, client](std::size_t n_bytes, std::function<HelperThreads::Done()> work) {
-                          run_aside(client, n_bytes, std::move(work));
-                        }},
-      client_of(client), std::move(*parameters), responder, [this](Generation* over) { open_.erase(over); });
+      GenerationContext{
+          service_, parse_context_.tokenizer, parse_context_.formats, metrics_, post_, names_,
+          [this, client = asker.client_name](std::size_t n_bytes, std::function<HelperThreads::Done()> work) {
+            run_aside(client, n_bytes, std::move(work));
+          }},
+      client_of(asker.client_name), std::move(*parameters), responder,
+      [this](Generation* over) { open_.erase(over); });
   open_[generation.get()] = generation;
   generation->start();
   ticker_.start();

@@ -29,16 +29,28 @@ class OpenAiApi {
   void list_models(const std::shared_ptr<http::Responder>& responder) const;
   void show_model(const std::string& id, const std::shared_ptr<http::Responder>& responder) const;
   void generate(Endpoint endpoint, http::Request request, const std::shared_ptr<http::Responder>& responder);
-  void refuse_unprepared();  // those that helpers still have: 503
+  void generate_one(http::Request request, const std::shared_ptr<http::Responder>& responder);  // any token
+  // Ends the requests that a body names, by X-Request-Id or by the ids of their answers.
+  void abort(const http::Request& request, const std::shared_ptr<http::Responder>& responder);
+  void cancel(const std::string& id_and_verb,
+              const std::shared_ptr<http::Responder>& responder);  // "ID/cancel"
+  void refuse_unprepared();                                        // those that helpers still have: 503
   std::size_t n_open() const { return open_.size(); }
 
  private:
-  std::string model_object() const;
+  // Who asks, and the name of what it asks for.
+  struct Asker {
+    std::string client_name;  // who takes turns with others
+    std::string request_id;
+  };
+  static Asker asker_of(const http::Request& request);
+  std::string model_object(const std::string& name) const;
+  std::size_t abort_where(const std::function<bool(const Generation&)>& is_meant);
   Ticker::Next keep_alive();
   void warn_once(const std::vector<std::string>& unknown);
   void prepare_beside(Endpoint endpoint, http::Request request,
                       const std::shared_ptr<http::Responder>& responder, std::size_t n_least_bytes = 0);
-  void begin(Endpoint endpoint, PreparedRequest prepared, const std::string& client,
+  void begin(Endpoint endpoint, PreparedRequest prepared, const Asker& asker,
              const std::shared_ptr<http::Responder>& responder);
   void run_aside(const std::string& client, std::size_t n_bytes, std::function<HelperThreads::Done()> work);
 

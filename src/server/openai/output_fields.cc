@@ -64,6 +64,7 @@ void read_output(Fields& fields, const ParseContext& context, Parameters& out) {
       fields.fail({400, "echo needs a tokenizer, which this model has not", "echo", std::nullopt});
   }
   read_prompt_logprobs(fields, out);
+  if (fields.boolean("timings_per_token").value_or(false)) out.output.timings = Timings::kYes;
   if (fields.boolean("include_stop_str_in_output").value_or(false)) out.output.stop_text = StopText::kKept;
   if (!fields.boolean("skip_special_tokens").value_or(true))
     out.output.special_tokens = tokenizer::SkipSpecialTokens::kNo;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "server/http/header_block.h"
 #include "server/openai/answer_writer.h"
 #include "server/openai/call_structure.h"
 #include "server/openai/messages.h"
@@ -75,13 +76,14 @@ bool is_id_list(const json& value) {
          std::all_of(value.begin(), value.end(), [](const json& id) { return is_number(id); });
 }
 
-void read_text_prompt(Fields& fields, const json& text, const ParseContext& context, Parameters& out) {
+void read_text_prompt(Fields& fields, const json& text, tokenizer::AddSpecialTokens add,
+                      const ParseContext& context, Parameters& out) {
   if (context.tokenizer == nullptr) {
     return fields.fail(
         {400, "prompt must be token ids: this model has no tokenizer", "prompt", std::nullopt});
   }
   const std::string& prompt = text.get_ref<const std::string&>();
-  add_text_prompt(fields, "prompt", prompt, tokenizer::AddSpecialTokens::kYes, context, out);
+  add_text_prompt(fields, "prompt", prompt, add, context, out);
   if (out.output.echo == Echo::kYes) {
     out.echoes.resize(out.prompts.size());
     if (!out.prompts.empty()) out.echoes.back().text = prompt;
@@ -100,20 +102,48 @@ void add_id_prompt(Fields& fields, const json& ids, std::size_t vocab_size, Para
   out.prompts.push_back(std::move(prompt));
 }
 
+// Token ids and texts, which together are one prompt, as llama-server has it.
+bool is_mixed(const json& value) {
+  std::size_t n_ids = 0, n_texts = 0;
+  for (const json& one : value) one.is_string() ? ++n_texts : n_ids += is_number(one);
+  return n_ids > 0 && n_texts > 0 && n_ids + n_texts == value.size();
+}
+
+void read_mixed_prompt(Fields& fields, const json& pieces, tokenizer::AddSpecialTokens add,
+                       const ParseContext& context, Parameters& out) {
+  Parameters each;
+  each.truncate_prompt_tokens = out.truncate_prompt_tokens;
+  std::vector<TokenId> whole;
+  for (const json& piece : pieces) {
+    if (piece.is_string()) {
+      read_text_prompt(fields, piece, whole.empty() ? add : tokenizer::AddSpecialTokens::kNo, context, each);
+    } else {
+      add_id_prompt(fields, json::array({piece}), context.model.vocab_size, each);
+    }
+    if (fields.error()) return;
+    whole.insert(whole.end(), each.prompts[0].begin(), each.prompts[0].end());
+    each.prompts.clear();
+  }
+  out.prompts.push_back(std::move(whole));
+}
+
 void read_prompt(Fields& fields, const ParseContext& context, Parameters& out) {
   constexpr const char* kMustBe =
       "a string, a list of strings, a list of token ids or a list of such lists, none empty";
+  const auto add = fields.boolean("add_special_tokens").value_or(true) ? tokenizer::AddSpecialTokens::kYes
+                                                                       : tokenizer::AddSpecialTokens::kNo;
   const json* prompt = fields.find("prompt");
   if (prompt == nullptr)
     return fields.fail(
         {400, fmt::format("prompt is missing: it must be {}", kMustBe), "prompt", std::nullopt});
-  if (prompt->is_string()) return read_text_prompt(fields, *prompt, context, out);
+  if (prompt->is_string()) return read_text_prompt(fields, *prompt, add, context, out);
   if (is_id_list(*prompt)) return add_id_prompt(fields, *prompt, context.model.vocab_size, out);
+  if (prompt->is_array() && is_mixed(*prompt)) return read_mixed_prompt(fields, *prompt, add, context, out);
   if (!prompt->is_array() || prompt->empty() || prompt->size() > kMaxPrompts)
     return fields.wrong("prompt", kMustBe, *prompt);
   for (const json& one : *prompt) {
     if (one.is_string()) {
-      read_text_prompt(fields, one, context, out);
+      read_text_prompt(fields, one, add, context, out);
     } else if (is_id_list(one)) {
       add_id_prompt(fields, one, context.model.vocab_size, out);
     } else {
@@ -164,6 +194,17 @@ void read_stream_options(Fields& fields, Parameters& out, std::vector<std::strin
   for (std::string& name : nested.unknown()) unknown.push_back(std::move(name));
 }
 
+// One that cannot stand in a header and a log is none.
+void read_request_id(Fields& fields, Parameters& out) {
+  for (const char* name : {"rid", "request_id"}) {
+    const auto id = fields.text(name);
+    if (id && http::is_request_id(*id)) out.request_id = *id;
+  }
+  // Keeps prompts of others away from a cache; nothing is shared between requests here.
+  if (const auto salt = fields.text("cache_salt"); salt && salt->empty())
+    fields.wrong("cache_salt", "a string, not empty", "");
+}
+
 void check_lengths(Fields& fields, const front::ModelInfo& model, Parameters& out) {
   const char* name = out.endpoint == Endpoint::kChat ? "messages" : "prompt";
   for (const auto& prompt : out.prompts) {
@@ -209,12 +250,17 @@ void tell_prompt_ids(Fields& fields, Parameters& out) {
 
 }  // namespace
 
+bool ParseContext::is_model(const std::string& name) const {
+  return name == model.served_name ||
+         std::find(other_names.begin(), other_names.end(), name) != other_names.end();
+}
+
 ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, const ParseContext& context,
                                        std::vector<std::string>& unknown) {
   Fields fields(body);
   Parameters out;
   out.endpoint = endpoint;
-  if (const auto model = fields.text("model"); model && *model != context.model.served_name) {
+  if (const auto model = fields.text("model"); model && !context.is_model(*model)) {
     fields.fail({404,
                  fmt::format("the model \"{}\" does not exist; this server has \"{}\"", shortened(*model),
                              context.model.served_name),
@@ -230,8 +276,8 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
   read_truncation(fields, context.model, out);
   read_structure(fields, context, out);
   refuse_unsupported(fields, endpoint);
-  for (const char* ignored : {"user", "metadata", "store", "service_tier", "request_id"})
-    fields.find(ignored);
+  read_request_id(fields, out);
+  for (const char* ignored : {"user", "metadata", "store", "service_tier"}) fields.find(ignored);
   if (!fields.error()) {
     if (endpoint == Endpoint::kChat) {
       read_messages(fields, context, out);

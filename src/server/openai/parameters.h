@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ enum class Endpoint : std::uint8_t {
   kChat,
   kResponses,
   kMessages,
+  kLlama,        // llama-server's own completion
+  kSglang,       // SGLang's
+  kInvocations,  // a chat or a completion, as its body is
   kCountTokens,
   kTokenize,
   kDetokenize,
@@ -36,6 +40,7 @@ enum class Stream : std::uint8_t { kNo, kYes };
 enum class IncludeUsage : std::uint8_t { kNo, kYes };
 enum class ReturnTokenIds : std::uint8_t { kNo, kYes };
 enum class ContinuousUsage : std::uint8_t { kNo, kYes };  // usage in every chunk, not only in the last
+enum class Timings : std::uint8_t { kNo, kYes };          // how long prompt and answer took, in every chunk
 enum class Echo : std::uint8_t { kNo, kYes };             // the prompt begins the answer's text
 enum class StopText : std::uint8_t { kCut, kKept };       // of a stop string or stop token, in the answer
 enum class TokensAs : std::uint8_t { kText, kIds };       // in log-probabilities: "the", "token_id:278"
@@ -43,6 +48,7 @@ enum class TokensAs : std::uint8_t { kText, kIds };       // in log-probabilitie
 // How an answer is written.
 struct OutputParams {
   ContinuousUsage continuous_usage = ContinuousUsage::kNo;
+  Timings timings = Timings::kNo;
   Echo echo = Echo::kNo;
   StopText stop_text = StopText::kCut;
   tokenizer::SkipSpecialTokens special_tokens = tokenizer::SkipSpecialTokens::kYes;
@@ -74,6 +80,7 @@ struct Parameters {
   // kPostponed: its source was not read yet, for want of time (ParseContext::Place).
   enum class StructureCheck : std::uint8_t { kDone, kPostponed } structure_check = StructureCheck::kDone;
   std::int32_t priority = 0;
+  std::string request_id;  // the client's name for it; empty: none
   OutputParams output;
   std::vector<EchoedPrompt> echoes;  // of each prompt, where output.echo says so; else empty
   // Of a prompt that is longer only the last so many tokens; -1: as many as fit; 0: it is not cut.
@@ -85,15 +92,22 @@ struct Parameters {
   std::shared_ptr<dialects::KeptItems> kept_items;     // takes a response's items; null: nobody does
 };
 
+// Whether a request may bring a chat template of its own.
+enum class RequestTemplates : std::uint8_t { kRefused, kTrusted };
+
 struct ParseContext {
   const front::ModelInfo& model;
   const tokenizer::Tokenizer* tokenizer;    // null: token ids only
   const chat::ChatTemplate* chat_template;  // null: no chat
   const AnswerFormats& formats;
   std::shared_ptr<dialects::KeptItems> kept_items = nullptr;  // that a request may refer to
-  StructureChecker* structures = nullptr;                     // null: no structures
+  RequestTemplates request_templates = RequestTemplates::kRefused;
+  std::span<const std::string> other_names = {};  // of the model
+  StructureChecker* structures = nullptr;         // null: no structures
   // kLoop: on the thread that carries streams, where no source is read that is not known.
   enum class Place : std::uint8_t { kHelper, kLoop } place = Place::kHelper;
+
+  bool is_model(const std::string& name) const;
 };
 
 // Every field of the request body, or the first thing that is wrong with it. Fields nobody knows go to

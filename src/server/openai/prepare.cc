@@ -4,6 +4,7 @@
 
 #include "server/dialects/anthropic_request.h"
 #include "server/dialects/anthropic_writer.h"
+#include "server/dialects/native_request.h"
 #include "server/dialects/responses_request.h"
 #include "server/dialects/responses_writer.h"
 #include "server/openai/token_api.h"
@@ -56,6 +57,23 @@ ApiResult<Json> as_chat(Endpoint endpoint, const Json& body, const dialects::Kep
       body, endpoint == Endpoint::kCountTokens ? dialects::Wants::kCount : dialects::Wants::kAnswer);
 }
 
+PreparedRequest prepare_native(Endpoint endpoint, const Json& body, const ParseContext& context) {
+  PreparedRequest prepared;
+  const auto completion = endpoint == Endpoint::kLlama ? dialects::llama_to_completion(body)
+                                                       : dialects::sglang_to_completion(body);
+  if (!completion) return prepared.parameters = tl::unexpected<ApiError>(completion.error()), prepared;
+  prepared.parameters = parse_parameters(Endpoint::kCompletions, *completion, context, prepared.unknown);
+  if (!prepared.parameters) return prepared;
+  if (prepared.parameters->n > 1)
+    prepared.parameters = tl::unexpected<ApiError>(ApiError{400, "n must be 1 here", "n", std::nullopt});
+  else if (endpoint == Endpoint::kSglang && prepared.parameters->stream == Stream::kYes)  // sampling_params'
+    prepared.parameters = tl::unexpected<ApiError>(
+        ApiError{400, "stream is not supported here: use /v1/completions", "stream", std::nullopt});
+  else
+    prepared.parameters->endpoint = endpoint;
+  return prepared;
+}
+
 }  // namespace
 
 http::Response refusal(Endpoint endpoint, const ApiError& error) {
@@ -67,10 +85,14 @@ PreparedRequest prepare(Endpoint endpoint, const std::string& body, const ParseC
   PreparedRequest prepared;
   const auto fields = Fields::parse(body);
   if (!fields) return prepared.parameters = tl::unexpected<ApiError>(fields.error()), prepared;
+  if (endpoint == Endpoint::kInvocations)
+    endpoint = fields->contains("messages") ? Endpoint::kChat : Endpoint::kCompletions;
   if (endpoint == Endpoint::kCompletions || endpoint == Endpoint::kChat) {
     prepared.parameters = parse_parameters(endpoint, *fields, context, prepared.unknown);
     return prepared;
   }
+  if (endpoint == Endpoint::kLlama || endpoint == Endpoint::kSglang)
+    return prepare_native(endpoint, *fields, context);
   if (endpoint == Endpoint::kTokenize || endpoint == Endpoint::kDetokenize || endpoint == Endpoint::kRender) {
     const auto answer = token_answer(endpoint, *fields, context, prepared.unknown);
     prepared.answer = answer ? http::Response{.body = *answer} : refusal(endpoint, answer.error());

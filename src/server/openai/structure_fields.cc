@@ -44,6 +44,14 @@ void ask_for(Fields& fields, const std::string& name, Language language, const J
   if (value.get<bool>()) ask_for_structure(fields, name, language, "", context, out);
 }
 
+// Of any object, or of those of a schema beside the type, as llama-server has it.
+void ask_for_object(Fields& fields, const Json& format, const ParseContext& context, Parameters& out) {
+  const auto schema = format.find("schema");
+  if (schema == format.end() || schema->is_null())
+    return ask_for_structure(fields, "response_format", Language::kJsonObject, "", context, out);
+  ask_for_any_schema(fields, "response_format.schema", *schema, context, out);
+}
+
 void read_response_format(Fields& fields, const ParseContext& context, Parameters& out) {
   constexpr const char* kName = "response_format";
   const Json* format = fields.find(kName);
@@ -52,7 +60,7 @@ void read_response_format(Fields& fields, const ParseContext& context, Parameter
   const std::string kind =
       format->is_object() && type != format->end() && type->is_string() ? *type : Json("");
   if (kind == "text") return;
-  if (kind == "json_object") return ask_for_structure(fields, kName, Language::kJsonObject, "", context, out);
+  if (kind == "json_object") return ask_for_object(fields, *format, context, out);
   if (kind != "json_schema")
     return fields.wrong(
         kName, R"({"type": "text"}, {"type": "json_object"} or {"type": "json_schema", "json_schema": ...})",

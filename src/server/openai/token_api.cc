@@ -12,10 +12,11 @@ namespace {
 // A prompt's text, or a chat's as the template renders it.
 std::optional<std::string> read_text(Fields& fields, const ParseContext& context,
                                      tokenizer::AddSpecialTokens& add) {
-  const bool is_chat = fields.find("prompt") == nullptr;
+  const char* name = fields.find("prompt") == nullptr ? "content" : "prompt";  // llama-server's, vLLM's
+  const bool is_chat = fields.find(name) == nullptr;
   const bool adds = fields.boolean("add_special_tokens").value_or(!is_chat);
   add = adds ? tokenizer::AddSpecialTokens::kYes : tokenizer::AddSpecialTokens::kNo;
-  if (!is_chat) return fields.text("prompt");
+  if (!is_chat) return fields.text(name);
   Parameters unused;
   unused.endpoint = Endpoint::kChat;
   return render_messages(fields, context, unused);
@@ -33,8 +34,8 @@ std::string token_texts(const tokenizer::Tokenizer& tokenizer, const std::vector
 std::string detokenize(Fields& fields, const ParseContext& context) {
   const auto ids = fields.token_ids("tokens", context.model.vocab_size);
   if (fields.find("tokens") == nullptr) fields.wrong("tokens", "a list of token ids", Json());
-  return fmt::format(R"({{"prompt":{}}})",
-                     json_string(context.tokenizer->decode(ids, tokenizer::SkipSpecialTokens::kNo)));
+  const std::string text = json_string(context.tokenizer->decode(ids, tokenizer::SkipSpecialTokens::kNo));
+  return fmt::format(R"({{"prompt":{},"content":{}}})", text, text);
 }
 
 std::string tokenize(Endpoint endpoint, Fields& fields, const ParseContext& context) {

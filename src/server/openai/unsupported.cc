@@ -49,9 +49,7 @@ const std::vector<Unsupported>& table() {
       {"prompt_embeds", Of::kBoth, {}},
       {"lora_path", Of::kBoth, {}},
       {"suffix", Of::kCompletions, {""}},
-      {"add_special_tokens", Of::kCompletions, {true}},
       {"add_special_tokens", Of::kChat, {false}},
-      {"chat_template", Of::kChat, {}},
       {"documents", Of::kChat, {}},
       {"audio", Of::kChat, {}},
       {"prediction", Of::kChat, {}},
@@ -67,7 +65,6 @@ const std::vector<Unsupported>& table() {
       {"detokenize", Of::kBoth, {true}},
       {"return_hidden_states", Of::kBoth, {false}},
       {"separate_reasoning", Of::kChat, {false}},
-      {"timings_per_token", Of::kBoth, {false}},
       {"return_progress", Of::kBoth, {false}},
       {"response_fields", Of::kBoth, {Json::array()}},
   };
