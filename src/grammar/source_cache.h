@@ -8,6 +8,11 @@
 
 namespace concertina::grammar {
 
+// Whether one grammar is both's, wherever it begins.
+inline bool is_same_source(const request::Structure& a, const request::Structure& b) {
+  return a.language == b.language && a.source == b.source;
+}
+
 // What was made of sources, by their content: equal ones are made once. Bounded by number and bytes; what was
 // asked for last stays. One owner. A search compares sources of equal length alone, which are few.
 template <typename Value>
@@ -20,7 +25,7 @@ class SourceCache {
 
   const Value* find(const request::Structure& structure) {  // null: it is not here. Until the next keep()
     for (auto at = entries_.begin(); at != entries_.end(); ++at) {
-      if (!is_same(*at->structure, structure)) continue;
+      if (!is_same_source(*at->structure, structure)) continue;
       entries_.splice(entries_.begin(), entries_, at);
       return &entries_.front().value;
     }
@@ -49,9 +54,6 @@ class SourceCache {
     Value value;
     std::size_t n_bytes;
   };
-  static bool is_same(const request::Structure& a, const request::Structure& b) {
-    return a.language == b.language && a.source == b.source;
-  }
 
   const Bounds bounds_;
   std::list<Entry> entries_;  // asked for last: first

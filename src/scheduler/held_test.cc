@@ -45,16 +45,48 @@ TEST(Held, APromptOfOneTokenWaitsToo) {
   EXPECT_EQ(run(rank, RequestId(2)), undisturbed(request(2, 1, 3)));
 }
 
-// A replay draws nothing anyway; it may be held when it becomes live.
-TEST(Held, OneThatMovesHereDrawsItsNextTokenWhenItIsLetGo) {
+request::Request replay(std::uint64_t id, std::size_t n_prompt, std::size_t n_generated) {
+  request::Request made = request(id, n_prompt, 8);
+  const std::vector<TokenId> all = undisturbed(made);
+  made.mode = request::Mode::kReplay;
+  made.tokens.insert(made.tokens.end(), all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n_generated));
+  return made;
+}
+
+// It would stand still here, and goes on where it is.
+TEST(Held, OneThatIsToMoveHereHasCaughtUpWhenItIsLetGo) {
+  for (const std::size_t n_generated : {0, 1, 2, 3}) {
+    for (const std::size_t n_prompt : {1, 2, 5}) {
+      ToyRank rank(limits(40));
+      const std::vector<TokenId> all = undisturbed(request(1, n_prompt, 8));
+      ASSERT_TRUE(rank.scheduler.add(replay(1, n_prompt, n_generated)));
+      ASSERT_TRUE(rank.scheduler.hold(RequestId(1)));
+      ASSERT_TRUE(rank.scheduler.add(replay(2, 5, 1)));
+      std::vector<RequestId> caught_up;
+      const auto note = [&] {
+        while (!rank.scheduler.plan().empty())
+          for (const request::CaughtUp& up : rank.step().caught_up) caught_up.push_back(up.request);
+      };
+      note();
+      EXPECT_THAT(caught_up, testing::ElementsAre(RequestId(2))) << "nor does it keep others";
+      ASSERT_TRUE(rank.scheduler.let_go(RequestId(1)));
+      EXPECT_LE(rank.scheduler.plan().n_tokens, 1u) << "the others are there";
+      note();
+      EXPECT_THAT(caught_up, testing::ElementsAre(RequestId(2), RequestId(1)));
+      ASSERT_TRUE(rank.scheduler.take_over(RequestId(1), Attempt(2), std::span(all).first(n_generated)));
+      EXPECT_EQ(run(rank, RequestId(1)),
+                std::vector<TokenId>(all.begin() + static_cast<std::ptrdiff_t>(n_generated), all.end()));
+    }
+  }
+}
+
+// Its old rank has died.
+TEST(Held, OneThatIsTakenOverBeforeDrawsItsNextTokenWhenItIsLetGo) {
   ToyRank rank(limits(40));
-  request::Request moves = request(1, 5, 8);
-  const std::vector<TokenId> all = undisturbed(moves);
-  moves.mode = request::Mode::kReplay;
-  moves.tokens.insert(moves.tokens.end(), all.begin(), all.begin() + 3);
-  ASSERT_TRUE(rank.scheduler.add(moves));
+  const std::vector<TokenId> all = undisturbed(request(1, 5, 8));
+  ASSERT_TRUE(rank.scheduler.add(replay(1, 5, 3)));
   ASSERT_TRUE(rank.scheduler.hold(RequestId(1)));
-  EXPECT_EQ(rank.step().caught_up.size(), 1u);
+  EXPECT_THAT(rank.step().caught_up, testing::IsEmpty());
   ASSERT_TRUE(rank.scheduler.take_over(RequestId(1), Attempt(2), std::span(all).first(4)));
   EXPECT_THAT(run(rank, RequestId(1)), testing::IsEmpty());
   ASSERT_TRUE(rank.scheduler.let_go(RequestId(1)));

@@ -207,12 +207,16 @@ void Planner::plan_prompts() {
   }
 }
 
-// First come, first served: the head waits for blocks for all its tokens, and nobody overtakes it.
+// First come, first served: the head waits for blocks for all its tokens, and nobody overtakes it. One that
+// is held and has nothing to compute stays where it is.
 void Planner::admit_replays(std::size_t max_entries, std::size_t max_tokens) {
   const std::size_t n_before = plan_.n_tokens;
-  while (!queues_.waiting_replays.items.empty() && planned_.size() < max_entries &&
-         plan_.n_tokens - n_before < max_tokens) {
-    Sequence* const head = queues_.waiting_replays.items.front();
+  const std::vector<Sequence*>& waiting = queues_.waiting_replays.items;
+  while (planned_.size() < max_entries && plan_.n_tokens - n_before < max_tokens) {
+    const auto first =
+        std::ranges::find_if(waiting, [](const Sequence* replay) { return replay->n_missing() > 0; });
+    if (first == waiting.end()) return;
+    Sequence* const head = *first;
     const std::size_t n_tokens =
         std::min({head->n_missing(), max_tokens - (plan_.n_tokens - n_before), left_.tokens_from(0)});
     // Blocks last: one that waits on with blocks might keep an older one, and all live ones, waiting for

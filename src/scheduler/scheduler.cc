@@ -26,7 +26,8 @@ void Scheduler::State::commit_entry(const PlanEntry& entry, Sequence* sequence, 
     request.logprobs.next_prompt_position =
         entry.start_position + entry.extras->first_scored + 1 + entry.extras->scored.size();
   if (request.mode == request::Mode::kReplay) {
-    if (sequence->reported_caught_up || sequence->n_missing() > 0) return;
+    const bool is_held = sequence->held == Sequence::Held::kYes;
+    if (sequence->reported_caught_up || is_held || sequence->n_missing() > 0) return;
     sequence->reported_caught_up = true;
     result.caught_up.push_back({request.id, request.attempt, sequence->n_generated()});
   } else if (sampled != nullptr) {

@@ -70,8 +70,9 @@ class Scheduler {
   // first.
   bool take_over(RequestId request, Attempt attempt, std::span<const TokenId> generated);
 
-  // Until let_go() no token is drawn for it: all of its tokens but the last are computed, and others go on.
-  // It may be fed, taken over, copied or dropped meanwhile. False if unknown.
+  // Until let_go() no token is drawn for it, and a replay has not caught up: all of what it needs but the
+  // last token is computed, and others go on. It may be fed, taken over, copied or dropped meanwhile. False
+  // if unknown.
   bool hold(RequestId request);
   bool let_go(RequestId request);
   // Ends a live request without a token, for `reason`, and frees its blocks; none if unknown.

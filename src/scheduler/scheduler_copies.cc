@@ -40,7 +40,7 @@ void Scheduler::State::go_on(Sequence* sequence, const std::vector<BlockId>& blo
   queues.pool.hand_over(id, sequence->request.id, blocks);
   sequence->blocks.assign(blocks.begin(), blocks.end());
   queues.note_blocks(*sequence, 0);
-  sequence->n_computed = std::min(n_tokens, sequence->n_wanted() - n_left());
+  sequence->n_computed = std::min(n_tokens, sequence->n_wanted() - std::min(sequence->n_wanted(), n_left()));
   if (sequence->record) queues.records.commit(*sequence->record, sequence->n_computed);
   moves.n_tokens_copied += sequence->n_computed;
   (is_live ? queues.running : queues.replaying).insert(sequence);

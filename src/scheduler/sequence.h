@@ -25,17 +25,17 @@ struct Sequence {
   std::uint64_t age = 0;        // order of arrival: the lower the older
   std::uint64_t last_step = 0;  // the committed step that it last had a share of
   bool reported_caught_up = false;
-  enum class Held : std::uint8_t { kNo, kYes } held = Held::kNo;  // kYes: its last token is not computed
+  enum class Held : std::uint8_t { kNo, kYes } held = Held::kNo;  // kYes: the last token is not computed
   std::size_t n_planned = 0;                                      // tokens of the plan that is made
 
   bool is_live() const { return request.mode == request::Mode::kLive; }
   std::size_t n_known() const { return request.tokens.size(); }
   std::size_t n_generated() const { return n_known() - request.n_prompt_tokens; }
   // A replay needs the KV of all but the last token; of a lone first token it computes that one, to have
-  // something to report.
+  // something to report. One that is held has the last of them to come: it has not caught up.
   std::size_t n_wanted() const {
-    if (!is_live()) return std::max<std::size_t>(1, n_known() - 1);
-    return held == Held::kYes ? n_known() - 1 : n_known();
+    const std::size_t n = is_live() ? n_known() : std::max<std::size_t>(1, n_known() - 1);
+    return held == Held::kYes ? n - 1 : n;
   }
   // It misses no more than a stream that goes on elsewhere, or just went on here, may be told of at once.
   // These are computed beside the decodes, whatever the limit of prefill: a client waits for the next token.

@@ -194,6 +194,27 @@ TEST_F(CallStructureTest, TextsInTagsAreHeldToTheirValues) {
   EXPECT_FALSE(takes(asking("required"), call("Oslo", "<parameter=where>\nthere\n</parameter>\n")));
 }
 
+// Where the thread that carries streams reads the body, a document's schema is not known to be one yet.
+TEST_F(CallStructureTest, OnTheLoopNoStructureOfCallsIsMade) {
+  const auto on_the_loop = [&](const Json& more) {
+    ParseContext context{model, &*tokenizer, &*chat_template, formats, nullptr, &structures};
+    context.place = ParseContext::Place::kLoop;
+    Json body{{"messages", Json::array({{{"role", "user"}, {"content", "Weather?"}}})}};
+    body.update(more);
+    const auto parameters = prepare(Endpoint::kChat, body.dump(), context).parameters;
+    EXPECT_TRUE(parameters) << parameters.error().message;
+    return parameters->structure_check;
+  };
+  using Check = Parameters::StructureCheck;
+  EXPECT_EQ(on_the_loop({{"tools", tools}, {"guided_json", "no JSON"}}), Check::kPostponed);
+  EXPECT_EQ(on_the_loop(asking("required")), Check::kPostponed);
+  tools[0]["function"]["strict"] = true;
+  EXPECT_EQ(on_the_loop({{"tools", tools}}), Check::kPostponed);
+  tools[0]["function"].erase("strict");
+  EXPECT_EQ(on_the_loop({{"tools", tools}}), Check::kDone) << "nothing is held";
+  EXPECT_FALSE(parameters_of({{"tools", tools}, {"guided_json", "no JSON"}}));
+}
+
 TEST_F(CallStructureTest, EachDialectAsksForItInItsOwnWords) {
   const auto choice_of = [&](Endpoint endpoint, const char* body) {
     const auto parameters = prepared(endpoint, Json::parse(body)).parameters;

@@ -5,6 +5,7 @@
 #include "base/background.h"
 #include "grammar/error.h"
 #include "grammar/packed_vocabulary.h"
+#include "grammar/source_cache.h"
 
 namespace concertina::worker {
 
@@ -25,6 +26,12 @@ GrammarCompiler::~GrammarCompiler() {
 }
 
 void GrammarCompiler::compile(request::SharedStructure structure) { push({std::move(structure), nullptr}); }
+void GrammarCompiler::cancel(const request::SharedStructure& structure) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(jobs_, [&](const Job& job) {
+    return job.structure && grammar::is_same_source(*job.structure, *structure);
+  });
+}
 void GrammarCompiler::discard(std::shared_ptr<const grammar::CompiledGrammar> grammar) {
   push({{}, std::move(grammar)});
 }

@@ -21,8 +21,9 @@ struct GrammarCompiled {
 };
 
 // Compiles grammars on a thread of its own, in the background: a large one takes a fraction of a second.
-// Every source is answered, in the order in which they came. What one costs is bounded (grammar/limits.h),
-// and how many wait by the requests that a rank has. At its start the thread makes the vocabulary's tree.
+// Every source is answered, in the order in which they came, unless it is cancelled before its turn. What one
+// costs is bounded (grammar/limits.h), and how many wait by the requests that a rank has. At its start the
+// thread makes the vocabulary's tree.
 class GrammarCompiler {
  public:
   using Answer = std::function<void(GrammarCompiled)>;
@@ -35,6 +36,7 @@ class GrammarCompiler {
 
   // Any thread.
   void compile(request::SharedStructure structure);
+  void cancel(const request::SharedStructure& structure);  // equal sources that wait get no answer
   void discard(std::shared_ptr<const grammar::CompiledGrammar> grammar);  // it may be large: is freed there
 
  private:

@@ -35,6 +35,7 @@ StepLoop::StepLoop(StepLoopParts parts)
       protocol_(parts_.self),
       structures_(rank_.model->config().vocab_size,
                   {.compile = [this](request::SharedStructure one) { compiler_.compile(std::move(one)); },
+                   .cancel = [this](const request::SharedStructure& one) { compiler_.cancel(one); },
                    .discard = [this](auto grammar) { compiler_.discard(std::move(grammar)); }}),
       incoming_(rank_,
                 [this](KvCopied copied) {

@@ -11,7 +11,7 @@ GrammarCompiler::Answer StepLoop::tell_compiled() {
   };
 }
 
-// A replay's, too: it is to be there when the request moves here.
+// A replay's, too: it is to be there when the request moves here, which it does not before.
 void StepLoop::await_structure(RequestId request, const request::SharedStructure& structure) {
   if (structures_.begin(request, structure, now()) != Structures::Is::kReady) rank_.scheduler->hold(request);
 }
@@ -21,10 +21,12 @@ void StepLoop::decide_structures() {
   for (const RequestId request : structures_.take_decided()) decide_structure(request);
 }
 
-// A replay that has none fails when it is taken over: until then it is not this rank that answers.
+// A replay catches up once this is decided, so that it does not wait for its grammar after it moved. One that
+// has none fails when it is taken over: until then it is not this rank that answers.
 void StepLoop::decide_structure(RequestId request) {
   const auto is = structures_.state(request);
-  if (is == Structures::Is::kReady) rank_.scheduler->let_go(request);
+  if (!is || is == Structures::Is::kAwaited) return;
+  rank_.scheduler->let_go(request);
   if (is != Structures::Is::kFailed || rank_.scheduler->mode_of(request) != request::Mode::kLive) return;
   spdlog::error("request {} ends, its structure has no grammar here: {}", request,
                 structures_.failure(request));

@@ -47,6 +47,10 @@ class StepStructures : public testing::Test {
     inbox_.push(std::move(message));
     parts_->steps->ring_self();
   }
+  void take_over(RequestId request) {
+    caught_up_.push_back(request);
+    tell(cluster::TakeOver{request, Attempt(2), {}});
+  }
   // Until all of these are over, whose streams it gives.
   std::map<std::uint64_t, Stream> run(const std::vector<request::Request>& requests) {
     parts_.reset();
@@ -72,6 +76,7 @@ class StepStructures : public testing::Test {
                          const auto* output = std::get_if<cluster::StepOutput>(&message);
                          if (output == nullptr) return;
                          ++n_steps_;
+                         for (const auto& up : output->caught_up) take_over(up.request);
                          for (const request::TokenEvent& token : output->tokens) {
                            Stream& stream = streams[token.request.value()];
                            if (token.token > 0) stream.text += static_cast<char>(token.token);
@@ -88,7 +93,8 @@ class StepStructures : public testing::Test {
     return streams;
   }
 
-  std::size_t n_steps_ = 0;  // that told of tokens
+  std::size_t n_steps_ = 0;           // that told of tokens
+  std::vector<RequestId> caught_up_;  // and were taken over, as those that had generated nothing yet
   RankOptions options_ = options();
   std::optional<RankParts> parts_;
   Inbox inbox_{64};
@@ -143,6 +149,17 @@ TEST_F(StepStructures, AGrammarThatCannotBeCompiledFailsItsRequestAlone) {
   EXPECT_EQ(streams.at(1).text, "");
   EXPECT_EQ(streams.at(2).text, plain);
   EXPECT_EQ(streams.at(3).text.size(), 2u);
+}
+
+// One that moves here goes on where it is until its grammar is here, or is known not to come.
+TEST_F(StepStructures, AReplayCatchesUpWithItsGrammarOrWithout) {
+  const std::string whole = run({ask(1, "[a-z]{4}")}).at(1).text;
+  std::vector<request::Request> moved = {ask(1, "[a-z]{4}"), ask(2, "(a")};
+  for (request::Request& one : moved) one.mode = request::Mode::kReplay;
+  const auto streams = run(moved);
+  EXPECT_THAT(caught_up_, testing::UnorderedElementsAre(RequestId(1), RequestId(2)));
+  EXPECT_EQ(streams.at(1).text, whole);
+  EXPECT_EQ(streams.at(2).reason, FinishReason::kNoStructure);
 }
 
 TEST_F(StepStructures, WithAllowedTokensAndMinTokensBothHold) {

@@ -11,10 +11,6 @@ namespace concertina::worker {
 
 namespace {
 constexpr std::size_t kMaxGrammars = 64, kMaxGrammarBytes = std::size_t{128} << 20;
-
-bool is_same(const request::Structure& a, const request::Structure& b) {
-  return a.language == b.language && a.source == b.source;
-}
 }  // namespace
 
 Structures::Structures(std::size_t vocab_size, Compiler compiler)
@@ -24,6 +20,7 @@ Structures::Structures(std::size_t vocab_size, Compiler compiler)
 
 Structures::Is Structures::begin(RequestId request, request::SharedStructure structure, Time now) {
   end(request);
+  const bool is_asked_for = is_awaited(*structure);
   Entry& entry = entries_[request];
   entry.structure = std::move(structure);
   entry.mask.resize(n_words_);
@@ -33,24 +30,31 @@ Structures::Is Structures::begin(RequestId request, request::SharedStructure str
     entry.is = Is::kReady;
     return entry.is;
   }
-  if (!is_awaited(*entry.structure)) compiler_.compile(entry.structure);
+  if (!is_asked_for) compiler_.compile(entry.structure);
   ++n_awaited_;
   return entry.is;
 }
 
-// Beside the entry that asks.
 bool Structures::is_awaited(const request::Structure& structure) const {
   if (n_awaited_ == 0) return false;
-  return std::count_if(entries_.begin(), entries_.end(), [&](const auto& one) {
-           return one.second.is == Is::kAwaited && is_same(*one.second.structure, structure);
-         }) > 1;
+  return std::any_of(entries_.begin(), entries_.end(), [&](const auto& one) {
+    return one.second.is == Is::kAwaited && grammar::is_same_source(*one.second.structure, structure);
+  });
+}
+
+// Else clients that ask and leave, over and over, would have all others wait for what nobody wants.
+void Structures::cancel_unless_awaited(const request::SharedStructure& structure) {
+  if (!is_awaited(*structure)) compiler_.cancel(structure);
 }
 
 void Structures::end(RequestId request) {
   auto found = entries_.extract(request);
   if (found.empty()) return;
   Entry& entry = found.mapped();
-  if (entry.is == Is::kAwaited) --n_awaited_;
+  if (entry.is == Is::kAwaited) {
+    --n_awaited_;
+    cancel_unless_awaited(entry.structure);
+  }
   if (entry.answer) entry.answer.reset();
   if (entry.grammar) let_go(std::move(entry.grammar));
   std::erase(decided_, request);
@@ -76,7 +80,7 @@ void Structures::decide(RequestId request, Entry& entry, const GrammarCompiled& 
 
 void Structures::on(const GrammarCompiled& compiled) {
   for (auto& [request, entry] : entries_)
-    if (entry.is == Is::kAwaited && is_same(*entry.structure, *compiled.structure))
+    if (entry.is == Is::kAwaited && grammar::is_same_source(*entry.structure, *compiled.structure))
       decide(request, entry, compiled);
   if (!compiled.grammar || cache_.find(*compiled.structure) != nullptr) return;
   for (auto& gone : cache_.keep(compiled.structure, compiled.grammar, compiled.n_bytes))
@@ -91,6 +95,7 @@ void Structures::on_time(Time now) {
            {.structure = entry.structure,
             .grammar = nullptr,
             .error = fmt::format("its grammar was not compiled within {} s", to_ms(kMaxWait) / 1000)});
+    cancel_unless_awaited(entry.structure);
   }
 }
 

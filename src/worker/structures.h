@@ -22,7 +22,9 @@ class Structures {
 
   // What it has done elsewhere.
   struct Compiler {
-    std::function<void(request::SharedStructure)> compile;  // on(GrammarCompiled) must follow
+    std::function<void(request::SharedStructure)> compile;  // on(GrammarCompiled) must follow, or cancel()
+    // Nobody waits for it any more: it need not be compiled.
+    std::function<void(const request::SharedStructure&)> cancel;
     std::function<void(std::shared_ptr<const grammar::CompiledGrammar>)> discard;
   };
   Structures(std::size_t vocab_size, Compiler compiler);  // of the logits
@@ -60,6 +62,7 @@ class Structures {
   void look(const request::Request& request, Entry& entry) const;
   void decide(RequestId request, Entry& entry, const GrammarCompiled& compiled);
   bool is_awaited(const request::Structure& structure) const;
+  void cancel_unless_awaited(const request::SharedStructure& structure);
   void let_go(std::shared_ptr<const grammar::CompiledGrammar> grammar);
 
   const Compiler compiler_;

@@ -43,10 +43,11 @@ class StructuresTest : public testing::Test {
     structures_.on({structure, compiled(structure), n_bytes, ""});
   }
   Time now_{};
-  std::vector<std::string> asked_;
+  std::vector<std::string> asked_, cancelled_;
   std::size_t n_discarded_ = 0;
   Structures structures_{256,
                          {[this](request::SharedStructure one) { asked_.push_back(one->source); },
+                          [this](const auto& one) { cancelled_.push_back(one->source); },
                           [this](std::shared_ptr<const grammar::CompiledGrammar>) { ++n_discarded_; }}};
 };
 
@@ -86,6 +87,22 @@ TEST_F(StructuresTest, WhoWaitsForTooLongFailsAndWhoEndedIsNotHeardOf) {
   answer(regex("b"));
   EXPECT_THAT(structures_.take_decided(), IsEmpty());
   EXPECT_EQ(structures_.state(RequestId(2)), std::nullopt);
+}
+
+TEST_F(StructuresTest, WhatNobodyWaitsForAnyMoreIsNotCompiled) {
+  for (const std::uint64_t id : {1, 2}) begin(id, regex("a"));
+  structures_.end(RequestId(1));
+  EXPECT_THAT(cancelled_, IsEmpty()) << "another waits";
+  structures_.end(RequestId(2));
+  EXPECT_THAT(cancelled_, ElementsAre("a"));
+  begin(3, regex("a"));
+  EXPECT_THAT(asked_, ElementsAre("a", "a"));
+  structures_.on_time(Time{} + Structures::kMaxWait);
+  EXPECT_THAT(cancelled_, ElementsAre("a", "a"));
+  begin(4, regex("b"));
+  answer(regex("b"));
+  structures_.end(RequestId(4));
+  EXPECT_THAT(cancelled_, ElementsAre("a", "a")) << "it is there";
 }
 
 TEST_F(StructuresTest, WhatTheCacheLetsGoIsFreedElsewhereWhenItsLastRequestEnds) {
@@ -160,6 +177,26 @@ TEST_F(GrammarCompilerTest, AnswersEachSourceWithItsGrammarOrWithWhatIsWrong) {
   EXPECT_FALSE(bad.grammar);
   EXPECT_THAT(bad.error, testing::HasSubstr("at byte"));
   compiler.discard(good.grammar);
+}
+
+TEST_F(GrammarCompilerTest, WhatIsCancelledBeforeItsTurnIsNotCompiled) {
+  std::vector<std::string> answered;
+  std::promise<void> first, go_on, last;
+  GrammarCompiler compiler(grammar::pack_vocabulary(bytes()), 256, [&](const GrammarCompiled& compiled) {
+    answered.push_back(compiled.structure->source);
+    if (answered.back() == "a") {
+      first.set_value();
+      go_on.get_future().wait();
+    }
+    if (answered.back() == "c") last.set_value();
+  });
+  compiler.compile(regex("a"));
+  ASSERT_EQ(first.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  for (const char* source : {"b", "c"}) compiler.compile(regex(source));
+  compiler.cancel(regex("b"));
+  go_on.set_value();
+  ASSERT_EQ(last.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  EXPECT_THAT(answered, ElementsAre("a", "c"));
 }
 
 TEST_F(GrammarCompilerTest, WithoutAVocabularyOrWithABrokenOneNothingHasAGrammar) {

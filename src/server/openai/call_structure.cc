@@ -34,12 +34,17 @@ Json arguments_of(const Json* parameters) {
 
 class CallStructure {
  public:
-  CallStructure(Fields& fields, const AnswerFormats& formats, Parameters& out)
-      : fields_(fields), formats_(formats), out_(out), tools_(*fields.find("tools")) {}
+  CallStructure(Fields& fields, const ParseContext& context, Parameters& out)
+      : fields_(fields), context_(context), out_(out), tools_(*fields.find("tools")) {}
 
   void read() {
     const bool has_document = out_.structure && is_document(*out_.structure);
     if (is_auto() && !has_document && (out_.structure || !has_strict())) return;
+    // It is read over again, and a document that is not known may be no JSON.
+    if (context_.place == ParseContext::Place::kLoop) {
+      out_.structure_check = Parameters::StructureCheck::kPostponed;
+      return;
+    }
     for (std::size_t i = 0; i < tools_.size(); ++i) {
       if (!add_function(tools_[i], i)) return;
     }
@@ -146,7 +151,8 @@ class CallStructure {
   std::string source() const { return dumped(tools::call_frames(formats_.formats, functions_, wanted())); }
 
   Fields& fields_;
-  const AnswerFormats& formats_;
+  const ParseContext& context_;
+  const AnswerFormats& formats_ = context_.formats;
   Parameters& out_;
   const Json& tools_;
   std::vector<tools::Callable> functions_;
@@ -156,9 +162,9 @@ class CallStructure {
 
 }  // namespace
 
-void read_call_structure(Fields& fields, const AnswerFormats& formats, Parameters& out) {
+void read_call_structure(Fields& fields, const ParseContext& context, Parameters& out) {
   if (!fields.error() && out.answer.calls == tools::ParseCalls::kYes)
-    CallStructure(fields, formats, out).read();
+    CallStructure(fields, context, out).read();
 }
 
 }  // namespace concertina::server::openai

@@ -282,7 +282,7 @@ ApiResult<Parameters> parse_parameters(Endpoint endpoint, const json& body, cons
     if (endpoint == Endpoint::kChat) {
       read_messages(fields, context, out);
       place_structure(context, out);
-      read_call_structure(fields, context.formats, out);
+      read_call_structure(fields, context, out);
     } else {
       read_prompt(fields, context, out);
     }
