@@ -224,6 +224,7 @@ class Journal {
   void forget_replay(Entry& entry);
   void settle(Entry& entry, RankId rank);
   void leave_rank(Entry& entry);
+  bool awaits_tokens(const Entry& entry) const;
   bool can_take_over(const Entry& entry) const;
   void take_over(Entry& entry, JournalActions& actions);
 
@@ -242,6 +243,7 @@ class Journal {
   std::map<RankId, std::vector<Carried>> carried_;  // by ranks that are fenced and not known to have ended
   std::map<RankId, Incarnation> members_;
   std::set<RankId> leavers_;
+  cluster::EpochStep last_told_;  // by any rank
   bool draining_ = false;
   std::uint64_t n_moved_ = 0, n_ignored_outputs_ = 0, n_rescued_ = 0, n_rebalanced_ = 0;
 };

@@ -1,5 +1,7 @@
 // Requests that move from one rank to another: replayed beside their decoding, and taken over when that has
 // caught up. Which ones and why: journal_drain.cc and rebalance().
+#include <algorithm>
+
 #include "deployment/journal.h"
 
 namespace concertina::deployment {
@@ -90,6 +92,7 @@ void Journal::on_caught_up(RankId from, RequestId request, Attempt attempt, Jour
 
 void Journal::on_step_told(RankId from, cluster::EpochStep step, JournalActions& actions) {
   if (const auto load = loads_.find(from); load != loads_.end()) load->second.told = step;
+  last_told_ = std::max(last_told_, step);
   if (!replayed_.empty()) move_caught_up(actions);
 }
 
@@ -98,7 +101,8 @@ void Journal::move_caught_up(JournalActions& actions) {
   bool is_place_free = false;
   for (const RequestId id : std::set(replayed_)) {
     Entry& entry = entries_.at(id);
-    if (entry.replay->state != Replay::State::kCaughtUp || !can_take_over(entry)) continue;
+    if (entry.replay->state != Replay::State::kCaughtUp) continue;
+    if (awaits_tokens(entry) || !can_take_over(entry)) continue;
     const bool leaves = leavers_.contains(*entry.rank);
     ++(leaves ? n_moved_ : n_rebalanced_);
     is_place_free |= !leaves;
@@ -109,11 +113,16 @@ void Journal::move_caught_up(JournalActions& actions) {
   check_drained(actions);
 }
 
-// All generated tokens travel with it: also those of the step in which it caught up, if they are still to
-// come.
-bool Journal::can_take_over(const Entry& entry) const {
+// Those of the step in which it caught up, if they are still to come. A rank may have none to give for long
+// (the request was put back for want of memory, or is in its prompt): once anybody told of a later step,
+// nothing is awaited.
+bool Journal::awaits_tokens(const Entry& entry) const {
   const cluster::EpochStep told = load_of(*entry.rank).told, caught_up = entry.replay->caught_up_at;
-  if (told.epoch == caught_up.epoch && told.step.next() == caught_up.step) return false;
+  return told.epoch == caught_up.epoch && told.step.next() == caught_up.step && last_told_ <= caught_up;
+}
+
+// All generated tokens travel with it.
+bool Journal::can_take_over(const Entry& entry) const {
   return !is_choked(entry.replay->rank, load_of(entry.replay->rank),
                     assign_bytes(entry.request, entry.request.tokens.size()));
 }

@@ -163,6 +163,30 @@ TEST_F(JournalTest, OfALeaverThatSaidNothingLastStepNoTokenIsAwaited) {
   EXPECT_EQ(sent<cluster::TakeOver>(caught_up(kRank0, 2, replay.attempt, {Epoch(1), StepId(7)})).size(), 1u);
 }
 
+// It was put back for want of memory, or is in its prompt: others' steps go on.
+TEST_F(JournalTest, ALeaverThatHasNoTokenOfThatStepKeepsAReplayNoLongerThanTheStep) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const Sent replay = sent<cluster::Assign>(drain({kRank1})).at(0);
+  const auto step = [](std::uint64_t n) { return cluster::EpochStep{Epoch(1), StepId(n)}; };
+  told(kRank1, step(6));
+  EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt, step(7)).empty());
+  EXPECT_TRUE(told(kRank0, step(7)).empty());
+  EXPECT_EQ(sent<cluster::TakeOver>(told(kRank0, step(8))).size(), 1u);
+}
+
+TEST_F(JournalTest, AReplayThatAwaitsTheLeaversTokensBecomesTheRequestWhenTheLeaverIsFenced) {
+  members({kRank0, kRank1});
+  submit(request(1)), submit(request(2));
+  const Sent replay = sent<cluster::Assign>(drain({kRank1})).at(0);
+  output(kRank1, 2, Attempt(1), 0, 9);
+  told(kRank1, {Epoch(1), StepId(6)});
+  EXPECT_TRUE(caught_up(kRank0, 2, replay.attempt, {Epoch(1), StepId(7)}).empty());
+  const auto actions = fence(kRank1);
+  EXPECT_EQ(sent<cluster::TakeOver>(actions).size(), 1u) << "what it computed is not computed again";
+  EXPECT_TRUE(sent<cluster::Assign>(actions).empty());
+}
+
 TEST_F(JournalTest, ARequestThatEndsOnTheLeaverEndsItsReplayToo) {
   members({kRank0, kRank1});
   submit(request(1)), submit(request(2));
