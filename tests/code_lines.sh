@@ -39,5 +39,5 @@ hold() {  # MOST FOLDER...
   [ "$now" -le "$most" ] || { echo "$*: $now lines of code, and tests/code_lines.sh allows $most"; failed=1; }
 }
 hold 3350 sim src/front
-hold 5032 sim src/front src/rank src/deployment
+hold 5039 sim src/front src/rank src/deployment
 exit $failed
