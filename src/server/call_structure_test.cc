@@ -197,7 +197,8 @@ TEST_F(CallStructureTest, TextsInTagsAreHeldToTheirValues) {
 // Where the thread that carries streams reads the body, a document's schema is not known to be one yet.
 TEST_F(CallStructureTest, OnTheLoopNoStructureOfCallsIsMade) {
   const auto on_the_loop = [&](const Json& more) {
-    ParseContext context{model, &*tokenizer, &*chat_template, formats, nullptr, &structures};
+    ParseContext context{model, &*tokenizer, &*chat_template, formats};
+    context.structures = &structures;
     context.place = ParseContext::Place::kLoop;
     Json body{{"messages", Json::array({{{"role", "user"}, {"content", "Weather?"}}})}};
     body.update(more);
