@@ -101,10 +101,7 @@ const libraries = {
 // What befalls the rank that carries the stream, at these pieces of it.
 const befalls = {
   100: (server) => server.scale(2),
-  200: async (server) => {
-    await server.kill_busy_rank();
-    await server.busy_rank(); // another goes on
-  },
+  200: (server) => server.kill_busy_rank(),
   1000: async (server) => server.scale(1, { retire: [(await server.busy_rank()).rank] }),
 };
 

@@ -64,9 +64,14 @@ export class Server {
   busy_rank() {
     return eventually('a rank is busy', async () => (await this.cluster()).ranks.find((rank) => rank.running > 0), 5_000);
   }
+  // Until another has its place: while that is an operation, the next one would be refused (409). Streams go on.
   async kill_busy_rank() {
     const { pid } = await this.busy_rank();
     process.kill(pid, 'SIGKILL');
+    await eventually('another rank has the place of the one that was killed', async () => {
+      const { ranks, operation, missing } = await this.cluster();
+      return !operation && missing === 0 && ranks.every((rank) => rank.pid !== pid);
+    });
   }
   // Nothing runs, and as many ranks as there should be.
   settled() {
