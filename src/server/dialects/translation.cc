@@ -32,7 +32,7 @@ ApiResult<Json> Translation::finish() {
     if (fields_.is_known(name)) continue;
     const auto own_end = members.begin() + static_cast<std::ptrdiff_t>(n_own);
     const bool is_taken =
-        std::any_of(members.begin(), own_end, [&](const auto& own) { return own.first == name; });
+        std::any_of(members.begin(), own_end, [&name = name](const auto& own) { return own.first == name; });
     if (is_taken)
       return tl::unexpected<ApiError>(
           ApiError{400, fmt::format("{} is no field of this endpoint", name), name, std::nullopt});
